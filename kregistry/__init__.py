@@ -1,0 +1,102 @@
+"""A declarative kernel registry for DeepGEMM, driven by plugins.
+
+Importing it imports neither torch nor deep_gemm, touches no device and creates no file.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kregistry.build import build_kernels
+    from kregistry.errors import KregistryError, ShapeError
+    from kregistry.hookspecs import hookimpl
+    from kregistry.kernel_type import (
+        REQUIRED,
+        ArchSupport,
+        Buffers,
+        BufferSpec,
+        Call,
+        Dimension,
+        EmptyInput,
+        KernelType,
+        RunDimension,
+        Shape,
+        Tolerance,
+        Value,
+    )
+    from kregistry.manifest import Manifest, load_manifest
+    from kregistry.plan import Plan, make_plan
+    from kregistry.registry import Registry
+    from kregistry.target import TARGETS, Target, detect_target, get_target
+    from kregistry.warm_up import warmup
+
+_HOMES = {
+    "ArchSupport": "kernel_type",
+    "BufferSpec": "kernel_type",
+    "Buffers": "kernel_type",
+    "Call": "kernel_type",
+    "Dimension": "kernel_type",
+    "EmptyInput": "kernel_type",
+    "KernelType": "kernel_type",
+    "KregistryError": "errors",
+    "Manifest": "manifest",
+    "Plan": "plan",
+    "REQUIRED": "kernel_type",
+    "Registry": "registry",
+    "RunDimension": "kernel_type",
+    "Shape": "kernel_type",
+    "ShapeError": "errors",
+    "TARGETS": "target",
+    "Target": "target",
+    "Tolerance": "kernel_type",
+    "Value": "kernel_type",
+    "build_kernels": "build",
+    "detect_target": "target",
+    "get_target": "target",
+    "hookimpl": "hookspecs",
+    "load_manifest": "manifest",
+    "make_plan": "plan",
+    "warmup": "warm_up",
+}
+
+__all__ = [
+    "REQUIRED",
+    "TARGETS",
+    "ArchSupport",
+    "BufferSpec",
+    "Buffers",
+    "Call",
+    "Dimension",
+    "EmptyInput",
+    "KernelType",
+    "KregistryError",
+    "Manifest",
+    "Plan",
+    "Registry",
+    "RunDimension",
+    "Shape",
+    "ShapeError",
+    "Target",
+    "Tolerance",
+    "Value",
+    "build_kernels",
+    "detect_target",
+    "get_target",
+    "hookimpl",
+    "load_manifest",
+    "make_plan",
+    "warmup",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported on first use, so that ``import kregistry`` answers at once."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kregistry")
+    if name in _HOMES:
+        return getattr(import_module(f"kregistry.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'kregistry' has no attribute {name!r}")

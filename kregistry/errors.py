@@ -1,0 +1,241 @@
+"""Every error that kregistry raises on purpose.
+
+    KregistryError                       shown as one message, without a traceback
+    |-- InputError                 (2)   what the user wrote is wrong
+    |   |-- ManifestError                one or more problems in a kernels.yaml
+    |   |-- UnknownNameError             a target, model, kernel type ... that nobody provides
+    |   |-- ShapeError                   a shape that its kernel type refuses
+    |   `-- ProviderConflictError        two plugins offer one kernel type
+    |-- EnvironmentProblem         (3)   the machine lacks something; the hint names the command that mends it
+    |-- StorageError               (4)   a disk is full, a directory cannot be written, a file cannot be read
+    |-- PluginError                (1)   a plugin broke its contract
+    `-- IncompleteError            (1)   the work was done as far as it could be, and is not complete
+        |-- PlanError                    an entry could not be planned
+        |-- DriftError                   the plan differs from a lock file
+        |-- CompileError                 a kernel that DeepGEMM chooses does not compile
+        |-- VerifyError                  a kernel is missing or damaged
+        `-- WarmupError                  an entry could not be warmed up
+
+The number is the exit code of the command line. An exception outside this tree is a bug and keeps its traceback.
+All of them can be pickled: they cross process boundaries.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from attrs import define, field, frozen
+
+
+class KregistryError(Exception):
+    """Base of every error that is shown to the user as a message, without a traceback."""
+
+    exit_code: ClassVar[int] = 1
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+@define
+class InputError(KregistryError):
+    """What the user wrote is wrong."""
+
+    exit_code: ClassVar[int] = 2
+    text: str
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        return self.text
+
+
+@frozen
+class ManifestProblem:
+    """One problem in a manifest: where it is, what was found and what was expected."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    text: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}"
+        head = f"{where}: {self.path}: {self.text}" if self.path else f"{where}: {self.text}"
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+
+@define
+class ManifestError(KregistryError):
+    """All problems of one manifest, in the order of the file."""
+
+    exit_code: ClassVar[int] = 2
+    problems: tuple[ManifestProblem, ...]
+
+    @property
+    def message(self) -> str:
+        count = len(self.problems)
+        lines = "\n".join(str(problem) for problem in self.problems)
+        return f"{lines}\n{count} problem{'s' if count != 1 else ''} in {self.problems[0].file}"
+
+
+@define
+class UnknownNameError(KregistryError):
+    """A name that nobody provides."""
+
+    exit_code: ClassVar[int] = 2
+    kind: str
+    name: str
+    known: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        return f"unknown {self.kind} {self.name!r}"
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        return nearest_hint(self.name, self.known, self.kind)
+
+
+@define
+class ShapeError(KregistryError):
+    """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
+
+    exit_code: ClassVar[int] = 2
+    kernel_type: str
+    dimension: str
+    text: str
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        where = f"{self.kernel_type}.{self.dimension}" if self.dimension else self.kernel_type
+        return f"{where}: {self.text}"
+
+
+@define
+class ProviderConflictError(KregistryError):
+    """Two or more plugins offer a kernel type of the same name."""
+
+    exit_code: ClassVar[int] = 2
+    kernel_type: str
+    providers: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"kernel type {self.kernel_type!r} is provided by {' and by '.join(self.providers)}"
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        plugin = self.providers[-1].split()[0]
+        return (
+            f"choose one: --plugin {self.kernel_type}={plugin}, "
+            f"or in the manifest `providers: {{{self.kernel_type}: {plugin}}}`"
+        )
+
+
+@define
+class EnvironmentProblem(KregistryError):
+    """The machine lacks something that the command needs."""
+
+    exit_code: ClassVar[int] = 3
+    text: str
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        return self.text
+
+
+@define
+class StorageError(KregistryError):
+    """A file or directory that cannot be read or written."""
+
+    exit_code: ClassVar[int] = 4
+    path: str
+    text: str
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: {self.text}"
+
+    @classmethod
+    def from_oserror(cls, error: OSError, path: object) -> StorageError:
+        """Say of an ``OSError`` what happened to which path, and what helps."""
+        import errno
+
+        hints = {
+            errno.ENOSPC: "free some space, or name another directory with --store or --cache-dir",
+            errno.EDQUOT: "free some of your quota, or name another directory with --store or --cache-dir",
+            errno.EACCES: "name a directory that you may write with --store or --cache-dir",
+            errno.EPERM: "name a directory that you may write with --store or --cache-dir",
+            errno.EROFS: "the file system is read-only: name another directory with --store or --cache-dir",
+        }
+        text = error.strerror or str(error)
+        return cls(str(error.filename or path), text, hints.get(error.errno or 0, ""))
+
+
+@define
+class PluginError(KregistryError):
+    """A plugin that could not be loaded or that broke its contract."""
+
+    plugin: str
+    version: str
+    text: str
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"plugin {self.plugin} {self.version}: {self.text}"
+
+
+@define
+class IncompleteError(KregistryError):
+    """The work was done as far as it could be, and is not complete."""
+
+    text: str
+    details: tuple[str, ...] = ()
+    hint: str = ""
+    report: Any = field(default=None, repr=False)
+
+    @property
+    def message(self) -> str:
+        return "\n".join((self.text, *(f"  {detail}" for detail in self.details)))
+
+
+class PlanError(IncompleteError):
+    """One or more entries could not be planned."""
+
+
+class DriftError(IncompleteError):
+    """The plan differs from a lock file."""
+
+
+class CompileError(IncompleteError):
+    """One or more kernels that DeepGEMM chooses do not compile."""
+
+
+class VerifyError(IncompleteError):
+    """One or more kernels are missing or damaged."""
+
+
+class WarmupError(IncompleteError):
+    """One or more entries could not be warmed up."""
+
+
+def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
+    """"did you mean ...?" with the nearest known name, else the list of all of them."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known {kind}s: {', '.join(names)}" if names else f"there is no {kind} at all"

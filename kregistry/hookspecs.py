@@ -1,0 +1,87 @@
+"""The hooks of kregistry: one that registers kernel types, and events that any plugin may listen to.
+
+A plugin is a module or object whose functions carry :data:`hookimpl`; an installed distribution names it in the
+entry-point group ``kregistry``. A hook implementation may leave out arguments that it does not need.
+Events are broadcast: the progress bar, metrics and logs are listeners, core never prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
+
+import pluggy
+
+if TYPE_CHECKING:
+    from kregistry.build.report import CompiledKernel, FailedKernel
+    from kregistry.kernel_type import KernelType
+    from kregistry.kernel import Kernel
+    from kregistry.plan.model import PlannedEntry
+    from kregistry.warmup.report import WarmedKernel
+
+PROJECT = "kregistry"
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+hookspec = cast("Callable[[_F], _F]", pluggy.HookspecMarker(PROJECT))
+#: Marks a function of a plugin as an implementation of a hook.
+hookimpl = cast("Callable[[_F], _F]", pluggy.HookimplMarker(PROJECT))
+
+
+@hookspec
+def kregistry_kernel_types() -> Iterable[KernelType]:  # type: ignore[empty-body]
+    """The kernel types that this plugin offers.
+
+    **Example:**
+
+        from kregistry import hookimpl
+
+        @hookimpl
+        def kregistry_kernel_types():
+            return [MyGemm()]
+    """
+
+
+@hookspec
+def kregistry_plan_started(entries: int, target: str) -> None:
+    """A dry run of ``entries`` entries for a target begins."""
+
+
+@hookspec
+def kregistry_kernel_planned(kernel: Kernel) -> None:
+    """The dry run met a kernel for the first time; called once for each kernel, while the dry run goes on."""
+
+
+@hookspec
+def kregistry_entry_planned(entry: PlannedEntry) -> None:
+    """The dry run of one entry has ended: its segments are known, or its error."""
+
+
+@hookspec
+def kregistry_compile_started(kernel: Kernel) -> None:
+    """A compiler starts on a kernel that the store lacks."""
+
+
+@hookspec
+def kregistry_kernel_compiled(kernel: Kernel, compiled: CompiledKernel) -> None:
+    """A kernel has been compiled and is in the store."""
+
+
+@hookspec
+def kregistry_kernel_found(kernel: Kernel) -> None:
+    """A kernel need not be compiled: the store has it, or another builder has just made it."""
+
+
+@hookspec
+def kregistry_kernel_failed(kernel: Kernel, failed: FailedKernel) -> None:
+    """A kernel did not compile; the others go on."""
+
+
+@hookspec
+def kregistry_warmup_started(launches: int) -> None:
+    """Warm-up begins: so many launches are due."""
+
+
+@hookspec
+def kregistry_kernel_warmed(warmed: WarmedKernel) -> None:
+    """One launch of the warm-up has ended: a kernel is loaded, left on disk, or failed."""

@@ -1,0 +1,116 @@
+"""Kernel: one compiled variant, as DeepGEMM's host code asked for it, and what makes it the same kernel elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from attrs import field, frozen
+
+_INCLUDE_FLAGS = ("-I", "--include-path", "-isystem", "--system-include")
+_OUTPUT_FLAGS = ("-o", "--output-file")
+
+
+@frozen
+class CompilerCommand:
+    """A compiler command taken apart: the flags that shape the code, and the paths, which do not.
+
+    Attributes:
+        flags: everything but source, output and include paths, in order.
+        includes: include paths, in order.
+    """
+
+    flags: tuple[str, ...]
+    includes: tuple[Path, ...]
+
+    @classmethod
+    def parse(cls, arguments: Iterable[str]) -> CompilerCommand:
+        """Take the arguments of an nvcc command apart (without the compiler itself)."""
+        flags: list[str] = []
+        includes: list[Path] = []
+        pending: str | None = None
+        for argument in arguments:
+            if pending is not None:
+                if pending in _INCLUDE_FLAGS:
+                    includes.append(Path(argument))
+                pending = None
+            elif argument in (*_INCLUDE_FLAGS, *_OUTPUT_FLAGS):
+                pending = argument
+            elif argument.endswith(".cu"):
+                continue
+            else:
+                joined = next((flag for flag in _INCLUDE_FLAGS if argument.startswith(flag)), None)
+                if joined is None:
+                    flags.append(argument)
+                else:
+                    includes.append(Path(argument[len(joined) :].lstrip("=")))
+        return cls(tuple(flags), tuple(includes))
+
+    def arguments(self, source: Path, output: Path) -> list[str]:
+        """The command for another source and output file."""
+        return [str(source), *self.flags, *(f"-I{path}" for path in self.includes), "-o", str(output)]
+
+
+@frozen
+class Kernel:
+    """One compiled variant.
+
+    Attributes:
+        name: DeepGEMM's name of the family, e.g. ``sm90_fp8_gemm_1d2d``.
+        key: sha256 over source, header texts, compiler version and flags, without any path: the key of the store.
+        source: the text that is compiled.
+        command: how DeepGEMM compiles it.
+        cache_entry: directory of the kernel below a home directory, e.g. ``.deep_gemm/cache/kernel.NAME.HASH``.
+        cubin_file: name of the cubin in that directory.
+        files: everything else that DeepGEMM's version keeps in that directory.
+    """
+
+    name: str
+    key: str
+    source: str = field(repr=False)
+    command: CompilerCommand = field(repr=False)
+    cache_entry: Path
+    cubin_file: str = field(repr=False)
+    files: Mapping[str, bytes] = field(repr=False, eq=False)
+
+    @property
+    def id(self) -> str:
+        """Short and stable: the same on every machine with the same sources, headers, compiler and flags."""
+        return f"{self.name}.{self.key[:16]}"
+
+
+def read_recorded(home: Path, cubin: Path, nvcc_version: str, cuda_home: Path) -> Kernel:
+    """The kernel that a dry run below ``home`` has left at ``cubin`` (see stub/nvcc_recorder.sh for its content)."""
+    arguments, _, source = cubin.read_bytes().partition(b"\0\0")
+    command = CompilerCommand.parse(argument.decode() for argument in arguments.split(b"\0"))
+    name = cubin.parent.name.removeprefix("kernel.").rsplit(".", 1)[0]
+    files = {path.name: path.read_bytes() for path in sorted(cubin.parent.iterdir()) if path.name != cubin.name}
+    key = kernel_key(source, command, nvcc_version, cuda_home)
+    entry = cubin.parent.relative_to(home)
+    return Kernel(name, key, source.decode(), command, entry, cubin.name, files)
+
+
+def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_home: Path) -> str:
+    """Key over what the machine code depends on, and no path: headers count by their text, CUDA's by its version."""
+    headers = ["cuda" if path.is_relative_to(cuda_home) else tree_digest(path) for path in command.includes]
+    parts = {
+        "source": hashlib.sha256(source).hexdigest(),
+        "headers": headers,
+        "compiler": f"nvcc {nvcc_version}",
+        "flags": command.flags,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=None)
+def tree_digest(directory: Path) -> str:
+    """sha256 over the relative names and the contents of all files below a directory."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(directory)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""Buffers: the tensors of one call site, declared as plain values so that their bytes are known without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
+
+from kregistry.errors import InputError
+from kregistry.kernel_type.shape import Shape
+
+if TYPE_CHECKING:
+    import torch
+
+ITEM_BYTES: Mapping[str, int] = {
+    "float8_e4m3fn": 1,
+    "int8": 1,
+    "uint8": 1,
+    "bfloat16": 2,
+    "float16": 2,
+    "int32": 4,
+    "float32": 4,
+    "int64": 8,
+}
+
+Role = Literal["input", "weight", "output"]
+
+
+@frozen
+class BufferSpec:
+    """One tensor that the caller of a kernel type owns.
+
+    Attributes:
+        shape: sizes of the dimensions.
+        dtype: name of the torch dtype.
+        role: ``weight`` buffers may be lent by the caller; ``output`` buffers are written by the kernel.
+        strides: in elements; ``None`` means contiguous.
+        storage: elements of the storage behind the tensor, when it is longer than the last element (padding).
+        initial: value to allocate with, for indices and counts that a kernel follows: garbage there would send
+            it out of bounds. Other buffers stay uninitialised.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role = "input"
+    strides: tuple[int, ...] | None = None
+    storage: int | None = None
+    initial: int | None = None
+
+    @property
+    def storage_elements(self) -> int:
+        if self.storage is not None:
+            return self.storage
+        if self.strides is None or 0 in self.shape:
+            return math.prod(self.shape)
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the storage, padding included."""
+        return self.storage_elements * ITEM_BYTES[self.dtype]
+
+    def allocate(self, device: str | torch.device) -> torch.Tensor:
+        """A tensor, uninitialised unless the declaration says what to start with."""
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        if self.initial is not None:
+            return torch.full(self.shape, self.initial, dtype=dtype, device=device)
+        if self.strides is None and self.storage is None:
+            return torch.empty(self.shape, dtype=dtype, device=device)
+        flat = torch.empty(self.storage_elements, dtype=dtype, device=device)
+        return flat.as_strided(self.shape, self.strides or contiguous_strides(self.shape))
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+@frozen(eq=False)
+class Buffers:
+    """The tensors of one call site; they read as attributes: ``buffers.a``.
+
+    Attributes:
+        shape: what they were allocated for.
+        max_m: the largest run-time value that they can serve.
+        tensors: by name, as :meth:`KernelType.buffers` declares them.
+    """
+
+    shape: Shape
+    max_m: int
+    tensors: Mapping[str, torch.Tensor]
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.tensors:
+            return self.tensors[name]
+        raise AttributeError(f"buffers of {self.shape.kernel_type} have no tensor {name!r}")
+
+
+def allocate(
+    shape: Shape,
+    max_m: int,
+    specs: Mapping[str, BufferSpec],
+    device: str | torch.device,
+    lent: Mapping[str, torch.Tensor],
+) -> Buffers:
+    """Allocate every declared buffer, or take the tensor that the caller lends for it.
+
+    Raises:
+        InputError: a lent tensor has another shape, dtype or strides than the declaration.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for name, spec in specs.items():
+        tensor = lent.get(name)
+        if tensor is None:
+            tensor = spec.allocate(device)
+        else:
+            _check_lent(shape, name, spec, tensor)
+        tensors[name] = tensor
+    return Buffers(shape, max_m, tensors)
+
+
+def _check_lent(shape: Shape, name: str, spec: BufferSpec, tensor: torch.Tensor) -> None:
+    wanted = (spec.shape, spec.dtype, spec.strides or contiguous_strides(spec.shape))
+    found = (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tuple(tensor.stride()))
+    if wanted != found:
+        raise InputError(
+            f"the tensor lent as {shape.kernel_type}.{name} has (shape, dtype, strides) {found}, expected {wanted}",
+            "lend the weight exactly as the engine passes it to DeepGEMM",
+        )

@@ -1,0 +1,239 @@
+"""KernelType: the contract between kregistry and the author of a kernel type."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import frozen
+
+from kregistry.errors import EnvironmentProblem, ShapeError, nearest_hint
+from kregistry.kernel_type import buffers as buffers_module
+from kregistry.kernel_type.buffers import Buffers, BufferSpec
+from kregistry.kernel_type.dimension import Dimension, RunDimension, Value
+from kregistry.kernel_type.shape import Shape
+from kregistry.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+
+class EmptyInput(enum.Enum):
+    """What a launch does when the run-time dimension is 0."""
+
+    #: Return without a launch; outputs have no element, or stay as they are.
+    RETURN = "return"
+    #: Return without a launch, after writing zeros to the outputs (an empty sum is zero).
+    ZERO_OUTPUTS = "zero-outputs"
+    #: DeepGEMM launches a kernel for an empty input too.
+    LAUNCH = "launch"
+
+
+@frozen
+class ArchSupport:
+    """Whether a kernel type works on one arch.
+
+    Attributes:
+        arch: ``"sm90"``, ``"sm100"``, ``"sm120"``.
+        deep_gemm: PEP 440 specifier of the DeepGEMM versions that support it; empty: all; ``"none"``: no version.
+        reason: why the other versions do not, shown to the user.
+    """
+
+    arch: str
+    deep_gemm: str = ""
+    reason: str = ""
+
+
+@frozen
+class Call:
+    """The arguments of one launch."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = {}
+
+
+@frozen
+class Tolerance:
+    """How far an output may be from the reference.
+
+    ``difference`` bounds ``1 - 2 <x, y> / (<x, x> + <y, y>)`` in float64, DeepGEMM's own measure
+    (``deep_gemm.testing.calc_diff``): 0 for equal tensors, 1 for zeros against anything.
+    """
+
+    difference: float = 1e-3
+
+
+class KernelType(ABC):
+    """One DeepGEMM entry point.
+
+    An instance is immutable and has no state: it may be used from several threads and pickled by name.
+    A subclass declares the class attributes and the abstract methods; the four parts of the contract are
+
+    * buffer allocation: :meth:`buffers` declares, :meth:`allocate_buffers` allocates;
+    * execution: :meth:`arguments` says how to call, :meth:`execute` launches;
+    * memory requirement: :meth:`memory_requirement`, exact bytes;
+    * empty input: :attr:`empty_input`, obeyed by :meth:`launch`.
+
+    Warm-up and serving meet in :meth:`launch`, so that they cannot drift apart.
+    """
+
+    #: Name of the kernel type, the word in manifests.
+    name: ClassVar[str]
+    #: One line for people.
+    summary: ClassVar[str]
+    #: Static dimensions, in the order they are shown.
+    dimensions: ClassVar[tuple[Dimension, ...]]
+    #: The dimension that varies at run time.
+    run_dimension: ClassVar[RunDimension]
+    #: Names of the function in ``deep_gemm``, newest first: the first that exists is used.
+    function_names: ClassVar[tuple[str, ...]]
+    #: One for each arch that the author knows about; an arch that is not listed is not supported.
+    archs: ClassVar[tuple[ArchSupport, ...]]
+    empty_input: ClassVar[EmptyInput] = EmptyInput.RETURN
+    tolerance: ClassVar[Tolerance] = Tolerance()
+    #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
+    reads_device_memory: ClassVar[bool] = False
+
+    # ---- what the author writes ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        """Every tensor that the caller owns, large enough for run-time values up to ``max_m``. No torch needed."""
+
+    @abstractmethod
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        """The arguments of a launch at run-time value ``m``: views of the buffers, as an engine would pass them."""
+
+    @abstractmethod
+    def read_m(self, *args: Any, **kwargs: Any) -> int:
+        """The run-time value of a real call. Cheap: every call of a server may go through it."""
+
+    @abstractmethod
+    def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        """The dimensions of a real call, so that ``resolve(read_shape(...))`` is the shape that planned it."""
+
+    @abstractmethod
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of what a launch at ``m`` writes, every element of it."""
+
+    @abstractmethod
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        """Write fresh random inputs, such as a model would produce, for a launch at ``m``."""
+
+    @abstractmethod
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """What :meth:`results` must be after a launch at ``m``, in plain torch, at higher precision."""
+
+    def check(self, shape: Shape) -> None:
+        """Refuse combinations of dimensions that DeepGEMM refuses.
+
+        Raises:
+            ShapeError: with the rule that refuses.
+        """
+
+    def refusal(self, shape: Shape, m: int) -> str | None:
+        """Why a call would harm the process (a crash, not an error); ``None`` if it would not."""
+        return None
+
+    def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """What is compared with the reference; the outputs, unless those are parts of a sum."""
+        return self.outputs(buffers, m)
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        """Bytes that DeepGEMM allocates on its own during a launch, on top of the buffers."""
+        return 0
+
+    # ---- what the author gets --------------------------------------------------------------------------------
+
+    def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
+        """A complete and checked shape.
+
+        Raises:
+            ShapeError: an unknown, missing or refused dimension.
+        """
+        known = {dimension.name: dimension for dimension in self.dimensions}
+        for name in values:
+            if name not in known:
+                hint = nearest_hint(name, known, "dimension")
+                raise ShapeError(self.name, name, "unknown dimension", hint)
+        items: list[tuple[str, Value]] = []
+        for name, dimension in known.items():
+            if name in values:
+                items.append((name, dimension.check(self.name, values[name])))
+            elif dimension.required:
+                raise ShapeError(self.name, name, f"missing, expected {dimension.expectation()}", dimension.meaning)
+            else:
+                items.append((name, dimension.default_for(target)))
+        shape = Shape(self.name, tuple(items), target)
+        self.check(shape)
+        return shape
+
+    def unsupported_reason(self, target: Target, deep_gemm_version: str) -> str | None:
+        """Why the kernel type does not work on a target with a DeepGEMM version; ``None`` if it does."""
+        from packaging.specifiers import SpecifierSet
+
+        for support in self.archs:
+            if support.arch != target.arch:
+                continue
+            if support.deep_gemm == "none":
+                return support.reason
+            if SpecifierSet(support.deep_gemm).contains(deep_gemm_version, prereleases=True):
+                return None
+            return f"{support.reason} (needs DeepGEMM {support.deep_gemm}, found {deep_gemm_version})"
+        supported = ", ".join(support.arch for support in self.archs if support.deep_gemm != "none")
+        return f"no support for {target.arch} is declared (supported: {supported})"
+
+    def allocate_buffers(
+        self,
+        shape: Shape,
+        max_m: int,
+        device: str | torch.device = "cuda",
+        lent: Mapping[str, torch.Tensor] = {},
+    ) -> Buffers:
+        """Allocate the declared buffers, uninitialised; ``lent`` tensors are used in place of new ones.
+
+        Raises:
+            InputError: a lent tensor does not fit its declaration.
+        """
+        return buffers_module.allocate(shape, max_m, self.buffers(shape, max_m), device, lent)
+
+    def memory_requirement(self, shape: Shape, max_m: int) -> int:
+        """Bytes of the buffers for run-time values up to ``max_m``, exact (storages, padding included)."""
+        return sum(spec.nbytes for spec in self.buffers(shape, max_m).values())
+
+    def function(self) -> Callable[..., Any]:
+        """DeepGEMM's own function (imports deep_gemm).
+
+        Raises:
+            EnvironmentProblem: the installed DeepGEMM has none of the names.
+        """
+        import deep_gemm
+
+        for name in self.function_names:
+            found: Callable[..., Any] | None = getattr(deep_gemm, name, None)
+            if found is not None:
+                return found
+        version = getattr(deep_gemm, "__version__", "of unknown version")
+        raise EnvironmentProblem(
+            f"DeepGEMM {version} has no function {' or '.join(self.function_names)} (kernel type {self.name})"
+        )
+
+    def launch(self, *args: Any, **kwargs: Any) -> Any:
+        """The call that an engine makes: DeepGEMM's function behind the empty-input rule."""
+        if self.empty_input is not EmptyInput.LAUNCH and self.read_m(*args, **kwargs) == 0:
+            return self.handle_empty(*args, **kwargs)
+        return self.function()(*args, **kwargs)
+
+    def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
+        """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared."""
+        return None
+
+    def execute(self, buffers: Buffers, m: int) -> Any:
+        """Launch once at run-time value ``m``, through the same function that serving calls."""
+        call = self.arguments(buffers, m)
+        return self.launch(*call.args, **call.kwargs)
+
+    def __repr__(self) -> str:
+        return f"<kernel type {self.name}>"

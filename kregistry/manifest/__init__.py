@@ -1,0 +1,7 @@
+"""The manifest: which kernels, at which shapes, over which ranges, a model calls."""
+
+from kregistry.manifest.model import Entry, Manifest, Range
+from kregistry.manifest.reader import load_manifest
+from kregistry.manifest.targets import named_target
+
+__all__ = ["Entry", "Manifest", "Range", "load_manifest", "named_target"]

@@ -1,0 +1,120 @@
+"""A YAML file as plain data that remembers where everything stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Union
+
+import yaml
+from attrs import define, field
+
+from kregistry.errors import ManifestError, ManifestProblem, StorageError
+
+#: Keys and indices from the root to a value.
+Path_ = tuple[Union[str, int], ...]
+
+
+def show_path(path: Path_) -> str:
+    """``models.deepseek-v3.kernels[2].shape.n``"""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+@define
+class Document:
+    """The data of a YAML file, the place of each value, and the problems found so far."""
+
+    file: str
+    data: Any
+    marks: dict[Path_, tuple[int, int]]
+    raw: dict[Path_, str]
+    problems: list[ManifestProblem] = field(factory=list)
+
+    def report(self, path: Path_, text: str, hint: str = "") -> None:
+        """Record a problem at a path, or at its nearest parent that exists in the file."""
+        place = path
+        while place and place not in self.marks:
+            place = place[:-1]
+        line, column = self.marks.get(place, (1, 1))
+        self.problems.append(ManifestProblem(self.file, line, column, show_path(path), text, hint))
+
+    def raise_problems(self) -> None:
+        """
+        Raises:
+            ManifestError: there is at least one problem; in the order of the file.
+        """
+        if self.problems:
+            raise ManifestError(tuple(sorted(self.problems, key=lambda each: (each.line, each.column))))
+
+
+def read_document(path: str | Path) -> Document:
+    """Parse a YAML file; duplicate keys are problems, not silently the last one.
+
+    Raises:
+        StorageError: the file cannot be read.
+        ManifestError: the file is not YAML.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError.from_oserror(error, path) from error
+    except UnicodeDecodeError as error:
+        raise StorageError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, file: str) -> Document:
+    """Like :func:`read_document`, of a text; ``file`` is the name that problems carry."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        document = Document(file, None, {(): (1, 1)}, {})
+        if node is not None:
+            _find_duplicates(document, node, ())
+            document.data = loader.construct_document(node)
+            _remember(document, node, ())
+        return document
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        hint = "a git merge conflict is left in the file" if "<<<<<<<" in text else ""
+        problem = ManifestProblem(file, line, column, "", f"not valid YAML: {error.problem or error.context}", hint)
+        raise ManifestError((problem,)) from error
+    except yaml.YAMLError as error:
+        problem = ManifestProblem(file, 1, 1, "", f"not valid YAML: {' '.join(str(error).split())}")
+        raise ManifestError((problem,)) from error
+    finally:
+        loader.dispose()
+
+
+def _find_duplicates(document: Document, node: yaml.Node, path: Path_) -> None:
+    """Before construction, which drops duplicates and merges ``<<`` into the mapping."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _find_duplicates(document, item, (*path, index))
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line, column = key.start_mark.line + 1, key.start_mark.column + 1
+            name = str(key.value)
+            if name in seen:
+                problem = f"key {name!r} is already defined at line {seen[name]}"
+                document.problems.append(
+                    ManifestProblem(document.file, line, column, show_path(path), problem, "keep one of the two")
+                )
+            seen[name] = line
+            _find_duplicates(document, value, (*path, name))
+
+
+def _remember(document: Document, node: yaml.Node, path: Path_) -> None:
+    document.marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.ScalarNode):
+        document.raw[path] = node.value
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _remember(document, item, (*path, index))
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _remember(document, value, (*path, str(key.value)))

@@ -1,0 +1,195 @@
+"""From a YAML file to a :class:`Manifest`, with every problem of the file reported in one run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional, Protocol
+
+from kregistry.errors import KregistryError, ShapeError, nearest_hint
+from kregistry.kernel_type import KernelType
+from kregistry.manifest.document import Document, Path_, read_document
+from kregistry.manifest.model import Entry, Manifest, Range
+from kregistry.manifest.source import KernelSource, ManifestSource, ModelSource, RangeSource, describe, structure
+from kregistry.manifest.targets import resolve_target
+from kregistry.target import Target
+
+FORMAT_VERSION = 1
+#: Keys of a kernel entry besides the name of its run-time dimension.
+KERNEL_KEYS = ("type", "label", "shape")
+
+
+class KernelTypes(Protocol):
+    """Where the reader looks kernel types up; a :class:`kregistry.Registry` is one."""
+
+    def __getitem__(self, name: str) -> KernelType: ...
+
+    def with_choices(self, choices: Mapping[str, str]) -> KernelTypes: ...
+
+
+def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Optional[Target | str] = None) -> Manifest:
+    """Read and check a manifest.
+
+    Args:
+        path: the YAML file.
+        kernel_types: a registry.
+        target: overrides the manifest's own target; a name, ``"detect"``, a YAML file or a :class:`Target`.
+
+    Raises:
+        ManifestError: all problems of the file, with line and column.
+        InputError: the target is unknown, or neither the caller nor the manifest names one.
+        StorageError: the file cannot be read.
+        EnvironmentProblem: the target is ``detect`` and there is no GPU.
+    """
+    return read_manifest(read_document(path), kernel_types, target)
+
+
+def read_manifest(document: Document, kernel_types: KernelTypes, target: Optional[Target | str] = None) -> Manifest:
+    """Like :func:`load_manifest`, of a document that is already parsed."""
+    _check_version(document)
+    data = document.data
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if not str(key).startswith("x-")}
+    source = structure(document, data, ManifestSource, ())
+    if source is None:
+        document.raise_problems()
+    assert source is not None
+    chosen = resolve_target(document, source.target, target)
+    reader = _Reader(document, kernel_types.with_choices(source.providers), chosen, source)
+    entries = tuple(reader.entries())
+    document.raise_problems()
+    return Manifest(document.file, chosen, tuple(source.models), entries, dict(source.providers))
+
+
+def _check_version(document: Document) -> None:
+    """Before anything else: a newer format may look quite different."""
+    data = document.data
+    if not isinstance(data, dict):
+        document.report((), f"expected a mapping with version and models, got {describe(data)}")
+        document.raise_problems()
+    version = data.get("version")
+    if type(version) is int and version != FORMAT_VERSION:
+        hint = "upgrade kregistry" if version > FORMAT_VERSION else ""
+        document.report(("version",), f"expected {FORMAT_VERSION}, got {version}", hint)
+        document.raise_problems()
+
+
+class _Reader:
+    def __init__(self, document: Document, kernel_types: KernelTypes, target: Target, source: ManifestSource) -> None:
+        self.document = document
+        self.kernel_types = kernel_types
+        self.target = target
+        self.source = source
+        self.defaults: dict[str, RangeSource] = {}
+        for name, value in source.defaults.items():
+            default = structure(document, value, RangeSource, ("defaults", name))
+            if default is not None:
+                self.defaults[name] = default
+
+    def entries(self) -> Iterator[Entry]:
+        for name, data in self.source.models.items():
+            path: Path_ = ("models", name)
+            model = structure(self.document, data, ModelSource, path)
+            if model is None:
+                continue
+            for index, kernel in enumerate(model.kernels):
+                yield from self._kernel(name, kernel, (*path, "kernels", index))
+
+    def _kernel(self, model: str, data: object, path: Path_) -> Iterator[Entry]:
+        """The entries of one item of ``kernels``; problems are reported, and then there may be none."""
+        if not isinstance(data, dict):
+            self.document.report(path, f"expected a mapping with type and shape, got {describe(data)}")
+            return
+        known = {key: value for key, value in data.items() if key in KERNEL_KEYS}
+        source = structure(self.document, known, KernelSource, path)
+        kernel_type = self._look_up(data.get("type"), (*path, "type"))
+        if kernel_type is None:
+            return
+        run_name = kernel_type.run_dimension.name
+        for key in data:
+            if key not in (*KERNEL_KEYS, run_name):
+                hint = nearest_hint(str(key), (*KERNEL_KEYS, run_name), "key")
+                self.document.report((*path, str(key)), "unknown key", hint)
+        span = self._range(kernel_type, data.get(run_name), (*path, run_name))
+        if source is None:
+            return
+        for values, place in self._fan_out(source.shape, (*path, "shape")):
+            try:
+                shape = kernel_type.resolve(values, self.target)
+            except ShapeError as error:
+                self._report_shape(error, place)
+                continue
+            if span is not None:
+                yield Entry(model, source.label, shape, span)
+
+    def _look_up(self, name: object, path: Path_) -> KernelType | None:
+        if not isinstance(name, str):
+            return None
+        try:
+            return self.kernel_types[name]
+        except KregistryError as error:
+            self.document.report(path, error.message, error.hint)
+            return None
+
+    def _range(self, kernel_type: KernelType, data: object, path: Path_) -> Range | None:
+        run = kernel_type.run_dimension
+        own = RangeSource() if data is None else structure(self.document, data, RangeSource, path)
+        if own is None:
+            return None
+        default = self.defaults.get(run.name, RangeSource())
+        stop = _first(own.stop, default.stop)
+        start = _first(own.start, default.start, run.start)
+        step = _first(own.step, default.step, run.step)
+        if stop is None:
+            hint = f"{run.name}: {{stop: ...}}, or a default for all entries: defaults: {{{run.name}: {{stop: ...}}}}"
+            self.document.report(path, f"the last value of {run.name} is missing", hint)
+            return None
+        assert start is not None and step is not None
+        if stop < start:
+            self.document.report(path, f"stop ({stop}) must be >= start ({start})")
+            return None
+        return Range(run.name, start, start + (stop - start) // step * step, step)
+
+    def _fan_out(self, data: object, path: Path_) -> Iterator[tuple[dict[str, Any], Callable[[str], Path_]]]:
+        """Each combination of values of a shape, with the place in the file of each of its dimensions."""
+        if isinstance(data, list):
+            for index, item in enumerate(data):
+                if isinstance(item, list):
+                    self.document.report((*path, index), "expected a mapping, got a list")
+                else:
+                    yield from self._fan_out(item, (*path, index))
+        elif not isinstance(data, dict):
+            self.document.report(path, f"expected a mapping of dimensions, or a list of them, got {describe(data)}")
+        else:
+            choices: list[list[tuple[Any, Path_]]] = []
+            for name, value in data.items():
+                place = (*path, str(name))
+                if value == []:
+                    self.document.report(place, "expected at least one value, got an empty list")
+                many = value if isinstance(value, list) else None
+                choices.append([(v, (*place, i)) for i, v in enumerate(many)] if many is not None else [(value, place)])
+            names = [str(name) for name in data]
+            for combination in itertools.product(*choices):
+                places = {name: place for name, (_, place) in zip(names, combination)}
+                yield {name: value for name, (value, _) in zip(names, combination)}, _place_of(places, path)
+
+    def _report_shape(self, error: ShapeError, place: Callable[[str], Path_]) -> None:
+        """Once for each place: a fan-out repeats the problem of a value that stays the same."""
+        path = place(error.dimension)
+        before = len(self.document.problems)
+        self.document.report(path, error.text, error.hint)
+        if self.document.problems[-1] in self.document.problems[:before]:
+            self.document.problems.pop()
+
+
+def _place_of(places: Mapping[str, Path_], path: Path_) -> Callable[[str], Path_]:
+    def place(dimension: str) -> Path_:
+        return places.get(dimension, (*path, dimension) if dimension else path)
+
+    return place
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+

@@ -1,0 +1,166 @@
+"""What a manifest may contain, as attrs classes, and their strict structuring with cattrs.
+
+These classes are the one declaration of the format: the reader and the JSON Schema both follow them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional, TypeVar, Union
+
+import cattrs
+from attrs import field, fields, frozen
+from attrs.validators import ge
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+
+from kregistry.errors import nearest_hint
+from kregistry.manifest.document import Document, Path_
+
+T = TypeVar("T")
+
+
+def _meaning(text: str, **options: Any) -> Any:
+    return field(metadata={"meaning": text}, **options)
+
+
+@frozen
+class RangeSource:
+    """Range of a run-time dimension; ``stop`` is the last value and belongs to the range."""
+
+    stop: Optional[int] = _meaning("last value, included", default=None, validator=lambda *a: _at_least(1, *a))
+    start: Optional[int] = _meaning("first value", default=None, validator=lambda *a: _at_least(0, *a))
+    step: Optional[int] = _meaning("distance of the values", default=None, validator=lambda *a: _at_least(1, *a))
+
+
+@frozen
+class TargetSource:
+    """A GPU of one's own: a built-in one with changes, or a complete one."""
+
+    name: str = _meaning("the word for it")
+    base: Optional[str] = _meaning("a built-in target that the other keys change", default=None)
+    device_name: Optional[str] = _meaning("what the CUDA runtime calls it", default=None)
+    compute_capability: Optional[str] = _meaning('quoted, e.g. "9.0"', default=None)
+    num_sms: Optional[int] = _meaning("streaming multiprocessors", default=None)
+    l2_bytes: Optional[int] = _meaning("bytes of L2 cache", default=None)
+    memory_bytes: Optional[int] = _meaning("bytes of device memory", default=None)
+
+
+@frozen
+class KernelSource:
+    """One or more call sites of one kernel type; the range stands under the name of its run-time dimension."""
+
+    type: str = _meaning("name of a kernel type (kregistry list)")
+    shape: Any = _meaning("its dimensions: a mapping, or a list of them; lists of values fan out")
+    label: str = _meaning("what the model calls it", default="")
+
+
+@frozen
+class ModelSource:
+    """The kernels that one model calls at one parallel setting."""
+
+    kernels: list[Any] = _meaning("the call sites")
+    description: str = _meaning("model and parallel setting, for people", default="")
+
+
+@frozen
+class ManifestSource:
+    """A whole file."""
+
+    version: int = _meaning("version of the format: 1")
+    models: dict[str, Any] = _meaning("models by name")
+    target: Any = _meaning("a target's name (kregistry targets), or a mapping that declares one", default=None)
+    defaults: dict[str, Any] = _meaning("ranges by run-time dimension, for entries that give none", factory=dict)
+    providers: dict[str, str] = _meaning("kernel type -> plugin, where two plugins offer it", factory=dict)
+
+
+def _at_least(minimum: int, instance: Any, attribute: Any, value: Any) -> None:
+    if value is not None:
+        try:
+            ge(minimum)(instance, attribute, value)
+        except ValueError:
+            raise ValueError(f"expected an integer >= {minimum}, got {value}", attribute.name) from None
+
+
+def describe(value: object) -> str:
+    """A value in the words of YAML, for "expected ..., got ..."."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return repr(value)
+
+
+class _WrongType(ValueError):
+    pass
+
+
+def _strict(kind: type, words: str) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise _WrongType(f"expected {words}, got {describe(value)}")
+        return value
+
+    return structure
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind, words in ((int, "an integer"), (str, "a string"), (bool, "true or false"), (float, "a number")):
+        converter.register_structure_hook(kind, _strict(kind, words))
+    converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], _strict(dict, "a mapping"))
+    converter.register_structure_hook_func(lambda kind: kind == list[Any], _strict(list, "a list"))
+    return converter
+
+
+_CONVERTER = _converter()
+
+
+def structure(document: Document, data: object, kind: type[T], path: Path_) -> Union[T, None]:
+    """``data`` as an instance of ``kind``, or ``None`` after all its problems have been reported."""
+    if not isinstance(data, dict):
+        document.report(path, f"expected a mapping, got {describe(data)}{_sexagesimal(document, path)}")
+        return None
+    bad_keys = [key for key in data if not isinstance(key, str)]
+    for key in bad_keys:
+        document.report((*path, str(key)), f"expected a string as key, got {describe(key)}", "quote it")
+    if bad_keys:
+        return None
+    try:
+        return _CONVERTER.structure(data, kind)
+    except (ClassValidationError, IterableValidationError) as error:
+        _report(document, error, kind, path)
+        return None
+
+
+def _report(document: Document, error: BaseException, kind: type, path: Path_) -> None:
+    """Walk the tree of errors; cattrs' notes say which attribute or index each one belongs to."""
+    if isinstance(error, (ClassValidationError, IterableValidationError)):
+        placed, rest = error.group_exceptions()
+        for inner, note in placed:
+            step = getattr(note, "name", None)
+            _report(document, inner, kind, (*path, note.index if step is None else step))  # type: ignore[union-attr]
+        for inner in rest:
+            _report(document, inner, kind, path)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = [attribute.name for attribute in fields(kind)]
+        for key in sorted(error.extra_fields):
+            document.report((*path, key), "unknown key", nearest_hint(key, known, "key"))
+    elif isinstance(error, KeyError):
+        document.report(path, f"the key {error.args[0]!r} is missing")
+    else:
+        # A validator of our own adds the attribute's name: attrs runs validators for the whole class at once.
+        place = (*path, error.args[1]) if len(error.args) == 2 else path
+        document.report(place, f"{error.args[0]}{_sexagesimal(document, place)}")
+
+
+def _sexagesimal(document: Document, path: Path_) -> str:
+    """YAML 1.1 reads ``1:64`` as 124; say so where the text of a scalar looks like that."""
+    raw = document.raw.get(path, "")
+    head, colon, tail = raw.partition(":")
+    if colon and head.isdigit() and tail.isdigit():
+        return f" (YAML 1.1 reads {raw} as a number of base 60; write {{start: {head}, stop: {tail}}})"
+    return ""

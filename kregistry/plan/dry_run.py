@@ -1,0 +1,272 @@
+"""The parent of a dry run: spreads the sweeps of a manifest over child processes and gathers what they find."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from attrs import asdict, define, field, frozen
+
+from kregistry.errors import EnvironmentProblem
+from kregistry.kernel import Kernel, read_recorded
+from kregistry.kernel_type import KernelType
+from kregistry.manifest import Entry
+from kregistry.plan.model import PlannedEntry, Refusal, Segment
+from kregistry.plan.segments import Run, join
+from kregistry.plan.stub import HOST_ACCESS_EXIT_CODE, compile_stub, stub_environment
+from kregistry.target import Target
+from kregistry.toolchain import Toolchain
+
+#: A range is cut into parts of at most so many values, so that all cores have work until the end.
+_VALUES_PER_PART = 16384
+
+
+@frozen
+class Sweep:
+    """One entry and the kernel type that it calls."""
+
+    entry: Entry
+    kernel_type: KernelType
+
+
+@frozen
+class _Part:
+    sweep: int
+    number: int
+    values: range
+
+
+@define
+class _Outcome:
+    """What is known of one sweep so far; its parts may end in any order."""
+
+    parts: int
+    segments: dict[int, list[Run]] = field(factory=dict)
+    refusals: dict[int, list[Run]] = field(factory=dict)
+    error: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return len(self.segments) == self.parts
+
+
+class DryRun:
+    """Runs sweeps on the stub GPU as one target.
+
+    Args:
+        toolchain: what the machine has.
+        target: the GPU to be.
+        stub_directory: where the compiled stub is kept.
+        on_kernel: called once for each kernel, while sweeps go on, from a thread of the dry run.
+        on_entry: called once for each entry, likewise.
+    """
+
+    def __init__(
+        self,
+        toolchain: Toolchain,
+        target: Target,
+        stub_directory: Path,
+        on_kernel: Callable[[Kernel], None],
+        on_entry: Callable[[PlannedEntry], None],
+    ) -> None:
+        self.toolchain = toolchain
+        self.target = target
+        self.stub_directory = stub_directory
+        self.on_kernel = on_kernel
+        self.on_entry = on_entry
+        self.kernels: dict[str, Kernel] = {}
+        self._lock = threading.Lock()
+        self._parts: deque[_Part] = deque()
+        self._outcomes: list[_Outcome] = []
+        self._entries: dict[int, PlannedEntry] = {}
+        self._failure: BaseException | None = None
+
+    def run(self, sweeps: Sequence[Sweep], processes: int) -> tuple[PlannedEntry, ...]:
+        """The planned entries, in the order of the sweeps.
+
+        Raises:
+            EnvironmentProblem: torch or DeepGEMM cannot be loaded on the stub.
+            StorageError: no temporary directory can be written.
+        """
+        library = compile_stub(self.toolchain, self.stub_directory)
+        for index, sweep in enumerate(sweeps):
+            parts = list(_cut(index, sweep.entry.range.values()))
+            self._outcomes.append(_Outcome(len(parts)))
+            self._parts.extend(parts)
+        with TemporaryDirectory(prefix="kregistry-plan-") as scratch:
+            count = max(1, min(processes, len(self._parts)))
+            threads = [
+                threading.Thread(target=self._serve, args=(sweeps, library, Path(scratch) / str(number)), daemon=True)
+                for number in range(count)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return tuple(self._entries[index] for index in range(len(sweeps)))
+
+    def _serve(self, sweeps: Sequence[Sweep], library: Path, home: Path) -> None:
+        """One thread: a child process, and a new one whenever it dies, until no part is left."""
+        try:
+            generation = 0
+            while self._parts and self._failure is None:
+                with _Child(self, library, home / str(generation)) as child:
+                    self._feed(child, sweeps)
+                generation += 1
+        except BaseException as error:  # handed to the caller of run()
+            self._failure = self._failure or error
+
+    def _feed(self, child: _Child, sweeps: Sequence[Sweep]) -> None:
+        while self._failure is None:
+            try:
+                part = self._parts.popleft()
+            except IndexError:
+                return
+            sweep = sweeps[part.sweep]
+            answer = child.sweep(sweep, part)
+            self._take(sweep, part, answer, child)
+            if not child.alive:
+                return
+
+    def found(self, home: Path, cubin: Path) -> Kernel:
+        """Register the kernel that a child has left at ``cubin``."""
+        cuda = self.toolchain.cuda
+        kernel = read_recorded(home, cubin, cuda.version, cuda.home)
+        with self._lock:
+            known = self.kernels.setdefault(kernel.id, kernel)
+        if known is kernel:
+            self.on_kernel(kernel)
+        return known
+
+    def _take(self, sweep: Sweep, part: _Part, answer: dict[str, Any], child: _Child) -> None:
+        with self._lock:
+            outcome = self._outcomes[part.sweep]
+            outcome.error = outcome.error or answer["error"]
+            outcome.segments[part.number] = [
+                Run(start, stop, tuple(child.kernels[index].id for index in libraries))
+                for start, stop, libraries in answer["segments"]
+            ]
+            outcome.refusals[part.number] = [Run(*refusal) for refusal in answer["refusals"]]
+            if not outcome.complete:
+                return
+        planned = _planned(sweep, outcome)
+        self._entries[part.sweep] = planned
+        self.on_entry(planned)
+
+
+class _Child:
+    """One child process, and the kernels that it has announced."""
+
+    def __init__(self, run: DryRun, library: Path, home: Path) -> None:
+        self.run = run
+        self.home = home
+        self.kernels: dict[int, Kernel] = {}
+        self.alive = True
+        home.mkdir(parents=True)
+        self._log = (home / "log").open("w+b")
+        receive, send = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kregistry.plan.worker", str(send)],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(send,),
+            env=stub_environment(run.target, run.toolchain, library, home),
+            text=True,
+        )
+        os.close(send)
+        self._events: IO[str] = os.fdopen(receive, encoding="utf-8")
+
+    def __enter__(self) -> _Child:
+        self._send({"path": sys.path, "target": asdict(self.run.target)})
+        if self._receive() is None:
+            self.__exit__()
+            raise EnvironmentProblem(
+                f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}",
+                "kregistry doctor names what is missing",
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait()
+        self._events.close()
+
+    def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
+        """The answer to one part; a child that dies over it answers with how it died."""
+        entry, values = sweep.entry, part.values
+        self._send(
+            {
+                "job": part.sweep,
+                "kernel_type": base64.b64encode(pickle.dumps(sweep.kernel_type)).decode(),
+                "shape": dict(entry.shape),
+                "start": values[0],
+                "stop": values[-1],
+                "step": values.step,
+            }
+        )
+        while (event := self._receive()) is not None:
+            if event["event"] == "done":
+                return event
+            self.kernels[event["library"]] = self.run.found(self.home, Path(event["file"]))
+        self.alive = False
+        self._process.wait()
+        return {"segments": [], "refusals": [], "error": self._death()}
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            pass  # the child is dead; receiving will say so
+
+    def _receive(self) -> dict[str, Any] | None:
+        line = self._events.readline()
+        event: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
+        return event
+
+    def _death(self) -> str:
+        code = self._process.wait()
+        if code == HOST_ACCESS_EXIT_CODE:
+            return "touches device memory on the host: the stub GPU ended the process"
+        if code < 0:
+            return f"crashes: the process died of {signal.Signals(-code).name}"
+        return f"the process ended with exit code {code}: {self._log_tail(1)}"
+
+    def _log_tail(self, lines: int = 20) -> str:
+        self._log.seek(0)
+        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def _cut(sweep: int, values: range) -> Iterator[_Part]:
+    for number, first in enumerate(range(0, len(values), _VALUES_PER_PART)):
+        yield _Part(sweep, number, values[first : first + _VALUES_PER_PART])
+
+
+def _planned(sweep: Sweep, outcome: _Outcome) -> PlannedEntry:
+    """The parts put together."""
+    segments = tuple(
+        Segment(run.start, run.stop, run.content)  # type: ignore[arg-type]
+        for run in join(outcome.segments[number] for number in sorted(outcome.segments))
+    )
+    refusals = tuple(
+        Refusal(run.start, run.stop, str(run.content))
+        for run in join(outcome.refusals[number] for number in sorted(outcome.refusals))
+    )
+    planned = PlannedEntry(sweep.entry, segments, refusals, outcome.error)
+    points = planned.launch_points()
+    nbytes = sweep.kernel_type.memory_requirement(sweep.entry.shape, max(points)) if points else 0
+    return PlannedEntry(sweep.entry, segments, refusals, outcome.error, nbytes)

@@ -1,0 +1,150 @@
+"""A plan: for a target, every entry with its segments, and the set of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from kregistry.kernel import Kernel
+from kregistry.manifest import Entry
+from kregistry.target import Target
+from kregistry.toolchain import Versions
+
+
+@frozen
+class Segment:
+    """A maximal interval of run-time values served by the same kernels; ``stop`` belongs to it."""
+
+    start: int
+    stop: int
+    kernels: tuple[str, ...]
+
+
+@frozen
+class Refusal:
+    """An interval of run-time values at which DeepGEMM refuses the call."""
+
+    start: int
+    stop: int
+    reason: str
+
+
+@frozen
+class PlannedEntry:
+    """One entry after the dry run.
+
+    Attributes:
+        entry: the call site.
+        segments: they cover the range without gap or overlap, unless there are refusals or an error.
+        refusals: where DeepGEMM refuses the call.
+        error: why the entry could not be planned at all.
+        nbytes: bytes of the largest buffers that warm-up needs for the entry.
+    """
+
+    entry: Entry
+    segments: tuple[Segment, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    error: str = ""
+    nbytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.error and not self.refusals
+
+    def kernels(self) -> tuple[str, ...]:
+        """Ids of the distinct kernels, in the order of their first use."""
+        return tuple(dict.fromkeys(kernel for segment in self.segments for kernel in segment.kernels))
+
+    def launch_points(self) -> tuple[int, ...]:
+        """The smallest run-time values that together use every kernel of the entry, ascending."""
+        return tuple(start for start, _ in self.first_uses())
+
+    def first_uses(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """(run-time value, kernels that no smaller value uses), ascending."""
+        seen: set[str] = set()
+        for segment in self.segments:
+            new = tuple(kernel for kernel in dict.fromkeys(segment.kernels) if kernel not in seen)
+            if new:
+                seen.update(new)
+                yield segment.start, new
+
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong, a line each."""
+        name = self.entry.range.name
+        lines = [f"{self.entry}: {self.error}"] if self.error else []
+        lines += [
+            f"{self.entry}: DeepGEMM refuses {name} {span(refusal.start, refusal.stop)}: {refusal.reason}"
+            for refusal in self.refusals
+        ]
+        return tuple(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.entry.model,
+            "type": self.entry.kernel_type,
+            "label": self.entry.label,
+            "shape": dict(self.entry.shape),
+            "range": self.entry.range.to_json(),
+            "segments": [
+                {"start": segment.start, "stop": segment.stop, "kernels": list(segment.kernels)}
+                for segment in self.segments
+            ],
+            "refusals": [
+                {"start": refusal.start, "stop": refusal.stop, "reason": refusal.reason} for refusal in self.refusals
+            ],
+            "error": self.error or None,
+        }
+
+
+@frozen
+class Plan:
+    """Everything that a manifest needs on a target, in one environment."""
+
+    target: Target
+    versions: Versions
+    kernels: Mapping[str, Kernel]
+    entries: tuple[PlannedEntry, ...]
+
+    def problems(self) -> tuple[str, ...]:
+        return tuple(line for planned in self.entries for line in planned.problems())
+
+    def users_of(self, kernel_id: str) -> Iterator[tuple[PlannedEntry, str]]:
+        """The entries that use a kernel, each with the run-time values at which it does: ``"m 1..16, 65..128"``."""
+        for planned in self.entries:
+            spans = [
+                span(segment.start, segment.stop) for segment in planned.segments if kernel_id in segment.kernels
+            ]
+            if spans:
+                yield planned, f"{planned.entry.range.name} {', '.join(spans)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of a lock file."""
+        return {
+            "lock_version": 1,
+            "target": {
+                "name": self.target.name,
+                "compute_capability": self.target.compute_capability,
+                "num_sms": self.target.num_sms,
+            },
+            "versions": self.versions.to_json(),
+            "kernels": {
+                kernel_id: {"name": kernel.name, "key": kernel.key, "arch": arch_flag(kernel)}
+                for kernel_id, kernel in sorted(self.kernels.items())
+            },
+            "entries": [planned.to_json() for planned in self.entries],
+        }
+
+
+def span(start: int, stop: int) -> str:
+    return str(start) if start == stop else f"{start}..{stop}"
+
+
+def arch_flag(kernel: Kernel) -> str:
+    """The arch that the compiler is told, e.g. ``sm_90a``."""
+    for flag in kernel.command.flags:
+        for marker in ("code=", "--gpu-architecture=", "-arch="):
+            if marker in flag:
+                return flag.rpartition(marker)[2]
+    return ""

@@ -1,0 +1,220 @@
+"""Registry: which kernel types exist and who provides them.
+
+pluggy broadcasts, which is right for asking "who offers kernel types?" and for events, and wrong for picking one
+implementation. So one hook collects :class:`KernelType` objects, and the registry picks by name.
+A broken plugin never takes the host down: it is reported, with name, version and cause, and the rest works.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from types import MappingProxyType
+from typing import Any
+
+import pluggy
+from attrs import frozen
+
+from kregistry import hookspecs
+from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
+from kregistry.kernel_type import Dimension, KernelType, RunDimension
+
+ENTRY_POINT_GROUP = "kregistry"
+
+
+@frozen
+class Provider:
+    """Who provides a kernel type: a plugin, and the distribution that it came with."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.plugin} ({self.distribution} {self.version})"
+
+
+@frozen
+class Registration:
+    """A kernel type and its provider."""
+
+    kernel_type: KernelType
+    provider: Provider
+
+
+class Registry:
+    """The kernel types of all plugins, and the relay of events.
+
+    Args:
+        choices: kernel type -> plugin name, where two plugins offer the same kernel type.
+        load_entry_points: whether to load installed plugins.
+    """
+
+    def __init__(self, choices: Mapping[str, str] = MappingProxyType({}), *, load_entry_points: bool = True) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._choices = dict(choices)
+        self._registrations: dict[str, list[Registration]] = {}
+        self._broken: list[PluginError] = []
+        self._providers: list[Provider] = []
+        if load_entry_points:
+            for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+                self._load(entry_point)
+
+    # ---- plugins ---------------------------------------------------------------------------------------------
+
+    @property
+    def hook(self) -> Any:
+        """Calls of this object's attributes are broadcast to every plugin: ``registry.hook.kregistry_...(...)``."""
+        return self._manager.hook
+
+    @property
+    def broken(self) -> tuple[PluginError, ...]:
+        """The plugins that could not be used, and why."""
+        return tuple(self._broken)
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        return tuple(self._providers)
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin of this process: a module or object with :data:`hookimpl` functions.
+
+        Raises:
+            PluginError: the plugin has a hook that does not fit its specification, or offers something else
+                than kernel types.
+        """
+        provider = Provider(name or getattr(plugin, "__name__", type(plugin).__name__), "this process", "")
+        self._register(plugin, provider)
+
+    def listen(self, listener: object) -> None:
+        """Add a listener of events that offers no kernel types."""
+        self._manager.register(listener)
+
+    def _load(self, entry_point: metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        provider = Provider(entry_point.name, dist.name if dist else "?", dist.version if dist else "?")
+        try:
+            self._register(entry_point.load(), provider)
+        except PluginError as error:
+            self._broken.append(error)
+        except Exception as error:  # whatever an import raises, the other plugins must go on
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            cause = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+            self._broken.append(PluginError(*_identity(provider), f"cannot be imported: {cause}"))
+
+    def _register(self, plugin: object, provider: Provider) -> None:
+        try:
+            self._manager.register(plugin, name=provider.plugin)
+            self._manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.has_plugin(provider.plugin):
+                self._manager.unregister(name=provider.plugin)
+            raise PluginError(*_identity(provider), " ".join(str(error).split())) from error
+        try:
+            kernel_types = self._offered_by(plugin, provider)
+        except PluginError:
+            self._manager.unregister(plugin)
+            raise
+        self._providers.append(provider)
+        for kernel_type in kernel_types:
+            self._registrations.setdefault(kernel_type.name, []).append(Registration(kernel_type, provider))
+
+    def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
+        offers = [
+            implementation.function
+            for implementation in self._manager.hook.kregistry_kernel_types.get_hookimpls()
+            if implementation.plugin is plugin
+        ]
+        kernel_types: list[KernelType] = []
+        for offer in offers:
+            try:
+                kernel_types.extend(offer())
+            except Exception as error:
+                cause = f"{type(error).__name__}: {error}"
+                raise PluginError(*_identity(provider), f"kregistry_kernel_types() failed: {cause}") from error
+        for kernel_type in kernel_types:
+            fault = declaration_fault(kernel_type)
+            if fault:
+                raise PluginError(*_identity(provider), fault)
+        return kernel_types
+
+    # ---- kernel types ----------------------------------------------------------------------------------------
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._registrations))
+
+    def registrations(self) -> tuple[Registration, ...]:
+        """Every registration, clashing ones included, sorted by name."""
+        return tuple(each for name in self.names() for each in self._registrations[name])
+
+    def registration(self, name: str) -> Registration:
+        """The kernel type of that name and who provides it.
+
+        Raises:
+            UnknownNameError: no plugin provides it.
+            ProviderConflictError: several plugins provide it and none was chosen.
+        """
+        found = self._registrations.get(name)
+        if not found:
+            raise UnknownNameError("kernel type", name, self.names())
+        choice = self._choices.get(name)
+        if choice is not None:
+            for registration in found:
+                if choice in (registration.provider.plugin, registration.provider.distribution):
+                    return registration
+            raise UnknownNameError(f"provider of {name}", choice, tuple(each.provider.plugin for each in found))
+        if len(found) > 1:
+            raise ProviderConflictError(name, tuple(str(each.provider) for each in found))
+        return found[0]
+
+    def __getitem__(self, name: str) -> KernelType:
+        return self.registration(name).kernel_type
+
+    def with_choices(self, choices: Mapping[str, str]) -> Registry:
+        """The same registry with further choices of providers; earlier choices win."""
+        self._choices = {**choices, **self._choices}
+        return self
+
+    @property
+    def choices(self) -> Mapping[str, str]:
+        return MappingProxyType(self._choices)
+
+
+def _identity(provider: Provider) -> tuple[str, str]:
+    return provider.plugin, f"({provider.distribution} {provider.version})"
+
+
+def declaration_fault(kernel_type: object) -> str | None:
+    """What is wrong with the declarations of a kernel type; ``None`` if nothing is."""
+    if not isinstance(kernel_type, KernelType):
+        return f"kregistry_kernel_types() must return KernelType objects, got {kernel_type!r}"
+    label = type(kernel_type).__name__
+    expected: dict[str, tuple[type, ...]] = {
+        "name": (str,),
+        "summary": (str,),
+        "dimensions": (tuple,),
+        "run_dimension": (RunDimension,),
+        "function_names": (tuple,),
+        "archs": (tuple,),
+    }
+    for attribute, kinds in expected.items():
+        if not isinstance(getattr(kernel_type, attribute, None), kinds):
+            return f"{label}.{attribute} must be a {kinds[0].__name__}"
+    if not kernel_type.name.isidentifier():
+        return f"{label}.name must be an identifier, got {kernel_type.name!r}"
+    if not all(isinstance(dimension, Dimension) for dimension in kernel_type.dimensions):
+        return f"{label}.dimensions must hold Dimension objects"
+    names = [dimension.name for dimension in kernel_type.dimensions] + [kernel_type.run_dimension.name]
+    repeated = _repeated(names)
+    return f"{label} declares the dimension {repeated!r} twice" if repeated else None
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -1,0 +1,125 @@
+"""Targets: a GPU as DeepGEMM's heuristics see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import ge, matches_re
+
+from kregistry.errors import UnknownNameError
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@frozen
+class Target:
+    """A GPU: what DeepGEMM's host code asks of the device before it chooses a kernel.
+
+    Attributes:
+        name: the word used on the command line and in manifests.
+        device_name: what the CUDA runtime calls the device.
+        compute_capability: ``"9.0"``.
+        num_sms: number of streaming multiprocessors; part of almost every kernel's template.
+        l2_bytes: size of the L2 cache in bytes (no DeepGEMM kernel depends on it today).
+        memory_bytes: size of the device memory in bytes.
+        source: where the numbers come from.
+    """
+
+    name: str = field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]*"))
+    device_name: str
+    compute_capability: str = field(validator=matches_re(r"\d+\.\d+"))
+    num_sms: int = field(validator=ge(1))
+    l2_bytes: int = field(validator=ge(1))
+    memory_bytes: int = field(validator=ge(1))
+    source: str = ""
+
+    @property
+    def major(self) -> int:
+        return int(self.compute_capability.split(".")[0])
+
+    @property
+    def minor(self) -> int:
+        return int(self.compute_capability.split(".")[1])
+
+    @property
+    def arch(self) -> str:
+        """The family that kernel types declare support for: ``sm90``, ``sm100``, ``sm120``."""
+        return f"sm{self.major}0"
+
+
+_HOPPER = "NVIDIA Hopper datasheets and the H100 white paper"
+_BLACKWELL = "NVIDIA Blackwell architecture briefs; SM count as the CUDA runtime reports it in public device queries"
+
+
+def _target(name: str, device: str, cc: str, sms: int, l2_mib: int, memory_gib: int, source: str) -> Target:
+    return Target(name, device, cc, sms, l2_mib * MIB, memory_gib * GIB, source)
+
+
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            _target("h100", "NVIDIA H100 80GB HBM3", "9.0", 132, 50, 80, "read off a device (SXM5, driver 580)"),
+            _target("h100-pcie", "NVIDIA H100 PCIe", "9.0", 114, 50, 80, _HOPPER),
+            _target("h200", "NVIDIA H200", "9.0", 132, 60, 141, "read off a device (driver 580)"),
+            _target("h20", "NVIDIA H20", "9.0", 78, 60, 96, _HOPPER + "; 78 SMs as DeepGEMM users report it"),
+            _target("h800", "NVIDIA H800", "9.0", 132, 50, 80, _HOPPER + " (export variant of the SXM5 part)"),
+            _target("gh200", "NVIDIA GH200 480GB", "9.0", 132, 60, 96, _HOPPER),
+            _target("b200", "NVIDIA B200", "10.0", 148, 126, 180, _BLACKWELL),
+            _target("gb200", "NVIDIA GB200", "10.0", 152, 126, 186, _BLACKWELL),
+            _target("b300", "NVIDIA B300 SXM6 AC", "10.3", 148, 126, 270, _BLACKWELL),
+            _target(
+                "rtx-pro-6000",
+                "NVIDIA RTX PRO 6000 Blackwell Server Edition",
+                "12.0",
+                188,
+                128,
+                96,
+                "NVIDIA RTX PRO 6000 Blackwell datasheet",
+            ),
+        )
+    }
+)
+
+
+def get_target(name: str) -> Target:
+    """The built-in target of that name.
+
+    Raises:
+        UnknownNameError: no built-in target has that name.
+    """
+    if name not in TARGETS:
+        raise UnknownNameError("target", name, (*TARGETS, "detect"))
+    return TARGETS[name]
+
+
+def detect_target(device: int = 0) -> Target:
+    """Read the target off a real CUDA device of this process (imports torch).
+
+    Raises:
+        EnvironmentProblem: torch has no CUDA, or no device is visible.
+    """
+    from kregistry.errors import EnvironmentProblem
+
+    import torch
+
+    if not torch.cuda.is_available():
+        raise EnvironmentProblem(
+            "target 'detect' needs a CUDA device, and torch sees none",
+            f"name the target instead, e.g. --target h100 (known: {', '.join(TARGETS)})",
+        )
+    properties: Any = torch.cuda.get_device_properties(device)
+    name = str(properties.name)
+    return Target(
+        name="detected-" + "-".join(name.lower().replace("nvidia", "").split()),
+        device_name=name,
+        compute_capability=f"{properties.major}.{properties.minor}",
+        num_sms=properties.multi_processor_count,
+        l2_bytes=properties.L2_cache_size,
+        memory_bytes=properties.total_memory,
+        source="read off the device",
+    )

@@ -1,0 +1,178 @@
+"""What the machine has: CUDA toolkit, compilers, torch and DeepGEMM, found without importing any of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from attrs import frozen
+
+from kregistry.errors import EnvironmentProblem
+
+INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+#: Distributions that bring the module ``deep_gemm``. The name ``deep-gemm`` on PyPI is not one of them.
+_DEEP_GEMM_DISTRIBUTIONS = ("sgl-deep-gemm", "deep_gemm")
+
+
+@frozen
+class CudaToolkit:
+    """A CUDA toolkit with a compiler.
+
+    Attributes:
+        home: what DeepGEMM calls CUDA_HOME.
+        version: of nvcc, e.g. ``"13.0.88"``.
+        found_by: how it was found, for people.
+    """
+
+    home: Path
+    version: str
+    found_by: str
+
+    @property
+    def nvcc(self) -> Path:
+        return self.home / "bin" / "nvcc"
+
+    @property
+    def include(self) -> Path:
+        return self.home / "include"
+
+
+def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """Where DeepGEMM looks, in its order, and then the toolkit of the PyPI wheels, which it does not know."""
+    found: list[tuple[Path, str]] = []
+    for variable in ("CUDA_HOME", "CUDA_PATH"):
+        if environment.get(variable):
+            return [(Path(environment[variable]), variable)]
+    on_path = shutil.which("nvcc", path=environment.get("PATH"))
+    if on_path:
+        found.append((Path(on_path).parent.parent, "nvcc on PATH"))
+    found.append((Path("/usr/local/cuda"), "/usr/local/cuda"))
+    for wheels in sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/cu[0-9]*")):
+        found.append((wheels, "wheels in site-packages"))
+    return found
+
+
+def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolkit:
+    """The CUDA toolkit that DeepGEMM would use, or the one in site-packages.
+
+    Raises:
+        EnvironmentProblem: there is no nvcc, or CUDA_HOME names a directory without one.
+    """
+    tried = _candidates(environment)
+    for home, found_by in tried:
+        nvcc = home / "bin" / "nvcc"
+        if nvcc.is_file() and (home / "include" / "cuda.h").is_file():
+            return CudaToolkit(home, nvcc_version(nvcc), found_by)
+    places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
+    raise EnvironmentProblem(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
+
+
+@lru_cache(maxsize=None)
+def nvcc_version(nvcc: Path) -> str:
+    """The version that ``nvcc --version`` prints, e.g. ``"13.0.88"``.
+
+    Raises:
+        EnvironmentProblem: it does not run.
+    """
+    try:
+        output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EnvironmentProblem(f"{nvcc} does not run: {error}", INSTALL_HINT) from error
+    match = re.search(r"V(\d+\.\d+\.\d+)", output)
+    if match is None:
+        raise EnvironmentProblem(f"{nvcc} --version names no version: {output.strip()[:200]!r}", INSTALL_HINT)
+    return match.group(1)
+
+
+def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
+    """A C compiler, for the stub GPU; nvcc needs one as well.
+
+    Raises:
+        EnvironmentProblem: there is none.
+    """
+    for name in (environment.get("CC", ""), "cc", "gcc", "clang"):
+        path = shutil.which(name, path=environment.get("PATH")) if name else None
+        if path:
+            return path
+    raise EnvironmentProblem("no C compiler (cc, gcc or clang) on PATH", "apt-get install g++, or set CC")
+
+
+def torch_version() -> str:
+    """Version of the installed torch.
+
+    Raises:
+        EnvironmentProblem: torch is missing, or is a build without CUDA.
+    """
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        raise EnvironmentProblem("torch is not installed", INSTALL_HINT) from None
+    if "+cpu" in version or not _has_cuda_libraries():
+        raise EnvironmentProblem(
+            f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU",
+            "pip install torch==2.11.0 from PyPI is a CUDA build, and works on a machine without a GPU",
+        )
+    return version
+
+
+def _has_cuda_libraries() -> bool:
+    spec = importlib.util.find_spec("torch")
+    locations = (spec.submodule_search_locations or []) if spec else []
+    return any((Path(place) / "lib" / "libtorch_cuda.so").exists() for place in locations)
+
+
+def deep_gemm_version() -> str:
+    """Version of the installed DeepGEMM, ``"unknown"`` if no distribution says.
+
+    Raises:
+        EnvironmentProblem: there is no module ``deep_gemm``.
+    """
+    if importlib.util.find_spec("deep_gemm") is None:
+        raise EnvironmentProblem("DeepGEMM (the module deep_gemm) is not installed", INSTALL_HINT)
+    for name in _DEEP_GEMM_DISTRIBUTIONS:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+@frozen
+class Versions:
+    """What a plan depends on."""
+
+    deep_gemm: str
+    torch: str
+    nvcc: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"deep_gemm": self.deep_gemm, "torch": self.torch, "nvcc": self.nvcc}
+
+
+@frozen
+class Toolchain:
+    """Everything that a dry run and a build need from the machine."""
+
+    cuda: CudaToolkit
+    c_compiler: str
+    versions: Versions
+
+
+def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
+    """
+    Raises:
+        EnvironmentProblem: the first thing that is missing, with the command that mends it.
+    """
+    torch = torch_version()
+    deep_gemm = deep_gemm_version()
+    cuda = find_cuda_toolkit(environment)
+    compiler = find_c_compiler(environment)
+    return Toolchain(cuda, compiler, Versions(deep_gemm, torch, cuda.version))

@@ -1,0 +1,1 @@
+"""Kernel types that come with kregistry, one package a family. They use only the public names of kregistry."""

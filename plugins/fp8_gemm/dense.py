@@ -1,0 +1,98 @@
+"""``fp8_gemm_nt``: d[m, n] = a[m, k] @ b[n, k].T with FP8 operands and BF16 output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry_plugins.fp8_gemm import scales
+
+if TYPE_CHECKING:
+    import torch
+
+N = Dimension("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=8)
+K = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=16)
+
+ARCHS = (
+    ArchSupport("sm90"),
+    ArchSupport("sm100"),
+    ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown recipe' (layout.hpp:76) on sm120"),
+)
+
+Operand = tuple["torch.Tensor", "torch.Tensor"]
+
+
+class Fp8GemmNt(KernelType):
+    """Dense FP8 GEMM, the linear layers of FP8 block-quantised models."""
+
+    name = "fp8_gemm_nt"
+    summary = "dense FP8 GEMM with 128-column scale factors, BF16 output"
+    dimensions = (N, K, scales.SCALES)
+    run_dimension = RunDimension("m", "tokens of one step", "rows")
+    function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
+    archs = ARCHS
+
+    def check(self, shape: Shape) -> None:
+        scales.check_scales(self.name, shape)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        n, k = shape.n, shape.k
+        return {
+            "a": BufferSpec((max_m, k), "float8_e4m3fn"),
+            "sfa": scales.row_scales(shape.scales, max_m, k),
+            "b": BufferSpec((n, k), "float8_e4m3fn", "weight"),
+            "sfb": scales.weight_scales(shape.scales, n, k),
+            "d": BufferSpec((max_m, n), "bfloat16", "output"),
+        }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return scales.conversion_workspace(shape, max_m)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
+        return Call((activations, (buffers.b, buffers.sfb), buffers.d[:m]))
+
+    def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return d.shape[0]
+
+    def read_shape(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        n, k = b[0].shape
+        return {"n": n, "k": k, "scales": scale_form(a[1])}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m]}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator)
+        fill_weight(buffers.b, buffers.sfb, generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m))
+        return {"d": a @ scales.dequantize(buffers.b, buffers.sfb).T}
+
+
+def scale_form(scale_factors: torch.Tensor) -> str:
+    """The word in the manifest for the form of a real scale tensor."""
+    import torch
+
+    return "f32" if scale_factors.dtype == torch.float32 else "ue8m0"
+
+
+def fill_rows(data: torch.Tensor, scale_factors: torch.Tensor, generator: torch.Generator) -> None:
+    """Random activations."""
+    scales.quantize_rows(_normal(data.shape, generator), data, scale_factors)
+
+
+def fill_weight(data: torch.Tensor, scale_factors: torch.Tensor, generator: torch.Generator) -> None:
+    """Random weights."""
+    import torch
+
+    quantize = scales.quantize_blocks if scale_factors.dtype == torch.float32 else scales.quantize_rows
+    quantize(_normal(data.shape, generator), data, scale_factors)
+
+
+def _normal(size: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    import torch
+
+    return torch.randn(size, device=generator.device, generator=generator)

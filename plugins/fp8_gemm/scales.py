@@ -1,0 +1,146 @@
+"""Scale factors of FP8 operands: declarations, bytes, quantisation and its inverse.
+
+Two forms (measured: DeepGEMM's host code accepts just these):
+
+* ``f32``: one float for each 128 columns of a row (activations) or each 128x128 block (weights), row-major. SM90
+  transposes them in a kernel of its own on every call; SM100 and SM120 convert them.
+* ``ue8m0``: one power of two for each 128 columns of a row, as an exponent byte, four to an int32, column-major
+  with the column stride aligned to 4 rows. SM100 and SM120 only; nothing is launched for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kregistry import BufferSpec, Dimension, Shape, ShapeError
+from kregistry.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+GROUP = 128
+FP8_MAX = 448.0
+
+
+def ceil_div(x: int, y: int) -> int:
+    return -(-x // y)
+
+
+def align(x: int, y: int) -> int:
+    return ceil_div(x, y) * y
+
+
+def _default_scales(target: Target) -> str:
+    return "f32" if target.arch == "sm90" else "ue8m0"
+
+
+SCALES = Dimension(
+    name="scales",
+    meaning="form of the scale factors: f32, or packed powers of two; engines use f32 on SM90, ue8m0 elsewhere",
+    default=_default_scales,
+    integer=False,
+    choices=("f32", "ue8m0"),
+)
+
+
+def check_scales(kernel_type: str, shape: Shape) -> None:
+    """Refuse packed scale factors on SM90 (DeepGEMM: ``sfa_dtype == kFloat``)."""
+    if shape.scales == "ue8m0" and shape.target.arch == "sm90":
+        raise ShapeError(kernel_type, "scales", "ue8m0 is refused on sm90", "leave it out, or say f32")
+
+
+def row_scales(scales: str, rows: int, k: int, groups: int | None = None) -> BufferSpec:
+    """Scale factors of an operand that is quantised by row: [groups,] rows, k / 128 (f32) or k / 512 (ue8m0)."""
+    if scales == "f32":
+        size = (rows, ceil_div(k, GROUP))
+        return BufferSpec(size if groups is None else (groups, *size), "float32")
+    columns, stride = ceil_div(k, 4 * GROUP), align(rows, 4)
+    if groups is None:
+        return BufferSpec((rows, columns), "int32", strides=(1, stride), storage=columns * stride)
+    strides = (columns * stride, 1, stride)
+    return BufferSpec((groups, rows, columns), "int32", strides=strides, storage=groups * columns * stride)
+
+
+def weight_scales(scales: str, n: int, k: int, groups: int | None = None) -> BufferSpec:
+    """Scale factors of a weight: by 128x128 block (f32), by row (ue8m0)."""
+    spec = row_scales(scales, ceil_div(n, GROUP) if scales == "f32" else n, k, groups)
+    return BufferSpec(spec.shape, spec.dtype, "weight", spec.strides, spec.storage)
+
+
+def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
+    """The first ``m`` rows of a 2-D scale tensor, as DeepGEMM wants them.
+
+    Packed ones need a column stride of exactly align(m, 4) (DeepGEMM 0.1, layout.hpp:106), so they are laid out anew
+    over the same storage for every m.
+    """
+    import torch
+
+    if scale_factors.dtype == torch.float32:
+        return scale_factors[:m]
+    return scale_factors.as_strided((m, scale_factors.shape[1]), (1, align(m, 4)))
+
+
+def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: int = 1) -> int:
+    """Bytes that DeepGEMM allocates to convert f32 scale factors (kernels.md, section 8)."""
+    if shape.scales != "f32":
+        return 0
+    columns = ceil_div(shape.k, GROUP)
+    if shape.target.arch == "sm90":
+        return 4 * row_groups * align(rows, 4) * columns
+    packed = ceil_div(shape.k, 4 * GROUP)
+    activations = 4 * row_groups * align(rows, 4) * packed
+    return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
+
+
+def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor) -> None:
+    """Quantise [..., rows, k] by row and 128 columns into ``data`` (fp8) and ``scale_factors`` (either form)."""
+    import torch
+
+    k = values.shape[-1]
+    padded = torch.nn.functional.pad(values.float(), (0, align(k, GROUP) - k))
+    blocks = padded.unflatten(-1, (-1, GROUP))
+    scale = blocks.abs().amax(-1).clamp(1e-4) / FP8_MAX
+    if scale_factors.dtype == torch.int32:
+        scale = scale.log2().ceil().exp2()
+    data.copy_((blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k].to(data.dtype))
+    scale_factors.copy_(scale if scale_factors.dtype == torch.float32 else _pack(scale))
+
+
+def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor) -> None:
+    """Quantise [..., n, k] by 128x128 block into ``data`` (fp8) and f32 ``scale_factors``."""
+    import torch
+
+    n, k = values.shape[-2:]
+    padded = torch.nn.functional.pad(values.float(), (0, align(k, GROUP) - k, 0, align(n, GROUP) - n))
+    blocks = padded.unflatten(-1, (-1, GROUP)).unflatten(-3, (-1, GROUP))
+    scale = blocks.abs().amax((-3, -1), keepdim=True).clamp(1e-4) / FP8_MAX
+    data.copy_((blocks / scale).flatten(-2).flatten(-3, -2)[..., :n, :k].to(data.dtype))
+    scale_factors.copy_(scale[..., 0, :, 0])
+
+
+def dequantize(data: torch.Tensor, scale_factors: torch.Tensor) -> torch.Tensor:
+    """The float32 values of an operand in either form; block scales are recognised by their fewer rows."""
+    import torch
+
+    n, k = data.shape[-2:]
+    scale = scale_factors if scale_factors.dtype == torch.float32 else _unpack(scale_factors, ceil_div(k, GROUP))
+    scale = scale.repeat_interleave(GROUP, -1)[..., :k]
+    if scale.shape[-2] != n:
+        scale = scale.repeat_interleave(GROUP, -2)[..., :n, :]
+    return data.float() * scale
+
+
+def _pack(scale: torch.Tensor) -> torch.Tensor:
+    """Powers of two, four exponent bytes to an int32, the first in the lowest byte."""
+    import torch
+
+    exponents = (scale.log2().round().to(torch.int32) + 127).to(torch.uint8)
+    padded = torch.nn.functional.pad(exponents, (0, align(scale.shape[-1], 4) - scale.shape[-1]))
+    return padded.contiguous().view(torch.int32)
+
+
+def _unpack(packed: torch.Tensor, columns: int) -> torch.Tensor:
+    import torch
+
+    exponents = packed.contiguous().view(torch.uint8)[..., :columns]
+    return (exponents.float() - 127).exp2()
