@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kregistry.kernel_type import KernelType
     from kregistry.kernel import Kernel
     from kregistry.plan.model import PlannedEntry
-    from kregistry.warmup.report import WarmedKernel
+    from kregistry.warm_up.report import WarmedKernel
 
 PROJECT = "kregistry"
 

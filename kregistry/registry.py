@@ -7,6 +7,7 @@ A broken plugin never takes the host down: it is reported, with name, version an
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -54,6 +55,7 @@ class Registry:
     def __init__(self, choices: Mapping[str, str] = MappingProxyType({}), *, load_entry_points: bool = True) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
+        self._events = _OneAtATime(self._manager.hook)
         self._choices = dict(choices)
         self._registrations: dict[str, list[Registration]] = {}
         self._broken: list[PluginError] = []
@@ -66,8 +68,8 @@ class Registry:
 
     @property
     def hook(self) -> Any:
-        """Calls of this object's attributes are broadcast to every plugin: ``registry.hook.kregistry_...(...)``."""
-        return self._manager.hook
+        """Calls of this object's attributes are broadcast to every plugin, one at a time: no listener needs a lock."""
+        return self._events
 
     @property
     def broken(self) -> tuple[PluginError, ...]:
@@ -180,6 +182,23 @@ class Registry:
     @property
     def choices(self) -> Mapping[str, str]:
         return MappingProxyType(self._choices)
+
+
+class _OneAtATime:
+    """Hook calls from several threads, in turn."""
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._hook, name)
+
+        def broadcast(**arguments: Any) -> Any:
+            with self._lock:
+                return call(**arguments)
+
+        return broadcast
 
 
 def _identity(provider: Provider) -> tuple[str, str]:

@@ -77,8 +77,8 @@ class DryRun:
         toolchain: Toolchain,
         target: Target,
         stub_directory: Path,
-        on_kernel: Callable[[Kernel], None],
-        on_entry: Callable[[PlannedEntry], None],
+        on_kernel: Callable[[Kernel], None] = lambda kernel: None,
+        on_entry: Callable[[PlannedEntry], None] = lambda entry: None,
     ) -> None:
         self.toolchain = toolchain
         self.target = target
@@ -117,6 +117,16 @@ class DryRun:
         if self._failure is not None:
             raise self._failure
         return tuple(self._entries[index] for index in range(len(sweeps)))
+
+    def probe(self) -> None:
+        """Load torch and DeepGEMM on the stub, and nothing more.
+
+        Raises:
+            EnvironmentProblem: they do not load.
+        """
+        library = compile_stub(self.toolchain, self.stub_directory)
+        with TemporaryDirectory(prefix="kregistry-plan-") as scratch, _Child(self, library, Path(scratch) / "0"):
+            pass
 
     def _serve(self, sweeps: Sequence[Sweep], library: Path, home: Path) -> None:
         """One thread: a child process, and a new one whenever it dies, until no part is left."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -20,6 +21,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def default_stub_directory() -> Path:
+    """Below the user's cache directory."""
+    return user_cache_path("kregistry") / "stub"
+
+
 def make_plan(
     manifest: Manifest,
     registry: Registry,
@@ -27,6 +33,7 @@ def make_plan(
     toolchain: Toolchain | None = None,
     processes: int | None = None,
     stub_directory: Path | None = None,
+    on_kernel: Callable[[Kernel], None] | None = None,
 ) -> Plan:
     """Find every kernel that DeepGEMM will ever JIT for a manifest, on its target, without a GPU.
 
@@ -40,6 +47,7 @@ def make_plan(
         toolchain: default: what is found on this machine.
         processes: child processes; default: one for each core.
         stub_directory: where the compiled stub is kept; default: below the user's cache directory.
+        on_kernel: called once for each kernel while the dry run goes on, from its threads.
 
     Raises:
         EnvironmentProblem: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
@@ -47,15 +55,16 @@ def make_plan(
     """
     toolchain = toolchain or find_toolchain()
 
-    def on_kernel(kernel: Kernel) -> None:
+    def planned(kernel: Kernel) -> None:
         registry.hook.kregistry_kernel_planned(kernel=kernel)
+        if on_kernel is not None:
+            on_kernel(kernel)
 
     def on_entry(entry: PlannedEntry) -> None:
         registry.hook.kregistry_entry_planned(entry=entry)
 
     registry.hook.kregistry_plan_started(entries=len(manifest.entries), target=manifest.target.name)
-    directory = stub_directory or user_cache_path("kregistry") / "stub"
-    run = DryRun(toolchain, manifest.target, directory, on_kernel, on_entry)
+    run = DryRun(toolchain, manifest.target, stub_directory or default_stub_directory(), planned, on_entry)
     sweeps = [Sweep(entry, registry[entry.kernel_type]) for entry in manifest.entries]
     entries = run.run(sweeps, processes or available_cores())
     return Plan(manifest.target, toolchain.versions, dict(run.kernels), entries)

@@ -1,0 +1,96 @@
+"""Run the real compiler on one kernel."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from attrs import frozen
+
+from kregistry.cache.atomic import storage_errors
+from kregistry.cache.cubin import DamagedCubin, single_kernel
+from kregistry.kernel import Kernel
+
+
+@frozen
+class Compilation:
+    """What the compiler gave: a cubin with exactly one kernel, or the reason why not."""
+
+    cubin: bytes
+    seconds: float
+    command: str
+    failure: str = ""
+
+
+class Compiler:
+    """nvcc, one process for each call; :meth:`stop` ends those that run."""
+
+    def __init__(self, nvcc: Path) -> None:
+        self.nvcc = nvcc
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
+        """Compile a kernel with the flags that DeepGEMM gave, in a scratch directory that is removed again.
+
+        Raises:
+            StorageError: the scratch directory cannot be written.
+        """
+        with storage_errors(scratch):
+            scratch.mkdir(parents=True)
+            try:
+                source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
+                source.write_text(kernel.source)
+                command = [str(self.nvcc), *kernel.command.arguments(source, output)]
+                started = time.perf_counter()
+                code, text = self._run(command, scratch)
+                seconds = time.perf_counter() - started
+                cubin = output.read_bytes() if output.exists() else b""
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        return Compilation(cubin, seconds, shlex.join(command), _failure(code, text, cubin))
+
+    def _run(self, command: list[str], scratch: Path) -> tuple[int, str]:
+        with self._lock:
+            if self._stopped:
+                return -signal.SIGTERM, "stopped"
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**os.environ, "TMPDIR": str(scratch)},
+                start_new_session=True,
+            )
+            self._running.add(process)
+        try:
+            text, _ = process.communicate()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        return process.returncode, text
+
+    def stop(self) -> None:
+        """End all running compilers and start no more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _failure(code: int, text: str, cubin: bytes) -> str:
+    if code:
+        return text.strip() or f"the compiler ended with exit code {code} and no message"
+    try:
+        single_kernel(cubin)
+    except DamagedCubin as error:
+        return f"{text.strip()}\nthe compiler reported success, but {error}".strip()
+    return ""

@@ -1,0 +1,36 @@
+"""Seconds that kernels take to compile: only an order, so that the longest start first."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+from kregistry.build.report import CompiledKernel
+from kregistry.cache import atomic
+
+
+class Costs:
+    """Measured seconds by family: those of this store, else those that ship with the package."""
+
+    def __init__(self, store_directory: Path) -> None:
+        self._path = store_directory / "costs.json"
+        self._seconds: dict[str, float] = json.loads((resources.files(__package__) / "compile_seconds.json").read_text())
+        with contextlib.suppress(OSError, ValueError):
+            self._seconds.update(json.loads(self._path.read_text()))
+        self._default = sum(self._seconds.values()) / len(self._seconds)
+
+    def estimate(self, name: str) -> float:
+        return self._seconds.get(name, self._default)
+
+    def learn(self, compiled: Iterable[CompiledKernel]) -> None:
+        """Remember the mean of each family; losing a race loses nothing but an estimate."""
+        families: dict[str, list[float]] = {}
+        for each in compiled:
+            families.setdefault(each.kernel.name, []).append(each.seconds)
+        if families:
+            means = {name: round(sum(times) / len(times), 3) for name, times in families.items()}
+            with contextlib.suppress(OSError):
+                atomic.replace_file(self._path, json.dumps({**self._seconds, **means}, indent=1).encode())

@@ -1,0 +1,103 @@
+"""What a build did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from kregistry.errors import CompileError, PlanError
+from kregistry.kernel import Kernel
+from kregistry.plan.model import Plan
+
+
+@frozen
+class CompiledKernel:
+    """A kernel that this build has compiled."""
+
+    kernel: Kernel
+    seconds: float
+    nbytes: int
+
+
+@frozen
+class FailedKernel:
+    """A kernel that does not compile: what the compiler was told and what it said."""
+
+    kernel: Kernel
+    command: str = field(repr=False)
+    output: str
+
+
+@frozen
+class BuildReport:
+    """The outcome of a build.
+
+    Attributes:
+        plan: what was to be built.
+        compiled: kernels that this build compiled.
+        found: kernels that were in the store, or that another builder made meanwhile.
+        failed: kernels that do not compile.
+        filled: how many entries of the JIT cache were added or repaired.
+        cache_directory: the JIT cache.
+        seconds: wall time, planning included.
+    """
+
+    plan: Plan
+    compiled: tuple[CompiledKernel, ...]
+    found: int
+    failed: tuple[FailedKernel, ...]
+    filled: int
+    cache_directory: str
+    seconds: float
+
+    @property
+    def ready(self) -> int:
+        return self.found + len(self.compiled)
+
+    @property
+    def total(self) -> int:
+        return len(self.plan.kernels)
+
+    def failures(self) -> tuple[str, ...]:
+        """For each kernel that does not compile: its name, who would crash at which values, the compiler's words."""
+        return tuple(self._describe(failed) for failed in self.failed)
+
+    def _describe(self, failed: FailedKernel) -> str:
+        lines = [f"{failed.kernel.id} does not compile"]
+        for planned, spans in self.plan.users_of(failed.kernel.id):
+            lines.append(f"a server would crash in {planned.entry} at {spans}")
+        lines += failed.output.strip().splitlines()[-12:]
+        return "\n    ".join(lines)
+
+    def raise_problems(self) -> None:
+        """
+        Raises:
+            CompileError: a kernel does not compile.
+            PlanError: an entry could not be planned.
+        """
+        problems = self.plan.problems()
+        if self.failed:
+            text = f"{len(self.failed)} of {self.total} kernels do not compile"
+            raise CompileError(text, (*self.failures(), *problems), report=self)
+        if problems:
+            raise PlanError(f"{len(problems)} problems in {len(self.plan.entries)} entries", problems, report=self)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": self.plan.target.name,
+            "versions": self.plan.versions.to_json(),
+            "kernels": self.total,
+            "ready": self.ready,
+            "compiled": [
+                {"id": each.kernel.id, "seconds": round(each.seconds, 3), "bytes": each.nbytes}
+                for each in self.compiled
+            ],
+            "failed": [
+                {"id": each.kernel.id, "command": each.command, "output": each.output} for each in self.failed
+            ],
+            "problems": list(self.plan.problems()),
+            "cache_entries_filled": self.filled,
+            "cache_directory": self.cache_directory,
+            "seconds": round(self.seconds, 3),
+        }

@@ -1,0 +1,105 @@
+"""Publishing without locks: write beside, flush to disk, rename. A reader sees all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kregistry.errors import StorageError
+
+_LOST_RACE = (errno.EEXIST, errno.ENOTEMPTY)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into a :class:`StorageError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError.from_oserror(error, path) from error
+
+
+def scratch_name(kind: str) -> str:
+    """A name that no other process uses: ``kind.PID.RANDOM``."""
+    return f"{kind}.{os.getpid()}.{uuid.uuid4().hex[:12]}"
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a new file and flush it to disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file in place of another (or of none) in one step."""
+    scratch = path.parent / scratch_name("." + path.name)
+    try:
+        write_durably(scratch, content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link where the file system allows it, else a copy flushed to disk."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        write_durably(target, source.read_bytes())
+
+
+def publish_directory(scratch: Path, final: Path) -> bool:
+    """Rename a complete directory to its place; the loser of a race drops its own and uses the winner's.
+
+    Returns:
+        Whether this process's directory is the one in place.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.rename(final)
+    except OSError as error:
+        if error.errno not in _LOST_RACE:
+            raise
+        shutil.rmtree(scratch, ignore_errors=True)
+        return False
+    flush_directory(final.parent)
+    return True
+
+
+def write_directory(scratch: Path, files: Mapping[str, bytes]) -> None:
+    """A new directory with these files, flushed to disk."""
+    scratch.mkdir(parents=True)
+    for name, content in files.items():
+        write_durably(scratch / name, content)
+    flush_directory(scratch)
+
+
+def flush_directory(path: Path) -> None:
+    """Flush the names in a directory to disk, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_abandoned(directory: Path, older_than_seconds: float) -> None:
+    """Drop scratch entries that nobody has touched for so long: leftovers of killed processes."""
+    import time
+
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > older_than_seconds:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()

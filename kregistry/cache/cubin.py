@@ -1,0 +1,60 @@
+"""Cubins: is this file a whole ELF for a GPU, and which kernels does it hold?"""
+
+from __future__ import annotations
+
+import struct
+
+_MAGIC = b"\x7fELF\x02\x01"
+_EM_CUDA = 190
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SHT_NOBITS = 8
+
+
+class DamagedCubin(ValueError):
+    """Not a whole GPU ELF; the text says what is wrong."""
+
+
+def kernels_in(content: bytes) -> tuple[str, ...]:
+    """Mangled names of the kernels: the sections ``.text.NAME`` of the ELF.
+
+    Raises:
+        DamagedCubin: not a GPU ELF, or cut short.
+    """
+    if not content.startswith(_MAGIC):
+        raise DamagedCubin("not an ELF file" if content else "an empty file")
+    if len(content) < _HEADER.size:
+        raise DamagedCubin("the ELF header is cut short")
+    header = _HEADER.unpack_from(content)
+    machine, section_offset, section_size, section_count, names_index = (
+        header[2],
+        header[6],
+        header[11],
+        header[12],
+        header[13],
+    )
+    if machine != _EM_CUDA:
+        raise DamagedCubin(f"an ELF file for machine {machine}, not for a GPU ({_EM_CUDA})")
+    if section_size != _SECTION.size or section_offset + section_count * section_size > len(content):
+        raise DamagedCubin("the section table is cut short")
+    sections = [_SECTION.unpack_from(content, section_offset + i * section_size) for i in range(section_count)]
+    for _, kind, _, _, offset, size, *_ in sections:
+        if kind != _SHT_NOBITS and offset + size > len(content):
+            raise DamagedCubin("a section is cut short")
+    if names_index >= len(sections):
+        raise DamagedCubin("there are no section names")
+    strings = content[sections[names_index][4] :][: sections[names_index][5]]
+    names = [strings[section[0] :].partition(b"\0")[0].decode() for section in sections]
+    return tuple(name.removeprefix(".text.") for name in names if name.startswith(".text."))
+
+
+def single_kernel(content: bytes) -> str:
+    """The kernel of a cubin that must hold exactly one, as DeepGEMM demands when it loads it.
+
+    Raises:
+        DamagedCubin: not a GPU ELF, cut short, or another number of kernels.
+    """
+    names = kernels_in(content)
+    if len(names) != 1:
+        raise DamagedCubin(f"the cubin holds {len(names)} kernels, DeepGEMM loads only cubins with one")
+    return names[0]

@@ -1,0 +1,94 @@
+"""The command line. Data goes to standard output, logs and progress to standard error."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+#: Command -> one line for --help; each lives in a module of its own, imported when it is called.
+COMMANDS = {
+    "list": "Show kernel types, their dimensions and who provides them.",
+    "check": "Check a manifest: every problem, with line and column.",
+    "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
+    "build": "Compile what is missing, in parallel, without a GPU.",
+    "warmup": "Build what is missing, then load every kernel on this GPU.",
+    "verify": "Check that every kernel is in the store and the JIT cache, intact.",
+    "schema": "Print the JSON Schema of manifests, for editors.",
+    "targets": "Show the GPUs that can be planned for.",
+    "doctor": "Show what this machine has and lacks, and what mends it.",
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done, complete
+  1    done as far as possible: a kernel does not compile, is missing or damaged,
+       an entry cannot be planned or warmed up, a lock file differs
+  2    the input is wrong: manifest, option, name
+  3    the machine lacks something: CUDA torch, DeepGEMM, a compiler, a GPU
+  4    storage: disk full, directory or file that cannot be read or written
+  70   a bug in kregistry or a plugin, with its traceback
+  130  interrupted"""
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and help, and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"kregistry.cli.{cmd_name}_command").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from kregistry.errors import UnknownNameError
+
+            raise UnknownNameError("command", args[0], tuple(COMMANDS))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kregistry")
+def cli() -> None:
+    """Plan, build and warm up the DeepGEMM kernels of a model, before a server needs them."""
+
+
+def main() -> None:
+    """Entry point: known errors are shown as messages, a bug keeps its traceback."""
+    from kregistry.errors import KregistryError
+
+    try:
+        cli(standalone_mode=False)
+    except KregistryError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; what was published is kept, and the next run goes on from there")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        click.echo("this is a bug in kregistry or in a plugin: please report it with `kregistry doctor --json`", err=True)
+        sys.exit(70)
+
+
+def _say(message: str) -> None:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)

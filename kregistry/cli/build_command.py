@@ -1,0 +1,79 @@
+"""kregistry build"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import click
+
+from kregistry.build.report import BuildReport
+from kregistry.cli.options import (
+    jobs_option,
+    json_option,
+    make_registry,
+    make_storage,
+    manifest_options,
+    print_json,
+    read_manifest,
+    storage_options,
+)
+
+
+@click.command(name="build")
+@manifest_options
+@storage_options
+@jobs_option
+@json_option
+def command(
+    file: Path,
+    models: tuple[str, ...],
+    target: str | None,
+    plugins: tuple[str, ...],
+    store_directory: Path | None,
+    cache_dir: Path | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
+    from kregistry.build import build_kernels
+    from kregistry.cli.progress import ProgressBar
+
+    registry = make_registry(plugins)
+    manifest = read_manifest(file, models, target, registry)
+    store, jit_cache = make_storage(store_directory, cache_dir)
+    with ProgressBar() as progress:
+        registry.listen(progress)
+        report = build_kernels(manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(report)
+    report.raise_problems()
+
+
+def print_report(report: BuildReport) -> None:
+    """Families of kernels, and how many are ready."""
+    from kregistry.cli.tables import human_bytes, print_table
+
+    families = Counter(kernel.name for kernel in report.plan.kernels.values())
+    compiled = defaultdict(list)
+    for each in report.compiled:
+        compiled[each.kernel.name].append(each)
+    failed = Counter(each.kernel.name for each in report.failed)
+    rows = [
+        (
+            name,
+            count,
+            len(compiled[name]),
+            failed[name],
+            f"{sum(each.seconds for each in compiled[name]):.1f}",
+            human_bytes(sum(each.nbytes for each in compiled[name])),
+        )
+        for name, count in sorted(families.items())
+    ]
+    print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    click.echo(
+        f"{report.ready} of {report.total} kernels ready in {report.cache_directory} "
+        f"({len(report.compiled)} compiled, {report.found} found, {report.seconds:.1f} s)"
+    )

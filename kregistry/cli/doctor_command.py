@@ -1,0 +1,89 @@
+"""kregistry doctor"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+import click
+from attrs import frozen
+
+from kregistry.cli.options import json_option, make_registry, print_json
+from kregistry.errors import EnvironmentProblem, KregistryError
+
+
+@frozen
+class Finding:
+    """One line of the doctor: what was looked at, what was found, what mends it if it is wrong."""
+
+    subject: str
+    found: str
+    ok: bool = True
+    hint: str = ""
+
+
+def _look(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look())
+    except KregistryError as error:
+        return Finding(subject, error.message, False, error.hint)
+
+
+@click.command(name="doctor")
+@json_option
+def command(as_json: bool) -> None:
+    """Show what this machine has and lacks for planning and building; exit 3 if something is missing."""
+    findings = examine()
+    if as_json:
+        print_json([{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in findings])
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding.ok else click.style("LACK", fg="red")
+            click.echo(f"{mark} {finding.subject}: {finding.found}")
+            if finding.hint:
+                click.echo(f"     hint: {finding.hint}")
+    missing = [finding.subject for finding in findings if not finding.ok]
+    if missing:
+        raise EnvironmentProblem(f"missing: {', '.join(missing)}")
+
+
+def examine() -> list[Finding]:
+    """Everything that planning and building need, in the order in which they need it."""
+    from importlib.metadata import version
+
+    from kregistry import toolchain
+    from kregistry.cache import Store
+
+    registry = make_registry(())
+    findings = [
+        Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
+        Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
+        *(Finding("broken plugin", error.message, False, error.hint) for error in registry.broken),
+        _look("torch", toolchain.torch_version),
+        _look("DeepGEMM", toolchain.deep_gemm_version),
+        _look("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
+        _look("C compiler", toolchain.find_c_compiler),
+        Finding("store", str(Store.default().directory)),
+    ]
+    if all(finding.ok for finding in findings):
+        findings.append(_look("stub GPU", _try_stub))
+    return findings
+
+
+def _toolkit(toolkit: object) -> str:
+    from kregistry.toolchain import CudaToolkit
+
+    assert isinstance(toolkit, CudaToolkit)
+    return f"nvcc {toolkit.version} in {toolkit.home} ({toolkit.found_by})"
+
+
+def _try_stub() -> str:
+    """Really load torch and DeepGEMM on the stub, in a child process."""
+    from kregistry.plan.dry_run import DryRun
+    from kregistry.plan.make import default_stub_directory
+    from kregistry.target import get_target
+    from kregistry.toolchain import find_toolchain
+
+    target = get_target("h100")
+    DryRun(find_toolchain(), target, default_stub_directory()).probe()
+    return f"torch and DeepGEMM load on it as {target.name}"

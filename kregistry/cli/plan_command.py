@@ -1,0 +1,73 @@
+"""kregistry plan"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kregistry.cli.options import json_option, make_registry, manifest_options, print_json, read_manifest
+from kregistry.plan.model import Plan
+
+
+@click.command(name="plan")
+@manifest_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
+@click.option("--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 on drift.")
+@json_option
+def command(
+    file: Path,
+    models: tuple[str, ...],
+    target: str | None,
+    plugins: tuple[str, ...],
+    output: Path | None,
+    lock: Path | None,
+    as_json: bool,
+) -> None:
+    """Find every kernel that the manifest FILE (default: kernels.yaml) needs, by a dry run on a stub GPU."""
+    from kregistry.cli.progress import ProgressBar
+    from kregistry.errors import PlanError
+    from kregistry.plan import make_plan
+    from kregistry.plan.lock import check_lock, write_lock
+
+    registry = make_registry(plugins)
+    manifest = read_manifest(file, models, target, registry)
+    with ProgressBar() as progress:
+        registry.listen(progress)
+        plan = make_plan(manifest, registry)
+    if as_json:
+        print_json(plan.to_json())
+    else:
+        print_plan(plan)
+    if output is not None:
+        write_lock(plan, output)
+    if lock is not None:
+        check_lock(plan, lock)
+    problems = plan.problems()
+    if problems:
+        raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems)
+
+
+def print_plan(plan: Plan) -> None:
+    """Entry, shape, range, launches, kernels, bytes."""
+    from kregistry.cli.tables import human_bytes, print_table
+
+    rows = [
+        (
+            planned.entry.model,
+            planned.entry.label or planned.entry.kernel_type,
+            planned.entry.kernel_type,
+            planned.entry.shape,
+            planned.entry.range,
+            len(planned.launch_points()),
+            len(planned.kernels()) if planned.ok else "-",
+            human_bytes(planned.nbytes),
+        )
+        for planned in plan.entries
+    ]
+    print_table(("model", "label", "kernel type", "shape", "range", ">launches", ">kernels", ">bytes"), rows)
+    versions = plan.versions
+    click.echo(
+        f"{len(plan.kernels)} kernels for {plan.target.name} with DeepGEMM {versions.deep_gemm}, "
+        f"torch {versions.torch}, nvcc {versions.nvcc}"
+    )

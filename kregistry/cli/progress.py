@@ -1,0 +1,90 @@
+"""The progress bar: a listener of events, on standard error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from kregistry.build.report import CompiledKernel, FailedKernel
+from kregistry.hookspecs import hookimpl
+from kregistry.kernel import Kernel
+from kregistry.plan.model import PlannedEntry
+from kregistry.warm_up.report import Warmed, WarmedKernel
+
+
+class ProgressBar:
+    """Entries planned, kernels ready of those known so far, compilers that run, time left. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._plan = self._progress.add_task("planning", total=None, note="", visible=False)
+        self._build = self._progress.add_task("kernels", total=0, note="", visible=False)
+        self._warm = self._progress.add_task("loading", total=0, note="", visible=False)
+        self._running = 0
+        self._known = 0
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._progress.stop()
+
+    @hookimpl
+    def kregistry_plan_started(self, entries: int, target: str) -> None:
+        self._progress.update(self._plan, total=entries, note=f"entries for {target}", visible=True)
+
+    @hookimpl
+    def kregistry_entry_planned(self, entry: PlannedEntry) -> None:
+        self._progress.advance(self._plan)
+
+    @hookimpl
+    def kregistry_kernel_planned(self, kernel: Kernel) -> None:
+        self._known += 1
+        self._progress.update(self._build, total=self._known, visible=True)
+
+    @hookimpl
+    def kregistry_compile_started(self, kernel: Kernel) -> None:
+        self._count_running(+1)
+
+    @hookimpl
+    def kregistry_kernel_found(self, kernel: Kernel) -> None:
+        self._progress.advance(self._build)
+
+    @hookimpl
+    def kregistry_kernel_compiled(self, kernel: Kernel, compiled: CompiledKernel) -> None:
+        self._count_running(-1)
+        self._progress.advance(self._build)
+
+    @hookimpl
+    def kregistry_kernel_failed(self, kernel: Kernel, failed: FailedKernel) -> None:
+        self._count_running(-1)
+        self._progress.advance(self._build)
+        self._progress.console.print(f"{kernel.id} does not compile", style="red", highlight=False)
+
+    @hookimpl
+    def kregistry_warmup_started(self, launches: int) -> None:
+        self._progress.update(self._warm, total=launches, visible=True)
+
+    @hookimpl
+    def kregistry_kernel_warmed(self, warmed: WarmedKernel) -> None:
+        self._progress.advance(self._warm)
+        if warmed.outcome is not Warmed.LOADED:
+            self._progress.console.print(f"{warmed.outcome.value}: {warmed}", style="yellow", highlight=False)
+
+    def _count_running(self, change: int) -> None:
+        self._running += change
+        self._progress.update(self._build, note=f"{self._running} running")

@@ -1,0 +1,119 @@
+"""The JSON Schema of manifests, for editors: generated from the classes of the format and the kernel types at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import NOTHING, fields
+
+from kregistry.kernel_type import Dimension, KernelType
+from kregistry.manifest.source import KernelSource, ManifestSource, ModelSource, RangeSource, TargetSource
+from kregistry.target import TARGETS
+
+_RANGE = {"$ref": "#/definitions/range"}
+_TYPES: dict[Any, dict[str, Any]] = {int: {"type": "integer"}, str: {"type": "string"}}
+
+
+def json_schema(kernel_types: Iterable[KernelType]) -> dict[str, Any]:
+    """Draft 7, which is what the YAML language server understands."""
+    kinds = sorted(kernel_types, key=lambda kernel_type: kernel_type.name)
+    runs = sorted({kind.run_dimension.name for kind in kinds})
+    root = _object(ManifestSource)
+    root["properties"].update(
+        version={"const": 1, "description": _meaning(ManifestSource, "version")},
+        target={
+            "description": _meaning(ManifestSource, "target"),
+            "anyOf": [{"enum": [*TARGETS, "detect"]}, {"$ref": "#/definitions/target"}],
+        },
+        defaults=_mapping(_meaning(ManifestSource, "defaults"), {name: _RANGE for name in runs}),
+        providers={
+            "description": _meaning(ManifestSource, "providers"),
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        },
+        models={
+            "description": _meaning(ManifestSource, "models"),
+            "type": "object",
+            "additionalProperties": {"$ref": "#/definitions/model"},
+        },
+    )
+    root["patternProperties"] = {"^x-": {"description": "ignored: a place for YAML anchors"}}
+    model = _object(ModelSource)
+    model["properties"]["kernels"].update(
+        type="array", items={"anyOf": [{"$ref": f"#/definitions/{kind.name}"} for kind in kinds]}
+    )
+    definitions = {"range": _object(RangeSource), "target": _object(TargetSource), "model": model}
+    definitions.update({kind.name: _kernel(kind) for kind in kinds})
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "kregistry manifest (kernels.yaml)",
+        **root,
+        "definitions": definitions,
+    }
+
+
+def _meaning(cls: type, name: str) -> str:
+    return next(str(each.metadata["meaning"]) for each in fields(cls) if each.name == name)
+
+
+def _mapping(description: str, properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _object(cls: type) -> dict[str, Any]:
+    """A class of the format as a schema; fields of type Any are left to the caller."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for attribute in fields(cls):
+        words = str(attribute.type)  # the modules postpone the evaluation of annotations
+        kind = int if "int" in words else str if "str" in words and "dict" not in words else None
+        properties[attribute.name] = {"description": attribute.metadata["meaning"], **_TYPES.get(kind, {})}
+        if attribute.default is NOTHING:
+            required.append(attribute.name)
+    result: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**result, "required": required} if required else result
+
+
+def _kernel(kernel_type: KernelType) -> dict[str, Any]:
+    shape = _mapping(
+        "dimensions; lists of values fan out",
+        {each.name: _dimension(each) for each in kernel_type.dimensions},
+    )
+    required = [each.name for each in kernel_type.dimensions if each.required]
+    if required:
+        shape["required"] = required
+    run = kernel_type.run_dimension
+    return {
+        "type": "object",
+        "description": kernel_type.summary,
+        "additionalProperties": False,
+        "required": ["type", "shape"],
+        "properties": {
+            "type": {"const": kernel_type.name, "description": kernel_type.summary},
+            "label": {"type": "string", "description": _meaning(KernelSource, "label")},
+            "shape": {"anyOf": [shape, {"type": "array", "items": shape}]},
+            run.name: {**_RANGE, "description": run.meaning},
+        },
+    }
+
+
+def _dimension(dimension: Dimension) -> dict[str, Any]:
+    values: list[dict[str, Any]] = []
+    if dimension.integer:
+        number: dict[str, Any] = {"type": "integer", "minimum": dimension.minimum}
+        values.append({**number, "multipleOf": dimension.multiple_of} if dimension.multiple_of > 1 else number)
+    words: list[Any] = [*dimension.choices, *dimension.policies, *(("none", None) if dimension.optional else ())]
+    if words:
+        values.append({"enum": words})
+    one = values[0] if len(values) == 1 else {"anyOf": values}
+    unit = f" ({dimension.unit})" if dimension.unit else ""
+    return {
+        "description": f"{dimension.meaning}{unit}",
+        "anyOf": [one, {"type": "array", "items": one, "minItems": 1}],
+    }

@@ -1,0 +1,111 @@
+"""Lock files: a plan as JSON that can be checked in, and what has changed since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kregistry.errors import DriftError, InputError, StorageError
+from kregistry.plan.model import Plan
+
+LOCK_VERSION = 1
+_KEYS = ("target", "versions", "kernels", "entries")
+
+
+def write_lock(plan: Plan, path: Path) -> None:
+    """Write a plan as a lock file.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(plan.to_json(), indent=1) + "\n")
+    except OSError as error:
+        raise StorageError.from_oserror(error, path) from error
+
+
+def read_lock(path: Path) -> Mapping[str, Any]:
+    """The content of a lock file.
+
+    Raises:
+        StorageError: it cannot be read.
+        InputError: it is not a lock file of this format.
+    """
+    try:
+        lock = json.loads(path.read_text())
+    except OSError as error:
+        raise StorageError.from_oserror(error, path) from error
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}", "kregistry plan -o FILE writes a lock file") from error
+    if not isinstance(lock, dict) or lock.get("lock_version") != LOCK_VERSION or any(key not in lock for key in _KEYS):
+        raise InputError(
+            f"{path}: not a lock file of version {LOCK_VERSION}", "kregistry plan -o FILE writes a lock file"
+        )
+    return lock
+
+
+def check_lock(plan: Plan, path: Path) -> None:
+    """
+    Raises:
+        DriftError: the plan differs from the lock file; its details are the differences.
+        StorageError, InputError: the file cannot be read.
+    """
+    differences = tuple(differ(read_lock(path), plan.to_json()))
+    if differences:
+        raise DriftError(
+            f"{path}: {len(differences)} differences (- in the file, + planned now)",
+            differences,
+            f"kregistry plan -o {path} accepts them",
+        )
+
+
+def differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """The differences between two plans, a line each."""
+    for section in ("target", "versions"):
+        for key in {**old[section], **new[section]}:
+            before, after = old[section].get(key), new[section].get(key)
+            if before != after:
+                yield f"{section}.{key}: - {before} + {after}"
+    for kernel in old["kernels"]:
+        if kernel not in new["kernels"]:
+            yield f"kernel - {kernel}"
+    for kernel in new["kernels"]:
+        if kernel not in old["kernels"]:
+            yield f"kernel + {kernel}"
+    before_entries = {_identity(entry): entry for entry in old["entries"]}
+    after_entries = {_identity(entry): entry for entry in new["entries"]}
+    for identity in before_entries:
+        if identity not in after_entries:
+            yield f"entry - {identity}"
+    for identity, after in after_entries.items():
+        before = before_entries.get(identity)
+        if before is None:
+            yield f"entry + {identity}"
+        else:
+            yield from _differ_entry(identity, before, after)
+
+
+def _identity(entry: Mapping[str, Any]) -> str:
+    shape = " ".join(f"{name}={value}" for name, value in entry["shape"].items())
+    return f"{entry['model']}: {entry['type']} {shape} ({entry['label']})"
+
+
+def _differ_entry(identity: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("range", "error", "refusals"):
+        if before.get(key) != after.get(key):
+            yield f"{identity}: {key}: - {before.get(key)} + {after.get(key)}"
+    for old_segment, new_segment in zip(before["segments"], after["segments"]):
+        if old_segment != new_segment:
+            name = after["range"]["name"]
+            yield (
+                f"{identity}: first changed segment: - {name} {_segment(old_segment)} + {name} {_segment(new_segment)}"
+            )
+            return
+    if len(before["segments"]) != len(after["segments"]):
+        yield f"{identity}: number of segments: - {len(before['segments'])} + {len(after['segments'])}"
+
+
+def _segment(segment: Mapping[str, Any]) -> str:
+    return f"{segment['start']}..{segment['stop']} {' '.join(segment['kernels'])}"

@@ -1,0 +1,95 @@
+"""One launch for each kernel, at the smallest run-time value of its segment, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from kregistry.kernel_type import KernelType
+from kregistry.manifest import Entry
+from kregistry.registry import Registry
+from kregistry.warm_up.report import Warmed, WarmedKernel
+
+if TYPE_CHECKING:
+    import torch
+
+
+@frozen
+class LaunchPoint:
+    """A launch that is due: the smallest run-time value of an entry that uses these kernels first."""
+
+    entry: Entry
+    m: int
+    kernels: tuple[str, ...]
+
+
+#: Weights that the caller lends: label of an entry -> name of a buffer -> tensor.
+Lent = Mapping[str, Mapping[str, "torch.Tensor"]]
+
+
+class Launcher:
+    """Launches within a memory budget.
+
+    A kernel that several entries share is launched once. What does not fit is left on disk and said; ranges never
+    shrink in silence. An error in one entry does not stop the others.
+    """
+
+    def __init__(self, registry: Registry, limit_bytes: int, lent: Lent) -> None:
+        self.registry = registry
+        self.limit_bytes = limit_bytes
+        self.lent = lent
+        self.loaded: set[str] = set()
+
+    def run(self, points: Sequence[LaunchPoint]) -> Iterator[WarmedKernel]:
+        """The outcome of each launch."""
+        import torch
+
+        previous: Entry | None = None
+        for point in points:
+            if previous is not None and point.entry is not previous:
+                torch.cuda.empty_cache()  # the buffers of a shape are freed before those of the next
+            previous = point.entry
+            kernels = tuple(kernel for kernel in point.kernels if kernel not in self.loaded)
+            if kernels:
+                yield self._launch(point, kernels)
+        torch.cuda.empty_cache()
+
+    def _launch(self, point: LaunchPoint, kernels: tuple[str, ...]) -> WarmedKernel:
+        entry, m = point.entry, point.m
+        kernel_type = self.registry[entry.kernel_type]
+        lent = self.lent.get(entry.label, {})
+        nbytes = self._requirement(kernel_type, entry, m, lent)
+        outcome, text = Warmed.LOADED, ""
+        if nbytes > self.limit_bytes:
+            outcome, text = Warmed.LEFT, f"needs {nbytes} bytes, the memory budget is {self.limit_bytes}"
+        else:
+            outcome, text = _try_launch(kernel_type, entry, m, lent)
+        if outcome is Warmed.LOADED:
+            self.loaded.update(kernels)
+        warmed = WarmedKernel(entry, m, kernels, outcome, nbytes, text)
+        self.registry.hook.kregistry_kernel_warmed(warmed=warmed)
+        return warmed
+
+    @staticmethod
+    def _requirement(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str, torch.Tensor]) -> int:
+        buffers = kernel_type.buffers(entry.shape, m)
+        borrowed = sum(spec.nbytes for name, spec in buffers.items() if name in lent)
+        needed = kernel_type.memory_requirement(entry.shape, m) - borrowed
+        return needed + kernel_type.workspace_requirement(entry.shape, m)
+
+
+def _try_launch(
+    kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str, torch.Tensor]
+) -> tuple[Warmed, str]:
+    import torch
+
+    try:
+        kernel_type.execute(kernel_type.allocate_buffers(entry.shape, m, "cuda", lent), m)
+        torch.cuda.synchronize()
+    except torch.OutOfMemoryError as error:
+        return Warmed.LEFT, f"the device has too little memory: {str(error).splitlines()[0]}"
+    except Exception as error:
+        return Warmed.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return Warmed.LOADED, ""

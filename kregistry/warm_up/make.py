@@ -1,0 +1,152 @@
+"""Warm-up: make this process hold every kernel of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from kregistry.build import BuildReport, build_kernels
+from kregistry.cache import JitCache, Store
+from kregistry.errors import EnvironmentProblem
+from kregistry.manifest import Manifest, load_manifest
+from kregistry.registry import Registry
+from kregistry.target import Target
+from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.warm_up.budget import MemoryBudget
+from kregistry.warm_up.launcher import Launcher, LaunchPoint, Lent
+from kregistry.warm_up.ranks import Barrier, Ranks, share, take
+from kregistry.warm_up.report import WarmupReport
+
+
+def warmup(
+    manifest: str | Path | Manifest,
+    model: str | Sequence[str] = (),
+    *,
+    registry: Registry | None = None,
+    target: str | Target = "detect",
+    store: str | Path | Store | None = None,
+    cache_dir: str | Path | None = None,
+    jobs: int | None = None,
+    memory_budget: float | int | str = 0.9,
+    lend: Lent = MappingProxyType({}),
+    rank: int | None = None,
+    barrier: Barrier | Literal["torch.distributed"] | None = None,
+) -> WarmupReport:
+    """Build what is missing, then load every kernel with one launch each.
+
+    Call it in the serving process, before memory for the KV cache is measured out: everything is freed again.
+    It does not raise for an entry that fails: ask the report (:meth:`WarmupReport.raise_problems`).
+
+    Args:
+        manifest: a file, or a manifest that is already read.
+        model: names of models; empty: all of the manifest.
+        registry: default: the installed plugins.
+        target: must describe the device of this process; default: read off it.
+        store: directory of compiled kernels.
+        cache_dir: JIT cache; must be what this process's DeepGEMM uses. Given before deep_gemm is imported, it sets
+            ``DG_JIT_CACHE_DIR`` for this process.
+        jobs: compilers at once; default: one for each core.
+        memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); what does not fit is reported.
+        lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
+        rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
+
+    Raises:
+        ManifestError, UnknownNameError: the manifest is wrong.
+        EnvironmentProblem: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
+        StorageError: a directory cannot be written.
+    """
+    registry = registry or Registry()
+    toolchain = find_toolchain()
+    _prepare_process(toolchain, cache_dir)
+    if not isinstance(manifest, Manifest):
+        manifest = load_manifest(manifest, registry, target)
+    manifest = manifest.select([model] if isinstance(model, str) else model)
+    store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
+    jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
+    ranks = Ranks.of(rank, barrier)
+    shared = store.directory / "plans" / f"{_digest(manifest, toolchain)}.json"
+    report: BuildReport | None = None
+    if ranks.builds:
+        try:
+            report = build_kernels(
+                manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain
+            )
+            share(shared, _outline(report, jit_cache))
+        finally:
+            ranks.barrier()  # also after a failure: the others must not wait for ever
+    else:
+        ranks.barrier()
+    outline = take(shared)
+    points = _launch_points(manifest, outline)
+    return _launch_all(registry, points, outline, MemoryBudget.parse(memory_budget), lend, report)
+
+
+def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
+    """DeepGEMM reads both variables when it is imported."""
+    if cache_dir is not None:
+        wanted, current = str(cache_dir), os.environ.get("DG_JIT_CACHE_DIR")
+        if "deep_gemm" in sys.modules and current != wanted:
+            raise EnvironmentProblem(
+                f"deep_gemm is already imported with DG_JIT_CACHE_DIR={current}, so it will not look in {wanted}",
+                "warm up before deep_gemm is imported, or leave cache_dir out",
+            )
+        os.environ["DG_JIT_CACHE_DIR"] = wanted
+    os.environ.setdefault("CUDA_HOME", str(toolchain.cuda.home))
+
+
+def _digest(manifest: Manifest, toolchain: Toolchain) -> str:
+    text = repr((manifest.target, [(str(e), str(e.range)) for e in manifest.entries], toolchain.versions))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _outline(report: BuildReport, jit_cache: JitCache) -> dict[str, Any]:
+    """What every rank needs of a plan: where to launch what, and where the kernels are."""
+    entries = {str(jit_cache.entry(kernel).parent) for kernel in report.plan.kernels.values()}
+    return {
+        "kernels": len(report.plan.kernels),
+        "directories": sorted(entries),
+        "points": [[(m, list(kernels)) for m, kernels in planned.first_uses()] for planned in report.plan.entries],
+    }
+
+
+def _launch_points(manifest: Manifest, outline: Mapping[str, Any]) -> list[LaunchPoint]:
+    return [
+        LaunchPoint(entry, m, tuple(kernels))
+        for entry, uses in zip(manifest.entries, outline["points"])
+        for m, kernels in uses
+    ]
+
+
+def _launch_all(
+    registry: Registry,
+    points: Sequence[LaunchPoint],
+    outline: Mapping[str, Any],
+    budget: MemoryBudget,
+    lend: Lent,
+    report: BuildReport | None,
+) -> WarmupReport:
+    import deep_gemm  # noqa: F401  # its import is not part of the launches
+    import torch
+
+    torch.cuda.init()
+    free_bytes, _ = torch.cuda.mem_get_info()
+    directories = [Path(each) for each in outline["directories"]]
+    before = _listing(directories)
+    launcher = Launcher(registry, budget.limit(free_bytes), lend)
+    registry.hook.kregistry_warmup_started(launches=len(points))
+    started = time.perf_counter()
+    launches = tuple(launcher.run(points))
+    seconds = time.perf_counter() - started
+    compiled = tuple(sorted(_listing(directories) - before))
+    peak = max((each.nbytes for each in launches), default=0)
+    return WarmupReport(launches, outline["kernels"], peak, seconds, compiled, report)
+
+
+def _listing(directories: Sequence[Path]) -> set[str]:
+    return {str(path) for directory in directories if directory.exists() for path in directory.iterdir()}
