@@ -233,7 +233,7 @@ class WarmupError(IncompleteError):
 
 
 def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
-    """"did you mean ...?" with the nearest known name, else the list of all of them."""
+    """ "did you mean ...?" with the nearest known name, else the list of all of them."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:

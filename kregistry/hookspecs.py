@@ -7,15 +7,15 @@ Events are broadcast: the progress bar, metrics and logs are listeners, core nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 if TYPE_CHECKING:
     from kregistry.build.report import CompiledKernel, FailedKernel
-    from kregistry.kernel_type import KernelType
     from kregistry.kernel import Kernel
+    from kregistry.kernel_type import KernelType
     from kregistry.plan.model import PlannedEntry
     from kregistry.warm_up.report import WarmedKernel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from attrs import field, frozen
@@ -105,7 +105,7 @@ def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def tree_digest(directory: Path) -> str:
     """sha256 over the relative names and the contents of all files below a directory."""
     digest = hashlib.sha256()

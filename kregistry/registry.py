@@ -87,7 +87,8 @@ class Registry:
             PluginError: the plugin has a hook that does not fit its specification, or offers something else
                 than kernel types.
         """
-        provider = Provider(name or getattr(plugin, "__name__", type(plugin).__name__), "this process", "")
+        own_name: str = getattr(plugin, "__name__", type(plugin).__name__)
+        provider = Provider(name or own_name, "this process", "")
         self._register(plugin, provider)
 
     def listen(self, listener: object) -> None:
@@ -124,7 +125,7 @@ class Registry:
             self._registrations.setdefault(kernel_type.name, []).append(Registration(kernel_type, provider))
 
     def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
-        offers = [
+        offers: list[Any] = [
             implementation.function
             for implementation in self._manager.hook.kregistry_kernel_types.get_hookimpls()
             if implementation.plugin is plugin

@@ -103,9 +103,9 @@ def detect_target(device: int = 0) -> Target:
     Raises:
         EnvironmentProblem: torch has no CUDA, or no device is visible.
     """
-    from kregistry.errors import EnvironmentProblem
-
     import torch
+
+    from kregistry.errors import EnvironmentProblem
 
     if not torch.cuda.is_available():
         raise EnvironmentProblem(

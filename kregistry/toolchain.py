@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
     raise EnvironmentProblem(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
 
 
-@lru_cache(maxsize=None)
+@cache
 def nvcc_version(nvcc: Path) -> str:
     """The version that ``nvcc --version`` prints, e.g. ``"13.0.88"``.
 

@@ -17,10 +17,11 @@ class Costs:
 
     def __init__(self, store_directory: Path) -> None:
         self._path = store_directory / "costs.json"
-        self._seconds: dict[str, float] = json.loads((resources.files(__package__) / "compile_seconds.json").read_text())
+        shipped = resources.files(__package__) / "compile_seconds.json"
+        self._seconds: dict[str, float] = json.loads(shipped.read_text())
         with contextlib.suppress(OSError, ValueError):
             self._seconds.update(json.loads(self._path.read_text()))
-        self._default = sum(self._seconds.values()) / len(self._seconds)
+        self._default: float = sum(self._seconds.values()) / len(self._seconds)
 
     def estimate(self, name: str) -> float:
         return self._seconds.get(name, self._default)

@@ -93,9 +93,7 @@ class BuildReport:
                 {"id": each.kernel.id, "seconds": round(each.seconds, 3), "bytes": each.nbytes}
                 for each in self.compiled
             ],
-            "failed": [
-                {"id": each.kernel.id, "command": each.command, "output": each.output} for each in self.failed
-            ],
+            "failed": [{"id": each.kernel.id, "command": each.command, "output": each.output} for each in self.failed],
             "problems": list(self.plan.problems()),
             "cache_entries_filled": self.filled,
             "cache_directory": self.cache_directory,

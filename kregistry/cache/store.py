@@ -1,10 +1,10 @@
 """The store: cubins by content key, the same at any path, on any machine.
 
-    STORE/kernels/KE/KEY.../kernel.cubin    the machine code
-                            kernel.json     its sha256, size, name, symbol, compiler, seconds
-    STORE/claims/KEY                        who is compiling it right now (only to avoid double work)
-    STORE/tmp/                              what is not complete yet
-    STORE/costs.json                        seconds that each family took, to start the longest first
+STORE/kernels/KE/KEY.../kernel.cubin    the machine code
+                        kernel.json     its sha256, size, name, symbol, compiler, seconds
+STORE/claims/KEY                        who is compiling it right now (only to avoid double work)
+STORE/tmp/                              what is not complete yet
+STORE/costs.json                        seconds that each family took, to start the longest first
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ def main() -> None:
         import traceback
 
         traceback.print_exc()
-        click.echo("this is a bug in kregistry or in a plugin: please report it with `kregistry doctor --json`", err=True)
+        click.echo(
+            "this is a bug in kregistry or in a plugin: please report it with `kregistry doctor --json`", err=True
+        )
         sys.exit(70)
 
 

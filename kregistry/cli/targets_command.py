@@ -19,7 +19,15 @@ def command(as_json: bool) -> None:
         print_json({name: {**asdict(target), "arch": target.arch} for name, target in TARGETS.items()})
         return
     rows = [
-        (t.name, t.arch, t.compute_capability, t.num_sms, human_bytes(t.l2_bytes), human_bytes(t.memory_bytes), t.source)
+        (
+            t.name,
+            t.arch,
+            t.compute_capability,
+            t.num_sms,
+            human_bytes(t.l2_bytes),
+            human_bytes(t.memory_bytes),
+            t.source,
+        )
         for t in TARGETS.values()
     ]
     print_table(("target", "arch", "capability", ">SMs", ">L2", ">memory", "source"), rows)

@@ -45,9 +45,7 @@ def command(
     store, _ = make_storage(store_directory, None)
     with ProgressBar() as progress:
         registry.listen(progress)
-        report = warmup(
-            manifest, registry=registry, store=store, cache_dir=cache_dir, jobs=jobs, memory_budget=memory
-        )
+        report = warmup(manifest, registry=registry, store=store, cache_dir=cache_dir, jobs=jobs, memory_budget=memory)
     if as_json:
         print_json(report.to_json())
     else:

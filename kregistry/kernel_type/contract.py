@@ -126,7 +126,7 @@ class KernelType(ABC):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """What :meth:`results` must be after a launch at ``m``, in plain torch, at higher precision."""
 
-    def check(self, shape: Shape) -> None:
+    def check(self, shape: Shape) -> None:  # noqa: B027 - most kernel types have no such rule
         """Refuse combinations of dimensions that DeepGEMM refuses.
 
         Raises:

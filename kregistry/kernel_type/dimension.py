@@ -6,7 +6,7 @@ The same declaration validates a manifest, fills defaults, prints ``kregistry li
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kregistry.kernel_type.shape import Shape
 
 #: A value that a dimension may take in a manifest.
-Value = Union[int, str, bool, None]
+Value: TypeAlias = int | str | bool | None
 #: A named rule that gives the value of a dimension at one run-time value.
-Policy = Callable[["Shape", int], int]
+Policy: TypeAlias = Callable[["Shape", int], int]
 
 REQUIRED: Final = object()
 

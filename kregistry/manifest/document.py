@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import yaml
 from attrs import define, field
@@ -11,7 +11,7 @@ from attrs import define, field
 from kregistry.errors import ManifestError, ManifestProblem, StorageError
 
 #: Keys and indices from the root to a value.
-Path_ = tuple[Union[str, int], ...]
+Path_ = tuple[str | int, ...]
 
 
 def show_path(path: Path_) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from kregistry.errors import KregistryError, ShapeError, nearest_hint
 from kregistry.kernel_type import KernelType
@@ -28,7 +28,7 @@ class KernelTypes(Protocol):
     def with_choices(self, choices: Mapping[str, str]) -> KernelTypes: ...
 
 
-def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Optional[Target | str] = None) -> Manifest:
+def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | str | None = None) -> Manifest:
     """Read and check a manifest.
 
     Args:
@@ -45,7 +45,7 @@ def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Optional[
     return read_manifest(read_document(path), kernel_types, target)
 
 
-def read_manifest(document: Document, kernel_types: KernelTypes, target: Optional[Target | str] = None) -> Manifest:
+def read_manifest(document: Document, kernel_types: KernelTypes, target: Target | str | None = None) -> Manifest:
     """Like :func:`load_manifest`, of a document that is already parsed."""
     _check_version(document)
     data = document.data
@@ -192,4 +192,3 @@ def _place_of(places: Mapping[str, Path_], path: Path_) -> Callable[[str], Path_
 
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
-

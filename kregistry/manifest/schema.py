@@ -26,7 +26,7 @@ def json_schema(kernel_types: Iterable[KernelType]) -> dict[str, Any]:
             "description": _meaning(ManifestSource, "target"),
             "anyOf": [{"enum": [*TARGETS, "detect"]}, {"$ref": "#/definitions/target"}],
         },
-        defaults=_mapping(_meaning(ManifestSource, "defaults"), {name: _RANGE for name in runs}),
+        defaults=_mapping(_meaning(ManifestSource, "defaults"), dict.fromkeys(runs, _RANGE)),
         providers={
             "description": _meaning(ManifestSource, "providers"),
             "type": "object",

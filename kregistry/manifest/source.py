@@ -6,12 +6,17 @@ These classes are the one declaration of the format: the reader and the JSON Sch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, TypeVar
 
 import cattrs
 from attrs import field, fields, frozen
 from attrs.validators import ge
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
 
 from kregistry.errors import nearest_hint
 from kregistry.manifest.document import Document, Path_
@@ -27,9 +32,9 @@ def _meaning(text: str, **options: Any) -> Any:
 class RangeSource:
     """Range of a run-time dimension; ``stop`` is the last value and belongs to the range."""
 
-    stop: Optional[int] = _meaning("last value, included", default=None, validator=lambda *a: _at_least(1, *a))
-    start: Optional[int] = _meaning("first value", default=None, validator=lambda *a: _at_least(0, *a))
-    step: Optional[int] = _meaning("distance of the values", default=None, validator=lambda *a: _at_least(1, *a))
+    stop: int | None = _meaning("last value, included", default=None, validator=lambda *a: _at_least(1, *a))
+    start: int | None = _meaning("first value", default=None, validator=lambda *a: _at_least(0, *a))
+    step: int | None = _meaning("distance of the values", default=None, validator=lambda *a: _at_least(1, *a))
 
 
 @frozen
@@ -37,12 +42,12 @@ class TargetSource:
     """A GPU of one's own: a built-in one with changes, or a complete one."""
 
     name: str = _meaning("the word for it")
-    base: Optional[str] = _meaning("a built-in target that the other keys change", default=None)
-    device_name: Optional[str] = _meaning("what the CUDA runtime calls it", default=None)
-    compute_capability: Optional[str] = _meaning('quoted, e.g. "9.0"', default=None)
-    num_sms: Optional[int] = _meaning("streaming multiprocessors", default=None)
-    l2_bytes: Optional[int] = _meaning("bytes of L2 cache", default=None)
-    memory_bytes: Optional[int] = _meaning("bytes of device memory", default=None)
+    base: str | None = _meaning("a built-in target that the other keys change", default=None)
+    device_name: str | None = _meaning("what the CUDA runtime calls it", default=None)
+    compute_capability: str | None = _meaning('quoted, e.g. "9.0"', default=None)
+    num_sms: int | None = _meaning("streaming multiprocessors", default=None)
+    l2_bytes: int | None = _meaning("bytes of L2 cache", default=None)
+    memory_bytes: int | None = _meaning("bytes of device memory", default=None)
 
 
 @frozen
@@ -119,7 +124,7 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
-def structure(document: Document, data: object, kind: type[T], path: Path_) -> Union[T, None]:
+def structure(document: Document, data: object, kind: type[T], path: Path_) -> T | None:
     """``data`` as an instance of ``kind``, or ``None`` after all its problems have been reported."""
     if not isinstance(data, dict):
         document.report(path, f"expected a mapping, got {describe(data)}{_sexagesimal(document, path)}")
@@ -140,9 +145,10 @@ def _report(document: Document, error: BaseException, kind: type, path: Path_) -
     """Walk the tree of errors; cattrs' notes say which attribute or index each one belongs to."""
     if isinstance(error, (ClassValidationError, IterableValidationError)):
         placed, rest = error.group_exceptions()
+        note: Any
         for inner, note in placed:
-            step = getattr(note, "name", None)
-            _report(document, inner, kind, (*path, note.index if step is None else step))  # type: ignore[union-attr]
+            step = note.name if isinstance(note, AttributeValidationNote) else note.index
+            _report(document, inner, kind, (*path, step))
         for inner in rest:
             _report(document, inner, kind, path)
     elif isinstance(error, ForbiddenExtraKeysError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from attrs import asdict, evolve
 
@@ -15,7 +15,7 @@ from kregistry.target import Target, detect_target, get_target
 _NUMBERS = ("device_name", "compute_capability", "num_sms", "l2_bytes", "memory_bytes")
 
 
-def resolve_target(document: Document, data: object, override: Optional[Target | str]) -> Target:
+def resolve_target(document: Document, data: object, override: Target | str | None) -> Target:
     """The target to plan for.
 
     Raises:

@@ -113,9 +113,7 @@ class Plan:
     def users_of(self, kernel_id: str) -> Iterator[tuple[PlannedEntry, str]]:
         """The entries that use a kernel, each with the run-time values at which it does: ``"m 1..16, 65..128"``."""
         for planned in self.entries:
-            spans = [
-                span(segment.start, segment.stop) for segment in planned.segments if kernel_id in segment.kernels
-            ]
+            spans = [span(segment.start, segment.stop) for segment in planned.segments if kernel_id in segment.kernels]
             if spans:
                 yield planned, f"{planned.entry.range.name} {', '.join(spans)}"
 

@@ -80,9 +80,7 @@ class Launcher:
         return needed + kernel_type.workspace_requirement(entry.shape, m)
 
 
-def _try_launch(
-    kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str, torch.Tensor]
-) -> tuple[Warmed, str]:
+def _try_launch(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str, torch.Tensor]) -> tuple[Warmed, str]:
     import torch
 
     try:

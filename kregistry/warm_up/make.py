@@ -74,9 +74,7 @@ def warmup(
     report: BuildReport | None = None
     if ranks.builds:
         try:
-            report = build_kernels(
-                manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain
-            )
+            report = build_kernels(manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain)
             share(shared, _outline(report, jit_cache))
         finally:
             ranks.barrier()  # also after a failure: the others must not wait for ever

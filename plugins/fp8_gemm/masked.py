@@ -54,7 +54,14 @@ class MGroupedFp8GemmNtMasked(KernelType):
         return Call(((buffers.a, buffers.sfa), weights, buffers.d, buffers.masked_m, m))
 
     def read_m(
-        self, a: Operand, b: Operand, d: torch.Tensor, masked_m: torch.Tensor, expected_m: int, *args: Any, **kwargs: Any
+        self,
+        a: Operand,
+        b: Operand,
+        d: torch.Tensor,
+        masked_m: torch.Tensor,
+        expected_m: int,
+        *args: Any,
+        **kwargs: Any,
     ) -> int:
         return expected_m if d.shape[1] else 0
 

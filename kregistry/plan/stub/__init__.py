@@ -44,7 +44,7 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
                     f"{toolchain.c_compiler} does not compile the stub GPU:\n{result.stderr.strip()[-2000:]}",
                     f"the CUDA headers in {toolchain.cuda.include} may be incomplete",
                 )
-            os.replace(built, library)
+            built.replace(library)
     except OSError as error:
         raise StorageError.from_oserror(error, directory) from error
     return library

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Recorder:
         """For each mark but the last, the library indices launched until the next one, as raw uint32."""
         raw = ctypes.string_at(self._launches(), 4 * self._launch_count())
         bounds = self._marks()[: self._mark_count()]
-        return [raw[4 * a : 4 * b] for a, b in zip(bounds, bounds[1:])]
+        return [raw[4 * a : 4 * b] for a, b in pairwise(bounds)]
 
 
 def _stub_function(name: str, result: Any, *arguments: Any) -> Any:
