@@ -90,6 +90,8 @@ def cold(options: argparse.Namespace) -> dict[str, Any]:
         "nvcc_seconds_sum": round(sum(seconds), 1),
         "nvcc_seconds_longest": max(seconds, default=0.0),
         "bound_seconds": round(bound, 2),
+        "compiling_seconds": report["compiling_seconds"],
+        "compiling_over_bound": round(report["compiling_seconds"] / bound, 3) if bound else None,
         "wall_over_bound": round(wall / bound, 3) if bound else None,
         "again_wall_seconds": round(again, 2),
     }

@@ -39,6 +39,7 @@ class Builder:
         self.failed: list[FailedKernel] = []
         self.found = 0
         self.filled = 0
+        self.compiling_since = self.compiling_until = 0.0
         self.jobs = jobs
         self._claims = Claims(store.directory / "claims")
         self._queue: list[tuple[float, int, Kernel]] = []
@@ -147,7 +148,9 @@ class Builder:
 
     def _compile(self, kernel: Kernel) -> None:
         self.registry.hook.kregistry_compile_started(kernel=kernel)
+        self.compiling_since = self.compiling_since or time.perf_counter()
         result = self.compiler.compile(kernel, self.store.scratch("compile"))
+        self.compiling_until = time.perf_counter()
         if result.failure:
             failed = FailedKernel(kernel, result.command, result.failure)
             self.failed.append(failed)

@@ -104,6 +104,8 @@ class DryRun:
             parts = list(_cut(index, sweep.entry.range.values()))
             self._outcomes.append(_Outcome(len(parts)))
             self._parts.extend(parts)
+        # Short sweeps first: grouped kernels, which take the compiler longest, are met in the first second.
+        self._parts = deque(sorted(self._parts, key=lambda part: len(part.values)))
         with TemporaryDirectory(prefix="kregistry-plan-") as scratch:
             count = max(1, min(processes, len(self._parts)))
             threads = [
@@ -203,17 +205,20 @@ class _Child:
     def __enter__(self) -> _Child:
         self._send({"path": sys.path, "target": asdict(self.run.target)})
         if self._receive() is None:
-            self.__exit__()
-            raise EnvironmentProblem(
+            problem = EnvironmentProblem(
                 f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}",
                 "kregistry doctor names what is missing",
             )
+            self.__exit__()
+            raise problem
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.kill()  # it has nothing left to do, and an orderly end of torch takes a second
         self._process.wait()
+        self._process.stdin.close()  # type: ignore[union-attr]
         self._events.close()
+        self._log.close()
 
     def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
         """The answer to one part; a child that dies over it answers with how it died."""
