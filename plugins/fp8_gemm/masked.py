@@ -13,8 +13,8 @@ from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fi
 if TYPE_CHECKING:
     import torch
 
-#: Rows of each group's buffer must be a multiple of the tile height: the kernel stores whole tiles, and the last tile of
-#: a group would run into the rows of the next (seen on an H100: wrong results with 1, 65 and 300 rows).
+#: Rows of each group's buffer must be a multiple of the tile height: the kernel stores whole tiles, and the last tile
+#: of a group would run into the rows of the next (seen on an H100: wrong results with 1, 65 and 300 rows).
 ROW_ALIGNMENT = 128
 
 
