@@ -1,4 +1,4 @@
-"""What the documentation shows is true: manifests load, commands exist, hooks have these signatures, links lead somewhere."""
+"""What the documentation shows is true: manifests load, commands exist, hooks are so, links lead somewhere."""
 
 from __future__ import annotations
 

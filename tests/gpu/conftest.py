@@ -1,4 +1,4 @@
-"""Tests that need a CUDA device; skipped, with this reason, where there is none. `pytest tests/gpu` on a GPU machine."""
+"""Tests that need a CUDA device; skipped, with this reason, where there is none."""
 
 from __future__ import annotations
 

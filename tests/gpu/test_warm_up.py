@@ -13,13 +13,12 @@ from kregistry.errors import EnvironmentProblem, WarmupError
 from kregistry.warm_up import Warmed, WarmupReport
 
 RANKS = 3
-RANK_SCRIPT = (
-    """\
+RANK_SCRIPT = """\
 import sys
 import torch.distributed
 import kregistry
-rank, directory = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"file://{directory}/meet", rank=rank, world_size=%d)
+rank, ranks, directory = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+torch.distributed.init_process_group("gloo", init_method=f"file://{directory}/meet", rank=rank, world_size=ranks)
 report = kregistry.warmup(
     f"{directory}/kernels.yaml", store=f"{directory}/store", cache_dir=f"{directory}/cache", barrier="torch.distributed"
 )
@@ -27,8 +26,6 @@ report.raise_problems()
 assert (report.build is None) == (rank != 0)
 print("loaded", len(report.loaded), "of", report.total, "compiled", len(report.compiled))
 """
-    % RANKS
-)
 
 
 def warm(directory: Path, **options: object) -> WarmupReport:
@@ -85,7 +82,7 @@ def test_one_rank_builds_and_all_load(tmp_path: Path, workplace: Path) -> None:
     (tmp_path / "kernels.yaml").write_text((workplace / "kernels.yaml").read_text())
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", RANK_SCRIPT, str(rank), str(tmp_path)],
+            [sys.executable, "-c", RANK_SCRIPT, str(rank), str(RANKS), str(tmp_path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
