@@ -135,7 +135,9 @@ class ProviderConflictError(KregistryError):
 
     @property
     def hint(self) -> str:  # type: ignore[override]
-        plugin = self.providers[-1].split()[0]
+        plugin, _, origin = self.providers[-1].partition(" ")
+        if any(other.partition(" ")[0] == plugin for other in self.providers[:-1]):
+            plugin = origin.strip("()").partition(" ")[0]  # plugins of one name: the distribution tells them apart
         return (
             f"choose one: --plugin {self.kernel_type}={plugin}, "
             f"or in the manifest `providers: {{{self.kernel_type}: {plugin}}}`"

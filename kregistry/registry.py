@@ -32,8 +32,13 @@ class Provider:
     distribution: str
     version: str
 
+    @property
+    def origin(self) -> str:
+        """``"(DISTRIBUTION VERSION)"``"""
+        return f"({self.distribution} {self.version})" if self.version else f"({self.distribution})"
+
     def __str__(self) -> str:
-        return f"{self.plugin} ({self.distribution} {self.version})"
+        return f"{self.plugin} {self.origin}"
 
 
 @frozen
@@ -102,18 +107,22 @@ class Registry:
             self._register(entry_point.load(), provider)
         except PluginError as error:
             self._broken.append(error)
-        except Exception as error:  # whatever an import raises, the other plugins must go on
+        except (Exception, SystemExit) as error:  # whatever an import raises, the other plugins must go on
             where = traceback.extract_tb(error.__traceback__)[-1]
             cause = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
             self._broken.append(PluginError(*_identity(provider), f"cannot be imported: {cause}"))
 
     def _register(self, plugin: object, provider: Provider) -> None:
+        # Two distributions may give their plugins the same name: only plugin and distribution together tell them apart.
+        name = str(provider)
+        if self._manager.has_plugin(name) or self._manager.is_registered(plugin):
+            raise PluginError(*_identity(provider), "is already registered")
         try:
-            self._manager.register(plugin, name=provider.plugin)
+            self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(provider.plugin):
-                self._manager.unregister(name=provider.plugin)
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
             raise PluginError(*_identity(provider), " ".join(str(error).split())) from error
         try:
             kernel_types = self._offered_by(plugin, provider)
@@ -141,12 +150,19 @@ class Registry:
             fault = declaration_fault(kernel_type)
             if fault:
                 raise PluginError(*_identity(provider), fault)
+        repeated = _repeated(kernel_type.name for kernel_type in kernel_types)
+        if repeated:
+            raise PluginError(*_identity(provider), f"kregistry_kernel_types() offers {repeated!r} twice")
         return kernel_types
 
     # ---- kernel types ----------------------------------------------------------------------------------------
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._registrations))
+
+    def run_dimensions(self) -> tuple[str, ...]:
+        """Names of all run-time dimensions, the possible keys of a manifest's ``defaults``."""
+        return tuple(sorted({each.kernel_type.run_dimension.name for each in self.registrations()}))
 
     def registrations(self) -> tuple[Registration, ...]:
         """Every registration, clashing ones included, sorted by name."""
@@ -164,10 +180,10 @@ class Registry:
             raise UnknownNameError("kernel type", name, self.names())
         choice = self._choices.get(name)
         if choice is not None:
-            for registration in found:
-                if choice in (registration.provider.plugin, registration.provider.distribution):
-                    return registration
-            raise UnknownNameError(f"provider of {name}", choice, tuple(each.provider.plugin for each in found))
+            chosen = [each for each in found if choice in (each.provider.plugin, each.provider.distribution)]
+            if not chosen:
+                raise UnknownNameError(f"provider of {name}", choice, tuple(each.provider.plugin for each in found))
+            found = chosen
         if len(found) > 1:
             raise ProviderConflictError(name, tuple(str(each.provider) for each in found))
         return found[0]
@@ -203,7 +219,7 @@ class _OneAtATime:
 
 
 def _identity(provider: Provider) -> tuple[str, str]:
-    return provider.plugin, f"({provider.distribution} {provider.version})"
+    return provider.plugin, provider.origin
 
 
 def declaration_fault(kernel_type: object) -> str | None:

@@ -44,7 +44,7 @@ def kernels_in(content: bytes) -> tuple[str, ...]:
     if names_index >= len(sections):
         raise DamagedCubin("there are no section names")
     strings = content[sections[names_index][4] :][: sections[names_index][5]]
-    names = [strings[section[0] :].partition(b"\0")[0].decode() for section in sections]
+    names = [strings[section[0] :].partition(b"\0")[0].decode(errors="replace") for section in sections]
     return tuple(name.removeprefix(".text.") for name in names if name.startswith(".text."))
 
 

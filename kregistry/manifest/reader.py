@@ -25,6 +25,10 @@ class KernelTypes(Protocol):
 
     def __getitem__(self, name: str) -> KernelType: ...
 
+    def names(self) -> tuple[str, ...]: ...
+
+    def run_dimensions(self) -> tuple[str, ...]: ...
+
     def with_choices(self, choices: Mapping[str, str]) -> KernelTypes: ...
 
 
@@ -82,10 +86,24 @@ class _Reader:
         self.target = target
         self.source = source
         self.defaults: dict[str, RangeSource] = {}
+        self._check_names()
         for name, value in source.defaults.items():
             default = structure(document, value, RangeSource, ("defaults", name))
             if default is not None:
                 self.defaults[name] = default
+
+    def _check_names(self) -> None:
+        """A misspelt name in ``defaults`` or ``providers`` would have no effect at all."""
+        runs = self.kernel_types.run_dimensions()
+        for name in self.source.defaults:
+            if name not in runs:
+                hint = nearest_hint(str(name), runs, "run-time dimension")
+                self.document.report(("defaults", str(name)), f"unknown run-time dimension {name!r}", hint)
+        names = self.kernel_types.names()
+        for name in self.source.providers:
+            if name not in names:
+                hint = nearest_hint(name, names, "kernel type")
+                self.document.report(("providers", name), f"unknown kernel type {name!r}", hint)
 
     def entries(self) -> Iterator[Entry]:
         for name, data in self.source.models.items():
@@ -154,6 +172,8 @@ class _Reader:
     def _fan_out(self, data: object, path: Path_) -> Iterator[tuple[dict[str, Any], Callable[[str], Path_]]]:
         """Each combination of values of a shape, with the place in the file of each of its dimensions."""
         if isinstance(data, list):
+            if not data:
+                self.document.report(path, "expected at least one mapping of dimensions, got an empty list")
             for index, item in enumerate(data):
                 if isinstance(item, list):
                     self.document.report((*path, index), "expected a mapping, got a list")

@@ -12,13 +12,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from attrs import asdict, define, field, frozen
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import EnvironmentProblem, StorageError
 from kregistry.kernel import Kernel, read_recorded
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
@@ -106,10 +107,10 @@ class DryRun:
             self._parts.extend(parts)
         # Short sweeps first: grouped kernels, which take the compiler longest, are met in the first second.
         self._parts = deque(sorted(self._parts, key=lambda part: len(part.values)))
-        with TemporaryDirectory(prefix="kregistry-plan-") as scratch:
+        with _scratch_directory() as scratch:
             count = max(1, min(processes, len(self._parts)))
             threads = [
-                threading.Thread(target=self._serve, args=(sweeps, library, Path(scratch) / str(number)), daemon=True)
+                threading.Thread(target=self._serve, args=(sweeps, library, scratch / str(number)), daemon=True)
                 for number in range(count)
             ]
             for thread in threads:
@@ -125,9 +126,10 @@ class DryRun:
 
         Raises:
             EnvironmentProblem: they do not load.
+            StorageError: no temporary directory can be written.
         """
         library = compile_stub(self.toolchain, self.stub_directory)
-        with TemporaryDirectory(prefix="kregistry-plan-") as scratch, _Child(self, library, Path(scratch) / "0"):
+        with _scratch_directory() as scratch, _Child(self, library, scratch / "0"):
             pass
 
     def _serve(self, sweeps: Sequence[Sweep], library: Path, home: Path) -> None:
@@ -187,8 +189,11 @@ class _Child:
         self.home = home
         self.kernels: dict[int, Kernel] = {}
         self.alive = True
-        home.mkdir(parents=True)
-        self._log = (home / "log").open("w+b")
+        try:
+            home.mkdir(parents=True)
+            self._log = (home / "log").open("w+b")
+        except OSError as error:
+            raise StorageError.from_oserror(error, home) from error
         receive, send = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kregistry.plan.worker", str(send)],
@@ -205,12 +210,9 @@ class _Child:
     def __enter__(self) -> _Child:
         self._send({"path": sys.path, "target": asdict(self.run.target)})
         if self._receive() is None:
-            problem = EnvironmentProblem(
-                f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}",
-                "kregistry doctor names what is missing",
-            )
+            problem = f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}"
             self.__exit__()
-            raise problem
+            raise EnvironmentProblem(problem, "kregistry doctor names what is missing")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -223,10 +225,15 @@ class _Child:
     def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
         """The answer to one part; a child that dies over it answers with how it died."""
         entry, values = sweep.entry, part.values
+        try:
+            kernel_type = base64.b64encode(pickle.dumps(sweep.kernel_type)).decode()
+        except Exception as error:  # pickle raises whatever it likes
+            error_text = f"the kernel type cannot be sent to the dry run, its class must be importable: {error}"
+            return {"segments": [], "refusals": [], "error": error_text}
         self._send(
             {
                 "job": part.sweep,
-                "kernel_type": base64.b64encode(pickle.dumps(sweep.kernel_type)).decode(),
+                "kernel_type": kernel_type,
                 "shape": dict(entry.shape),
                 "start": values[0],
                 "stop": values[-1],
@@ -264,6 +271,16 @@ class _Child:
     def _log_tail(self, lines: int = 20) -> str:
         self._log.seek(0)
         return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def _scratch_directory() -> Iterator[Path]:
+    try:
+        directory = TemporaryDirectory(prefix="kregistry-plan-")
+    except OSError as error:
+        raise StorageError.from_oserror(error, "the directory for temporary files (TMPDIR)") from error
+    with directory as name:
+        yield Path(name)
 
 
 def _cut(sweep: int, values: range) -> Iterator[_Part]:

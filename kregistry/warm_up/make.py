@@ -57,10 +57,11 @@ def warmup(
         rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
 
     Raises:
-        ManifestError, UnknownNameError: the manifest is wrong.
+        InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
         EnvironmentProblem: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
         StorageError: a directory cannot be written.
     """
+    budget = MemoryBudget.parse(memory_budget)
     registry = registry or Registry()
     toolchain = find_toolchain()
     _prepare_process(toolchain, cache_dir)
@@ -82,7 +83,7 @@ def warmup(
         ranks.barrier()
     outline = take(shared)
     points = _launch_points(manifest, outline)
-    return _launch_all(registry, points, outline, MemoryBudget.parse(memory_budget), lend, report)
+    return _launch_all(registry, points, outline, budget, lend, report)
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
