@@ -19,6 +19,8 @@ from kregistry.registry import Registry
 
 #: How long to leave a kernel alone that another builder is compiling.
 _RETRY_SECONDS = 0.25
+#: How long to gather kernels after the first one: those that take longest are known by then, and start first.
+_GATHER_SECONDS = 0.3
 
 
 class Builder:
@@ -47,6 +49,7 @@ class Builder:
         self._order = itertools.count()
         self._condition = threading.Condition()
         self._pending = 0
+        self._opens_at = 0.0
         self._complete = False
         self._error: BaseException | None = None
         self._threads: list[threading.Thread] = []
@@ -78,6 +81,7 @@ class Builder:
             return
         with self._condition:
             self._pending += 1
+            self._opens_at = self._opens_at or time.monotonic() + _GATHER_SECONDS
             self._enqueue(kernel)
             self._condition.notify()
 
@@ -123,9 +127,12 @@ class Builder:
             while True:
                 if self._error is not None:
                     return None
+                now = time.monotonic()
+                if self._queue and now < self._opens_at:
+                    self._condition.wait(self._opens_at - now)
+                    continue
                 if self._queue:
                     return heapq.heappop(self._queue)[2]
-                now = time.monotonic()
                 if self._waiting and self._waiting[0][0] <= now:
                     return heapq.heappop(self._waiting)[2]
                 if self._complete and not self._pending:

@@ -29,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture
+def environment_guard() -> None:
+    """Off here: a warm-up prepares the environment of its process for DeepGEMM, on purpose."""
+
+
+@pytest.fixture
+def isolation() -> None:
+    """Off here: DeepGEMM reads its directories once in a process, when it is imported."""
+
+
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Store, cache and manifest of all tests here: DeepGEMM reads its cache directory once in a process."""

@@ -36,11 +36,6 @@ def small_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stub")
-
-
-@pytest.fixture(scope="session")
 def small_plan(small_manifest: Path, stub_directory: Path) -> Plan:
     registry = Registry()
     plan = make_plan(load_manifest(small_manifest, registry), registry, processes=1, stub_directory=stub_directory)
