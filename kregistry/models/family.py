@@ -57,6 +57,11 @@ class Symbol:
     count: int | None = None
     flag: bool = False
 
+    def meaning(self) -> str:
+        """``"H = num_attention_heads"``."""
+        key = self.keys[0] if self.count is None else f"times that {self.count} is in {self.keys[0]}"
+        return key if key == self.name else f"{self.name} = {key}"
+
 
 @frozen
 class Linear:

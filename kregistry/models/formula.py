@@ -22,7 +22,7 @@ Values = Mapping[str, int]
 
 
 class FormulaError(InputError):
-    """A formula that has no answer for these values: a remainder, or a share of heads that does not come out even."""
+    """A formula that has no answer for these values; ``hint`` is the part of it that has none."""
 
 
 def evaluate(formula: str, values: Values) -> int:
@@ -62,18 +62,16 @@ def _is_call(node: ast.AST) -> bool:
 
 
 def _divide(x: int, y: int) -> int:
-    if y == 0 or x % y:
+    if x % y:
         raise FormulaError(f"{x} cannot be divided by {y}")
     return x // y
 
 
 def _kv_heads(heads: int, ranks: int) -> int:
     """Source: SGLang and vLLM, ``QKVParallelLinear``: one replica a rank when there are more ranks than heads."""
-    if ranks <= heads:
-        return _divide(heads, ranks)
-    if heads < 1 or ranks % heads:
+    if ranks > heads and ranks % heads:
         raise FormulaError(f"{heads} key-value heads cannot be replicated evenly over {ranks} ranks")
-    return 1
+    return 1 if ranks > heads else _divide(heads, ranks)
 
 
 _BINARY: Mapping[type[ast.operator], Callable[[int, int], int]] = {
@@ -96,6 +94,13 @@ _FUNCTIONS: Mapping[str, Callable[..., int]] = {"min": min, "max": max, "kv_head
 
 
 def _evaluate(node: ast.expr, values: Values) -> int:
+    try:
+        return _evaluate_node(node, values)
+    except FormulaError as error:
+        raise FormulaError(error.text, error.hint or ast.unparse(node)) from error
+
+
+def _evaluate_node(node: ast.expr, values: Values) -> int:
     match node:
         case ast.Constant(value=int(value)):
             return value

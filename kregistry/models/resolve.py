@@ -149,7 +149,8 @@ class _Resolver:
         return _site(layer.label, role, "fp8_gemm_nt", {"n": n, "k": k}, formula, decision, rows, layer.note)
 
     def _experts(self, layer: Experts) -> Iterator[CallSite]:
-        role = f"routed experts, over {self.values['ep']} ranks, each cut {self.values['moe_tp']} ways"
+        cut = f"each cut over {self.values['moe_tp']} ranks" if self.values["moe_tp"] > 1 else "each whole on one rank"
+        role = f"routed experts, spread over {self.values['ep']} ranks, {cut}"
         try:
             moe = MoeShape(
                 self._size(layer.intermediate),
@@ -205,17 +206,15 @@ class _Resolver:
         try:
             value = evaluate(formula, self.values)
         except FormulaError as error:
-            raise FormulaError(f"{formula}: {error.text} ({self._legend(formula)})") from error
+            raise FormulaError(f"{error.text} ({self._legend(error.hint)})") from error
         if value < 1:
             raise FormulaError(f"{formula} = {value}, expected at least 1 ({self._legend(formula)})")
         return value
 
     def _legend(self, formula: str) -> str:
-        keys = {symbol.name: symbol.keys[0] for symbol in self.family.symbols}
-        used = [name for name in self.values if name in names(formula)]
-        return ", ".join(
-            f"{name} = {keys.get(name, LAYOUT_SYMBOLS.get(name, name))} = {self.values[name]}" for name in used
-        )
+        meanings = {name: f"{name} = {text}" for name, text in LAYOUT_SYMBOLS.items()}
+        meanings.update({symbol.name: symbol.meaning() for symbol in self.family.symbols})
+        return ", ".join(f"{meanings[name]} = {self.values[name]}" for name in self.values if name in names(formula))
 
     def _written(self, formulas: Mapping[str, str]) -> str:
         """``"n = H/A * hd = 64/8 * 128 = 1024; k = ..."``."""
@@ -226,7 +225,7 @@ class _Resolver:
         return "; ".join(parts)
 
     def _indivisible(self, label: str, role: str, kernel_type: str, error: FormulaError) -> CallSite:
-        reason = f"{self.engine.name} cannot split the model so: {error.text}"
+        reason = f"{self.engine.name} cannot split it: {error.text}"
         return CallSite(label, role, kernel_type, {}, "", Verdict.DOES_NOT_LOAD, reason, rule="division")
 
 
