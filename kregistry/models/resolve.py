@@ -206,7 +206,7 @@ class _Resolver:
         try:
             value = evaluate(formula, self.values)
         except FormulaError as error:
-            raise FormulaError(f"{error.text} ({self._legend(error.hint)})") from error
+            raise FormulaError(f"{error.text} ({self._legend(error.hint or formula)})") from error
         if value < 1:
             raise FormulaError(f"{formula} = {value}, expected at least 1 ({self._legend(formula)})")
         return value

@@ -52,7 +52,7 @@ FAMILY = Family(
         ),
         Linear(
             "qkv_proj",
-            n=("2 * H/A * hd", "kv_heads(KV, A) * hd", "kv_heads(KV, A) * hd"),
+            n=("2 * (H/A) * hd", "kv_heads(KV, A) * hd", "kv_heads(KV, A) * hd"),
             k="hidden",
             split="column",
             over="A",
