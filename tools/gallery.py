@@ -1,7 +1,7 @@
 """The gallery of manifests: write it, or plan all of it and record the totals in docs/gallery.md.
 
-    python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
-    python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
+python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
+python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from attrs import evolve
 
-from kregistry import Manifest, Plan, Registry, load_manifest, make_plan
+from kregistry import Manifest, Plan, Registry, get_target, load_manifest, make_plan
 from kregistry.cli.init_command import command as init_command
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +24,23 @@ MANIFESTS = ROOT / "manifests"
 DOCUMENT = ROOT / "docs" / "gallery.md"
 TARGETS = ("h100", "h200", "b200")
 _CORES = 16
+HEAD = """\
+# Gallery
+
+Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a
+config in `manifests/configs/` (`_source` says where it comes from); the first line of each has the command.
+They are written for h100 with the engines' defaults; write your own with `--target` for another GPU.
+DeepSeek-R1 has the shapes of DeepSeek-V3.
+
+- Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone.
+- Build h100: seconds of compilation on {cores} cores. Computed, not run: the larger of sum / {cores} and the longest
+  kernel, from the recorded seconds of each kernel family (`kregistry/build/compile_seconds.json`).
+- Build b200: not run, and no seconds are recorded for its kernels.
+
+This file is written by `python tools/gallery.py plan`.
+
+| manifest | setting | entries | kernels h100 | h200 | b200 | build h100, computed | build b200 |
+|---|---|---|---|---|---|---|---|"""
 
 
 def settings() -> dict[str, str]:
@@ -47,19 +64,27 @@ def write_one(name: str, directory: Path) -> Path:
     return path
 
 
-def plan_together(paths: Iterable[Path], registry: Registry, target: str, stride: int = 1) -> dict[Path, Plan]:
+def plan_together(
+    paths: Iterable[Path],
+    registry: Registry,
+    target: str,
+    stride: int = 1,
+    stub_directory: Path | None = None,
+) -> dict[Path, Plan]:
     """Plan several manifests in one dry run; call sites that several of them share are swept once.
 
     Args:
         paths: the manifests.
         registry: the kernel types.
         target: name of a target.
-        stride: sweep only every such value of each range (and the last one's neighbourhood is lost): a quick check.
+        stub_directory: as for :func:`kregistry.make_plan`.
+        stride: sweep only every such value of each range: a quick check, not a complete plan.
     """
     manifests = {path: load_manifest(path, registry, target) for path in paths}
     entries = {(each.shape, each.range): each for manifest in manifests.values() for each in manifest.entries}
     swept = tuple(evolve(each, range=evolve(each.range, step=each.range.step * stride)) for each in entries.values())
-    whole = make_plan(Manifest("gallery", _target(manifests), ("gallery",), swept, {}), registry)
+    together = Manifest("gallery", get_target(target), ("gallery",), swept, {})
+    whole = make_plan(together, registry, stub_directory=stub_directory)
     planned = dict(zip(entries, whole.entries))
     plans: dict[Path, Plan] = {}
     for path, manifest in manifests.items():
@@ -67,10 +92,6 @@ def plan_together(paths: Iterable[Path], registry: Registry, target: str, stride
         used = {kernel for each in own for kernel in each.kernels()}
         plans[path] = Plan(whole.target, whole.versions, {k: v for k, v in whole.kernels.items() if k in used}, own)
     return plans
-
-
-def _target(manifests: Mapping[Path, Manifest]) -> object:
-    return next(iter(manifests.values())).target
 
 
 def record() -> None:
@@ -82,22 +103,8 @@ def record() -> None:
     if problems:
         sys.exit("\n".join(problems))
     versions = next(iter(plans[TARGETS[0]].values())).versions
-    lines = [
-        "# Gallery",
-        "",
-        "Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a",
-        "config in `manifests/configs/` (`_source` says where it comes from); the first line of each has the command.",
-        "They are written for h100; other targets may have other defaults, so write your own with `--target`.",
-        "",
-        f"Kernels: planned in full with DeepGEMM {versions.deep_gemm} and torch {versions.torch}, for each target alone.",
-        f"Build: seconds of compilation on {_CORES} cores for h100, computed (not run) as the larger of sum / {_CORES} and the",
-        "longest kernel, from the recorded seconds of each kernel family (`kregistry/build/compile_seconds.json`).",
-        "There are no recorded seconds for b200 yet: not run.",
-        "",
-        "| manifest | setting | entries | kernels h100 | kernels h200 | kernels b200 | build h100, computed | build b200 |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
     seconds = json.loads((resources.files("kregistry.build") / "compile_seconds.json").read_text())
+    lines = [HEAD.format(deep_gemm=versions.deep_gemm, torch=versions.torch, cores=_CORES)]
     for path in paths:
         own = [plans[target][path] for target in TARGETS]
         arguments = settings()[path.name.removesuffix(".yaml")].split(maxsplit=2)[2]
