@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from attrs import evolve
 
-from kregistry import Registry, get_target, hookimpl
+from kregistry import KernelType, Registry, get_target, hookimpl
 from kregistry.errors import PluginError, UnknownNameError
+from kregistry.models.call_site import CallSite, Verdict
 from kregistry.models.config import parse_config
 from kregistry.models.deployment import Deployment
 from kregistry.models.family import Family, Linear, Special, Symbol, declaration_fault
@@ -46,6 +47,38 @@ def test_third_party() -> None:
     [site] = model_calls(config, deployment, registry).sites
     assert dict(site.shape) == {"n": 256, "k": 256}
     assert site.formula == "n = 2 * hidden/A = 2 * 256/2 = 256; k = hidden = 256"
+
+
+def test_a_call_appears_once_a_plugin_provides_its_kernel_type() -> None:
+    """The same family, before and after: named as missing, then planned."""
+    family = evolve(TOY, layers=(*TOY.layers, Special("other", "toy_gemm", {"n": "hidden", "k": "hidden"})))
+    config = parse_config({"architectures": ["ToyForCausalLM"], "hidden_size": 256, "quantization_config": FP8})
+    deployment = Deployment("sglang", get_target("h100"))
+    registry = Registry()
+    registry.register(ToyPlugin(family))
+
+    def other() -> CallSite:
+        return model_calls(config, deployment, registry).sites[1]
+
+    assert other().verdict is Verdict.NO_KERNEL_TYPE
+    assert other().reason == "no installed plugin provides the kernel type toy_gemm"
+
+    class ToyGemm(type(registry["fp8_gemm_nt"])):  # type: ignore[misc]
+        name = "toy_gemm"
+
+    class Provider:
+        @hookimpl
+        def kregistry_kernel_types(self) -> Iterable[KernelType]:
+            return [ToyGemm()]
+
+    registry.register(Provider())
+    assert other().verdict is Verdict.DEEP_GEMM
+    assert other().reason == ""
+    wrong = Special("other", "toy_gemm", {"n": "hidden", "kk": "hidden"})
+    registry.register(ToyPlugin(evolve(family, architectures=("WrongForCausalLM",), layers=(wrong,))), "wrong")
+    wrong_config = evolve(config, architecture="WrongForCausalLM")
+    [site] = model_calls(wrong_config, deployment, registry).sites
+    assert site.reason.startswith("the kernel type does not take this shape: toy_gemm.kk: unknown dimension")
 
 
 def test_in_tree_families_come_through_the_entry_point() -> None:
