@@ -92,6 +92,7 @@ def command(
         except OSError as error:
             raise StorageError.from_oserror(error, output) from error
         click.echo(f"{output}: {len(manifest.entries)} entries", err=True)
+        _summarise(calls)
     if other is not None:
         lines = list(compare(load_manifest(other, registry, deployment.target).entries, manifest.entries))
         click.echo("\n".join(lines) if lines else f"no difference from {other}")
@@ -117,7 +118,7 @@ def print_explanation(calls: ModelCalls) -> None:
             site.kernel_type,
             " ".join(f"{key}={value}" for key, value in site.shape.items()),
             site.verdict.value,
-            f"1..{site.rows.stop}: {site.rows.rule}"
+            f"{site.rows.start or 1}..{site.rows.stop}: {site.rows.rule}"
             if site.verdict is Verdict.DEEP_GEMM and site.rows
             else site.reason,
         )

@@ -138,7 +138,7 @@ class Special:
     Attributes:
         kernel_type: its name.
         shape: dimension -> formula, or a word in quotes (``"'occupancy'"``) for a policy.
-        needs: what must hold on the target or engine beyond the formula ``when``; the engines know these words.
+        needs: a condition beyond ``when`` that the engines know: ``fp8_wo_a``, ``deepgemm_bmm``, ``megamoe``.
     """
 
     label: str

@@ -156,8 +156,8 @@ class _Resolver:
                 self._size(layer.intermediate),
                 self._size(layer.hidden),
                 self._size(layer.groups),
-                self._size(layer.count),
-                self._size(layer.top_k),
+                self._size(layer.count) + self.engine.layout.fused,
+                self._size(layer.top_k) + self.engine.layout.fused,
             )
         except FormulaError as error:
             yield self._indivisible("experts w13", role, _GROUPED["fp8"].format("contiguous"), error)

@@ -103,6 +103,13 @@ def test_sglang_experts_m(resolve: Resolve) -> None:
     assert rows(calls, "experts w13 (contiguous)").stop == (8192 * 8 + 32 * 127) // 128 * 128
 
 
+def test_a_fused_expert_counts_as_a_routed_one(resolve: Resolve) -> None:
+    """Nine of 257 experts a token, without an all-to-all backend."""
+    calls = resolve("deepseek-v3", "sglang", tp=8, moe_runner="deep_gemm")
+    assert rows(calls, "experts w13 (masked)").stop == -(-8192 * 9 // 257)
+    assert rows(calls, "experts w13 (contiguous)").stop == (8192 * 9 + 257 * 127) // 128 * 128
+
+
 def test_h_proj_has_hc_rows_a_token(resolve: Resolve) -> None:
     calls = resolve("deepseek-v4-flash-fp8", "sglang", tp=8, chunked_prefill=8192)
     assert rows(calls, "NextN e_proj").stop == 16384

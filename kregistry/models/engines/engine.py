@@ -66,7 +66,15 @@ GOES = Decision(Verdict.DEEP_GEMM)
 
 @frozen
 class MoeShape:
-    """What an engine's rules ask of the routed experts: all numbers of one rank, except ``experts`` and ``top_k``."""
+    """What an engine's rules ask of the routed experts.
+
+    Attributes:
+        intermediate: columns of one expert's intermediate state on one rank.
+        hidden: columns of the model's state.
+        groups: experts on one rank, fused and redundant ones included.
+        experts: routed experts of the model, fused ones included.
+        top_k: experts that a token is sent to, fused ones included.
+    """
 
     intermediate: int
     hidden: int
