@@ -20,6 +20,8 @@ from attrs import frozen
 from kregistry import hookspecs
 from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
 from kregistry.kernel_type import Dimension, KernelType, RunDimension
+from kregistry.models.family import Family
+from kregistry.models.family import declaration_fault as family_fault
 
 ENTRY_POINT_GROUP = "kregistry"
 
@@ -65,6 +67,7 @@ class Registry:
         self._registrations: dict[str, list[Registration]] = {}
         self._broken: list[PluginError] = []
         self._providers: list[Provider] = []
+        self._families: list[Family] = []
         if load_entry_points:
             for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
                 self._load(entry_point)
@@ -126,26 +129,37 @@ class Registry:
             raise PluginError(*_identity(provider), " ".join(str(error).split())) from error
         try:
             kernel_types = self._offered_by(plugin, provider)
+            families = self._families_of(plugin, provider)
         except PluginError:
             self._manager.unregister(plugin)
             raise
         self._providers.append(provider)
         for kernel_type in kernel_types:
             self._registrations.setdefault(kernel_type.name, []).append(Registration(kernel_type, provider))
+        self._families.extend(families)
 
-    def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
-        offers: list[Any] = [
-            implementation.function
-            for implementation in self._manager.hook.kregistry_kernel_types.get_hookimpls()
-            if implementation.plugin is plugin
-        ]
-        kernel_types: list[KernelType] = []
-        for offer in offers:
+    def _results(self, hook: str, plugin: object, provider: Provider) -> list[Any]:
+        """What one plugin's implementations of a registering hook return, all in one list."""
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        results: list[Any] = []
+        for offer in [each.function for each in implementations if each.plugin is plugin]:
             try:
-                kernel_types.extend(offer())
+                results.extend(offer())
             except Exception as error:
                 cause = f"{type(error).__name__}: {error}"
-                raise PluginError(*_identity(provider), f"kregistry_kernel_types() failed: {cause}") from error
+                raise PluginError(*_identity(provider), f"{hook}() failed: {cause}") from error
+        return results
+
+    def _families_of(self, plugin: object, provider: Provider) -> list[Family]:
+        families = self._results("kregistry_model_families", plugin, provider)
+        for family in families:
+            fault = family_fault(family)
+            if fault:
+                raise PluginError(*_identity(provider), fault)
+        return families
+
+    def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
+        kernel_types = self._results("kregistry_kernel_types", plugin, provider)
         for kernel_type in kernel_types:
             fault = declaration_fault(kernel_type)
             if fault:
@@ -190,6 +204,10 @@ class Registry:
 
     def __getitem__(self, name: str) -> KernelType:
         return self.registration(name).kernel_type
+
+    def model_families(self) -> tuple[Family, ...]:
+        """The model families of all plugins, in the order of their registration."""
+        return tuple(self._families)
 
     def with_choices(self, choices: Mapping[str, str]) -> Registry:
         """The same registry with further choices of providers; earlier choices win."""

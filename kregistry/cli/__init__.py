@@ -9,6 +9,7 @@ import click
 
 #: Command -> one line for --help; each lives in a module of its own, imported when it is called.
 COMMANDS = {
+    "init": "Write the manifest of a model from its config.json.",
     "list": "Show kernel types, their dimensions and who provides them.",
     "check": "Check a manifest: every problem, with line and column.",
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
