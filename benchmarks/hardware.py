@@ -2,6 +2,7 @@
 
     python benchmarks/hardware.py cold  --work DIR     build from nothing, no GPU visible
     python benchmarks/hardware.py serve --work DIR     warm up, then every m of every entry, nvcc forbidden; numerics
+    python benchmarks/hardware.py start --work DIR     a server's next start: kregistry.warmup() in a fresh process
     python benchmarks/hardware.py peer-warm --work DIR what engines do at every start: every m in turn, cache warm
     python benchmarks/hardware.py peer-cold --work DIR the same with an empty cache: one process, every m in turn
 
@@ -130,6 +131,34 @@ def serve(options: argparse.Namespace) -> dict[str, Any]:
         "numeric_failures": len(failures),
         "numeric_failure_list": failures,
         "worst_difference": worst,
+    }
+
+
+def start(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole call in a fresh process, after an earlier start has planned and built; torch is imported before."""
+    forbid_compiler(options.work)
+    os.environ["DG_JIT_CACHE_DIR"] = str(options.work / "cache")
+    import deep_gemm  # noqa: F401
+    import torch
+
+    import kregistry
+
+    torch.empty(1, device="cuda")
+    started = time.perf_counter()
+    registry = kregistry.Registry()
+    manifest = manifest_of(options, registry)
+    report = kregistry.warmup(
+        manifest, registry=registry, store=options.work / "store", cache_dir=options.work / "cache"
+    )
+    wall = time.perf_counter() - started
+    report.raise_problems()
+    return {
+        "kernels": report.total,
+        "kernels_loaded": len(report.loaded),
+        "planned_and_built_again": report.build is not None,
+        "launch_seconds": round(report.seconds, 4),
+        "wall_seconds": round(wall, 3),
+        "new_cache_entries": len(report.compiled),
     }
 
 
@@ -289,6 +318,7 @@ def forbid_compiler(work: Path) -> Path:
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "cold": cold,
     "serve": serve,
+    "start": start,
     "peer-warm": peer_warm,
     "peer-cold": peer_cold,
 }
