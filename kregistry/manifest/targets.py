@@ -38,10 +38,6 @@ def resolve_target(document: Document, data: object, override: Target | str | No
             return get_target(data) if data != "detect" else detect_target()
         except InputError as error:
             document.report(("target",), error.message, error.hint)
-        except KregistryError as error:
-            if error.exit_code == 3:
-                raise
-            document.report(("target",), error.message, error.hint)
     elif isinstance(data, dict):
         own = _own_target(document, data, ("target",))
         if own is not None:
