@@ -58,9 +58,7 @@ def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def isolation(
-    environment_guard: None, tmp_path: Path, stub_directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def isolation(environment_guard: None, tmp_path: Path, stub_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home, caches and a store of one's own; only the compiled stub is shared."""
     cache = tmp_path / "xdg-cache"
     (cache / "kregistry").mkdir(parents=True)
