@@ -28,13 +28,19 @@ def _meaning(text: str, **options: Any) -> Any:
     return field(metadata={"meaning": text}, **options)
 
 
+def _number(text: str, minimum: int) -> Any:
+    """A number that may be left out; the reader and the JSON Schema both know its minimum."""
+    metadata = {"meaning": text, "minimum": minimum}
+    return field(default=None, metadata=metadata, validator=lambda *a: _at_least(minimum, *a))
+
+
 @frozen
 class RangeSource:
     """Range of a run-time dimension; ``stop`` is the last value and belongs to the range."""
 
-    stop: int | None = _meaning("last value, included", default=None, validator=lambda *a: _at_least(1, *a))
-    start: int | None = _meaning("first value", default=None, validator=lambda *a: _at_least(0, *a))
-    step: int | None = _meaning("distance of the values", default=None, validator=lambda *a: _at_least(1, *a))
+    stop: int | None = _number("last value, included", 1)
+    start: int | None = _number("first value", 0)
+    step: int | None = _number("distance of the values", 1)
 
 
 @frozen
