@@ -287,13 +287,14 @@ def _cut(sweep: int, values: range) -> Iterator[_Part]:
 
 def _planned(sweep: Sweep, outcome: _Outcome) -> PlannedEntry:
     """The parts put together."""
+    step = sweep.entry.range.step
     segments = tuple(
         Segment(run.start, run.stop, run.content)  # type: ignore[arg-type]
-        for run in join(outcome.segments[number] for number in sorted(outcome.segments))
+        for run in join((outcome.segments[number] for number in sorted(outcome.segments)), step)
     )
     refusals = tuple(
         Refusal(run.start, run.stop, str(run.content))
-        for run in join(outcome.refusals[number] for number in sorted(outcome.refusals))
+        for run in join((outcome.refusals[number] for number in sorted(outcome.refusals)), step)
     )
     planned = PlannedEntry(sweep.entry, segments, refusals, outcome.error)
     points = planned.launch_points()
