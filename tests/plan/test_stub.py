@@ -21,7 +21,7 @@ def test_it_is_compiled_once(toolchain: Toolchain, stub_directory: Path) -> None
     broken = evolve(toolchain, c_compiler="/bin/false")
     assert compile_stub(broken, stub_directory) == library
     assert library.stat().st_mtime_ns == before.st_mtime_ns
-    assert [path.name for path in stub_directory.iterdir()] == [library.name]
+    assert {path.suffix for path in stub_directory.iterdir()} == {".so"}
 
 
 def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Path) -> None:
