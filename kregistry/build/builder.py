@@ -148,6 +148,8 @@ class Builder:
     def _compile(self, kernel: Kernel) -> None:
         self.registry.hook.kregistry_compile_started(kernel=kernel)
         result = self.compiler.compile(kernel, self.store.scratch("compile"))
+        if self.compiler.stopped:
+            return  # cut off, which says nothing about the kernel
         if result.failure:
             failed = FailedKernel(kernel, result.command, result.failure)
             self.failed.append(failed)
