@@ -129,6 +129,31 @@ def test_an_interrupted_build_leaves_nothing_half_done(tiny_file: Path, tmp_path
     assert list(scratch.iterdir()) == []
 
 
+def test_an_interrupted_plan_takes_its_children_along(tmp_path: Path) -> None:
+    """The interrupt reaches only the parent, while both children sweep; nothing is left in the temporary directory."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-c", ENTRY, "plan", str(Path(__file__).parents[2] / "kernels.yaml")]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not list(scratch.rglob("*.cubin")):
+            assert process.poll() is None, process.communicate()
+            signal.sigtimedwait([], 0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip() == INTERRUPTED
+    assert list(scratch.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
 def test_a_reader_that_goes_away_is_no_bug() -> None:
     code = f"import sys; sys.argv = ['kregistry', 'list', '--json']; {ENTRY}"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
