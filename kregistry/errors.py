@@ -43,13 +43,16 @@ class KregistryError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
-@define
 class InputError(KregistryError):
     """What the user wrote is wrong."""
 
     exit_code: ClassVar[int] = 2
-    text: str
-    hint: str = ""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        # Not an attrs class: the subclasses carry data of their own in place of these two.
+        super().__init__(text, hint)
+        self.text = text
+        self.hint = hint
 
     @property
     def message(self) -> str:
@@ -74,10 +77,9 @@ class ManifestProblem:
 
 
 @define
-class ManifestError(KregistryError):
+class ManifestError(InputError):
     """All problems of one manifest, in the order of the file."""
 
-    exit_code: ClassVar[int] = 2
     problems: tuple[ManifestProblem, ...]
 
     @property
@@ -88,10 +90,9 @@ class ManifestError(KregistryError):
 
 
 @define
-class UnknownNameError(KregistryError):
+class UnknownNameError(InputError):
     """A name that nobody provides."""
 
-    exit_code: ClassVar[int] = 2
     kind: str
     name: str
     known: tuple[str, ...] = ()
@@ -106,10 +107,9 @@ class UnknownNameError(KregistryError):
 
 
 @define
-class ShapeError(KregistryError):
+class ShapeError(InputError):
     """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
 
-    exit_code: ClassVar[int] = 2
     kernel_type: str
     dimension: str
     text: str
@@ -122,10 +122,9 @@ class ShapeError(KregistryError):
 
 
 @define
-class ProviderConflictError(KregistryError):
+class ProviderConflictError(InputError):
     """Two or more plugins offer a kernel type of the same name."""
 
-    exit_code: ClassVar[int] = 2
     kernel_type: str
     providers: tuple[str, ...]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Result, run_command_line
+from distributions import install as install
 from events import EventLog
 
 from kregistry.build import BuildReport, build_kernels
@@ -16,7 +21,9 @@ from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.reader import read_manifest
+from kregistry.plan.stub import compile_stub, stub_environment
 from kregistry.registry import Registry
+from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
 
 pytest_plugins = ["pytester"]
@@ -58,15 +65,21 @@ def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def isolation(environment_guard: None, tmp_path: Path, stub_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolation(
+    environment_guard: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    stub_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A home, caches and a store of one's own; only the compiled stub is shared."""
-    cache = tmp_path / "xdg-cache"
+    user = tmp_path_factory.mktemp("user")
+    cache = user / "cache"
     (cache / "kregistry").mkdir(parents=True)
     (cache / "kregistry" / "stub").symlink_to(stub_directory)
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (user / "home").mkdir()
+    monkeypatch.setenv("HOME", str(user / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setenv("KREGISTRY_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("KREGISTRY_STORE", str(user / "store"))
     for name in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "KREGISTRY_TARGET"):
         monkeypatch.delenv(name, raising=False)
 
@@ -166,3 +179,29 @@ def kregistry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         return run_command_line(monkeypatch, [str(argument) for argument in arguments])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def warm_run(
+    tiny_build: BuildReport,
+    session_store: Store,
+    stub_directory: Path,
+    toolchain: Toolchain,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """A whole warm-up in a process of its own, on the stub GPU: all of it but the GPU is real."""
+    home = tmp_path_factory.mktemp("warm-home")
+    cache = home / "cache" / "kregistry"
+    cache.mkdir(parents=True)
+    (cache / "stub").symlink_to(stub_directory)
+    library = compile_stub(toolchain, stub_directory)
+    environment = stub_environment(get_target("h100"), toolchain, library, home)
+    support = Path(__file__).parent / "support"
+    environment.update(XDG_CACHE_HOME=str(home / "cache"), PYTHONPATH=str(support))
+    script = Path(__file__).parent / "support" / "warm_up_on_stub.py"
+    (home / "kernels.yaml").write_text(TINY)
+    arguments = [sys.executable, "-W", "ignore", str(script), str(home / "kernels.yaml"), str(session_store.directory)]
+    result = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return {**answer, "home": home}

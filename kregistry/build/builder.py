@@ -158,6 +158,8 @@ class Builder:
         self.compiling_since = self.compiling_since or time.perf_counter()
         result = self.compiler.compile(kernel, self.store.scratch("compile"))
         self.compiling_until = time.perf_counter()
+        if self.compiler.stopped:
+            return  # cut off, which says nothing about the kernel
         if result.failure:
             failed = FailedKernel(kernel, result.command, result.failure)
             self.failed.append(failed)

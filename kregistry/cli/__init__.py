@@ -70,7 +70,7 @@ def main() -> None:
     from kregistry.errors import KregistryError
 
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="kregistry", standalone_mode=False)
     except KregistryError as error:
         _say(str(error))
         sys.exit(error.exit_code)
@@ -80,9 +80,6 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; what was published is kept, and the next run goes on from there")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except Exception:
         import traceback
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -154,22 +154,33 @@ class KernelType(ABC):
         Raises:
             ShapeError: an unknown, missing or refused dimension.
         """
-        known = {dimension.name: dimension for dimension in self.dimensions}
-        for name in values:
-            if name not in known:
-                hint = nearest_hint(name, known, "dimension")
-                raise ShapeError(self.name, name, "unknown dimension", hint)
+        for fault in self.faults(values):
+            raise fault
         items: list[tuple[str, Value]] = []
-        for name, dimension in known.items():
-            if name in values:
-                items.append((name, dimension.check(self.name, values[name])))
-            elif dimension.required:
-                raise ShapeError(self.name, name, f"missing, expected {dimension.expectation()}", dimension.meaning)
+        for dimension in self.dimensions:
+            if dimension.name in values:
+                value = dimension.check(self.name, values[dimension.name])
             else:
-                items.append((name, dimension.default_for(target)))
+                value = dimension.default_for(target)
+            items.append((dimension.name, value))
         shape = Shape(self.name, tuple(items), target)
         self.check(shape)
         return shape
+
+    def faults(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
+        """Every unknown, missing or refused dimension, as far as it can be told without a target."""
+        known = {dimension.name: dimension for dimension in self.dimensions}
+        for name in values:
+            if name not in known:
+                yield ShapeError(self.name, name, "unknown dimension", nearest_hint(name, known, "dimension"))
+        for name, dimension in known.items():
+            if name in values:
+                try:
+                    dimension.check(self.name, values[name])
+                except ShapeError as error:
+                    yield error
+            elif dimension.required:
+                yield ShapeError(self.name, name, f"missing, expected {dimension.expectation()}", dimension.meaning)
 
     def unsupported_reason(self, target: Target, deep_gemm_version: str) -> str | None:
         """Why the kernel type does not work on a target with a DeepGEMM version; ``None`` if it does."""

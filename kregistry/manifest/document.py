@@ -33,6 +33,8 @@ class Document:
     marks: dict[Path_, tuple[int, int]]
     raw: dict[Path_, str]
     problems: list[ManifestProblem] = field(factory=list)
+    #: The path of each problem.
+    places: list[Path_] = field(factory=list)
 
     def report(self, path: Path_, text: str, hint: str = "") -> None:
         """Record a problem at a path, or at its nearest parent that exists in the file."""
@@ -40,7 +42,10 @@ class Document:
         while place and place not in self.marks:
             place = place[:-1]
         line, column = self.marks.get(place, (1, 1))
-        self.problems.append(ManifestProblem(self.file, line, column, show_path(path), text, hint))
+        problem = ManifestProblem(self.file, line, column, show_path(path), text, hint)
+        if problem not in self.problems:  # a fan-out repeats the problem of a value that stays the same
+            self.problems.append(problem)
+            self.places.append(path)
 
     def raise_problems(self) -> None:
         """
@@ -97,13 +102,21 @@ def parse_document(text: str, file: str) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML lets the errors of int(), datetime() and re escape: ``2024-13-01``, ``!!int x``, ``!!timestamp x``."""
+    """PyYAML, without two of its traps.
+
+    It lets the errors of int(), datetime() and re escape: ``2024-13-01``, ``!!int x``, ``!!timestamp x``. And it reads
+    ``1:32`` as 92, base 60, where YAML 1.2 and everybody reads a text.
+    """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        kind = node.tag.rpartition(":")[2]
+        if isinstance(node, yaml.ScalarNode) and kind in ("int", "float") and ":" in node.value:
+            return node.value
         try:
             return super().construct_object(node, deep)
         except (ValueError, AttributeError) as error:
-            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
+            problem = str(error) if isinstance(error, ValueError) else f"not a {kind}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
 def _refuse_cycles(node: yaml.Node, above: set[int], whole: set[int]) -> None:
@@ -135,9 +148,9 @@ def _find_duplicates(document: Document, node: yaml.Node, path: Path_, done: set
             name = str(key.value)
             if name in seen:
                 problem = f"key {name!r} is already defined at line {seen[name]}"
-                document.problems.append(
-                    ManifestProblem(document.file, line, column, show_path(path), problem, "keep one of the two")
-                )
+                place = (*path, name)
+                document.marks[place] = (line, column)
+                document.report(place, problem, "keep one of the two")
             seen[name] = line
             _find_duplicates(document, value, (*path, name), done)
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -91,6 +91,7 @@ class DryRun:
         self._parts: deque[_Part] = deque()
         self._outcomes: list[_Outcome] = []
         self._entries: dict[int, PlannedEntry] = {}
+        self._children: set[_Child] = set()
         self._failure: BaseException | None = None
 
     def run(self, sweeps: Sequence[Sweep], processes: int) -> tuple[PlannedEntry, ...]:
@@ -115,8 +116,13 @@ class DryRun:
             ]
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join()
+            try:
+                for thread in threads:
+                    thread.join()
+            except BaseException as error:  # an interrupt: the children must not write any more
+                self._fail(error)
+                for thread in threads:
+                    thread.join()
         if self._failure is not None:
             raise self._failure
         return tuple(self._entries[index] for index in range(len(sweeps)))
@@ -141,7 +147,14 @@ class DryRun:
                     self._feed(child, sweeps)
                 generation += 1
         except BaseException as error:  # handed to the caller of run()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Remember the first error and end all children: what they find is of no use any more."""
+        with self._lock:
             self._failure = self._failure or error
+            for child in self._children:
+                child.kill()
 
     def _feed(self, child: _Child, sweeps: Sequence[Sweep]) -> None:
         while self._failure is None:
@@ -151,6 +164,8 @@ class DryRun:
                 return
             sweep = sweeps[part.sweep]
             answer = child.sweep(sweep, part)
+            if self._failure is not None:
+                return  # ended in the middle, which says nothing about the entry
             self._take(sweep, part, answer, child)
             if not child.alive:
                 return
@@ -206,21 +221,31 @@ class _Child:
         )
         os.close(send)
         self._events: IO[str] = os.fdopen(receive, encoding="utf-8")
+        with run._lock:
+            run._children.add(self)
+            if run._failure is not None:
+                self.kill()
 
     def __enter__(self) -> _Child:
         self._send({"path": sys.path, "target": asdict(self.run.target)})
-        if self._receive() is None:
+        if self._receive() is None and self.run._failure is None:
             problem = f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}"
             self.__exit__()
             raise EnvironmentProblem(problem, "kregistry doctor names what is missing")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()  # it has nothing left to do, and an orderly end of torch takes a second
+        self.kill()  # it has nothing left to do, and an orderly end of torch takes a second
         self._process.wait()
-        self._process.stdin.close()  # type: ignore[union-attr]
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        with self.run._lock:
+            self.run._children.discard(self)
         self._events.close()
         self._log.close()
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
         """The answer to one part; a child that dies over it answers with how it died."""
@@ -290,13 +315,14 @@ def _cut(sweep: int, values: range) -> Iterator[_Part]:
 
 def _planned(sweep: Sweep, outcome: _Outcome) -> PlannedEntry:
     """The parts put together."""
+    step = sweep.entry.range.step
     segments = tuple(
         Segment(run.start, run.stop, run.content)  # type: ignore[arg-type]
-        for run in join(outcome.segments[number] for number in sorted(outcome.segments))
+        for run in join((outcome.segments[number] for number in sorted(outcome.segments)), step)
     )
     refusals = tuple(
         Refusal(run.start, run.stop, str(run.content))
-        for run in join(outcome.refusals[number] for number in sorted(outcome.refusals))
+        for run in join((outcome.refusals[number] for number in sorted(outcome.refusals)), step)
     )
     planned = PlannedEntry(sweep.entry, segments, refusals, outcome.error)
     points = planned.launch_points()

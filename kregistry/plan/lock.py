@@ -104,7 +104,7 @@ def _by_identity(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str,
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
-    shape = " ".join(f"{name}={value}" for name, value in entry["shape"].items())
+    shape = " ".join(f"{name}={'none' if value is None else value}" for name, value in entry["shape"].items())
     return f"{entry['model']}: {entry['type']} {shape} ({entry['label']})"
 
 
