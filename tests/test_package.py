@@ -77,7 +77,8 @@ def test_every_data_file_is_installed() -> None:
 def test_every_plugin_is_an_entry_point() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     families = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
-    assert project["entry-points"]["kregistry"] == {name: f"kregistry_plugins.{name}" for name in families}
+    expected = {name: f"kregistry_plugins.{name}" for name in families}
+    assert project["entry-points"]["kregistry"] == {**expected, "model_families": "kregistry.models.families"}
 
 
 def imported(code: str) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
@@ -221,7 +220,16 @@ class KernelType(ABC):
         Raises:
             EnvironmentProblem: the installed DeepGEMM has none of the names.
         """
-        return _deep_gemm_function(self.name, self.function_names)
+        import deep_gemm
+
+        for name in self.function_names:
+            found: Callable[..., Any] | None = getattr(deep_gemm, name, None)
+            if found is not None:
+                return found
+        version = getattr(deep_gemm, "__version__", "of unknown version")
+        raise EnvironmentProblem(
+            f"DeepGEMM {version} has no function {' or '.join(self.function_names)} (kernel type {self.name})"
+        )
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         """The call that an engine makes: DeepGEMM's function behind the empty-input rule."""
@@ -240,15 +248,3 @@ class KernelType(ABC):
 
     def __repr__(self) -> str:
         return f"<kernel type {self.name}>"
-
-
-@cache
-def _deep_gemm_function(kernel_type: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    import deep_gemm
-
-    for name in names:
-        found: Callable[..., Any] | None = getattr(deep_gemm, name, None)
-        if found is not None:
-            return found
-    version = getattr(deep_gemm, "__version__", "of unknown version")
-    raise EnvironmentProblem(f"DeepGEMM {version} has no function {' or '.join(names)} (kernel type {kernel_type})")

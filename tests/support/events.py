@@ -8,11 +8,11 @@ from typing import Any
 from kregistry import hookspecs
 from kregistry.hookspecs import hookimpl
 
-#: Every event hook: all hooks but the one that registers kernel types.
+#: Every event hook: those that ask for nothing in return.
 EVENTS = {
     name: tuple(inspect.signature(spec).parameters)
     for name, spec in vars(hookspecs).items()
-    if name.startswith("kregistry_") and name != "kregistry_kernel_types"
+    if name.startswith("kregistry_") and inspect.signature(spec).return_annotation == "None"
 }
 
 
