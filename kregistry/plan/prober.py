@@ -129,9 +129,7 @@ class _ProbeChild(_Child):
         return Probed(error=self._death())
 
     def _value(self, facts: dict[str, Any]) -> ProbedValue:
-        launches = {
-            name: self._launch(**facts[name]) for name in ("warm_up", "serving", "stream") if name in facts
-        }
+        launches = {name: self._launch(**facts[name]) for name in ("warm_up", "serving", "stream") if name in facts}
         return ProbedValue(facts["m"], facts.get("refusal", ""), **launches)
 
     def _launch(self, libraries: list[int], **facts: Any) -> ProbedLaunch:
