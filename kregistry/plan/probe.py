@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from kregistry.kernel_type import Buffers, KernelType, Shape
@@ -29,13 +30,10 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
             found.append({"m": m, "refusal": reason})
             continue
         exact = kernel_type.allocate_buffers(shape, max(m, first))
-        facts = {
-            "m": m,
-            "warm_up": _watch(recorder, lambda m=m, exact=exact: kernel_type.execute(exact, m)),
-            "serving": _watch(recorder, lambda m=m: _serve(kernel_type, large, m)),
-        }
+        warm_up, serving = partial(kernel_type.execute, exact, m), partial(_serve, kernel_type, large, m)
+        facts = {"m": m, "warm_up": _watch(recorder, warm_up), "serving": _watch(recorder, serving)}
         with torch.cuda.stream(side):
-            facts["stream"] = _watch(recorder, lambda m=m, exact=exact: kernel_type.execute(exact, m))
+            facts["stream"] = _watch(recorder, warm_up)
         found.append(facts)
     return found
 

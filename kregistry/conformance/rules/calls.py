@@ -104,7 +104,7 @@ def recorder_of(kernel_type: KernelType) -> Any:
 
     members = {"function": lambda self: record, "calls": calls}
     cls = type(type(kernel_type).__name__, (type(kernel_type),), members)
-    copy = object.__new__(cls)
+    copy: Any = object.__new__(cls)
     copy.__dict__.update(vars(kernel_type))
     return copy
 

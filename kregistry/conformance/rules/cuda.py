@@ -107,10 +107,8 @@ def memory(subject: Subject) -> None:
         kernel_type.execute(buffers, m)
         torch.cuda.synchronize()
         used = _requested("peak") - before
-        buffer_bytes, launch_bytes = (
-            kernel_type.memory_requirement(shape, m),
-            kernel_type.workspace_requirement(shape, m),
-        )
+        buffer_bytes = kernel_type.memory_requirement(shape, m)
+        launch_bytes = kernel_type.workspace_requirement(shape, m)
         if used > buffer_bytes + launch_bytes:
             what = f"memory_requirement + workspace_requirement at max_m={m}"
             got = f"{buffer_bytes} + {launch_bytes} bytes"

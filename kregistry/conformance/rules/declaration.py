@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from typing import Any
 
 from kregistry.conformance.rule import Breach, NotApplicable, rule
 from kregistry.conformance.subject import Subject, one_of_arch
@@ -116,14 +115,22 @@ def archs(subject: Subject) -> None:
         except InvalidSpecifier:
             got, wanted = repr(support.deep_gemm), "a PEP 440 specifier, e.g. '>=0.2', or 'none'"
             raise Breach(f"{label}.archs: deep_gemm of {support.arch}", got, wanted) from None
-    declared: dict[str, Any] = {support.arch: support for support in kernel_type.archs}
+    _check_undeclared(subject)
+
+
+def _check_undeclared(subject: Subject) -> None:
+    """An arch or version that is not declared must be refused by the kernel type itself."""
+    from packaging.specifiers import SpecifierSet
+
+    kernel_type = subject.kernel_type
+    declared = {support.arch: support for support in kernel_type.archs}
+    version = subject.machine.deep_gemm_version or "0.0.1"
     for arch in ("sm90", "sm100", "sm120"):
         target = one_of_arch(arch)
         assert target is not None
         support = declared.get(arch)
         if support is not None and not support.deep_gemm:
             continue
-        version = subject.machine.deep_gemm_version or "0.0.1"
         if support is not None and support.deep_gemm != "none" and SpecifierSet(support.deep_gemm).contains(version):
             continue
         reason = kernel_type.unsupported_reason(target, version)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kregistry.conformance.rule import Breach, NotApplicable, rule
 from kregistry.conformance.subject import Subject, place
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Dimension
+from kregistry.kernel_type import Dimension, Shape
 
 
 @rule("KR106", "its example shapes are shapes", needs=("KR101", "KR108"))
@@ -66,11 +66,11 @@ def _wrong_values(dimension: Dimension) -> Iterator[object]:
         yield None
 
 
-def _refused(subject: Subject, values: dict[str, object], name: str, shape: object) -> None:
+def _refused(subject: Subject, values: Mapping[str, object], name: str, shape: Shape) -> None:
     what = f"resolve({values})"
     wanted = f"a ShapeError about {name!r}"
     try:
-        found = subject.kernel_type.resolve(values, shape.target)  # type: ignore[attr-defined]
+        found = subject.kernel_type.resolve(values, shape.target)
     except ShapeError as error:
         if (error.kernel_type, error.dimension) != (subject.kernel_type.name, name) or not error.text.strip():
             raise Breach(what, f"a ShapeError about {error.dimension!r}: {error.text}", wanted) from None
