@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ def record(kernel_type: KernelType, outcome: Outcome, origin: tuple[str, str] | 
 
 def distribution_of(kernel_type: KernelType) -> tuple[str, str]:
     """The distribution that installed the kernel type's module, and its version; empty if none did."""
-    top = type(kernel_type).__module__.partition(".")[0]
+    return _distribution_of(type(kernel_type).__module__.partition(".")[0])
+
+
+@cache
+def _distribution_of(top: str) -> tuple[str, str]:
     for name in metadata.packages_distributions().get(top, ()):
         return name, metadata.version(name)
     return "", ""

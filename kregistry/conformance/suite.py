@@ -43,7 +43,6 @@ class KernelTypeConformance:
 
     def test_rule(self, kregistry_check: Check, kregistry_examination: Examination, record_property: Any) -> None:
         """One rule at one case."""
-        __tracebackhide__ = True
         outcome = self._judge(kregistry_examination, kregistry_check)
         record_property(PROPERTY, record(kregistry_examination.subject.kernel_type, outcome))
         if outcome.verdict is Verdict.FAILED:

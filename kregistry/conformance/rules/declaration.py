@@ -6,11 +6,18 @@ import pickle
 import subprocess
 import sys
 
-from kregistry.conformance.rule import Breach, NotApplicable, rule
+from attrs import frozen
+
+from kregistry.conformance.rule import Breach, rule
 from kregistry.conformance.subject import Subject, one_of_arch
 from kregistry.kernel_type import KernelType
 from kregistry.registry import declaration_fault
 
+_LOAD = """
+import pickle, sys
+sys.path[:] = {path!r}
+pickle.loads({pickled!r})
+"""
 _IMPORT = """
 import os, sys
 before = dict(os.environ)
@@ -20,6 +27,21 @@ heavy = [name for name in ("torch", "deep_gemm") if name in sys.modules]
 changed = sorted(name for name in {{**before, **os.environ}} if before.get(name) != os.environ.get(name))
 print(",".join(heavy) + ";" + ",".join(changed))
 """
+
+
+@frozen
+class _Elsewhere:
+    """What came of some code in a new process: its last line of output, or why it failed."""
+
+    output: str
+    failure: str
+
+
+def _run_elsewhere(code: str) -> _Elsewhere:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    output = (done.stdout.strip().splitlines() or [""])[-1]
+    failure = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return _Elsewhere(output, failure if done.returncode else "")
 
 
 @rule("KR101", "its declarations are complete")
@@ -51,6 +73,11 @@ def picklable(subject: Subject) -> None:
         raise Breach(f"pickle.dumps({kernel_type!r})", f"{type(error).__name__}: {error}", wanted) from None
     if type(again) is not type(kernel_type) or vars(again) != vars(kernel_type):
         raise Breach(f"{kernel_type!r} after pickling", vars(again), f"an equal object: {vars(kernel_type)}")
+    cause = _run_elsewhere(_LOAD.format(path=sys.path, pickled=pickle.dumps(kernel_type))).failure
+    if cause:
+        module = type(kernel_type).__module__
+        wanted = f"to find its class in {module}: put it into a module that a new process can import"
+        raise Breach(f"{kernel_type!r} in a new process", cause, wanted)
 
 
 @rule("KR104", "it has no state", needs=("KR101", "KR112"))
@@ -83,14 +110,10 @@ def _state(kernel_type: KernelType) -> dict[str, str]:
 @rule("KR105", "importing it does nothing", needs=("KR102",))
 def imports(subject: Subject) -> None:
     module = type(subject.kernel_type).__module__
-    if module == "__main__":
-        raise NotApplicable("its class is in __main__, which cannot be imported")
-    code = _IMPORT.format(path=sys.path, module=module)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        cause = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Breach(f"import {module} in a new process", cause, "a module that can be imported")
-    heavy, _, changed = done.stdout.strip().splitlines()[-1].partition(";")
+    done = _run_elsewhere(_IMPORT.format(path=sys.path, module=module))
+    if done.failure:
+        raise Breach(f"import {module} in a new process", done.failure, "a module that can be imported")
+    heavy, _, changed = done.output.partition(";")
     wanted = "nothing: import torch inside functions, or under TYPE_CHECKING for annotations"
     if heavy:
         raise Breach(f"import {module}", f"it also imports {heavy}", wanted)

@@ -67,7 +67,7 @@ def inputs_kept(subject: Subject, case: str) -> None:
                 raise Breach("a launch", got, "no change of inputs and weights", place(shape, m))
 
 
-@rule("KR301", "results agree with the reference", cases=FULL, needs=("KR125", "KR302"), on_device=True)
+@rule("KR301", "results agree with the reference", cases=FULL, needs=("KR123", "KR302"), on_device=True)
 def agreement(subject: Subject, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.tolerance.difference

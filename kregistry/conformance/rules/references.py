@@ -47,7 +47,7 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
-@rule("KR123", "the reference gives all results, in their sizes", cases=FULL, needs=("KR120",))
+@rule("KR121", "the reference gives all results, in their sizes", cases=FULL, needs=("KR120",))
 def complete(subject: Subject, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
@@ -65,7 +65,7 @@ def complete(subject: Subject, case: str) -> None:
                 raise Breach(what, tuple(tensor.shape), sizes, place(shape, m))
 
 
-@rule("KR124", "the reference is finite, repeatable, and leaves its inputs alone", cases=FULL, needs=("KR123",))
+@rule("KR122", "the reference is finite, repeatable, and leaves its inputs alone", cases=FULL, needs=("KR121",))
 def pure(subject: Subject, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
@@ -84,7 +84,7 @@ def pure(subject: Subject, case: str) -> None:
                 raise Breach(f"{what}[{name!r}], called twice", "two results", "the same", place(shape, m))
 
 
-@rule("KR125", "the tolerance accepts rounding and refuses wrong results", cases=FULL, needs=("KR124",))
+@rule("KR123", "the tolerance accepts rounding and refuses wrong results", cases=FULL, needs=("KR122",))
 def tolerance(subject: Subject, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.tolerance.difference
