@@ -82,31 +82,30 @@ def same_call(subject: Subject, case: str) -> None:
     kernel_type, m = subject.kernel_type, subject.at(case)
     for shape in subject.every_shape:
         buffers = subject.meta_buffers(shape, m)
-        recorded = recorder_of(kernel_type)
+        recorder, calls = recorder_of(kernel_type)
         call = kernel_type.arguments(buffers, m)
-        recorded.launch(*call.args, **call.kwargs)
-        serving = [_words(call, buffers) for call in recorded.calls]
-        recorded.calls.clear()
-        recorded.execute(buffers, m)
-        warm_up = [_words(call, buffers) for call in recorded.calls]
+        recorder.launch(*call.args, **call.kwargs)
+        serving = [_words(call, buffers) for call in calls]
+        calls.clear()
+        recorder.execute(buffers, m)
+        warm_up = [_words(call, buffers) for call in calls]
         if serving != warm_up or not serving:
             got = "; ".join(warm_up) or "no call of function()"
             wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
             raise Breach(f"execute(buffers, m={m})", got, wanted, place(shape, m))
 
 
-def recorder_of(kernel_type: KernelType) -> Any:
-    """The same kernel type, except that ``function()`` records its calls in ``calls`` and launches nothing."""
+def recorder_of(kernel_type: KernelType) -> tuple[KernelType, list[Call]]:
+    """The same kernel type, except that ``function()`` records its calls in a list and launches nothing."""
     calls: list[Call] = []
 
     def record(*args: Any, **kwargs: Any) -> None:
         calls.append(Call(args, kwargs))
 
-    members = {"function": lambda self: record, "calls": calls}
-    cls = type(type(kernel_type).__name__, (type(kernel_type),), members)
-    copy: Any = object.__new__(cls)
+    cls = type(type(kernel_type).__name__, (type(kernel_type),), {"function": lambda self: record})
+    copy: KernelType = object.__new__(cls)
     copy.__dict__.update(vars(kernel_type))
-    return copy
+    return copy, calls
 
 
 def tensors_of(value: Any) -> Iterator[torch.Tensor]:

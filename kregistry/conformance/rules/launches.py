@@ -14,16 +14,16 @@ def empty_input(subject: Subject) -> None:
     kernel_type = subject.kernel_type
     rule_ = kernel_type.empty_input
     for shape in subject.every_shape:
-        recorded = recorder_of(kernel_type)
+        recorder, calls = recorder_of(kernel_type)
         poisoned = poisoned_buffers(kernel_type, shape, kernel_type.run_dimension.start, NAN_POISON, "cpu")
         before = poisoned.snapshot()
         call = kernel_type.arguments(poisoned.buffers, 0)
         what = f"launch(*arguments(buffers, 0)) with empty_input = {rule_.name}"
         try:
-            recorded.launch(*call.args, **call.kwargs)
+            recorder.launch(*call.args, **call.kwargs)
         except Exception as error:
             raise Breach(what, f"{type(error).__name__}: {error}", "no error", place(shape, 0)) from error
-        launched = len(recorded.calls)
+        launched = len(calls)
         if (launched > 0) != (rule_ is EmptyInput.LAUNCH):
             wanted = "one" if rule_ is EmptyInput.LAUNCH else "none"
             raise Breach(what, f"{launched} launches", wanted, place(shape, 0))
