@@ -152,6 +152,10 @@ class KernelType(ABC):
         """What is compared with the reference; the outputs, unless those are parts of a sum."""
         return self.outputs(buffers, m)
 
+    def returned(self, value: Any, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """The results in what a launch returned, for functions that allocate their result; they join :meth:`results`."""
+        return {}
+
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Views of all that a launch at ``m`` may write: the outputs, and padding that it may overwrite besides."""
         return self.outputs(buffers, m)
