@@ -74,6 +74,11 @@ class Subject:
         run = self.kernel_type.run_dimension
         return max(m, run.start) + 2 * run.step
 
+    @property
+    def returns_results(self) -> bool:
+        """Whether results are in what a launch returns."""
+        return type(self.kernel_type).returned is not KernelType.returned
+
     # ---- buffers -----------------------------------------------------------------------------------------------
 
     def meta_buffers(self, shape: Shape, max_m: int) -> Buffers:

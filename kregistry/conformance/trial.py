@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from kregistry.conformance.poison import Poisoned, elements, poisoned_buffers
-from kregistry.kernel_type import KernelType, Shape
+from kregistry.kernel_type import Buffers, KernelType, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -41,9 +41,9 @@ def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: i
     poisoned = filled_buffers(kernel_type, shape, m, max_m, seed, poison, device)
     wanted = {name: tensor.clone() for name, tensor in kernel_type.reference(poisoned.buffers, m).items()}
     before = poisoned.snapshot()
-    kernel_type.execute(poisoned.buffers, m)
+    value = kernel_type.execute(poisoned.buffers, m)
     synchronize(device)
-    got = {name: tensor.clone() for name, tensor in kernel_type.results(poisoned.buffers, m).items()}
+    got = {name: tensor.clone() for name, tensor in results_of(kernel_type, poisoned.buffers, m, value).items()}
     after = poisoned.snapshot()
     writable = elements(kernel_type, poisoned, lambda buffers: kernel_type.writable(buffers, m))
     outputs = elements(kernel_type, poisoned, lambda buffers: kernel_type.outputs(buffers, m))
@@ -60,6 +60,11 @@ def filled_buffers(
     kernel_type.fill(poisoned.buffers, m, torch.Generator(device).manual_seed(seed))
     synchronize(device)
     return poisoned
+
+
+def results_of(kernel_type: KernelType, buffers: Buffers, m: int, value: object) -> dict[str, torch.Tensor]:
+    """All results of a launch that returned ``value``."""
+    return {**kernel_type.results(buffers, m), **kernel_type.returned(value, buffers, m)}
 
 
 def synchronize(device: str) -> None:

@@ -153,7 +153,7 @@ class KernelType(ABC):
         return self.outputs(buffers, m)
 
     def returned(self, value: Any, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """The results in what a launch returned, for functions that allocate their result; they join :meth:`results`."""
+        """The results in what a launch returned, for functions that allocate them; they join :meth:`results`."""
         return {}
 
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

@@ -29,9 +29,9 @@ def declared(subject: Subject, case: str) -> None:
             fault = _fault(spec)
             if fault:
                 raise Breach(f"{what}[{name!r}]", fault[0], fault[1], place(shape))
-        if not any(spec.role == "output" for spec in specs.values()):
+        if not subject.returns_results and not any(spec.role == "output" for spec in specs.values()):
             roles = sorted({spec.role for spec in specs.values()})
-            raise Breach(what, f"buffers of the roles {roles}", "at least one output", place(shape))
+            raise Breach(what, f"buffers of the roles {roles}", "at least one output, or returned()", place(shape))
 
 
 def _fault(spec: BufferSpec) -> tuple[object, str] | None:

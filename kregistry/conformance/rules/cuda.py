@@ -11,7 +11,7 @@ from kregistry.conformance.rule import Breach, NotApplicable, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.numerics import device_shapes
 from kregistry.conformance.subject import Subject, place
-from kregistry.conformance.trial import difference, filled_buffers
+from kregistry.conformance.trial import difference, filled_buffers, results_of
 from kregistry.kernel_type import Buffers, Shape
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def _inputs(subject: Subject, shape: Shape, m: int, seed: int, pattern: int = NA
     return filled_buffers(subject.kernel_type, shape, m, room, seed, pattern, "cuda").buffers
 
 
-def _compare(subject: Subject, what: str, buffers: Buffers, wanted: Buffers, m: int) -> None:
-    """Raise unless the results in ``buffers`` are what the reference makes of the inputs in ``wanted``."""
+def _compare(subject: Subject, what: str, buffers: Buffers, value: object, wanted: Buffers, m: int) -> None:
+    """Raise unless the results of a launch that returned ``value`` are what the reference makes of ``wanted``."""
     limit = subject.kernel_type.tolerance.difference
-    results = subject.kernel_type.results(buffers, m)
+    results = results_of(subject.kernel_type, buffers, m, value)
     for name, expected in subject.kernel_type.reference(wanted, m).items():
         found = difference(results[name], expected)
         if not found <= limit:
@@ -63,10 +63,10 @@ def streams(subject: Subject) -> None:
         with torch.cuda.stream(stream):
             torch.cuda._sleep(_BUSY_CYCLES)
             _copy(fresh, buffers)
-            subject.kernel_type.execute(buffers, m)
+            value = subject.kernel_type.execute(buffers, m)
         stream.synchronize()
         torch.cuda.synchronize()
-        _compare(subject, "a launch on a busy stream", buffers, fresh, m)
+        _compare(subject, "a launch on a busy stream", buffers, value, fresh, m)
 
 
 @rule("KR307", "a launch can be captured in a CUDA graph and replayed", needs=("KR301",))
@@ -81,7 +81,7 @@ def graphs(subject: Subject) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                subject.kernel_type.execute(buffers, m)
+                value = subject.kernel_type.execute(buffers, m)
         except Exception as error:
             got = " ".join(str(error).split())[:300]
             wanted = "a launch without synchronisation or reads of the host"
@@ -90,7 +90,7 @@ def graphs(subject: Subject) -> None:
         _copy(fresh, buffers)
         graph.replay()
         torch.cuda.synchronize()
-        _compare(subject, "a replayed graph with new inputs", buffers, fresh, m)
+        _compare(subject, "a replayed graph with new inputs", buffers, value, fresh, m)
 
 
 @rule("KR308", "memory in use stays within what is declared", needs=("KR301",))

@@ -72,7 +72,12 @@ def agreement(subject: Subject, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.tolerance.difference
     for shape, trial in _trials(subject, case, _SEEDS):
+        if set(trial.got) != set(trial.wanted):
+            raise Breach("the names of the results", sorted(trial.got), sorted(trial.wanted), place(shape, m))
         for name, wanted in trial.wanted.items():
+            if trial.got[name].shape != wanted.shape:
+                sizes = f"the {tuple(wanted.shape)} of the reference"
+                raise Breach(f"the result {name!r}", tuple(trial.got[name].shape), sizes, place(shape, m))
             found = difference(trial.got[name], wanted)
             if not found <= limit:
                 got = f"a difference of {found:.3g} from the reference"
