@@ -30,6 +30,25 @@ class ThirdParty:
         options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
         self._check(subprocess.run([*pip, "install", *options, str(copy)], capture_output=True, text=True))
 
+    def add_commands(self) -> None:
+        """``pip``, ``pytest`` and ``kregistry`` of this environment, as a newcomer types them."""
+        pip = f"{sys.executable} -m pip --python {self.python} --disable-pip-version-check"
+        commands = {
+            "pip": f'{pip} "$@" --quiet --no-index --no-deps --no-build-isolation',
+            "pytest": f'{self.python} -m pytest "$@"',
+            "kregistry": f'{self.python} -c "from kregistry.cli import main; main()" "$@"',
+        }
+        for name, command in commands.items():
+            path = self.python.parent / name
+            path.write_text(f"#!/bin/sh\nexec {command}\n")
+            path.chmod(0o755)
+
+    def shell(self, script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """A shell script with the commands of this environment; it stops at the first that fails."""
+        environment = {**os.environ, "PATH": f"{self.python.parent}:{os.environ['PATH']}"}
+        command = ["bash", "-euc", script]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
     def run(self, *arguments: str, cwd: Path) -> str:
         """Output of the environment's Python, which must succeed."""
         environment = {**os.environ, "PATH": f"{self.python.parent}:{os.environ['PATH']}"}
