@@ -14,6 +14,7 @@
         |-- DriftError                   the plan differs from a lock file
         |-- CompileError                 a kernel that DeepGEMM chooses does not compile
         |-- VerifyError                  a kernel is missing or damaged
+        |-- ConformanceError             a kernel type breaks a rule of the conformance kit
         `-- WarmupError                  an entry could not be warmed up
 
 The number is the exit code of the command line. An exception outside this tree is a bug and keeps its traceback.
@@ -227,6 +228,10 @@ class CompileError(IncompleteError):
 
 class VerifyError(IncompleteError):
     """One or more kernels are missing or damaged."""
+
+
+class ConformanceError(IncompleteError):
+    """One or more kernel types break a rule of the conformance kit."""
 
 
 class WarmupError(IncompleteError):

@@ -95,6 +95,17 @@ class KernelType(ABC):
     tolerance: ClassVar[Tolerance] = Tolerance()
     #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
     reads_device_memory: ClassVar[bool] = False
+    #: Shapes that prove the kernel type in the conformance kit: small, so that the reference is quick on a CPU, and
+    #: each with something that the others lack (an odd size, another form of scale factors, a policy).
+    examples: ClassVar[tuple[Mapping[str, Value], ...]] = ()
+    #: Largest run-time value that the conformance kit tries; 0: it chooses by the step of :attr:`run_dimension`.
+    example_stop: ClassVar[int] = 0
+    #: Whether the same inputs give the same bits on every launch.
+    deterministic: ClassVar[bool] = True
+    #: Whether DeepGEMM chooses the kernel by the run-time value, apart from dimensions that a policy varies.
+    kernel_depends_on_m: ClassVar[bool] = True
+    #: Devices that the launch function works on. With ``"cpu"`` the conformance kit proves numerics without a GPU.
+    devices: ClassVar[tuple[str, ...]] = ("cuda",)
 
     # ---- what the author writes ------------------------------------------------------------------------------
 
@@ -139,6 +150,14 @@ class KernelType(ABC):
 
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """What is compared with the reference; the outputs, unless those are parts of a sum."""
+        return self.outputs(buffers, m)
+
+    def returned(self, value: Any, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """The results in what a launch returned, for functions that allocate them; they join :meth:`results`."""
+        return {}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of all that a launch at ``m`` may write: the outputs, and padding that it may overwrite besides."""
         return self.outputs(buffers, m)
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:

@@ -35,6 +35,7 @@ class MGroupedFp8GemmNtMasked(KernelType):
         "m_grouped_fp8_fp4_gemm_nt_masked",
     )
     archs = ARCHS
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)
@@ -77,6 +78,9 @@ class MGroupedFp8GemmNtMasked(KernelType):
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, :m]}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a, buffers.sfa, generator)
