@@ -99,6 +99,12 @@ class _Only:
     def __getitem__(self, name: str) -> KernelType:
         return self._types[name]
 
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._types)
+
+    def run_dimensions(self) -> tuple[str, ...]:
+        return tuple(each.run_dimension.name for each in self._types.values())
+
     def with_choices(self, choices: Mapping[str, str]) -> _Only:
         return self
 
