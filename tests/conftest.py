@@ -197,7 +197,8 @@ def warm_run(
     library = compile_stub(toolchain, stub_directory)
     environment = stub_environment(get_target("h100"), toolchain, library, home)
     support = Path(__file__).parent / "support"
-    environment.update(XDG_CACHE_HOME=str(home / "cache"), PYTHONPATH=str(support))
+    paths = [str(support), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment.update(XDG_CACHE_HOME=str(home / "cache"), PYTHONPATH=os.pathsep.join(paths))
     script = Path(__file__).parent / "support" / "warm_up_on_stub.py"
     (home / "kernels.yaml").write_text(TINY)
     arguments = [sys.executable, "-W", "ignore", str(script), str(home / "kernels.yaml"), str(session_store.directory)]

@@ -218,6 +218,7 @@ class _Child:
             pass_fds=(send,),
             env=stub_environment(run.target, run.toolchain, library, home),
             text=True,
+            start_new_session=True,
         )
         os.close(send)
         self._events: IO[str] = os.fdopen(receive, encoding="utf-8")
@@ -245,7 +246,10 @@ class _Child:
         self._log.close()
 
     def kill(self) -> None:
-        self._process.kill()
+        """End the child and the recorder that DeepGEMM may have started in it."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
         """The answer to one part; a child that dies over it answers with how it died."""
@@ -301,7 +305,7 @@ class _Child:
 @contextmanager
 def _scratch_directory() -> Iterator[Path]:
     try:
-        directory = TemporaryDirectory(prefix="kregistry-plan-")
+        directory = TemporaryDirectory(prefix="kregistry-plan-", ignore_cleanup_errors=True)
     except OSError as error:
         raise StorageError.from_oserror(error, "the directory for temporary files (TMPDIR)") from error
     with directory as name:
