@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import signal
 import threading
 import time
 from pathlib import Path
@@ -102,6 +103,8 @@ class Builder:
         heapq.heappush(self._queue, (-self.costs.estimate(kernel.name), next(self._order), kernel))
 
     def _work(self) -> None:
+        # An interrupt is for the main thread; compilers inherit the mask, and are ended by stop() instead.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (kernel := self._next()) is not None:
             try:
                 with self._claims.claim(kernel.key) as ours:
