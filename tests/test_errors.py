@@ -11,6 +11,7 @@ import pytest
 from kregistry import errors
 from kregistry.errors import (
     CompileError,
+    ConformanceError,
     DriftError,
     EnvironmentProblem,
     IncompleteError,
@@ -67,6 +68,7 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (CompileError("1 of 2", report={"any": "thing"}), "1 of 2", "", 1),
     (VerifyError("1 missing", hint="build"), "1 missing", "build", 1),
     (WarmupError("1 failed"), "1 failed", "", 1),
+    (ConformanceError("1 rule is broken"), "1 rule is broken", "", 1),
 ]
 
 
