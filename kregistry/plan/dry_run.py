@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import pickle
-import signal
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import define, field, frozen
 
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import StorageError
 from kregistry.kernel import Kernel, read_recorded
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
+from kregistry.plan.child import Child, Unsendable, send_form
 from kregistry.plan.model import PlannedEntry, Refusal, Segment
 from kregistry.plan.segments import Run, join
-from kregistry.plan.stub import HOST_ACCESS_EXIT_CODE, compile_stub, stub_environment
+from kregistry.plan.stub import compile_stub
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
@@ -91,7 +85,7 @@ class DryRun:
         self._parts: deque[_Part] = deque()
         self._outcomes: list[_Outcome] = []
         self._entries: dict[int, PlannedEntry] = {}
-        self._children: set[_Child] = set()
+        self._children: set[Child] = set()
         self._failure: BaseException | None = None
 
     def run(self, sweeps: Sequence[Sweep], processes: int) -> tuple[PlannedEntry, ...]:
@@ -135,16 +129,27 @@ class DryRun:
             StorageError: no temporary directory can be written.
         """
         library = compile_stub(self.toolchain, self.stub_directory)
-        with _scratch_directory() as scratch, _Child(self, library, scratch / "0"):
+        with _scratch_directory() as scratch, self.child(library, scratch / "0"):
             pass
+
+    def child(self, library: Path, home: Path) -> Child:
+        """A child process of this run, not started yet."""
+        return Child(self.target, self.toolchain, library, home, self._found)
 
     def _serve(self, sweeps: Sequence[Sweep], library: Path, home: Path) -> None:
         """One thread: a child process, and a new one whenever it dies, until no part is left."""
         try:
             generation = 0
             while self._parts and self._failure is None:
-                with _Child(self, library, home / str(generation)) as child:
+                child = self.child(library, home / str(generation))
+                with self._lock:
+                    self._children.add(child)
+                    if self._failure is not None:
+                        child.kill()
+                with child:
                     self._feed(child, sweeps)
+                with self._lock:
+                    self._children.discard(child)
                 generation += 1
         except BaseException as error:  # handed to the caller of run()
             self._fail(error)
@@ -156,21 +161,41 @@ class DryRun:
             for child in self._children:
                 child.kill()
 
-    def _feed(self, child: _Child, sweeps: Sequence[Sweep]) -> None:
+    def _feed(self, child: Child, sweeps: Sequence[Sweep]) -> None:
         while self._failure is None:
             try:
                 part = self._parts.popleft()
             except IndexError:
                 return
-            sweep = sweeps[part.sweep]
-            answer = child.sweep(sweep, part)
+            answer = self._ask(child, sweeps[part.sweep], part)
             if self._failure is not None:
                 return  # ended in the middle, which says nothing about the entry
-            self._take(sweep, part, answer, child)
+            self._take(sweeps[part.sweep], part, answer, child)
             if not child.alive:
                 return
 
-    def found(self, home: Path, cubin: Path) -> Kernel:
+    def _ask(self, child: Child, sweep: Sweep, part: _Part) -> dict[str, Any]:
+        """The answer to one part; a child that dies over it answers with how it died."""
+        nothing: dict[str, Any] = {"segments": [], "refusals": []}
+        try:
+            kernel_type = send_form(sweep.kernel_type)
+        except Unsendable as error:
+            text = f"the kernel type cannot be sent to the dry run, its class must be importable: {error}"
+            return {**nothing, "error": text}
+        values = part.values
+        answer = child.ask(
+            {
+                "job": part.sweep,
+                "kernel_type": kernel_type,
+                "shape": dict(sweep.entry.shape),
+                "start": values[0],
+                "stop": values[-1],
+                "step": values.step,
+            }
+        )
+        return {**nothing, "error": child.death()} if answer is None else answer
+
+    def _found(self, home: Path, cubin: Path) -> Kernel:
         """Register the kernel that a child has left at ``cubin``."""
         cuda = self.toolchain.cuda
         kernel = read_recorded(home, cubin, cuda.version, cuda.home)
@@ -180,7 +205,7 @@ class DryRun:
             self.on_kernel(kernel)
         return known
 
-    def _take(self, sweep: Sweep, part: _Part, answer: dict[str, Any], child: _Child) -> None:
+    def _take(self, sweep: Sweep, part: _Part, answer: dict[str, Any], child: Child) -> None:
         with self._lock:
             outcome = self._outcomes[part.sweep]
             outcome.error = outcome.error or answer["error"]
@@ -194,112 +219,6 @@ class DryRun:
         planned = _planned(sweep, outcome)
         self._entries[part.sweep] = planned
         self.on_entry(planned)
-
-
-class _Child:
-    """One child process, and the kernels that it has announced."""
-
-    def __init__(self, run: DryRun, library: Path, home: Path) -> None:
-        self.run = run
-        self.home = home
-        self.kernels: dict[int, Kernel] = {}
-        self.alive = True
-        try:
-            home.mkdir(parents=True)
-            self._log = (home / "log").open("w+b")
-        except OSError as error:
-            raise StorageError.from_oserror(error, home) from error
-        receive, send = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "kregistry.plan.worker", str(send)],
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            pass_fds=(send,),
-            env=stub_environment(run.target, run.toolchain, library, home),
-            text=True,
-            start_new_session=True,
-        )
-        os.close(send)
-        self._events: IO[str] = os.fdopen(receive, encoding="utf-8")
-        with run._lock:
-            run._children.add(self)
-            if run._failure is not None:
-                self.kill()
-
-    def __enter__(self) -> _Child:
-        self._send({"path": sys.path, "target": asdict(self.run.target)})
-        if self._receive() is None and self.run._failure is None:
-            problem = f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}"
-            self.__exit__()
-            raise EnvironmentProblem(problem, "kregistry doctor names what is missing")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()  # it has nothing left to do, and an orderly end of torch takes a second
-        self._process.wait()
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        with self.run._lock:
-            self.run._children.discard(self)
-        self._events.close()
-        self._log.close()
-
-    def kill(self) -> None:
-        """End the child and the recorder that DeepGEMM may have started in it."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
-        """The answer to one part; a child that dies over it answers with how it died."""
-        entry, values = sweep.entry, part.values
-        try:
-            kernel_type = base64.b64encode(pickle.dumps(sweep.kernel_type)).decode()
-        except Exception as error:  # pickle raises whatever it likes
-            error_text = f"the kernel type cannot be sent to the dry run, its class must be importable: {error}"
-            return {"segments": [], "refusals": [], "error": error_text}
-        self._send(
-            {
-                "job": part.sweep,
-                "kernel_type": kernel_type,
-                "shape": dict(entry.shape),
-                "start": values[0],
-                "stop": values[-1],
-                "step": values.step,
-            }
-        )
-        while (event := self._receive()) is not None:
-            if event["event"] == "done":
-                return event
-            self.kernels[event["library"]] = self.run.found(self.home, Path(event["file"]))
-        self.alive = False
-        self._process.wait()
-        return {"segments": [], "refusals": [], "error": self._death()}
-
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            self._process.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
-        except BrokenPipeError:
-            pass  # the child is dead; receiving will say so
-
-    def _receive(self) -> dict[str, Any] | None:
-        line = self._events.readline()
-        event: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
-        return event
-
-    def _death(self) -> str:
-        code = self._process.wait()
-        if code == HOST_ACCESS_EXIT_CODE:
-            return "touches device memory on the host: the stub GPU ended the process"
-        if code < 0:
-            return f"crashes: the process died of {signal.Signals(-code).name}"
-        return f"the process ended with exit code {code}: {self._log_tail(1)}"
-
-    def _log_tail(self, lines: int = 20) -> str:
-        self._log.seek(0)
-        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +9,10 @@ from typing import Any
 
 from attrs import frozen
 
+from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType, Value
-from kregistry.plan.dry_run import DryRun, _Child
+from kregistry.plan.child import Child, Unsendable, send_form
+from kregistry.plan.dry_run import DryRun
 from kregistry.plan.stub import compile_stub
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
@@ -81,7 +81,7 @@ class Prober:
     def __init__(self, toolchain: Toolchain, target: Target, stub_directory: Path) -> None:
         self._run = DryRun(toolchain, target, stub_directory)
         self._scratch = TemporaryDirectory(prefix="kregistry-probe-")
-        self._child: _ProbeChild | None = None
+        self._child: Child | None = None
         self._generation = 0
 
     def __enter__(self) -> Prober:
@@ -89,7 +89,7 @@ class Prober:
 
     def __exit__(self, *_: object) -> None:
         if self._child is not None:
-            self._child.__exit__()
+            self._child.close()
         self._scratch.cleanup()
 
     def probe(self, kernel_type: KernelType, shape: Mapping[str, Value], values: Sequence[int]) -> Probed:
@@ -99,38 +99,31 @@ class Prober:
             EnvironmentProblem: torch or DeepGEMM cannot be loaded on the stub.
         """
         try:
-            sent = base64.b64encode(pickle.dumps(kernel_type)).decode()
-        except Exception as error:  # pickle raises whatever it likes
-            return Probed(error=f"{type(error).__name__}: {error}", loaded=False)
+            sent = send_form(kernel_type)
+        except Unsendable as error:
+            return Probed(error=str(error), loaded=False)
         if self._child is None or not self._child.alive:
             self._child = self._start()
-        job = {"job": 0, "kernel_type": sent, "shape": dict(shape), "probe": list(values)}
-        return self._child.probe(job)
+        answer = self._child.ask({"job": 0, "kernel_type": sent, "shape": dict(shape), "probe": list(values)})
+        if answer is None:
+            return Probed(error=self._child.death())
+        kernels = self._child.kernels
+        return Probed(tuple(_value(kernels, each) for each in answer["probed"]), answer["error"], answer["loaded"])
 
-    def _start(self) -> _ProbeChild:
+    def _start(self) -> Child:
         if self._child is not None:
-            self._child.__exit__()
+            self._child.close()
         self._generation += 1
         library = compile_stub(self._run.toolchain, self._run.stub_directory)
-        child = _ProbeChild(self._run, library, Path(self._scratch.name) / str(self._generation))
-        child.__enter__()
-        return child
+        child = self._run.child(library, Path(self._scratch.name) / str(self._generation))
+        return child.__enter__()
 
 
-class _ProbeChild(_Child):
-    def probe(self, job: dict[str, Any]) -> Probed:
-        self._send(job)
-        while (event := self._receive()) is not None:
-            if event["event"] == "done":
-                values = tuple(self._value(each) for each in event["probed"])
-                return Probed(values, event["error"], event["loaded"])
-            self.kernels[event["library"]] = self.run.found(self.home, Path(event["file"]))
-        self.alive = False
-        return Probed(error=self._death())
+def _value(kernels: Mapping[int, Kernel], facts: dict[str, Any]) -> ProbedValue:
+    names = ("warm_up", "serving", "stream")
+    launches = {name: _launch(kernels, **facts[name]) for name in names if name in facts}
+    return ProbedValue(facts["m"], facts.get("refusal", ""), **launches)
 
-    def _value(self, facts: dict[str, Any]) -> ProbedValue:
-        launches = {name: self._launch(**facts[name]) for name in ("warm_up", "serving", "stream") if name in facts}
-        return ProbedValue(facts["m"], facts.get("refusal", ""), **launches)
 
-    def _launch(self, libraries: list[int], **facts: Any) -> ProbedLaunch:
-        return ProbedLaunch(kernels=tuple(self.kernels[index].id for index in libraries), **facts)
+def _launch(kernels: Mapping[int, Kernel], libraries: list[int], **facts: Any) -> ProbedLaunch:
+    return ProbedLaunch(kernels=tuple(kernels[index].id for index in libraries), **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -252,7 +253,7 @@ def test_a_child_that_does_not_start_is_an_environment_problem(
     toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A module search path without torch, as in a broken environment."""
-    monkeypatch.setattr(dry_run.sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
     run = DryRun(evolve(toolchain), TARGETS["h100"], stub_directory)
     with pytest.raises(EnvironmentProblem) as caught:
         run.probe()
