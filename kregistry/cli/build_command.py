@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import click
 
 from kregistry.build.report import BuildReport
 from kregistry.cli.options import (
+    Selection,
+    Storage,
     jobs_option,
     json_option,
-    make_registry,
-    make_storage,
     manifest_options,
     print_json,
-    read_manifest,
     storage_options,
 )
 
@@ -25,26 +23,15 @@ from kregistry.cli.options import (
 @storage_options
 @jobs_option
 @json_option
-def command(
-    file: Path,
-    models: tuple[str, ...],
-    target: str | None,
-    plugins: tuple[str, ...],
-    store_directory: Path | None,
-    cache_dir: Path | None,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
+def command(selection: Selection, storage: Storage, jobs: int | None, as_json: bool) -> None:
     """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
     from kregistry.build import build_kernels
     from kregistry.cli.progress import ProgressBar
 
-    registry = make_registry(plugins)
-    manifest = read_manifest(file, models, target, registry)
-    store, jit_cache = make_storage(store_directory, cache_dir)
+    registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:
         registry.listen(progress)
-        report = build_kernels(manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs)
+        report = build_kernels(manifest, registry, store=storage.store, jit_cache=storage.jit_cache, jobs=jobs)
     if as_json:
         print_json(report.to_json())
     else:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from kregistry.cli.options import json_option, make_registry, manifest_options, print_json, read_manifest
+from kregistry.cli.options import Selection, json_option, manifest_options, print_json
 
 
 @click.command(name="check")
 @manifest_options
 @json_option
-def command(file: Path, models: tuple[str, ...], target: str | None, plugins: tuple[str, ...], as_json: bool) -> None:
+def command(selection: Selection, as_json: bool) -> None:
     """Check the manifest FILE (default: kernels.yaml): every problem, with line and column."""
-    manifest = read_manifest(file, models, target, make_registry(plugins))
+    manifest = selection.manifest()
     counts = {model: sum(entry.model == model for entry in manifest.entries) for model in manifest.models}
     if as_json:
         print_json({"file": manifest.file, "target": manifest.target.name, "entries": counts})

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+from attrs import frozen
 
 if TYPE_CHECKING:
     from kregistry.cache import JitCache, Store
     from kregistry.manifest import Manifest
     from kregistry.registry import Registry
 
-F = TypeVar("F", bound=Callable[..., Any])
+Command: TypeAlias = Callable[..., Any]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 plugin_option = click.option(
@@ -29,43 +31,92 @@ jobs_option = click.option(
 )
 
 
-def manifest_options(command: F) -> F:
-    """FILE, --model, --target and --plugin."""
-    for option in reversed(
-        (
-            click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml")),
-            click.option("-m", "--model", "models", multiple=True, help="Only this model (may be given again)."),
-            click.option(
-                "-t",
-                "--target",
-                envvar="KREGISTRY_TARGET",
-                help="A target's name, 'detect', or a YAML file (default: the manifest's).",
-            ),
-            plugin_option,
-        )
-    ):
-        command = option(command)
-    return command
+@frozen
+class Selection:
+    """What FILE, --model, --target and --plugin select."""
+
+    file: Path
+    models: tuple[str, ...]
+    target: str | None
+    registry: Registry
+
+    def manifest(self, default_target: str | None = None) -> Manifest:
+        """The selected models of the manifest.
+
+        Raises:
+            ManifestError, InputError, StorageError, EnvironmentProblem: as of :func:`kregistry.load_manifest`.
+        """
+        from kregistry.manifest import load_manifest
+
+        return load_manifest(self.file, self.registry, self.target or default_target).select(self.models)
 
 
-def storage_options(command: F) -> F:
-    """--store and --cache-dir."""
-    for option in reversed(
-        (
-            click.option(
-                "--store",
-                "store_directory",
-                type=click.Path(path_type=Path),
-                envvar="KREGISTRY_STORE",
-                help="Directory of compiled kernels.",
-            ),
-            click.option(
-                "--cache-dir",
-                type=click.Path(path_type=Path),
-                help="DeepGEMM's JIT cache (default: what DeepGEMM uses by itself).",
-            ),
-        )
-    ):
+@frozen
+class Storage:
+    """What --store and --cache-dir name."""
+
+    store: Store
+    cache_dir: Path | None
+
+    @property
+    def jit_cache(self) -> JitCache:
+        from kregistry.cache import JitCache
+
+        return JitCache(self.cache_dir)
+
+
+def manifest_options(command: Command) -> Command:
+    """FILE, --model, --target and --plugin; the command gets a ``selection``."""
+
+    @functools.wraps(command)
+    def with_selection(
+        *, file: Path, models: tuple[str, ...], target: str | None, plugins: tuple[str, ...], **rest: Any
+    ) -> Any:
+        return command(selection=Selection(file, models, target, make_registry(plugins)), **rest)
+
+    return _with_options(
+        with_selection,
+        click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml")),
+        click.option("-m", "--model", "models", multiple=True, help="Only this model (may be given again)."),
+        click.option(
+            "-t",
+            "--target",
+            envvar="KREGISTRY_TARGET",
+            help="A target's name, 'detect', or a YAML file (default: the manifest's).",
+        ),
+        plugin_option,
+    )
+
+
+def storage_options(command: Command) -> Command:
+    """--store and --cache-dir; the command gets a ``storage``."""
+
+    @functools.wraps(command)
+    def with_storage(*, store_directory: Path | None, cache_dir: Path | None, **rest: Any) -> Any:
+        from kregistry.cache import Store
+
+        store = Store(store_directory) if store_directory else Store.default()
+        return command(storage=Storage(store, cache_dir), **rest)
+
+    return _with_options(
+        with_storage,
+        click.option(
+            "--store",
+            "store_directory",
+            type=click.Path(path_type=Path),
+            envvar="KREGISTRY_STORE",
+            help="Directory of compiled kernels.",
+        ),
+        click.option(
+            "--cache-dir",
+            type=click.Path(path_type=Path),
+            help="DeepGEMM's JIT cache (default: what DeepGEMM uses by itself).",
+        ),
+    )
+
+
+def _with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -89,18 +140,6 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
     for error in registry.broken:
         click.echo(f"warning: {error.message}", err=True)
     return registry
-
-
-def read_manifest(file: Path, models: tuple[str, ...], target: str | None, registry: Registry) -> Manifest:
-    from kregistry.manifest import load_manifest
-
-    return load_manifest(file, registry, target).select(models)
-
-
-def make_storage(store_directory: Path | None, cache_dir: Path | None) -> tuple[Store, JitCache]:
-    from kregistry.cache import JitCache, Store
-
-    return (Store(store_directory) if store_directory else Store.default(), JitCache(cache_dir))
 
 
 def print_json(content: Any) -> None:

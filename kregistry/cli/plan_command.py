@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kregistry.cli.options import json_option, make_registry, manifest_options, print_json, read_manifest
+from kregistry.cli.options import Selection, json_option, manifest_options, print_json
 from kregistry.plan.model import Plan
 
 
@@ -15,23 +15,14 @@ from kregistry.plan.model import Plan
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
 @click.option("--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 on drift.")
 @json_option
-def command(
-    file: Path,
-    models: tuple[str, ...],
-    target: str | None,
-    plugins: tuple[str, ...],
-    output: Path | None,
-    lock: Path | None,
-    as_json: bool,
-) -> None:
+def command(selection: Selection, output: Path | None, lock: Path | None, as_json: bool) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, by a dry run on a stub GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import PlanError
     from kregistry.plan import make_plan
     from kregistry.plan.lock import check_lock, write_lock
 
-    registry = make_registry(plugins)
-    manifest = read_manifest(file, models, target, registry)
+    registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:
         registry.listen(progress)
         plan = make_plan(manifest, registry)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from kregistry.cli.options import (
+    Selection,
+    Storage,
     json_option,
-    make_registry,
-    make_storage,
     manifest_options,
     print_json,
-    read_manifest,
     storage_options,
 )
 
@@ -21,28 +18,18 @@ from kregistry.cli.options import (
 @manifest_options
 @storage_options
 @json_option
-def command(
-    file: Path,
-    models: tuple[str, ...],
-    target: str | None,
-    plugins: tuple[str, ...],
-    store_directory: Path | None,
-    cache_dir: Path | None,
-    as_json: bool,
-) -> None:
+def command(selection: Selection, storage: Storage, as_json: bool) -> None:
     """Read store and JIT cache again against the plan of the manifest FILE: complete, intact, loadable."""
     from kregistry.cache import verify_kernels
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import PlanError, VerifyError
     from kregistry.plan import make_plan
 
-    registry = make_registry(plugins)
-    manifest = read_manifest(file, models, target, registry)
-    store, jit_cache = make_storage(store_directory, cache_dir)
+    registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:
         registry.listen(progress)
         plan = make_plan(manifest, registry)
-    result = verify_kernels(plan.kernels.values(), store, jit_cache)
+    result = verify_kernels(plan.kernels.values(), storage.store, storage.jit_cache)
     problems = plan.problems()
     if as_json:
         faults = [{"id": each.kernel.id, "place": each.place, "text": each.text} for each in result.faults]

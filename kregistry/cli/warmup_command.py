@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from kregistry.cli.options import (
+    Selection,
+    Storage,
     jobs_option,
     json_option,
-    make_registry,
-    make_storage,
     manifest_options,
     print_json,
-    read_manifest,
     storage_options,
 )
 
@@ -25,33 +22,20 @@ from kregistry.cli.options import (
 @click.option("--memory", default="0.9", help="Device memory to use: a fraction of what is free, or e.g. 2GiB.")
 @click.option("--replan", is_flag=True, help="Plan again, even if an earlier start left a plan that still holds.")
 @json_option
-def command(
-    file: Path,
-    models: tuple[str, ...],
-    target: str | None,
-    plugins: tuple[str, ...],
-    store_directory: Path | None,
-    cache_dir: Path | None,
-    jobs: int | None,
-    memory: str,
-    replan: bool,
-    as_json: bool,
-) -> None:
+def command(selection: Selection, storage: Storage, jobs: int | None, memory: str, replan: bool, as_json: bool) -> None:
     """Build what is missing, then load every kernel of the manifest FILE on this GPU with one launch each."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.cli.tables import human_bytes
     from kregistry.warm_up import warmup
 
-    registry = make_registry(plugins)
-    manifest = read_manifest(file, models, target or "detect", registry)
-    store, _ = make_storage(store_directory, None)
+    registry, manifest = selection.registry, selection.manifest("detect")
     with ProgressBar() as progress:
         registry.listen(progress)
         report = warmup(
             manifest,
             registry=registry,
-            store=store,
-            cache_dir=cache_dir,
+            store=storage.store,
+            cache_dir=storage.cache_dir,
             jobs=jobs,
             memory_budget=memory,
             replan=replan,
