@@ -82,7 +82,9 @@ def warmup(
         ranks.barrier()
     outline = take(shared)
     points = _launch_points(manifest, outline)
-    return _launch_all(registry, points, outline, MemoryBudget.parse(memory_budget), lend, report)
+    warmed = _launch_all(registry, points, outline, MemoryBudget.parse(memory_budget), lend, report)
+    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
+    return warmed
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:

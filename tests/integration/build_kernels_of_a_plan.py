@@ -1,6 +1,6 @@
 """Run the builder on the pickled kernels of a plan: a build without its planning, so that a kill meets the build.
 
-    python build_kernels_of_a_plan.py PICKLE STORE CACHE
+python build_kernels_of_a_plan.py PICKLE STORE CACHE
 """
 
 from __future__ import annotations

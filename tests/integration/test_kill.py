@@ -45,9 +45,7 @@ def test_thirty_kills_leave_nothing_damaged(workplace: Workplace, small_plan: Pl
     assert verify_kernels(kernels, store, cache).faults == ()
 
 
-def test_the_command_line_is_killed_and_run_again(
-    workplace: Workplace, small_plan: Plan, small_manifest: Path
-) -> None:
+def test_the_command_line_is_killed_and_run_again(workplace: Workplace, small_plan: Plan, small_manifest: Path) -> None:
     kernels = list(small_plan.kernels.values())
     store, cache = Store(workplace.store), JitCache(workplace.cache)
     build = workplace.kregistry("build", small_manifest)

@@ -18,9 +18,7 @@ def logging_toolkit(directory: Path, log: Path) -> Path:
     (directory / "bin").mkdir(parents=True)
     (directory / "include").symlink_to(real.include)
     nvcc = directory / "bin" / "nvcc"
-    nvcc.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] || head -c 400 "$1" | cksum >>"{log}"\nexec "{real.nvcc}" "$@"\n'
-    )
+    nvcc.write_text(f'#!/bin/sh\n[ "$1" = --version ] || head -c 400 "$1" | cksum >>"{log}"\nexec "{real.nvcc}" "$@"\n')
     nvcc.chmod(0o755)
     return directory
 
