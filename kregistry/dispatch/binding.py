@@ -29,7 +29,8 @@ def bind(kernel_type: KernelType, function: Callable[..., Any]) -> None:
         "__module__": plain.__module__,
         _PLAIN: plain,
     }
-    kernel_type.__class__ = type(plain)(plain.__name__, (plain,), members)
+    metaclass: Any = type(plain)
+    kernel_type.__class__ = metaclass(plain.__name__, (plain,), members)
 
 
 def unbind(kernel_type: KernelType) -> None:

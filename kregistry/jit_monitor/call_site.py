@@ -1,0 +1,142 @@
+"""Who made DeepGEMM compile: the thread that waits for the compiler, its stack, and the call.
+
+DeepGEMM compiles inside the call and lets other threads run meanwhile (measured on 0.1.4.post1 and 0.2.3.post2), so
+the monitor's thread can look at the stack of the one that waits.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from attrs import frozen
+
+from kregistry.errors import KregistryError
+from kregistry.kernel_type import KernelType, Value
+from kregistry.registry import Registry
+
+#: Directories whose frames are not the caller: DeepGEMM, what binds it to Python, and kregistry.
+_BETWEEN = ("deep_gemm", "tvm_ffi", "kregistry", "torch")
+_MOST_FRAMES = 40
+
+
+@frozen
+class CallSite:
+    """Where a compile comes from; see :class:`~kregistry.jit_monitor.event.JitEvent` for the fields."""
+
+    site: str = ""
+    stack: tuple[str, ...] = ()
+    kernel_type: str = ""
+    shape: Mapping[str, Value] = {}
+    m: int | None = None
+
+
+def command_line(pid: int) -> str:
+    """Arguments of a process, for people."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.replace(b"\0", b" ").decode(errors="replace").strip()[:300]
+
+
+def look(registry: Registry, child: int) -> CallSite:
+    """The call of the thread of this process that has started ``child`` and waits for it."""
+    frames = sys._current_frames()
+    threads = [
+        thread
+        for thread in threading.enumerate()
+        if thread.ident in frames and thread is not threading.current_thread()
+    ]
+    owner = next((thread for thread in threads if _started(thread, child)), None)
+    candidates = [owner] if owner is not None else threads
+    for thread in candidates:
+        frame = frames[thread.ident]  # type: ignore[index]
+        inside = [each for each in _outward(frame) if _package(each) == "deep_gemm"]
+        if inside or owner is not None:
+            return _describe(registry, frame, inside)
+    return CallSite()
+
+
+def _describe(registry: Registry, frame: FrameType, inside: list[FrameType]) -> CallSite:
+    callers = [each for each in _outward(frame) if _package(each) not in _BETWEEN][:_MOST_FRAMES]
+    stack = tuple(f"{each.f_code.co_filename}:{each.f_lineno} in {each.f_code.co_name}" for each in callers)
+    site = stack[0] if stack else ""
+    for each in reversed(inside):  # the outermost: the function that was called
+        found = read_call(registry, each.f_code.co_name, each.f_locals)
+        if found is not None:
+            kernel_type, shape, m = found
+            return CallSite(site, stack, kernel_type.name, shape, m)
+    return CallSite(site, stack)
+
+
+def read_call(
+    registry: Registry, function: str, arguments: Mapping[str, Any]
+) -> tuple[KernelType, Mapping[str, Value], int] | None:
+    """The call of a DeepGEMM function, by the kernel type that knows it.
+
+    DeepGEMM's Python functions take ``(data, scales)`` pairs apart, some into their own parameters: those are put
+    together again.
+    """
+    pairs = {
+        name: (value, arguments[f"{name}_sf"])
+        if f"{name}_sf" in arguments and not isinstance(value, (tuple, list))
+        else value
+        for name, value in arguments.items()
+    }
+    for kernel_type in known_by(registry, function):
+        try:
+            args, kwargs = _call_arguments(kernel_type, pairs)
+            shape = dict(kernel_type.read_shape(*args, **kwargs))
+            return kernel_type, shape, kernel_type.read_m(*args, **kwargs)
+        except Exception:  # not its call: another kernel type of the same function may know it
+            continue
+    return None
+
+
+def known_by(registry: Registry, function: str) -> Iterator[KernelType]:
+    """Kernel types that call a DeepGEMM function, the one of the same name first."""
+    found = []
+    for name in registry.names():
+        try:
+            kernel_type = registry[name]
+        except KregistryError:
+            continue  # two plugins offer it and none was chosen
+        if function == name or function in kernel_type.function_names:
+            found.append(kernel_type)
+    return iter(sorted(found, key=lambda each: each.name != function))
+
+
+def _call_arguments(kernel_type: KernelType, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Of a wrapper, what it passes on (``*args, **kwargs``, as vLLM's); else the locals that are parameters."""
+    import inspect
+
+    if isinstance(values.get("args"), tuple) and isinstance(values.get("kwargs"), dict):
+        return values["args"], values["kwargs"]
+    parameters = inspect.signature(kernel_type.function()).parameters
+    return (), {name: values[name] for name in parameters if name in values}
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    """The top package of a frame; ``deep_gemm`` wherever it is vendored."""
+    name = str(frame.f_globals.get("__name__", ""))
+    parts = name.split(".")
+    return "deep_gemm" if "deep_gemm" in parts else parts[0]
+
+
+def _started(thread: threading.Thread, child: int) -> bool:
+    try:
+        children = Path(f"/proc/self/task/{thread.native_id}/children").read_text().split()
+    except OSError:
+        return False
+    return str(child) in children
