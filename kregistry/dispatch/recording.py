@@ -63,7 +63,7 @@ class Recording:
             for kernel_type, shape, values in _merged(self.calls(), kernel_types, target)
             for step in (kernel_type.run_dimension.step,)
         ]
-        known = TARGETS.get(target.name) == target
+        known = target.name in TARGETS
         return {"version": 1, "target": target.name if known else "detect", "models": {model: {"kernels": kernels}}}
 
 

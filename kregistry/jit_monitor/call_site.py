@@ -6,6 +6,7 @@ the monitor's thread can look at the stack of the one that waits.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,9 @@ from typing import Any
 
 from attrs import frozen
 
-from kregistry.errors import KregistryError
-from kregistry.kernel_type import KernelType, Value
+from kregistry.dispatch.recognition import Recognised, known_by, recognise
+from kregistry.errors import EnvironmentProblem
+from kregistry.kernel_type import Value
 from kregistry.registry import Registry
 
 #: Directories whose frames are not the caller: DeepGEMM, what binds it to Python, and kregistry.
@@ -74,51 +76,25 @@ def _describe(registry: Registry, frame: FrameType, inside: list[FrameType]) -> 
     return CallSite(site, stack)
 
 
-def read_call(
-    registry: Registry, function: str, arguments: Mapping[str, Any]
-) -> tuple[KernelType, Mapping[str, Value], int] | None:
-    """The call of a DeepGEMM function, by the kernel type that knows it.
+def read_call(registry: Registry, function: str, local: Mapping[str, Any]) -> Recognised | None:
+    """The call of a DeepGEMM function, from the local variables of its frame.
 
-    DeepGEMM's Python functions take ``(data, scales)`` pairs apart, some into their own parameters: those are put
-    together again.
+    A wrapper's are what it passes on (``*args, **kwargs``, as vLLM's). DeepGEMM's own Python functions take
+    ``(data, scales)`` pairs apart, some into their own parameters: those are put together again.
     """
+    if isinstance(local.get("args"), tuple) and isinstance(local.get("kwargs"), dict):
+        return recognise(registry, function, local["args"], local["kwargs"])
     pairs = {
-        name: (value, arguments[f"{name}_sf"])
-        if f"{name}_sf" in arguments and not isinstance(value, (tuple, list))
-        else value
-        for name, value in arguments.items()
+        name: (value, local[f"{name}_sf"]) if f"{name}_sf" in local and not isinstance(value, (tuple, list)) else value
+        for name, value in local.items()
     }
     for kernel_type in known_by(registry, function):
         try:
-            args, kwargs = _call_arguments(kernel_type, pairs)
-            shape = dict(kernel_type.read_shape(*args, **kwargs))
-            return kernel_type, shape, kernel_type.read_m(*args, **kwargs)
-        except Exception:  # not its call: another kernel type of the same function may know it
+            parameters = inspect.signature(kernel_type.function()).parameters
+        except (ValueError, EnvironmentProblem):  # a function of C++ has no frame, and so no locals either
             continue
+        return recognise(registry, function, (), {name: pairs[name] for name in parameters if name in pairs})
     return None
-
-
-def known_by(registry: Registry, function: str) -> Iterator[KernelType]:
-    """Kernel types that call a DeepGEMM function, the one of the same name first."""
-    found = []
-    for name in registry.names():
-        try:
-            kernel_type = registry[name]
-        except KregistryError:
-            continue  # two plugins offer it and none was chosen
-        if function == name or function in kernel_type.function_names:
-            found.append(kernel_type)
-    return iter(sorted(found, key=lambda each: each.name != function))
-
-
-def _call_arguments(kernel_type: KernelType, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Of a wrapper, what it passes on (``*args, **kwargs``, as vLLM's); else the locals that are parameters."""
-    import inspect
-
-    if isinstance(values.get("args"), tuple) and isinstance(values.get("kwargs"), dict):
-        return values["args"], values["kwargs"]
-    parameters = inspect.signature(kernel_type.function()).parameters
-    return (), {name: values[name] for name in parameters if name in values}
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:

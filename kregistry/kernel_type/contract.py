@@ -6,7 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
@@ -270,7 +270,6 @@ def _deep_gemm_function(kernel_type: str, names: tuple[str, ...]) -> Callable[..
     for name in names:
         found: Callable[..., Any] | None = getattr(deep_gemm, name, None)
         if found is not None:
-            # An observer of calls (kregistry record) may stand in front of it.
-            return cast("Callable[..., Any]", getattr(found, "kregistry_original", found))
+            return found
     version = getattr(deep_gemm, "__version__", "of unknown version")
     raise EnvironmentProblem(f"DeepGEMM {version} has no function {' or '.join(names)} (kernel type {kernel_type})")
