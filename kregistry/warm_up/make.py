@@ -75,16 +75,14 @@ def warmup(
     if ranks.builds:
         try:
             report = build_kernels(manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain)
-            share(shared, _outline(report, jit_cache))
+            share(shared, outline_of(report, jit_cache))
         finally:
             ranks.barrier()  # also after a failure: the others must not wait for ever
     else:
         ranks.barrier()
     outline = take(shared)
-    points = _launch_points(manifest, outline)
-    warmed = _launch_all(registry, points, outline, MemoryBudget.parse(memory_budget), lend, report)
-    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
-    return warmed
+    points = launch_points(manifest, outline)
+    return launch_all(registry, manifest, points, outline, MemoryBudget.parse(memory_budget), lend, report)
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
@@ -105,17 +103,19 @@ def _digest(manifest: Manifest, toolchain: Toolchain) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _outline(report: BuildReport, jit_cache: JitCache) -> dict[str, Any]:
+def outline_of(report: BuildReport, jit_cache: JitCache) -> dict[str, Any]:
     """What every rank needs of a plan: where to launch what, and where the kernels are."""
     entries = {str(jit_cache.entry(kernel).parent) for kernel in report.plan.kernels.values()}
     return {
         "kernels": len(report.plan.kernels),
+        "cubins": sorted(str(jit_cache.cubin(kernel)) for kernel in report.plan.kernels.values()),
         "directories": sorted(entries),
         "points": [[(m, list(kernels)) for m, kernels in planned.first_uses()] for planned in report.plan.entries],
     }
 
 
-def _launch_points(manifest: Manifest, outline: Mapping[str, Any]) -> list[LaunchPoint]:
+def launch_points(manifest: Manifest, outline: Mapping[str, Any]) -> list[LaunchPoint]:
+    """The launches that an outline asks for; its points are in the order of the manifest's entries."""
     return [
         LaunchPoint(entry, m, tuple(kernels))
         for entry, uses in zip(manifest.entries, outline["points"])
@@ -123,14 +123,16 @@ def _launch_points(manifest: Manifest, outline: Mapping[str, Any]) -> list[Launc
     ]
 
 
-def _launch_all(
+def launch_all(
     registry: Registry,
+    manifest: Manifest,
     points: Sequence[LaunchPoint],
     outline: Mapping[str, Any],
     budget: MemoryBudget,
     lend: Lent,
     report: BuildReport | None,
 ) -> WarmupReport:
+    """The launches that are due, in this process."""
     import deep_gemm  # noqa: F401  # its import is not part of the launches
     import torch
 
@@ -145,7 +147,9 @@ def _launch_all(
     seconds = time.perf_counter() - started
     compiled = tuple(sorted(_listing(directories) - before))
     peak = max((each.nbytes for each in launches), default=0)
-    return WarmupReport(launches, outline["kernels"], peak, seconds, compiled, report)
+    warmed = WarmupReport(launches, outline["kernels"], peak, seconds, compiled, report)
+    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
+    return warmed
 
 
 def _listing(directories: Sequence[Path]) -> set[str]:
