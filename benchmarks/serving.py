@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 11
+ROUNDS = int(os.environ.get("KREGISTRY_BENCH_ROUNDS", "11"))
 BATCHES, CALLS = 20, 100
 #: Fewer calls than the device queues: a full queue would make the host wait.
 

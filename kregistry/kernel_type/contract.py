@@ -229,7 +229,7 @@ class KernelType(ABC):
         """``function`` behind the empty-input rule: what a sealed call is where DeepGEMM lacks the check.
 
         Override it with the function's own signature where calls take few microseconds: packing arguments costs
-        more than the check.
+        more than the check. An override must call ``function`` with all of its arguments by position.
         """
         read_m, handle_empty = self.read_m, self.handle_empty
 

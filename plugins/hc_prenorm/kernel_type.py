@@ -105,7 +105,7 @@ class Tf32HcPrenormGemm(KernelType):
             sqr_sum: torch.Tensor,
             num_splits: int | None = None,
         ) -> None:
-            if a.shape[0]:
+            if a.numel():  # half the time of a.shape[0]
                 function(a, b, d, sqr_sum, num_splits)
 
         return tf32_hc_prenorm_gemm
