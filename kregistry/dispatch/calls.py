@@ -15,7 +15,7 @@ from kregistry.dispatch.coverage import Coverage
 from kregistry.dispatch.pass_through import passed_on_to
 from kregistry.dispatch.policy import Unseen
 from kregistry.dispatch.recording import Recording
-from kregistry.errors import EnvironmentProblem, UnseenCallError
+from kregistry.errors import EnvironmentProblem, KregistryError, UnseenCallError
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel_type import EmptyInput, KernelType, Value
 from kregistry.manifest import Manifest
@@ -140,8 +140,6 @@ class Dispatch:
 
     def _own(self, name: str) -> KernelType | None:
         """The kernel type of that name, unless two plugins offer it and none was chosen."""
-        from kregistry.errors import KregistryError
-
         try:
             return self._registry[name]
         except KregistryError:
