@@ -5,7 +5,9 @@
     |   |-- ManifestError                one or more problems in a kernels.yaml
     |   |-- UnknownNameError             a target, model, kernel type ... that nobody provides
     |   |-- ShapeError                   a shape that its kernel type refuses
-    |   `-- ProviderConflictError        two plugins offer one kernel type
+    |   |-- ProviderConflictError        two plugins offer one kernel type
+    |   |-- ArgumentError                a call whose tensors do not fit (debug mode only)
+    |   `-- UnseenCallError              a call that no covered entry foresees, where that is an error
     |-- EnvironmentProblem         (3)   the machine lacks something; the hint names the command that mends it
     |-- StorageError               (4)   a disk is full, a directory cannot be written, a file cannot be read
     |-- PluginError                (1)   a plugin broke its contract
@@ -120,6 +122,36 @@ class ShapeError(InputError):
     def message(self) -> str:
         where = f"{self.kernel_type}.{self.dimension}" if self.dimension else self.kernel_type
         return f"{where}: {self.text}"
+
+
+@define
+class ArgumentError(InputError):
+    """The arguments of a call do not fit its kernel type."""
+
+    kernel_type: str
+    problems: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"{self.kernel_type}: {'; '.join(self.problems)}"
+
+
+@define
+class UnseenCallError(InputError):
+    """A call that no covered entry foresees: DeepGEMM would compile a kernel now."""
+
+    kernel_type: str
+    shape: str
+    run_dimension: str
+    m: int
+
+    @property
+    def message(self) -> str:
+        return f"unseen call: {self.kernel_type} {self.shape} at {self.run_dimension} {self.m}"
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        return "add it to the manifest: kregistry record writes one that covers a run"
 
 
 @define

@@ -7,18 +7,20 @@ Events are broadcast: the progress bar, metrics and logs are listeners, core nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 if TYPE_CHECKING:
     from kregistry.build.report import CompiledKernel, FailedKernel
+    from kregistry.jit_monitor import JitEvent
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
+    from kregistry.manifest import Manifest
     from kregistry.models.family import Family
     from kregistry.plan.model import PlannedEntry
-    from kregistry.warm_up.report import WarmedKernel
+    from kregistry.warm_up.report import WarmedKernel, WarmupReport
 
 PROJECT = "kregistry"
 
@@ -100,3 +102,28 @@ def kregistry_warmup_started(launches: int) -> None:
 @hookspec
 def kregistry_kernel_warmed(warmed: WarmedKernel) -> None:
     """One launch of the warm-up has ended: a kernel is loaded, left on disk, or failed."""
+
+
+@hookspec
+def kregistry_warmup_finished(manifest: Manifest, report: WarmupReport) -> None:
+    """Warm-up has ended in this process."""
+
+
+@hookspec
+def kregistry_unseen_call(kernel_type: str, shape: Mapping[str, object], m: int) -> None:
+    """A call through the registry that no covered entry foresees; told once for each shape and value of m."""
+
+
+@hookspec
+def kregistry_sealed(kernel_types: tuple[str, ...]) -> None:
+    """From now on the calls of these kernel types are DeepGEMM's own."""
+
+
+@hookspec
+def kregistry_jit_compiled(event: JitEvent) -> None:
+    """DeepGEMM has compiled a kernel, or was refused to, in this process or one of its children."""
+
+
+@hookspec
+def kregistry_jit_loaded(cubin: str) -> None:
+    """A kernel of the JIT cache was read from disk, by any process of this machine."""

@@ -7,12 +7,14 @@ A broken plugin never takes the host down: it is reported, with name, version an
 
 from __future__ import annotations
 
+import copy
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from importlib import metadata
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 from attrs import frozen
@@ -22,6 +24,9 @@ from kregistry.errors import PluginError, ProviderConflictError, UnknownNameErro
 from kregistry.kernel_type import Dimension, KernelType, RunDimension
 from kregistry.models.family import Family
 from kregistry.models.family import declaration_fault as family_fault
+
+if TYPE_CHECKING:
+    from kregistry.dispatch import Dispatch, Recording
 
 ENTRY_POINT_GROUP = "kregistry"
 
@@ -65,6 +70,8 @@ class Registry:
         self._events = _OneAtATime(self._manager.hook)
         self._choices = dict(choices)
         self._registrations: dict[str, list[Registration]] = {}
+        self._chosen: dict[str, KernelType] = {}
+        self._dispatch: Dispatch | None = None
         self._broken: list[PluginError] = []
         self._providers: list[Provider] = []
         self._families: list[Family] = []
@@ -134,8 +141,11 @@ class Registry:
             self._manager.unregister(plugin)
             raise
         self._providers.append(provider)
+        self._chosen.clear()
         for kernel_type in kernel_types:
-            self._registrations.setdefault(kernel_type.name, []).append(Registration(kernel_type, provider))
+            # A copy: sealing changes what calling it does, in this registry only.
+            registration = Registration(copy.copy(kernel_type), provider)
+            self._registrations.setdefault(kernel_type.name, []).append(registration)
         self._families.extend(families)
 
     def _results(self, hook: str, plugin: object, provider: Provider) -> list[Any]:
@@ -203,7 +213,10 @@ class Registry:
         return found[0]
 
     def __getitem__(self, name: str) -> KernelType:
-        return self.registration(name).kernel_type
+        try:
+            return self._chosen[name]
+        except KeyError:
+            return self._chosen.setdefault(name, self.registration(name).kernel_type)
 
     def model_families(self) -> tuple[Family, ...]:
         """The model families of all plugins, in the order of their registration."""
@@ -212,11 +225,31 @@ class Registry:
     def with_choices(self, choices: Mapping[str, str]) -> Registry:
         """The same registry with further choices of providers; earlier choices win."""
         self._choices = {**choices, **self._choices}
+        self._chosen.clear()
         return self
 
     @property
     def choices(self) -> Mapping[str, str]:
         return MappingProxyType(self._choices)
+
+    # ---- serving ---------------------------------------------------------------------------------------------
+
+    @property
+    def dispatch(self) -> Dispatch:
+        """What ``registry[name](...)`` does."""
+        if self._dispatch is None:
+            from kregistry.dispatch import Dispatch  # a layer above this one: the registry is its front door
+
+            self._dispatch = Dispatch(self)
+        return self._dispatch
+
+    def seal(self) -> Mapping[str, Callable[..., Any]]:
+        """See :meth:`kregistry.dispatch.Dispatch.seal`."""
+        return self.dispatch.seal()
+
+    def record(self) -> AbstractContextManager[Recording]:
+        """See :meth:`kregistry.dispatch.Dispatch.record`."""
+        return self.dispatch.record()
 
 
 class _OneAtATime:

@@ -15,6 +15,8 @@ COMMANDS = {
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
     "build": "Compile what is missing, in parallel, without a GPU.",
     "warmup": "Build what is missing, then load every kernel on this GPU.",
+    "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
+    "monitor": "Turn the log of a JIT monitor into manifest entries.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",

@@ -92,6 +92,9 @@ class KernelType(ABC):
     #: One for each arch that the author knows about; an arch that is not listed is not supported.
     archs: ClassVar[tuple[ArchSupport, ...]]
     empty_input: ClassVar[EmptyInput] = EmptyInput.RETURN
+    #: PEP 440 specifier of the DeepGEMM versions whose own function returns at once for an empty input, so that a
+    #: sealed call needs no check; empty: all; ``"none"``: no version.
+    handles_empty: ClassVar[str] = "none"
     tolerance: ClassVar[Tolerance] = Tolerance()
     #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
     reads_device_memory: ClassVar[bool] = False
@@ -255,6 +258,35 @@ class KernelType(ABC):
         if self.empty_input is not EmptyInput.LAUNCH and self.read_m(*args, **kwargs) == 0:
             return self.handle_empty(*args, **kwargs)
         return self.function()(*args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The call that an engine makes, ``registry["fp8_gemm_nt"](...)``; sealing replaces it by DeepGEMM's own."""
+        return self.launch(*args, **kwargs)
+
+    def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` behind the empty-input rule: what a sealed call is where DeepGEMM lacks the check.
+
+        Override it with the function's own signature where calls take few microseconds: packing arguments costs
+        more than the check. An override must call ``function`` with all of its arguments by position.
+        """
+        read_m, handle_empty = self.read_m, self.handle_empty
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if read_m(*args, **kwargs) == 0:
+                return handle_empty(*args, **kwargs)
+            return function(*args, **kwargs)
+
+        return guarded
+
+    def needs_guard(self, deep_gemm_version: str) -> bool:
+        """Whether a sealed call must check for an empty input itself."""
+        from packaging.specifiers import SpecifierSet
+
+        if self.empty_input is EmptyInput.LAUNCH:
+            return False
+        if self.empty_input is EmptyInput.ZERO_OUTPUTS or self.handles_empty == "none":
+            return True
+        return not SpecifierSet(self.handles_empty).contains(deep_gemm_version, prereleases=True)
 
     def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
         """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared."""

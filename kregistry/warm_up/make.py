@@ -122,6 +122,7 @@ def _launch_all(
     lend: Lent,
     report: BuildReport | None,
 ) -> WarmupReport:
+    """The launches that are due, in this process."""
     import deep_gemm  # noqa: F401  # its import is not part of the launches
     import torch
 
@@ -137,7 +138,9 @@ def _launch_all(
     seconds = time.perf_counter() - started
     compiled = tuple(sorted(_listing(directories) - before))
     peak = max((each.nbytes for each in launches), default=0)
-    return WarmupReport(launches, len(outline.kernels), peak, seconds, compiled, report)
+    warmed = WarmupReport(launches, len(outline.kernels), peak, seconds, compiled, report)
+    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
+    return warmed
 
 
 def _listing(directories: Sequence[Path]) -> set[str]:

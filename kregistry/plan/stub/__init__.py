@@ -59,7 +59,7 @@ def stub_environment(
     there is where it will look for it below the user's home.
     """
     environment = dict(base)
-    for variable in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "CUDA_VISIBLE_DEVICES"):
+    for variable in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "CUDA_VISIBLE_DEVICES", "KREGISTRY_RECORD"):
         environment.pop(variable, None)
     preload = environment.get("LD_PRELOAD")
     user_base = environment.get("PYTHONUSERBASE") or str(Path("~/.local").expanduser())

@@ -1,0 +1,67 @@
+"""kregistry monitor"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+
+if TYPE_CHECKING:
+    from kregistry.jit_monitor import JitEvent
+
+
+@click.command(name="monitor")
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--model", default="unforeseen", help="Name of the model in the entries that are printed.")
+@plugin_option
+@json_option
+def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> None:
+    """Print manifest entries for what a JIT monitor saw: LOG is its log file.
+
+    The events are listed on standard error. Add the entries to the model's kernels.yaml, and build again.
+    """
+    from kregistry.dispatch import Recording
+    from kregistry.dispatch.document import dump_manifest, recorded_target
+
+    events = read_events(log)
+    recording = Recording()
+    for event in events:
+        click.echo(str(event), err=True)
+        if event.kernel_type and event.m is not None:
+            recording.add(event.kernel_type, event.shape, event.m)
+    without = sum(1 for event in events if not event.kernel_type)
+    if without:
+        click.echo(f"{without} of {len(events)} events have no call that a kernel type could read", err=True)
+    target = recorded_target(event.target for event in events)
+    content = recording.manifest(make_registry(plugins).__getitem__, target, model)
+    if as_json:
+        print_json(content)
+    else:
+        click.echo(dump_manifest(content), nl=False)
+
+
+def read_events(log: Path) -> list[JitEvent]:
+    """
+    Raises:
+        StorageError: the file cannot be read.
+        InputError: a line is not an event.
+    """
+    from kregistry.errors import InputError, StorageError
+    from kregistry.jit_monitor import JitEvent
+
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise StorageError.from_oserror(error, log) from error
+    events = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(JitEvent.from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            hint = "LOG is the file that JitMonitor(log=...) or KREGISTRY_JIT_LOG names"
+            raise InputError(f"{log}:{number}: not an event of a JIT monitor ({error})", hint) from error
+    return events

@@ -1,0 +1,93 @@
+"""kregistry record"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import click
+
+from kregistry.cli.options import make_registry, plugin_option
+
+if TYPE_CHECKING:
+    from kregistry.dispatch.document import RecordedRun
+
+
+@click.command(name="record", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("recorded.yaml"), help="Where to write; - prints."
+)
+@click.option("--model", default="recorded", help="Name of the model in the manifest.")
+@plugin_option
+@click.argument("run", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
+def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, ...]) -> None:
+    """Run COMMAND, and write a manifest that covers every DeepGEMM call of its Python processes.
+
+    A server may be ended with Ctrl-C: the manifest is written then.
+    """
+    from kregistry.dispatch.document import RecordedRun, dump_manifest
+    from kregistry.errors import IncompleteError, InputError
+
+    with TemporaryDirectory(prefix="kregistry-record-") as directory:
+        code = run_recorded(run, Path(directory))
+        recorded = RecordedRun(Path(directory))
+    for function, problem in recorded.problems.items():
+        click.echo(f"not recorded: {function}: {problem}", err=True)
+    calls = recorded.recording.calls()
+    if not calls:
+        raise InputError(
+            f"no DeepGEMM call was made (exit code {code})",
+            "the command must run Python, with kregistry installed and without -I, -E or -S",
+        )
+    content = recorded.recording.manifest(make_registry(plugins).__getitem__, recorded.target, model)
+    _write(output, dump_manifest(content))
+    _summarise(recorded, output, len(content["models"][model]["kernels"]))
+    if code not in (0, 130, -2):
+        raise IncompleteError(f"the command ended with exit code {code}; the manifest covers what it did until then")
+
+
+def run_recorded(command: tuple[str, ...], directory: Path) -> int:
+    """Exit code of the command, whose Python processes leave their calls in ``directory``.
+
+    Raises:
+        InputError: it cannot be started.
+    """
+    from kregistry import dispatch
+    from kregistry.errors import InputError
+
+    child = str(Path(dispatch.__file__).with_name("recorded_process"))
+    path = os.pathsep.join(part for part in (child, os.environ.get("PYTHONPATH")) if part)
+    try:
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path, "KREGISTRY_RECORD": str(directory)})
+    except OSError as error:
+        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the terminal sent it to the command as well, which ends in its own time
+
+
+def _write(output: Path, text: str) -> None:
+    from kregistry.cache.atomic import replace_file, storage_errors
+
+    if str(output) == "-":
+        click.echo(text, nl=False)
+        return
+    with storage_errors(output):
+        replace_file(output, text.encode())
+
+
+def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:
+    calls = recorded.recording.calls()
+    values = sum(len(each.values) for each in calls)
+    where = "" if str(output) == "-" else f" -> {output}"
+    print(
+        f"{len(calls)} call sites with {values} run-time values in {recorded.processes} processes: "
+        f"{entries} entries{where}",
+        file=sys.stderr,
+    )

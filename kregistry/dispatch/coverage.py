@@ -1,0 +1,45 @@
+"""Which calls are foreseen: the entries that a warm-up has covered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kregistry.kernel_type import Dimension, KernelType, Value
+from kregistry.manifest import Entry, Manifest
+
+
+class Coverage:
+    """Entries by kernel type; asked only before sealing."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[Entry, ...]] = {}
+
+    def add(self, manifest: Manifest) -> None:
+        """Foresee every entry of a manifest. A reader in another thread sees all or none of a kernel type's."""
+        for entry in manifest.entries:
+            known = self._entries.get(entry.kernel_type, ())
+            if entry not in known:
+                self._entries[entry.kernel_type] = (*known, entry)
+
+    def foresees(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+        """Whether an entry covers a call with these dimensions at run-time value ``m``.
+
+        An alignment of the range's values is not asked for: DeepGEMM chooses the same kernel for the values between.
+        """
+        return any(
+            entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
+            for entry in self._entries.get(kernel_type.name, ())
+        )
+
+
+def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
+    """A dimension that the call does not show is taken as foreseen; a rule stands for its number at ``m``."""
+    for dimension in dimensions:
+        if dimension.name not in shape:
+            continue
+        foreseen = entry.shape[dimension.name]
+        if isinstance(foreseen, str) and foreseen in dimension.policies:
+            foreseen = entry.shape.at(dimension, m)
+        if foreseen != shape[dimension.name]:
+            return False
+    return True

@@ -1,0 +1,37 @@
+"""Which kernel type a call of a DeepGEMM function belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kregistry.errors import KregistryError
+from kregistry.kernel_type import KernelType, Value
+from kregistry.registry import Registry
+
+#: A kernel type, the dimensions of a call, and its run-time value.
+Recognised = tuple[KernelType, Mapping[str, Value], int]
+
+
+def recognise(registry: Registry, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Recognised | None:
+    """The first kernel type that can read the call; ``None`` if there is none."""
+    for kernel_type in known_by(registry, function):
+        try:
+            m = kernel_type.read_m(*args, **kwargs)
+            return kernel_type, dict(kernel_type.read_shape(*args, **kwargs)), m
+        except Exception:  # not its call: another kernel type of the same function may know it
+            continue
+    return None
+
+
+def known_by(registry: Registry, function: str) -> Iterator[KernelType]:
+    """Kernel types that call a DeepGEMM function, the one of the same name first."""
+    found = []
+    for name in registry.names():
+        try:
+            kernel_type = registry[name]
+        except KregistryError:
+            continue  # two plugins offer it and none was chosen
+        if function == name or function in kernel_type.function_names:
+            found.append(kernel_type)
+    return iter(sorted(found, key=lambda each: each.name != function))

@@ -1,0 +1,104 @@
+"""What an engine's warm-up becomes: plan, parallel build, one launch for each kernel.
+
+Engines warm up call site by call site, at every start. A plan that an earlier start left beside the store is used again
+while it holds, so that the next start goes straight to the launches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+
+from kregistry.cache import Store
+from kregistry.errors import KregistryError
+from kregistry.kernel_type import Value
+from kregistry.manifest import Entry, Manifest
+from kregistry.manifest.model import Range
+from kregistry.registry import Registry
+from kregistry.target import Target, detect_target
+from kregistry.warm_up import WarmupReport, warmup
+
+log = logging.getLogger("kregistry.integrations")
+
+#: Share of the free device memory that launches may use: an engine has given most of it to its KV cache by then.
+_MEMORY = 0.8
+
+
+class EngineWarmup:
+    """Warms the call sites of one engine in one process.
+
+    Args:
+        engine: its name, for messages.
+        registry: default: the installed plugins.
+    """
+
+    def __init__(self, engine: str, registry: Registry | None = None) -> None:
+        self.engine = engine
+        self.registry = registry or Registry()
+        self.store = Store.default()
+        self._target: Target | None = None
+
+    @property
+    def target(self) -> Target:
+        """The device of this process."""
+        if self._target is None:
+            self._target = detect_target()
+        return self._target
+
+    def entry(self, kernel_type: str, shape: Mapping[str, Value], stop: int, label: str = "") -> Entry:
+        """One call site, over every run-time value up to ``stop`` that a server can reach.
+
+        Raises:
+            UnknownNameError, ShapeError: kregistry does not know the kernel type, or refuses the shape.
+        """
+        known = self.registry[kernel_type]
+        run = known.run_dimension
+        last = max(run.start, run.start + (stop - run.start) // run.step * run.step)
+        resolved = known.resolve(shape, self.target)
+        return Entry(self.engine, label, resolved, Range(run.name, run.start, last, run.step))
+
+    def warm(self, entries: Iterable[Entry]) -> WarmupReport:
+        """Make the kernels of some call sites ready, and load them.
+
+        Raises:
+            KregistryError: a kernel cannot be planned, built or launched; the caller falls back to the engine's way.
+        """
+        manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
+        report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
+        report.raise_problems()
+        for each in report.left:
+            log.warning("left on disk: %s", each)
+        log.info(
+            "kregistry: %d kernels of %d call sites ready, %d built, %d launches in %.2f s",
+            report.total,
+            len(manifest.entries),
+            len(report.build.compiled) if report.build else 0,
+            len(report.launches),
+            report.seconds,
+        )
+        return report
+
+
+def enabled(variable: str) -> bool:
+    """Whether an integration is on: it is, unless its environment variable says ``0``, ``off`` or ``false``."""
+    return os.environ.get(variable, "1").strip().lower() not in ("0", "off", "false", "no")
+
+
+def start_monitor(registry: Registry) -> None:
+    """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default off); the log says if it cannot."""
+    from kregistry.jit_monitor import JitMonitor
+
+    mode = os.environ.get("KREGISTRY_JIT_MONITOR", "off")
+    if mode == "off":
+        return
+    try:
+        # The engine loads its plugins before it needs a kernel, though often after it has imported deep_gemm.
+        monitor = JitMonitor(registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(deep_gemm_unused=True)
+    except KregistryError as error:
+        log.warning("the JIT monitor is not on: %s", error)
+        return
+    _MONITORS.append(monitor)  # it lives as long as the process
+
+
+_MONITORS: list[object] = []

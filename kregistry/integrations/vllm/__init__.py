@@ -1,0 +1,35 @@
+"""vLLM: installed beside it, kregistry takes over its DeepGEMM warm-up. ``KREGISTRY_VLLM=0`` turns it off.
+
+The entry point of the group ``vllm.general_plugins``; vLLM calls it in every process, perhaps more than once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+log = logging.getLogger("kregistry.integrations")
+
+_WARMUP = "vllm.model_executor.warmup.deep_gemm_warmup"
+_KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
+
+
+def register() -> None:
+    """Have ``deep_gemm_warmup`` replaced once vLLM imports it; nothing of vLLM is imported here."""
+    from kregistry.integrations.engine_warmup import enabled, start_monitor
+    from kregistry.integrations.vllm.late import after_import
+
+    if not enabled("KREGISTRY_VLLM"):
+        log.info("kregistry is off (KREGISTRY_VLLM)")
+        return
+    if getattr(sys, "_kregistry_vllm", False):
+        return
+    sys._kregistry_vllm = True  # type: ignore[attr-defined]
+    from kregistry.integrations.engine_warmup import EngineWarmup
+    from kregistry.integrations.vllm.hooks import Takeover
+
+    engine = EngineWarmup("vllm")
+    start_monitor(engine.registry)
+    takeover = Takeover(engine)
+    after_import(_WARMUP, takeover.replace)
+    after_import(_KERNEL_WARMUP, takeover.replace)

@@ -1,0 +1,7 @@
+"""JIT monitor: sees every kernel that DeepGEMM compiles in this process and its children, and may forbid it."""
+
+from kregistry.jit_monitor.event import JitEvent, Outcome
+from kregistry.jit_monitor.mode import Mode
+from kregistry.jit_monitor.monitor import JitMonitor
+
+__all__ = ["JitEvent", "JitMonitor", "Mode", "Outcome"]

@@ -1,0 +1,101 @@
+"""The monitor's thread: takes the reports of compilers and of inotify, and sleeps otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+#: A first report (pid, time, source, refuse) and its connection; the answer is kept until the second one.
+OnStart = Callable[[dict[str, Any]], Any]
+#: What OnStart gave, and the second report (code, seconds).
+OnEnd = Callable[[Any, dict[str, Any]], None]
+
+
+@define(eq=False)
+class _Connection:
+    channel: socket.socket
+    pending: bytes = b""
+    context: Any = None
+    begun: bool = field(default=False)
+
+
+class Listener:
+    """Serves one socket from one daemon thread. Handlers are called in that thread, one at a time."""
+
+    def __init__(self, path: Path, on_start: OnStart, on_end: OnEnd) -> None:
+        self._on_start = on_start
+        self._on_end = on_end
+        self._selector = selectors.DefaultSelector()
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._server.bind(str(path))
+        self._server.listen(128)
+        self._wake, self._woken = os.pipe()
+        self._selector.register(self._server, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake, selectors.EVENT_READ, None)
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="kregistry-jit-monitor", daemon=True)
+        self._thread.start()
+
+    def watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+        """Call ``handler`` whenever ``descriptor`` is readable."""
+        self._selector.register(descriptor, selectors.EVENT_READ, lambda _: handler())
+
+    def close(self) -> None:
+        """End the thread; reports that have arrived are taken before."""
+        os.write(self._woken, b"x")
+        self._thread.join()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close what this process holds, in a child of a fork that has not got the thread."""
+        self._selector.close()
+        self._server.close()
+        os.close(self._wake)
+        os.close(self._woken)
+
+    def _serve(self) -> None:
+        while True:
+            ready = self._selector.select()
+            for key, _ in ready:
+                if key.data is not None:
+                    key.data(key.fileobj)
+            if len(ready) == 1 and ready[0][0].data is None:
+                return  # nothing but the wish to end
+
+    def _accept(self, server: Any) -> None:
+        channel, _ = server.accept()
+        connection = _Connection(channel)
+        self._selector.register(channel, selectors.EVENT_READ, lambda _: self._receive(connection))
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            data = connection.channel.recv(1 << 20)
+        except OSError:
+            data = b""
+        connection.pending += data
+        *lines, connection.pending = connection.pending.split(b"\n")
+        for line in lines:
+            self._report(connection, json.loads(line))
+        if not data:
+            self._selector.unregister(connection.channel)
+            connection.channel.close()
+            if connection.begun:  # the compiler was killed before its second report
+                self._on_end(connection.context, {"code": -1, "seconds": 0.0})
+
+    def _report(self, connection: _Connection, message: dict[str, Any]) -> None:
+        if not connection.begun:
+            connection.context, connection.begun = self._on_start(message), True
+            with contextlib.suppress(OSError):
+                connection.channel.send(b"x")
+        else:
+            connection.begun = False
+            self._on_end(connection.context, message)

@@ -1,0 +1,67 @@
+"""Run a script with a real engine on the stub GPU: own store, own JIT cache, and the real nvcc for what is built."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.on_stub import environment
+
+#: The versions that the integrations are written for and tested with; .ci/engines installs them.
+VERSIONS = {"sglang": "0.5.23", "vllm": "0.33.0"}
+
+
+def need(engine: str) -> None:
+    """Skip, with the reason, where the engine is not installed."""
+    if importlib.util.find_spec(engine) is None:
+        pytest.skip(f"{engine} is not installed: .ci/engines runs this with {engine} {VERSIONS[engine]}")
+    found = metadata.version(engine)
+    assert found == VERSIONS[engine], f"tested with {engine} {VERSIONS[engine]}, found {found}"
+
+
+def run(script: str, home: Path, **extra: str) -> Mapping[str, Any]:
+    """What the script gave to ``answer(...)``, and everything it said as ``text``."""
+    file = home / "script.py"
+    file.write_text(HEAD + script)
+    variables = {
+        "KREGISTRY_STORE": str(home / "store"),
+        "XDG_CACHE_HOME": str(home / "xdg"),
+        "SGLANG_DG_CACHE_DIR": str(home / "cache"),
+        "DG_JIT_CACHE_DIR": str(home / "cache"),
+        **extra,
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(file)],
+        env=environment(home, **variables),
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
+    assert done.returncode == 0 and len(lines) == 1, done.stdout[-6000:] + done.stderr[-6000:]
+    return {**json.loads(lines[0].removeprefix("ANSWER ")), "text": done.stdout + done.stderr}
+
+
+HEAD = """
+import json, logging, os, sys
+logging.basicConfig(level=logging.INFO)
+
+def answer(**values):
+    print("ANSWER " + json.dumps(values))
+
+def kernels():
+    root = os.environ["DG_JIT_CACHE_DIR"] + "/cache"
+    return sorted(os.listdir(root)) if os.path.isdir(root) else []
+
+def real_cubins():
+    root = os.environ["DG_JIT_CACHE_DIR"] + "/cache"
+    return sum(open(f"{root}/{name}/kernel.cubin", "rb").read(4) == b"\\x7fELF" for name in kernels())
+"""

@@ -1,0 +1,48 @@
+"""What an engine's warm-up becomes, without an engine: build, kept plan, launches; one real kernel."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.integrations.engine import run
+
+WARM = """
+import deep_gemm, torch
+from kregistry.integrations.engine_warmup import EngineWarmup
+engine = EngineWarmup("test")
+entry = engine.entry("tf32_hc_prenorm_gemm", {"n": 24, "k": 1024, "num_splits": 3}, 8, "hc")
+report = engine.warm([entry])
+answer(
+    range=str(entry.range), target=entry.shape.target.device_name, planned=report.build is not None,
+    built=len(report.build.compiled) if report.build else 0, loaded=len(report.loaded),
+    compiled=len(report.compiled), kernels=kernels(), real=real_cubins(),
+)
+"""
+
+
+def test_a_plan_is_kept_until_a_cubin_is_gone(tmp_path: Path) -> None:
+    first = run(WARM, tmp_path)
+    assert (first["planned"], first["built"], first["loaded"], first["real"]) == (True, 1, 1, 1)
+    assert first["range"] == "m 1..8" and first["target"] == "NVIDIA H100 80GB HBM3"
+    again = run(WARM, tmp_path)
+    assert (again["planned"], again["built"], again["loaded"], again["compiled"]) == (False, 0, 1, 0)
+    shutil.rmtree(tmp_path / "cache")
+    healed = run(WARM, tmp_path)
+    assert (healed["planned"], healed["built"], healed["real"]) == (True, 0, 1)
+    other_settings = run(WARM, tmp_path, DG_PRINT_CONFIGS="0")
+    assert other_settings["planned"]
+
+
+def test_contiguous_rows_end_at_a_multiple_of_their_step(tmp_path: Path) -> None:
+    got = run(
+        """
+from kregistry.integrations.engine_warmup import EngineWarmup
+shape = {"num_groups": 2, "n": 512, "k": 1024}
+engine = EngineWarmup("test")
+name = "m_grouped_fp8_gemm_nt_contiguous"
+answer(ranges=[str(engine.entry(name, shape, stop).range) for stop in (1, 300, 1024)])
+""",
+        tmp_path,
+    )
+    assert got["ranges"] == ["m 128..128 step 128", "m 128..256 step 128", "m 128..1024 step 128"]

@@ -1,0 +1,174 @@
+"""SGLang's real modules, unedited, on the stub GPU: what kregistry's plugin takes over, and what stays SGLang's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.engine import need, run
+
+pytestmark = pytest.mark.engines
+
+
+@pytest.fixture(autouse=True)
+def sglang() -> None:
+    need("sglang")
+
+
+#: As a scheduler does: its imports have brought the wrapper in, then plugins are loaded, then the model runs.
+START = """
+import torch
+from sglang.srt.layers import deep_gemm_wrapper
+from sglang.srt.layers.deep_gemm_wrapper import compile_utils, entrypoint
+own = {  # in a dictionary: HookRegistry rebinds plain names in every module, this one included
+    "compile": compile_utils._compile_deep_gemm_one_type_all,
+    "hook": compile_utils.deep_gemm_execution_hook,
+    "hc": entrypoint.tf32_hc_prenorm_gemm,
+}
+from sglang.srt.plugins import load_plugins
+load_plugins()
+compile_utils._BUILTIN_M_LIST = list(range(1, 65))
+
+def fp8(m, n=512, k=1024):
+    a = torch.empty(m, k, dtype=torch.float8_e4m3fn, device="cuda"), torch.empty(m, k // 128, device="cuda")
+    b = torch.empty(n, k, dtype=torch.float8_e4m3fn, device="cuda"), torch.empty(n // 128, k // 128, device="cuda")
+    out = torch.empty(m, n, dtype=torch.bfloat16, device="cuda")
+    entrypoint.gemm_nt_f8f8bf16(a, b, out)
+
+def hc(m, splits, k=1024):
+    x = torch.empty(m, k, dtype=torch.bfloat16, device="cuda")
+    out, s = torch.empty(splits, m, 24, device="cuda"), torch.empty(splits, m, device="cuda")
+    from sglang.srt.layers.deep_gemm_wrapper.entrypoint import tf32_hc_prenorm_gemm
+    tf32_hc_prenorm_gemm(x, torch.empty(24, k, device="cuda"), out, s, splits)
+"""
+
+DENSE = """
+def context(m, n, k):
+    kind = compile_utils.DeepGemmKernelType.GEMM_NT_F8F8BF16
+    return type(compile_utils.deep_gemm_execution_hook(m, n, k, 1, kind)).__name__
+
+fp8(7)
+first = kernels()
+for m in range(1, 65):
+    fp8(m)
+answer(
+    kernels=kernels(), first=first, real=real_cubins(),
+    taken=compile_utils._compile_deep_gemm_one_type_all is not own["compile"],
+    hook=compile_utils.deep_gemm_execution_hook is not own["hook"],
+    empty=context(1, 512, 1024),
+    other=context(0, 8, 8),
+)
+"""
+
+
+def test_the_warm_up_ends_in_our_build_and_the_second_run_compiles_nothing(tmp_path: Path) -> None:
+    first = run(START + DENSE, tmp_path)
+    assert first["taken"] and first["hook"]
+    assert first["kernels"] == first["first"] and len(first["kernels"]) >= 2
+    assert first["real"] == len(first["kernels"])  # the real nvcc made all of them; DeepGEMM's stand-in none
+    assert first["empty"] == "nullcontext" and first["other"] == "_GeneratorContextManager"
+    assert "2 built" in first["text"] or f"{len(first['kernels'])} built" in first["text"]
+    second = run(START + DENSE, tmp_path)
+    assert second["kernels"] == first["kernels"] and second["real"] == len(first["kernels"])
+    assert "0 built" in second["text"]
+    assert "DeepGEMM warmup" not in first["text"] + second["text"]  # SGLang's own loop over every m
+
+
+def test_sglangs_own_path_is_what_the_plan_covers(tmp_path: Path) -> None:
+    """Off: SGLang runs every m itself, and needs the kernels that kregistry plans."""
+    (tmp_path / "on").mkdir()
+    (tmp_path / "off").mkdir()
+    on = run(START + DENSE, tmp_path / "on")
+    off = run(START + DENSE, tmp_path / "off", KREGISTRY_SGLANG="0")
+    assert not off["taken"] and not off["hook"] and off["real"] == 0
+    assert "DeepGEMM warmup" in off["text"] and "kregistry is off (KREGISTRY_SGLANG)" in off["text"]
+    assert on["kernels"] == off["kernels"]
+
+
+@pytest.mark.parametrize("fault", ["no compiler", "no store"])
+def test_a_failure_leaves_sglangs_own_path(tmp_path: Path, fault: str) -> None:
+    (tmp_path / "file").touch()
+    extra = {"no compiler": {"CUDA_HOME": str(tmp_path)}, "no store": {"KREGISTRY_STORE": str(tmp_path / "file")}}
+    got = run(START + DENSE, tmp_path, **extra[fault])
+    assert got["taken"] and not got["hook"]
+    assert "kregistry cannot warm up GEMM_NT_F8F8BF16 n=512 k=1024: SGLang's own path runs" in got["text"]
+    assert "DeepGEMM warmup" in got["text"]
+    assert got["kernels"] and got["real"] == 0
+
+
+def test_hc_prenorm_is_warmed_and_then_free(tmp_path: Path) -> None:
+    got = run(
+        START
+        + """
+own["hooked"] = entrypoint.tf32_hc_prenorm_gemm
+hc(0, 4)
+nothing = kernels()
+still = entrypoint.tf32_hc_prenorm_gemm is own["hooked"]
+hc(3, 4)
+warmed = kernels()
+for m, splits in ((1, 1), (9, 2), (64, 4)):
+    hc(m, splits)
+answer(nothing=nothing, still=still, warmed=warmed, kernels=kernels(), real=real_cubins(),
+       free=entrypoint.tf32_hc_prenorm_gemm is own["hc"], hooked=own["hooked"] is not own["hc"])
+""",
+        tmp_path,
+    )
+    assert got["nothing"] == [] and got["still"] and got["hooked"] and got["free"]
+    # k = 1024: at most 16 / 4 parts, whatever the number of tokens up to 64.
+    assert got["real"] == len(got["warmed"]) == 1
+    assert len(got["kernels"]) == 3  # num_splits 1 and 2 are not what SGLang's rules give here
+
+
+def test_the_manifest_is_warmed_when_sglang_is_configured(tmp_path: Path) -> None:
+    (tmp_path / "kernels.yaml").write_text(
+        "version: 1\nmodels:\n  m:\n    kernels:\n"
+        "      - {type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 3}, m: {stop: 8}}\n"
+    )
+    got = run(
+        START
+        + """
+class Schedule:
+    chunked_prefill_size = 64
+class Device:
+    base_gpu_id = 0
+compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
+deep_gemm_wrapper.update_deep_gemm_config(0)
+answer(kernels=kernels(), real=real_cubins(), m=len(compile_utils._BUILTIN_M_LIST))
+""",
+        tmp_path,
+        KREGISTRY_MANIFEST=str(tmp_path / "kernels.yaml"),
+        KREGISTRY_MODEL="m",
+    )
+    assert got["real"] == len(got["kernels"]) == 1 and got["m"] == 16384
+
+
+def test_a_kernel_type_that_kregistry_lacks_stays_sglangs(tmp_path: Path) -> None:
+    got = run(
+        START
+        + """
+x, w = (torch.empty(size, 512, dtype=torch.bfloat16, device="cuda") for size in (8, 64))
+compile_utils._BUILTIN_M_LIST = [8]
+try:
+    entrypoint.gemm_nt_bf16bf16f32(x, w, torch.empty(8, 64, device="cuda"))
+except RuntimeError as error:  # this DeepGEMM calls cuBLAS here, which the stub GPU has not got
+    assert "cublas" in str(error), error
+answer(hook=compile_utils.deep_gemm_execution_hook is not own["hook"])
+""",
+        tmp_path,
+    )
+    assert not got["hook"]
+    assert "kregistry has no kernel type for GEMM_NT_BF16BF16F32: SGLang warms it up" in got["text"]
+    assert "DeepGEMM warmup" in got["text"]
+
+
+def test_the_jit_monitor_runs_inside_sglang(tmp_path: Path) -> None:
+    got = run(
+        START + "\nhc(3, 4)\nbefore = kernels()\nhc(3, 3)\nanswer(new=len(kernels()) - len(before))\n",
+        tmp_path,
+        KREGISTRY_JIT_MONITOR="warn",
+        KREGISTRY_JIT_LOG=str(tmp_path / "jit.jsonl"),
+    )
+    assert got["new"] == 1
+    (line,) = (tmp_path / "jit.jsonl").read_text().splitlines()
+    assert '"num_splits": 3' in line and "entrypoint.py" in line
