@@ -10,6 +10,7 @@ import pytest
 
 from kregistry import errors
 from kregistry.errors import (
+    ArgumentError,
     CompileError,
     ConformanceError,
     DriftError,
@@ -25,6 +26,7 @@ from kregistry.errors import (
     ShapeError,
     StorageError,
     UnknownNameError,
+    UnseenCallError,
     VerifyError,
     WarmupError,
     nearest_hint,
@@ -46,6 +48,13 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (ManifestError((ManifestProblem("k.yaml", 9, 1, "", "odd"),)), "k.yaml:9:1: odd\n1 problem in k.yaml", "", 2),
     (UnknownNameError("target", "h10", ("h100", "b200")), "unknown target 'h10'", "did you mean 'h100'?", 2),
     (ShapeError("gemm", "n", "expected 8, got 7", "try 8"), "gemm.n: expected 8, got 7", "try 8", 2),
+    (ArgumentError("gemm", ("a is too short", "b is on the CPU")), "gemm: a is too short; b is on the CPU", "", 2),
+    (
+        UnseenCallError("gemm", "n=8 k=16", "m", 7),
+        "unseen call: gemm n=8 k=16 at m 7",
+        "add it to the manifest: kregistry record writes one that covers a run",
+        2,
+    ),
     (ShapeError("gemm", "", "n and k do not fit"), "gemm: n and k do not fit", "", 2),
     (
         ProviderConflictError("gemm", ("ours (dist-a 1.0)", "theirs (dist-b 2.0)")),

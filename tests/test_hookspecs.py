@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,9 +31,20 @@ def heard(log: EventLog, name: str) -> list[dict[str, Any]]:
     return [arguments for hook, arguments in log.calls if hook == name]
 
 
+#: Hooks that are heard, or offered, by the tests of the part that they belong to.
+ELSEWHERE = {
+    "kregistry_model_families": "models/test_model_families.py",
+    "kregistry_unseen_call": "dispatch/test_calls.py",
+    "kregistry_jit_compiled": "jit_monitor/test_monitor.py",
+    "kregistry_jit_loaded": "jit_monitor/test_monitor.py",
+}
+
+
 def test_every_hook_has_a_test() -> None:
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__]) if name.startswith("test_kregistry_")}
-    assert tests == {"kregistry_kernel_types", *EVENTS}
+    assert tests | set(ELSEWHERE) == {"kregistry_kernel_types", "kregistry_model_families", *EVENTS}
+    for name, file in ELSEWHERE.items():
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(), name
 
 
 def test_every_hook_is_documented() -> None:
@@ -128,6 +140,25 @@ def test_kregistry_kernel_failed(
 
 def test_kregistry_warmup_started(warm_run: dict[str, Any]) -> None:
     assert warm_run["events"][0] == ["kregistry_warmup_started", {"launches": "1"}]
+
+
+def test_kregistry_warmup_finished(warm_run: dict[str, Any]) -> None:
+    name, arguments = warm_run["events"][-1]
+    assert (name, set(arguments)) == ("kregistry_warmup_finished", {"manifest", "report"})
+
+
+def test_kregistry_sealed(listening: tuple[Registry, EventLog], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plugin:
+        @hookimpl
+        def kregistry_kernel_types(self) -> Iterable[KernelType]:
+            yield Sample()
+
+    registry, log = listening
+    registry.register(Plugin())
+    deep_gemm = SimpleNamespace(__version__="9.9", sample_function=lambda *args: None)
+    monkeypatch.setitem(sys.modules, "deep_gemm", deep_gemm)
+    registry.seal()
+    assert log.calls == [("kregistry_sealed", {"kernel_types": ("sample",)})]
 
 
 def test_kregistry_kernel_warmed(listening: tuple[Registry, EventLog]) -> None:

@@ -40,9 +40,17 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert kregistry.__version__ == project["version"]
 
 
+#: Not a package but data: it is put on the path of a recorded process, where Python imports it by its name.
+RECORDED = ROOT / "kregistry" / "dispatch" / "recorded_process"
+
+
+def modules(directory: Path) -> set[Path]:
+    return {path for path in directory.rglob("*.py") if path.parent != RECORDED}
+
+
 def packages(directory: Path, name: str) -> set[str]:
-    """Every directory with Python files, as a dotted name."""
-    found = {path.parent.relative_to(directory).parts for path in directory.rglob("*.py")}
+    """Every directory with Python modules, as a dotted name."""
+    found = {path.parent.relative_to(directory).parts for path in modules(directory)}
     return {".".join((name, *parts)) for parts in found}
 
 
@@ -54,7 +62,7 @@ def test_every_package_is_installed() -> None:
 
 def test_every_package_has_an_init() -> None:
     for directory in (ROOT / "kregistry", ROOT / "plugins"):
-        for parent in {path.parent for path in directory.rglob("*.py")}:
+        for parent in {path.parent for path in modules(directory)}:
             assert (parent / "__init__.py").exists(), parent
 
 
@@ -69,7 +77,7 @@ def test_every_data_file_is_installed() -> None:
     present = {
         path
         for path in (ROOT / "kregistry").rglob("*")
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+        if path.is_file() and (path.suffix != ".py" or path.parent == RECORDED) and "__pycache__" not in path.parts
     }
     assert present == covered
 

@@ -60,7 +60,8 @@ def test_commands_and_options_exist(block: Block) -> None:
         command = cli.get_command(click.Context(cli), arguments[0])
         assert command is not None, arguments
         known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-        for argument in arguments[1:]:
+        own = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]
+        for argument in own:
             if argument.startswith("-"):
                 assert argument.partition("=")[0] in known, (arguments, sorted(known))
 
