@@ -27,6 +27,13 @@ def test_the_example_is_built_installed_and_proven(third_party: ThirdParty, tmp_
     listed = third_party.run("-c", command_line, "list", "example_gemm", "--json", cwd=tmp_path)
     (entry,) = json.loads(listed)["kernel_types"]
     assert (entry["distribution"], entry["version"]) == ("kregistry-example-gemm", "0.1.0")
+    (tmp_path / "kernels.yaml").write_text(
+        "{version: 1, target: h100, models: {mine: {kernels: "
+        "[{type: example_gemm, shape: {n: 2112, k: 7168}, m: {stop: 64}}]}}}"
+    )
+    plan = json.loads(third_party.run("-c", command_line, "plan", "--json", cwd=tmp_path))
+    assert {kernel["name"] for kernel in plan["kernels"].values()} == {"sm90_bf16_gemm"}
+    assert [entry["type"] for entry in plan["entries"]] == ["example_gemm"]
     report = tmp_path / "report.jsonl"
     options = ("-p", "no:cacheprovider", "--kregistry-require=stub", f"--kregistry-report={report}")
     third_party.run("-m", "pytest", *options, "--rootdir", str(EXAMPLE), str(EXAMPLE / "tests"), cwd=tmp_path)
