@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
@@ -144,6 +145,14 @@ class KernelType(ABC):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """Bytes that DeepGEMM allocates on its own during a launch, on top of the buffers."""
         return 0
+
+    def scope(self, shape: Shape) -> AbstractContextManager[None]:
+        """Process-wide settings of DeepGEMM that calls of a shape need; entering sets them, leaving restores them.
+
+        Whoever calls :meth:`execute` enters it once around all calls of a shape, so that a sweep does not pay for it
+        at every value. A server sets such things itself.
+        """
+        return nullcontext()
 
     # ---- what the author gets --------------------------------------------------------------------------------
 

@@ -67,7 +67,8 @@ class Worker:
             values = range(job["start"], job["stop"] + 1, job["step"])
             reason = kernel_type.unsupported_reason(self.target, self.deep_gemm_version)
             if reason is None:
-                self._sweep(kernel_type, shape, values, answer)
+                with kernel_type.scope(shape):
+                    self._sweep(kernel_type, shape, values, answer)
             else:
                 answer["error"] = f"not supported on {self.target.name} ({self.target.arch}): {reason}"
         except Exception as error:
