@@ -57,7 +57,9 @@ class _Bf16Gemm(KernelType):
         if shape.output == "bfloat16" and shape.n % 8:
             raise ShapeError(self.name, "n", f"BF16 output needs a multiple of 8, got {shape.n}")
         if self.layout[1] == "n" and shape.n % 8:
-            raise ShapeError(self.name, "n", f"rows of b [k, n] must be a multiple of 16 bytes: 8 columns, got {shape.n}")
+            raise ShapeError(
+                self.name, "n", f"rows of b [k, n] must be a multiple of 16 bytes: 8 columns, got {shape.n}"
+            )
 
     def scope(self, shape: Shape) -> Any:
         return _deterministic(self.name, shape)

@@ -94,9 +94,7 @@ def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: i
     return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
 
 
-def quantize_rows(
-    values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP
-) -> None:
+def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
     """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or fp4 as int8) and ``scale_factors``."""
     import torch
 

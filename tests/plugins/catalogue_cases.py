@@ -9,7 +9,8 @@ from typing import Any
 
 Case = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
 
-_FULL = (1, 16384, 1)
+#: Kernels change only at values 16 i + 1 on these arches (measured at every value), so these find all of them.
+_FULL = (1, 16384, 16)
 _GROUPED = {"num_groups": 32, "n": 4096, "k": 7168}
 _MASKED = {"num_groups": 9, "n": 4096, "k": 7168}
 _NK = {"n": 2112, "k": 7168}
@@ -23,7 +24,7 @@ CASES: list[Case] = [
     ("bf16_gemm_tt", _NK, (8, 16384, 8), 27, 20),
     ("m_grouped_bf16_gemm_nt_contiguous", _GROUPED, (128, 16384, 128), 16, 1),
     ("m_grouped_bf16_gemm_nn_contiguous", _GROUPED, (128, 16384, 128), 11, 1),
-    ("m_grouped_bf16_gemm_nt_masked", _MASKED, (1, 4096, 1), 5, 1),
+    ("m_grouped_bf16_gemm_nt_masked", _MASKED, (1, 4096, 64), 5, 1),
     ("fp8_gemm_nn", _NK, _FULL, 25, 16),
     ("fp8_gemm_tn", _NK, (16, 16384, 16), 25, 8),
     ("fp8_gemm_tt", _NK, (16, 16384, 16), 25, 16),
@@ -31,4 +32,6 @@ CASES: list[Case] = [
     ("mxfp8_gemm_nt", {"n": 4096, "k": 7168}, _FULL, None, 18),
     ("fp8_fp4_gemm_nt", {"n": 4096, "k": 7168}, _FULL, None, 18),
     ("fp4_gemm_nt", {"n": 4096, "k": 7168}, _FULL, None, 18),
+    ("fp8_einsum_bhr_hdr_bhd", {"h": 8, "r": 4096, "d": 1024}, _FULL, 10, 18),
+    ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 4096, "d": 1024}, _FULL, 19, 23),
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kregistry import Registry, ShapeError, get_target, make_plan
 from kregistry.manifest import Manifest
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.reader import read_manifest
 from kregistry.plan import Plan
-
 from tests.plugins.catalogue_cases import CASES, Case
 
 
@@ -39,7 +39,9 @@ def test_kernel_counts_are_those_measured(target: str, column: int, tmp_path: Pa
     refused_early = [case for case in CASES if case not in cases]
     assert [case[column] for case in refused_early] == [None] * len(refused_early)
     plan: Plan = make_plan(_manifest(registry, target, cases), registry, processes=2, stub_directory=tmp_path)
-    found = {planned.entry.label: len(planned.kernels()) if not planned.problems() else None for planned in plan.entries}
+    found = {
+        planned.entry.label: len(planned.kernels()) if not planned.problems() else None for planned in plan.entries
+    }
     problems = {planned.entry.label: planned.problems() for planned in plan.entries}
     expected = {f"case{index}": case[column] for index, case in enumerate(cases)}
     assert found == expected, problems
