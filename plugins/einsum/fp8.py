@@ -1,4 +1,4 @@
-"""``fp8_einsum("bhr,hdr->bhd")``: one FP8 GEMM for each head, tokens first: DeepSeek-V4's output projection ``wo_a``."""
+"""``fp8_einsum("bhr,hdr->bhd")``: an FP8 GEMM for each head (DeepSeek-V4's ``wo_a``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fp8_gemm_nt`` with other recipes than blocks of 128x128: both operands have one scale factor for each row and group.
+"""``fp8_gemm_nt`` with other recipes than 128x128 blocks: one scale factor for each row and group of columns.
 
 * wgrad, recipe (1, 1, 128): f32 scale factors, FP32 output that is added to;
 * MXFP8, recipe (1, 1, 32); FP8 x FP4; FP4 x FP4: packed powers of two, SM100 and SM120.
@@ -86,7 +86,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     a_group = b_group = 128
     scale_form = "f32"
     output_dtype = "float32"
-    keywords = {"recipe": (1, 1, 128)}
+    keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 128)}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         rows = scales.align(max_m, 4) + scales.align(shape.n, 4)
@@ -114,7 +114,7 @@ class MxFp8GemmNt(_FineGrainedGemm):
         _SM120,
     )
     a_group = b_group = 32
-    keywords = {"recipe": (1, 1, 32)}
+    keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
 
 
 class Fp8Fp4GemmNt(_FineGrainedGemm):
@@ -127,7 +127,7 @@ class Fp8Fp4GemmNt(_FineGrainedGemm):
     archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
     a_group, b_group = 128, 32
     b_fp4 = True
-    keywords = {"recipe_a": (1, 128), "recipe_b": (1, 32)}
+    keywords: ClassVar[Mapping[str, Any]] = {"recipe_a": (1, 128), "recipe_b": (1, 32)}
 
 
 class Fp4GemmNt(_FineGrainedGemm):
@@ -140,7 +140,7 @@ class Fp4GemmNt(_FineGrainedGemm):
     archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
     a_group = b_group = 32
     a_fp4 = b_fp4 = True
-    keywords = {"recipe": (1, 1, 32)}
+    keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
 
 
 def _operand(rows: int, k: int, fp4: bool, role: Any) -> BufferSpec:

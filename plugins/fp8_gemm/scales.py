@@ -95,7 +95,7 @@ def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: i
 
 
 def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
-    """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or fp4 as int8) and ``scale_factors``."""
+    """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales."""
     import torch
 
     fp4_data = data.dtype == torch.int8
