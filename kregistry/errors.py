@@ -14,6 +14,7 @@
         |-- DriftError                   the plan differs from a lock file
         |-- CompileError                 a kernel that DeepGEMM chooses does not compile
         |-- VerifyError                  a kernel is missing or damaged
+        |-- ConformanceError             a kernel type breaks a rule of the conformance kit
         `-- WarmupError                  an entry could not be warmed up
 
 The number is the exit code of the command line. An exception outside this tree is a bug and keeps its traceback.
@@ -43,13 +44,16 @@ class KregistryError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
-@define
 class InputError(KregistryError):
     """What the user wrote is wrong."""
 
     exit_code: ClassVar[int] = 2
-    text: str
-    hint: str = ""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        # Not an attrs class: the subclasses carry data of their own in place of these two.
+        super().__init__(text, hint)
+        self.text = text
+        self.hint = hint
 
     @property
     def message(self) -> str:
@@ -74,10 +78,9 @@ class ManifestProblem:
 
 
 @define
-class ManifestError(KregistryError):
+class ManifestError(InputError):
     """All problems of one manifest, in the order of the file."""
 
-    exit_code: ClassVar[int] = 2
     problems: tuple[ManifestProblem, ...]
 
     @property
@@ -88,10 +91,9 @@ class ManifestError(KregistryError):
 
 
 @define
-class UnknownNameError(KregistryError):
+class UnknownNameError(InputError):
     """A name that nobody provides."""
 
-    exit_code: ClassVar[int] = 2
     kind: str
     name: str
     known: tuple[str, ...] = ()
@@ -106,10 +108,9 @@ class UnknownNameError(KregistryError):
 
 
 @define
-class ShapeError(KregistryError):
+class ShapeError(InputError):
     """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
 
-    exit_code: ClassVar[int] = 2
     kernel_type: str
     dimension: str
     text: str
@@ -122,10 +123,9 @@ class ShapeError(KregistryError):
 
 
 @define
-class ProviderConflictError(KregistryError):
+class ProviderConflictError(InputError):
     """Two or more plugins offer a kernel type of the same name."""
 
-    exit_code: ClassVar[int] = 2
     kernel_type: str
     providers: tuple[str, ...]
 
@@ -135,7 +135,9 @@ class ProviderConflictError(KregistryError):
 
     @property
     def hint(self) -> str:  # type: ignore[override]
-        plugin = self.providers[-1].split()[0]
+        plugin, _, origin = self.providers[-1].partition(" ")
+        if any(other.partition(" ")[0] == plugin for other in self.providers[:-1]):
+            plugin = origin.strip("()").partition(" ")[0]  # plugins of one name: the distribution tells them apart
         return (
             f"choose one: --plugin {self.kernel_type}={plugin}, "
             f"or in the manifest `providers: {{{self.kernel_type}: {plugin}}}`"
@@ -226,6 +228,10 @@ class CompileError(IncompleteError):
 
 class VerifyError(IncompleteError):
     """One or more kernels are missing or damaged."""
+
+
+class ConformanceError(IncompleteError):
+    """One or more kernel types break a rule of the conformance kit."""
 
 
 class WarmupError(IncompleteError):

@@ -1,4 +1,4 @@
-"""The hooks of kregistry: one that registers kernel types, and events that any plugin may listen to.
+"""The hooks of kregistry: two that register kernel types and model families, and events that any plugin may listen to.
 
 A plugin is a module or object whose functions carry :data:`hookimpl`; an installed distribution names it in the
 entry-point group ``kregistry``. A hook implementation may leave out arguments that it does not need.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kregistry.build.report import CompiledKernel, FailedKernel
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
+    from kregistry.models.family import Family
     from kregistry.plan.model import PlannedEntry
     from kregistry.warm_up.report import WarmedKernel
 
@@ -39,6 +40,20 @@ def kregistry_kernel_types() -> Iterable[KernelType]:  # type: ignore[empty-body
         @hookimpl
         def kregistry_kernel_types():
             return [MyGemm()]
+    """
+
+
+@hookspec
+def kregistry_model_families() -> Iterable[Family]:  # type: ignore[empty-body]
+    """The model families that this plugin adds to ``kregistry init``.
+
+    **Example:**
+
+        from kregistry import hookimpl
+
+        @hookimpl
+        def kregistry_model_families():
+            return [MY_FAMILY]
     """
 
 

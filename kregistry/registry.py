@@ -20,6 +20,8 @@ from attrs import frozen
 from kregistry import hookspecs
 from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
 from kregistry.kernel_type import Dimension, KernelType, RunDimension
+from kregistry.models.family import Family
+from kregistry.models.family import declaration_fault as family_fault
 
 ENTRY_POINT_GROUP = "kregistry"
 
@@ -32,8 +34,13 @@ class Provider:
     distribution: str
     version: str
 
+    @property
+    def origin(self) -> str:
+        """``"(DISTRIBUTION VERSION)"``"""
+        return f"({self.distribution} {self.version})" if self.version else f"({self.distribution})"
+
     def __str__(self) -> str:
-        return f"{self.plugin} ({self.distribution} {self.version})"
+        return f"{self.plugin} {self.origin}"
 
 
 @frozen
@@ -60,6 +67,7 @@ class Registry:
         self._registrations: dict[str, list[Registration]] = {}
         self._broken: list[PluginError] = []
         self._providers: list[Provider] = []
+        self._families: list[Family] = []
         if load_entry_points:
             for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
                 self._load(entry_point)
@@ -102,51 +110,73 @@ class Registry:
             self._register(entry_point.load(), provider)
         except PluginError as error:
             self._broken.append(error)
-        except Exception as error:  # whatever an import raises, the other plugins must go on
+        except (Exception, SystemExit) as error:  # whatever an import raises, the other plugins must go on
             where = traceback.extract_tb(error.__traceback__)[-1]
             cause = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
             self._broken.append(PluginError(*_identity(provider), f"cannot be imported: {cause}"))
 
     def _register(self, plugin: object, provider: Provider) -> None:
+        # Two distributions may give their plugins the same name: only plugin and distribution together tell them apart.
+        name = str(provider)
+        if self._manager.has_plugin(name) or self._manager.is_registered(plugin):
+            raise PluginError(*_identity(provider), "is already registered")
         try:
-            self._manager.register(plugin, name=provider.plugin)
+            self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(provider.plugin):
-                self._manager.unregister(name=provider.plugin)
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
             raise PluginError(*_identity(provider), " ".join(str(error).split())) from error
         try:
             kernel_types = self._offered_by(plugin, provider)
+            families = self._families_of(plugin, provider)
         except PluginError:
             self._manager.unregister(plugin)
             raise
         self._providers.append(provider)
         for kernel_type in kernel_types:
             self._registrations.setdefault(kernel_type.name, []).append(Registration(kernel_type, provider))
+        self._families.extend(families)
 
-    def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
-        offers: list[Any] = [
-            implementation.function
-            for implementation in self._manager.hook.kregistry_kernel_types.get_hookimpls()
-            if implementation.plugin is plugin
-        ]
-        kernel_types: list[KernelType] = []
-        for offer in offers:
+    def _results(self, hook: str, plugin: object, provider: Provider) -> list[Any]:
+        """What one plugin's implementations of a registering hook return, all in one list."""
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        results: list[Any] = []
+        for offer in [each.function for each in implementations if each.plugin is plugin]:
             try:
-                kernel_types.extend(offer())
+                results.extend(offer())
             except Exception as error:
                 cause = f"{type(error).__name__}: {error}"
-                raise PluginError(*_identity(provider), f"kregistry_kernel_types() failed: {cause}") from error
+                raise PluginError(*_identity(provider), f"{hook}() failed: {cause}") from error
+        return results
+
+    def _families_of(self, plugin: object, provider: Provider) -> list[Family]:
+        families = self._results("kregistry_model_families", plugin, provider)
+        for family in families:
+            fault = family_fault(family)
+            if fault:
+                raise PluginError(*_identity(provider), fault)
+        return families
+
+    def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
+        kernel_types = self._results("kregistry_kernel_types", plugin, provider)
         for kernel_type in kernel_types:
             fault = declaration_fault(kernel_type)
             if fault:
                 raise PluginError(*_identity(provider), fault)
+        repeated = _repeated(kernel_type.name for kernel_type in kernel_types)
+        if repeated:
+            raise PluginError(*_identity(provider), f"kregistry_kernel_types() offers {repeated!r} twice")
         return kernel_types
 
     # ---- kernel types ----------------------------------------------------------------------------------------
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._registrations))
+
+    def run_dimensions(self) -> tuple[str, ...]:
+        """Names of all run-time dimensions, the possible keys of a manifest's ``defaults``."""
+        return tuple(sorted({each.kernel_type.run_dimension.name for each in self.registrations()}))
 
     def registrations(self) -> tuple[Registration, ...]:
         """Every registration, clashing ones included, sorted by name."""
@@ -164,16 +194,20 @@ class Registry:
             raise UnknownNameError("kernel type", name, self.names())
         choice = self._choices.get(name)
         if choice is not None:
-            for registration in found:
-                if choice in (registration.provider.plugin, registration.provider.distribution):
-                    return registration
-            raise UnknownNameError(f"provider of {name}", choice, tuple(each.provider.plugin for each in found))
+            chosen = [each for each in found if choice in (each.provider.plugin, each.provider.distribution)]
+            if not chosen:
+                raise UnknownNameError(f"provider of {name}", choice, tuple(each.provider.plugin for each in found))
+            found = chosen
         if len(found) > 1:
             raise ProviderConflictError(name, tuple(str(each.provider) for each in found))
         return found[0]
 
     def __getitem__(self, name: str) -> KernelType:
         return self.registration(name).kernel_type
+
+    def model_families(self) -> tuple[Family, ...]:
+        """The model families of all plugins, in the order of their registration."""
+        return tuple(self._families)
 
     def with_choices(self, choices: Mapping[str, str]) -> Registry:
         """The same registry with further choices of providers; earlier choices win."""
@@ -203,7 +237,7 @@ class _OneAtATime:
 
 
 def _identity(provider: Provider) -> tuple[str, str]:
-    return provider.plugin, f"({provider.distribution} {provider.version})"
+    return provider.plugin, provider.origin
 
 
 def declaration_fault(kernel_type: object) -> str | None:

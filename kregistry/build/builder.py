@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import signal
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from kregistry.registry import Registry
 
 #: How long to leave a kernel alone that another builder is compiling.
 _RETRY_SECONDS = 0.25
+#: How long to gather kernels after the first one: those that take longest are known by then, and start first.
+_GATHER_SECONDS = 0.3
 
 
 class Builder:
@@ -39,6 +42,7 @@ class Builder:
         self.failed: list[FailedKernel] = []
         self.found = 0
         self.filled = 0
+        self.compiling_since = self.compiling_until = 0.0
         self.jobs = jobs
         self._claims = Claims(store.directory / "claims")
         self._queue: list[tuple[float, int, Kernel]] = []
@@ -46,6 +50,7 @@ class Builder:
         self._order = itertools.count()
         self._condition = threading.Condition()
         self._pending = 0
+        self._opens_at = 0.0
         self._complete = False
         self._error: BaseException | None = None
         self._threads: list[threading.Thread] = []
@@ -77,6 +82,7 @@ class Builder:
             return
         with self._condition:
             self._pending += 1
+            self._opens_at = self._opens_at or time.monotonic() + _GATHER_SECONDS
             self._enqueue(kernel)
             self._condition.notify()
 
@@ -97,6 +103,8 @@ class Builder:
         heapq.heappush(self._queue, (-self.costs.estimate(kernel.name), next(self._order), kernel))
 
     def _work(self) -> None:
+        # An interrupt is for the main thread; compilers inherit the mask, and are ended by stop() instead.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (kernel := self._next()) is not None:
             try:
                 with self._claims.claim(kernel.key) as ours:
@@ -122,9 +130,12 @@ class Builder:
             while True:
                 if self._error is not None:
                     return None
+                now = time.monotonic()
+                if self._queue and now < self._opens_at:
+                    self._condition.wait(self._opens_at - now)
+                    continue
                 if self._queue:
                     return heapq.heappop(self._queue)[2]
-                now = time.monotonic()
                 if self._waiting and self._waiting[0][0] <= now:
                     return heapq.heappop(self._waiting)[2]
                 if self._complete and not self._pending:
@@ -147,7 +158,11 @@ class Builder:
 
     def _compile(self, kernel: Kernel) -> None:
         self.registry.hook.kregistry_compile_started(kernel=kernel)
+        self.compiling_since = self.compiling_since or time.perf_counter()
         result = self.compiler.compile(kernel, self.store.scratch("compile"))
+        self.compiling_until = time.perf_counter()
+        if self.compiler.stopped:
+            return  # cut off, which says nothing about the kernel
         if result.failure:
             failed = FailedKernel(kernel, result.command, result.failure)
             self.failed.append(failed)

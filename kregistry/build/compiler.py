@@ -29,13 +29,13 @@ class Compilation:
 
 
 class Compiler:
-    """nvcc, one process for each call; :meth:`stop` ends those that run."""
+    """nvcc, one process for each call; :meth:`stop` ends those that run, and then ``stopped`` is true."""
 
     def __init__(self, nvcc: Path) -> None:
         self.nvcc = nvcc
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
-        self._stopped = False
+        self.stopped = False
 
     def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
         """Compile a kernel with the flags that DeepGEMM gave, in a scratch directory that is removed again.
@@ -59,7 +59,7 @@ class Compiler:
 
     def _run(self, command: list[str], scratch: Path) -> tuple[int, str]:
         with self._lock:
-            if self._stopped:
+            if self.stopped:
                 return -signal.SIGTERM, "stopped"
             process = subprocess.Popen(
                 command,
@@ -81,7 +81,7 @@ class Compiler:
     def stop(self) -> None:
         """End all running compilers and start no more."""
         with self._lock:
-            self._stopped = True
+            self.stopped = True
             for process in self._running:
                 os.killpg(process.pid, signal.SIGKILL)
 

@@ -19,8 +19,7 @@ class Costs:
         self._path = store_directory / "costs.json"
         shipped = resources.files(__package__) / "compile_seconds.json"
         self._seconds: dict[str, float] = json.loads(shipped.read_text())
-        with contextlib.suppress(OSError, ValueError):
-            self._seconds.update(json.loads(self._path.read_text()))
+        self._seconds.update(_read(self._path))
         self._default: float = sum(self._seconds.values()) / len(self._seconds)
 
     def estimate(self, name: str) -> float:
@@ -35,3 +34,12 @@ class Costs:
             means = {name: round(sum(times) / len(times), 3) for name, times in families.items()}
             with contextlib.suppress(OSError):
                 atomic.replace_file(self._path, json.dumps({**self._seconds, **means}, indent=1).encode())
+
+
+def _read(path: Path) -> dict[str, float]:
+    """What is there and makes sense; a damaged file costs only the order."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+    return {}

@@ -56,4 +56,5 @@ def build_kernels(
         filled=builder.filled,
         cache_directory=" ".join(sorted(directories)),
         seconds=time.perf_counter() - started,
+        compiling_seconds=builder.compiling_until - builder.compiling_since,
     )

@@ -41,6 +41,7 @@ class BuildReport:
         filled: how many entries of the JIT cache were added or repaired.
         cache_directory: the JIT cache.
         seconds: wall time, planning included.
+        compiling_seconds: wall time from the start of the first compiler to the end of the last.
     """
 
     plan: Plan
@@ -50,6 +51,7 @@ class BuildReport:
     filled: int
     cache_directory: str
     seconds: float
+    compiling_seconds: float
 
     @property
     def ready(self) -> int:
@@ -98,4 +100,5 @@ class BuildReport:
             "cache_entries_filled": self.filled,
             "cache_directory": self.cache_directory,
             "seconds": round(self.seconds, 3),
+            "compiling_seconds": round(self.compiling_seconds, 3),
         }

@@ -46,9 +46,14 @@ class Claims:
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """Whether the claim is ours, for the time of the block."""
+        """Whether the claim is ours, for the time of the block.
+
+        Raises:
+            StorageError: the claim cannot be written.
+        """
         path = self.directory / key
-        owned = self._create(path) or (self._expired(path) and self._take_over(path))
+        with atomic.storage_errors(path):
+            owned = self._create(path) or (self._expired(path) and self._take_over(path))
         if owned:
             self._held.add(path)
         try:

@@ -26,17 +26,14 @@ def kernels_in(content: bytes) -> tuple[str, ...]:
     if len(content) < _HEADER.size:
         raise DamagedCubin("the ELF header is cut short")
     header = _HEADER.unpack_from(content)
-    machine, section_offset, section_size, section_count, names_index = (
-        header[2],
-        header[6],
-        header[11],
-        header[12],
-        header[13],
-    )
+    machine, program_offset, section_offset = header[2], header[5], header[6]
+    program_size, program_count, section_size, section_count, names_index = header[9:]
     if machine != _EM_CUDA:
         raise DamagedCubin(f"an ELF file for machine {machine}, not for a GPU ({_EM_CUDA})")
     if section_size != _SECTION.size or section_offset + section_count * section_size > len(content):
         raise DamagedCubin("the section table is cut short")
+    if program_offset + program_count * program_size > len(content):
+        raise DamagedCubin("the program table is cut short")
     sections = [_SECTION.unpack_from(content, section_offset + i * section_size) for i in range(section_count)]
     for _, kind, _, _, offset, size, *_ in sections:
         if kind != _SHT_NOBITS and offset + size > len(content):
@@ -44,7 +41,7 @@ def kernels_in(content: bytes) -> tuple[str, ...]:
     if names_index >= len(sections):
         raise DamagedCubin("there are no section names")
     strings = content[sections[names_index][4] :][: sections[names_index][5]]
-    names = [strings[section[0] :].partition(b"\0")[0].decode() for section in sections]
+    names = [strings[section[0] :].partition(b"\0")[0].decode(errors="replace") for section in sections]
     return tuple(name.removeprefix(".text.") for name in names if name.startswith(".text."))
 
 

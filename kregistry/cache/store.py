@@ -94,19 +94,23 @@ class Store:
         try:
             record: dict[str, Any] = json.loads((entry / RECORD).read_text())
             content = (entry / CUBIN).read_bytes()
+            seconds = float(record["seconds"])
+            expected = record["sha256"]
         except FileNotFoundError as error:
             if not entry.exists():
                 return None
             raise DamagedEntry(f"{Path(error.filename).name} is missing") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise DamagedEntry(str(error)) from error
-        if hashlib.sha256(content).hexdigest() != record.get("sha256"):
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedEntry(f"{RECORD} is not a record of a kernel: {error}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
             raise DamagedEntry("the cubin's sha256 differs from the recorded one")
         try:
             single_kernel(content)
         except DamagedCubin as error:
             raise DamagedEntry(str(error)) from error
-        return StoredKernel(entry / CUBIN, record["sha256"], len(content), float(record.get("seconds", 0.0)))
+        return StoredKernel(entry / CUBIN, expected, len(content), seconds)
 
     def put(self, kernel: Kernel, cubin: bytes, compiler: str, seconds: float) -> StoredKernel:
         """Publish a compiled kernel; if another process was faster, theirs is used.

@@ -9,6 +9,7 @@ import click
 
 #: Command -> one line for --help; each lives in a module of its own, imported when it is called.
 COMMANDS = {
+    "init": "Write the manifest of a model from its config.json.",
     "list": "Show kernel types, their dimensions and who provides them.",
     "check": "Check a manifest: every problem, with line and column.",
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
@@ -17,6 +18,8 @@ COMMANDS = {
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
+    "conformance": "Prove installed kernel types against the rules of the conformance kit.",
+    "new-plugin": "Write an installable plugin with one kernel type and its tests.",
     "doctor": "Show what this machine has and lacks, and what mends it.",
 }
 
@@ -24,7 +27,8 @@ EXIT_CODES = """\b
 Exit codes:
   0    done, complete
   1    done as far as possible: a kernel does not compile, is missing or damaged,
-       an entry cannot be planned or warmed up, a lock file differs
+       an entry cannot be planned or warmed up, a lock file differs,
+       a kernel type breaks a rule
   2    the input is wrong: manifest, option, name
   3    the machine lacks something: CUDA torch, DeepGEMM, a compiler, a GPU
   4    storage: disk full, directory or file that cannot be read or written
@@ -41,7 +45,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"kregistry.cli.{cmd_name}_command").command
+        command: click.Command = import_module(f"kregistry.cli.{cmd_name.replace('-', '_')}_command").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,7 +73,7 @@ def main() -> None:
     from kregistry.errors import KregistryError
 
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="kregistry", standalone_mode=False)
     except KregistryError as error:
         _say(str(error))
         sys.exit(error.exit_code)
@@ -79,9 +83,6 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; what was published is kept, and the next run goes on from there")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except Exception:
         import traceback
 

@@ -18,7 +18,7 @@ class ProgressBar:
     """Entries planned, kernels ready of those known so far, compilers that run, time left. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False)
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),

@@ -19,7 +19,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         table.add_row(*map(str, row))
     console = Console()
     # A pipe has no width: let no cell be folded there.
-    Console(width=None if console.is_terminal else 200, highlight=False).print(table)
+    width = None if console.is_terminal else 200
+    # A label or a path may hold [brackets] or :colons:, which are neither markup nor emoji.
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
 def human_bytes(count: int) -> str:

@@ -23,6 +23,7 @@ from kregistry.cli.options import (
 @storage_options
 @jobs_option
 @click.option("--memory", default="0.9", help="Device memory to use: a fraction of what is free, or e.g. 2GiB.")
+@click.option("--replan", is_flag=True, help="Plan again, even if an earlier start left a plan that still holds.")
 @json_option
 def command(
     file: Path,
@@ -33,6 +34,7 @@ def command(
     cache_dir: Path | None,
     jobs: int | None,
     memory: str,
+    replan: bool,
     as_json: bool,
 ) -> None:
     """Build what is missing, then load every kernel of the manifest FILE on this GPU with one launch each."""
@@ -45,7 +47,15 @@ def command(
     store, _ = make_storage(store_directory, None)
     with ProgressBar() as progress:
         registry.listen(progress)
-        report = warmup(manifest, registry=registry, store=store, cache_dir=cache_dir, jobs=jobs, memory_budget=memory)
+        report = warmup(
+            manifest,
+            registry=registry,
+            store=store,
+            cache_dir=cache_dir,
+            jobs=jobs,
+            memory_budget=memory,
+            replan=replan,
+        )
     if as_json:
         print_json(report.to_json())
     else:

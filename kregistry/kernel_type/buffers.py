@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, nearest_hint
 from kregistry.kernel_type.shape import Shape
 
 if TYPE_CHECKING:
@@ -113,8 +113,12 @@ def allocate(
     """Allocate every declared buffer, or take the tensor that the caller lends for it.
 
     Raises:
-        InputError: a lent tensor has another shape, dtype or strides than the declaration.
+        InputError: a lent tensor has another shape, dtype or strides than the declaration, or a name that is none.
     """
+    for name in lent:
+        if name not in specs:
+            hint = nearest_hint(name, specs, "buffer")
+            raise InputError(f"a tensor is lent as {shape.kernel_type}.{name}, there is no such buffer", hint)
     tensors: dict[str, torch.Tensor] = {}
     for name, spec in specs.items():
         tensor = lent.get(name)

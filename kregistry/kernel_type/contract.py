@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -96,6 +96,17 @@ class KernelType(ABC):
     tolerance: ClassVar[Tolerance] = Tolerance()
     #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
     reads_device_memory: ClassVar[bool] = False
+    #: Shapes that prove the kernel type in the conformance kit: small, so that the reference is quick on a CPU, and
+    #: each with something that the others lack (an odd size, another form of scale factors, a policy).
+    examples: ClassVar[tuple[Mapping[str, Value], ...]] = ()
+    #: Largest run-time value that the conformance kit tries; 0: it chooses by the step of :attr:`run_dimension`.
+    example_stop: ClassVar[int] = 0
+    #: Whether the same inputs give the same bits on every launch.
+    deterministic: ClassVar[bool] = True
+    #: Whether DeepGEMM chooses the kernel by the run-time value, apart from dimensions that a policy varies.
+    kernel_depends_on_m: ClassVar[bool] = True
+    #: Devices that the launch function works on. With ``"cpu"`` the conformance kit proves numerics without a GPU.
+    devices: ClassVar[tuple[str, ...]] = ("cuda",)
 
     # ---- what the author writes ------------------------------------------------------------------------------
 
@@ -142,6 +153,14 @@ class KernelType(ABC):
         """What is compared with the reference; the outputs, unless those are parts of a sum."""
         return self.outputs(buffers, m)
 
+    def returned(self, value: Any, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """The results in what a launch returned, for functions that allocate them; they join :meth:`results`."""
+        return {}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of all that a launch at ``m`` may write: the outputs, and padding that it may overwrite besides."""
+        return self.outputs(buffers, m)
+
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """Bytes that DeepGEMM allocates on its own during a launch, on top of the buffers."""
         return 0
@@ -162,22 +181,33 @@ class KernelType(ABC):
         Raises:
             ShapeError: an unknown, missing or refused dimension.
         """
-        known = {dimension.name: dimension for dimension in self.dimensions}
-        for name in values:
-            if name not in known:
-                hint = nearest_hint(name, known, "dimension")
-                raise ShapeError(self.name, name, "unknown dimension", hint)
+        for fault in self.faults(values):
+            raise fault
         items: list[tuple[str, Value]] = []
-        for name, dimension in known.items():
-            if name in values:
-                items.append((name, dimension.check(self.name, values[name])))
-            elif dimension.required:
-                raise ShapeError(self.name, name, f"missing, expected {dimension.expectation()}", dimension.meaning)
+        for dimension in self.dimensions:
+            if dimension.name in values:
+                value = dimension.check(self.name, values[dimension.name])
             else:
-                items.append((name, dimension.default_for(target)))
+                value = dimension.default_for(target)
+            items.append((dimension.name, value))
         shape = Shape(self.name, tuple(items), target)
         self.check(shape)
         return shape
+
+    def faults(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
+        """Every unknown, missing or refused dimension, as far as it can be told without a target."""
+        known = {dimension.name: dimension for dimension in self.dimensions}
+        for name in values:
+            if name not in known:
+                yield ShapeError(self.name, name, "unknown dimension", nearest_hint(name, known, "dimension"))
+        for name, dimension in known.items():
+            if name in values:
+                try:
+                    dimension.check(self.name, values[name])
+                except ShapeError as error:
+                    yield error
+            elif dimension.required:
+                yield ShapeError(self.name, name, f"missing, expected {dimension.expectation()}", dimension.meaning)
 
     def unsupported_reason(self, target: Target, deep_gemm_version: str) -> str | None:
         """Why the kernel type does not work on a target with a DeepGEMM version; ``None`` if it does."""

@@ -63,7 +63,7 @@ class Dimension:
 
     def words(self) -> tuple[str, ...]:
         """Every allowed value that is not a plain number."""
-        named = [str(choice) for choice in self.choices] + list(self.policies)
+        named = [choice if isinstance(choice, str) else show(choice) for choice in self.choices] + list(self.policies)
         return tuple(["none", *named] if self.optional else named)
 
     def expectation(self) -> str:
@@ -88,7 +88,7 @@ class Dimension:
             if value in [choice for choice in self.choices if isinstance(choice, bool)]:
                 return value
         elif isinstance(value, int):
-            if value in self.choices:
+            if value in [choice for choice in self.choices if not isinstance(choice, bool)]:
                 return value
             if self.integer and value >= self.minimum and value % self.multiple_of == 0:
                 return value

@@ -12,6 +12,8 @@ from kregistry.errors import ManifestError, ManifestProblem, StorageError
 
 #: Keys and indices from the root to a value.
 Path_ = tuple[str | int, ...]
+#: A file whose aliases unfold to more values than this is a mistake or an attack.
+_MAX_VALUES = 1_000_000
 
 
 def show_path(path: Path_) -> str:
@@ -31,6 +33,8 @@ class Document:
     marks: dict[Path_, tuple[int, int]]
     raw: dict[Path_, str]
     problems: list[ManifestProblem] = field(factory=list)
+    #: The path of each problem.
+    places: list[Path_] = field(factory=list)
 
     def report(self, path: Path_, text: str, hint: str = "") -> None:
         """Record a problem at a path, or at its nearest parent that exists in the file."""
@@ -38,7 +42,10 @@ class Document:
         while place and place not in self.marks:
             place = place[:-1]
         line, column = self.marks.get(place, (1, 1))
-        self.problems.append(ManifestProblem(self.file, line, column, show_path(path), text, hint))
+        problem = ManifestProblem(self.file, line, column, show_path(path), text, hint)
+        if problem not in self.problems:  # a fan-out repeats the problem of a value that stays the same
+            self.problems.append(problem)
+            self.places.append(path)
 
     def raise_problems(self) -> None:
         """
@@ -67,12 +74,14 @@ def read_document(path: str | Path) -> Document:
 
 def parse_document(text: str, file: str) -> Document:
     """Like :func:`read_document`, of a text; ``file`` is the name that problems carry."""
-    loader = yaml.SafeLoader(text)
+    document = Document(file, None, {(): (1, 1)}, {})
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
-        document = Document(file, None, {(): (1, 1)}, {})
         if node is not None:
-            _find_duplicates(document, node, ())
+            _refuse_cycles(node, set(), set())
+            _find_duplicates(document, node, (), set())
             document.data = loader.construct_document(node)
             _remember(document, node, ())
         return document
@@ -82,18 +91,56 @@ def parse_document(text: str, file: str) -> Document:
         hint = "a git merge conflict is left in the file" if "<<<<<<<" in text else ""
         problem = ManifestProblem(file, line, column, "", f"not valid YAML: {error.problem or error.context}", hint)
         raise ManifestError((problem,)) from error
+    except RecursionError:
+        raise ManifestError((ManifestProblem(file, 1, 1, "", "not valid YAML: nested too deeply"),)) from None
     except yaml.YAMLError as error:
         problem = ManifestProblem(file, 1, 1, "", f"not valid YAML: {' '.join(str(error).split())}")
         raise ManifestError((problem,)) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
-def _find_duplicates(document: Document, node: yaml.Node, path: Path_) -> None:
-    """Before construction, which drops duplicates and merges ``<<`` into the mapping."""
+class _Loader(yaml.SafeLoader):
+    """PyYAML, without two of its traps.
+
+    It lets the errors of int(), datetime() and re escape: ``2024-13-01``, ``!!int x``, ``!!timestamp x``. And it reads
+    ``1:32`` as 92, base 60, where YAML 1.2 and everybody reads a text.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        kind = node.tag.rpartition(":")[2]
+        if isinstance(node, yaml.ScalarNode) and kind in ("int", "float") and ":" in node.value:
+            return node.value
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError) as error:
+            problem = str(error) if isinstance(error, ValueError) else f"not a {kind}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
+
+def _refuse_cycles(node: yaml.Node, above: set[int], whole: set[int]) -> None:
+    """Refuse an alias that stands inside its own anchor: such data has no end."""
+    if id(node) in above:
+        raise yaml.MarkedYAMLError(problem="an alias inside its own anchor", problem_mark=node.start_mark)
+    if id(node) in whole or isinstance(node, yaml.ScalarNode):
+        return
+    above.add(id(node))
+    for item in node.value:
+        for part in item if isinstance(item, tuple) else (item,):
+            _refuse_cycles(part, above, whole)
+    above.remove(id(node))
+    whole.add(id(node))
+
+
+def _find_duplicates(document: Document, node: yaml.Node, path: Path_, done: set[int]) -> None:
+    """Before construction, which drops duplicates and merges ``<<`` into the mapping; an anchor is looked at once."""
+    if id(node) in done:
+        return
+    done.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _find_duplicates(document, item, (*path, index))
+            _find_duplicates(document, item, (*path, index), done)
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
@@ -101,15 +148,17 @@ def _find_duplicates(document: Document, node: yaml.Node, path: Path_) -> None:
             name = str(key.value)
             if name in seen:
                 problem = f"key {name!r} is already defined at line {seen[name]}"
-                document.problems.append(
-                    ManifestProblem(document.file, line, column, show_path(path), problem, "keep one of the two")
-                )
+                place = (*path, name)
+                document.marks[place] = (line, column)
+                document.report(place, problem, "keep one of the two")
             seen[name] = line
-            _find_duplicates(document, value, (*path, name))
+            _find_duplicates(document, value, (*path, name), done)
 
 
 def _remember(document: Document, node: yaml.Node, path: Path_) -> None:
     document.marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if len(document.marks) > _MAX_VALUES:
+        raise yaml.YAMLError(f"more than {_MAX_VALUES} values, aliases unfolded")
     if isinstance(node, yaml.ScalarNode):
         document.raw[path] = node.value
     elif isinstance(node, yaml.SequenceNode):

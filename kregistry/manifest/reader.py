@@ -25,6 +25,10 @@ class KernelTypes(Protocol):
 
     def __getitem__(self, name: str) -> KernelType: ...
 
+    def names(self) -> tuple[str, ...]: ...
+
+    def run_dimensions(self) -> tuple[str, ...]: ...
+
     def with_choices(self, choices: Mapping[str, str]) -> KernelTypes: ...
 
 
@@ -48,10 +52,9 @@ def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | 
 def read_manifest(document: Document, kernel_types: KernelTypes, target: Target | str | None = None) -> Manifest:
     """Like :func:`load_manifest`, of a document that is already parsed."""
     _check_version(document)
-    data = document.data
-    if isinstance(data, dict):
-        data = {key: value for key, value in data.items() if not str(key).startswith("x-")}
-    source = structure(document, data, ManifestSource, ())
+    data = {key: value for key, value in document.data.items() if not str(key).startswith("x-")}
+    data["version"] = FORMAT_VERSION
+    source = structure(document, data, ManifestSource, (), partial=True)
     if source is None:
         document.raise_problems()
     assert source is not None
@@ -59,6 +62,7 @@ def read_manifest(document: Document, kernel_types: KernelTypes, target: Target 
     reader = _Reader(document, kernel_types.with_choices(source.providers), chosen, source)
     entries = tuple(reader.entries())
     document.raise_problems()
+    assert chosen is not None
     return Manifest(document.file, chosen, tuple(source.models), entries, dict(source.providers))
 
 
@@ -69,28 +73,48 @@ def _check_version(document: Document) -> None:
         document.report((), f"expected a mapping with version and models, got {describe(data)}")
         document.raise_problems()
     version = data.get("version")
-    if type(version) is int and version != FORMAT_VERSION:
+    if "version" not in data:
+        document.report(("version",), "the key 'version' is missing", f"add `version: {FORMAT_VERSION}`")
+    elif type(version) is not int:
+        document.report(("version",), f"expected {FORMAT_VERSION}, got {describe(version)}")
+    elif version != FORMAT_VERSION:
         hint = "upgrade kregistry" if version > FORMAT_VERSION else ""
         document.report(("version",), f"expected {FORMAT_VERSION}, got {version}", hint)
         document.raise_problems()
 
 
 class _Reader:
-    def __init__(self, document: Document, kernel_types: KernelTypes, target: Target, source: ManifestSource) -> None:
+    def __init__(
+        self, document: Document, kernel_types: KernelTypes, target: Target | None, source: ManifestSource
+    ) -> None:
         self.document = document
         self.kernel_types = kernel_types
         self.target = target
         self.source = source
-        self.defaults: dict[str, RangeSource] = {}
+        self.defaults: dict[str, RangeSource | None] = {}
+        self._check_names()
         for name, value in source.defaults.items():
-            default = structure(document, value, RangeSource, ("defaults", name))
-            if default is not None:
-                self.defaults[name] = default
+            self.defaults[name] = structure(document, value, RangeSource, ("defaults", name))
+
+    def _check_names(self) -> None:
+        """A misspelt name in ``defaults`` or ``providers`` would have no effect at all."""
+        runs = self.kernel_types.run_dimensions()
+        for name in self.source.defaults:
+            if name not in runs:
+                hint = nearest_hint(str(name), runs, "run-time dimension")
+                self.document.report(("defaults", str(name)), f"unknown run-time dimension {name!r}", hint)
+        names = self.kernel_types.names()
+        for name in self.source.providers:
+            if name not in names:
+                hint = nearest_hint(name, names, "kernel type")
+                self.document.report(("providers", name), f"unknown kernel type {name!r}", hint)
 
     def entries(self) -> Iterator[Entry]:
         for name, data in self.source.models.items():
-            path: Path_ = ("models", name)
-            model = structure(self.document, data, ModelSource, path)
+            path: Path_ = ("models", str(name))
+            if not isinstance(name, str):
+                self.document.report(path, f"expected a string as key, got {describe(name)}", "quote it")
+            model = structure(self.document, data, ModelSource, path, partial=True)
             if model is None:
                 continue
             for index, kernel in enumerate(model.kernels):
@@ -102,7 +126,7 @@ class _Reader:
             self.document.report(path, f"expected a mapping with type and shape, got {describe(data)}")
             return
         known = {key: value for key, value in data.items() if key in KERNEL_KEYS}
-        source = structure(self.document, known, KernelSource, path)
+        source = structure(self.document, known, KernelSource, path, partial=True)
         kernel_type = self._look_up(data.get("type"), (*path, "type"))
         if kernel_type is None:
             return
@@ -115,13 +139,17 @@ class _Reader:
         if source is None:
             return
         for values, place in self._fan_out(source.shape, (*path, "shape")):
-            try:
-                shape = kernel_type.resolve(values, self.target)
-            except ShapeError as error:
-                self._report_shape(error, place)
-                continue
-            if span is not None:
-                yield Entry(model, source.label, shape, span)
+            faults = list(kernel_type.faults(values))
+            if self.target is not None and not faults:
+                try:
+                    shape = kernel_type.resolve(values, self.target)
+                except ShapeError as error:
+                    faults.append(error)
+                else:
+                    if span is not None:
+                        yield Entry(model, source.label, shape, span)
+            for fault in faults:
+                self.document.report(place(fault.dimension), fault.text, fault.hint)
 
     def _look_up(self, name: object, path: Path_) -> KernelType | None:
         if not isinstance(name, str):
@@ -138,6 +166,8 @@ class _Reader:
         if own is None:
             return None
         default = self.defaults.get(run.name, RangeSource())
+        if default is None:
+            return None  # it has a problem, which is reported
         stop = _first(own.stop, default.stop)
         start = _first(own.start, default.start, run.start)
         step = _first(own.step, default.step, run.step)
@@ -154,6 +184,8 @@ class _Reader:
     def _fan_out(self, data: object, path: Path_) -> Iterator[tuple[dict[str, Any], Callable[[str], Path_]]]:
         """Each combination of values of a shape, with the place in the file of each of its dimensions."""
         if isinstance(data, list):
+            if not data:
+                self.document.report(path, "expected at least one mapping of dimensions, got an empty list")
             for index, item in enumerate(data):
                 if isinstance(item, list):
                     self.document.report((*path, index), "expected a mapping, got a list")
@@ -173,14 +205,6 @@ class _Reader:
             for combination in itertools.product(*choices):
                 places = {name: place for name, (_, place) in zip(names, combination)}
                 yield {name: value for name, (value, _) in zip(names, combination)}, _place_of(places, path)
-
-    def _report_shape(self, error: ShapeError, place: Callable[[str], Path_]) -> None:
-        """Once for each place: a fan-out repeats the problem of a value that stays the same."""
-        path = place(error.dimension)
-        before = len(self.document.problems)
-        self.document.report(path, error.text, error.hint)
-        if self.document.problems[-1] in self.document.problems[:before]:
-            self.document.problems.pop()
 
 
 def _place_of(places: Mapping[str, Path_], path: Path_) -> Callable[[str], Path_]:

@@ -73,7 +73,8 @@ def _object(cls: type) -> dict[str, Any]:
     for attribute in fields(cls):
         words = str(attribute.type)  # the modules postpone the evaluation of annotations
         kind = int if "int" in words else str if "str" in words and "dict" not in words else None
-        properties[attribute.name] = {"description": attribute.metadata["meaning"], **_TYPES.get(kind, {})}
+        limits = {key: value for key, value in attribute.metadata.items() if key == "minimum"}
+        properties[attribute.name] = {"description": attribute.metadata["meaning"], **_TYPES.get(kind, {}), **limits}
         if attribute.default is NOTHING:
             required.append(attribute.name)
     result: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
@@ -97,7 +98,7 @@ def _kernel(kernel_type: KernelType) -> dict[str, Any]:
         "properties": {
             "type": {"const": kernel_type.name, "description": kernel_type.summary},
             "label": {"type": "string", "description": _meaning(KernelSource, "label")},
-            "shape": {"anyOf": [shape, {"type": "array", "items": shape}]},
+            "shape": {"anyOf": [shape, {"type": "array", "items": shape, "minItems": 1}]},
             run.name: {**_RANGE, "description": run.meaning},
         },
     }

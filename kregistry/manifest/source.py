@@ -6,10 +6,10 @@ These classes are the one declaration of the format: the reader and the JSON Sch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import cattrs
-from attrs import field, fields, frozen
+from attrs import NOTHING, field, fields, frozen
 from attrs.validators import ge
 from cattrs.errors import (
     AttributeValidationNote,
@@ -28,13 +28,19 @@ def _meaning(text: str, **options: Any) -> Any:
     return field(metadata={"meaning": text}, **options)
 
 
+def _number(text: str, minimum: int) -> Any:
+    """A number that may be left out; the reader and the JSON Schema both know its minimum."""
+    metadata = {"meaning": text, "minimum": minimum}
+    return field(default=None, metadata=metadata, validator=lambda *a: _at_least(minimum, *a))
+
+
 @frozen
 class RangeSource:
     """Range of a run-time dimension; ``stop`` is the last value and belongs to the range."""
 
-    stop: int | None = _meaning("last value, included", default=None, validator=lambda *a: _at_least(1, *a))
-    start: int | None = _meaning("first value", default=None, validator=lambda *a: _at_least(0, *a))
-    step: int | None = _meaning("distance of the values", default=None, validator=lambda *a: _at_least(1, *a))
+    stop: int | None = _number("last value, included", 1)
+    start: int | None = _number("first value", 0)
+    step: int | None = _number("distance of the values", 1)
 
 
 @frozen
@@ -124,33 +130,55 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
-def structure(document: Document, data: object, kind: type[T], path: Path_) -> T | None:
-    """``data`` as an instance of ``kind``, or ``None`` after all its problems have been reported."""
+def structure(document: Document, data: object, kind: type[T], path: Path_, *, partial: bool = False) -> T | None:
+    """``data`` as an instance of ``kind``, or ``None`` after all its problems have been reported.
+
+    With ``partial``, keys that are wrong and not required are left out, so that the rest is looked at in the same run.
+    """
     if not isinstance(data, dict):
-        document.report(path, f"expected a mapping, got {describe(data)}{_sexagesimal(document, path)}")
+        document.report(path, f"expected a mapping, got {describe(data)}", _range_hint(document, path))
         return None
     bad_keys = [key for key in data if not isinstance(key, str)]
     for key in bad_keys:
         document.report((*path, str(key)), f"expected a string as key, got {describe(key)}", "quote it")
     if bad_keys:
         return None
-    try:
-        return _CONVERTER.structure(data, kind)
-    except (ClassValidationError, IterableValidationError) as error:
-        _report(document, error, kind, path)
-        return None
+    attributes: Any = fields(cast(Any, kind))
+    required = {attribute.name for attribute in attributes if attribute.default is NOTHING}
+    given = dict(data)
+    while True:
+        try:
+            found = _CONVERTER.structure(given, kind)
+        except (ClassValidationError, IterableValidationError) as error:
+            # attrs' validators stop at the first: without it, the next one has its say.
+            wrong = _report(document, error, kind, path)
+            given = {key: value for key, value in given.items() if key not in wrong}
+            if not required <= given.keys():
+                return None
+        else:
+            return found if partial or len(given) == len(data) else None
 
 
-def _report(document: Document, error: BaseException, kind: type, path: Path_) -> None:
-    """Walk the tree of errors; cattrs' notes say which attribute or index each one belongs to."""
+def _report(document: Document, error: BaseException, kind: type, path: Path_) -> set[str]:
+    """Walk the tree of errors; cattrs' notes say which attribute or index each one belongs to.
+
+    Returns:
+        The keys of the outermost mapping that are wrong.
+    """
+    reported = len(document.problems)
+    _walk(document, error, kind, path)
+    return {str(each[len(path)]) for each in document.places[reported:] if len(each) > len(path)}
+
+
+def _walk(document: Document, error: BaseException, kind: type, path: Path_) -> None:
     if isinstance(error, (ClassValidationError, IterableValidationError)):
         placed, rest = error.group_exceptions()
         note: Any
         for inner, note in placed:
             step = note.name if isinstance(note, AttributeValidationNote) else note.index
-            _report(document, inner, kind, (*path, step))
+            _walk(document, inner, kind, (*path, step))
         for inner in rest:
-            _report(document, inner, kind, path)
+            _walk(document, inner, kind, path)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [attribute.name for attribute in fields(kind)]
         for key in sorted(error.extra_fields):
@@ -160,13 +188,12 @@ def _report(document: Document, error: BaseException, kind: type, path: Path_) -
     else:
         # A validator of our own adds the attribute's name: attrs runs validators for the whole class at once.
         place = (*path, error.args[1]) if len(error.args) == 2 else path
-        document.report(place, f"{error.args[0]}{_sexagesimal(document, place)}")
+        document.report(place, str(error.args[0]), _range_hint(document, place))
 
 
-def _sexagesimal(document: Document, path: Path_) -> str:
-    """YAML 1.1 reads ``1:64`` as 124; say so where the text of a scalar looks like that."""
-    raw = document.raw.get(path, "")
-    head, colon, tail = raw.partition(":")
+def _range_hint(document: Document, path: Path_) -> str:
+    """For ``1:64``, which many write for a range."""
+    head, colon, tail = document.raw.get(path, "").partition(":")
     if colon and head.isdigit() and tail.isdigit():
-        return f" (YAML 1.1 reads {raw} as a number of base 60; write {{start: {head}, stop: {tail}}})"
+        return f"a range is written {{start: {head}, stop: {tail}}}"
     return ""

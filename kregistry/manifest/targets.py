@@ -15,12 +15,11 @@ from kregistry.target import Target, detect_target, get_target
 _NUMBERS = ("device_name", "compute_capability", "num_sms", "l2_bytes", "memory_bytes")
 
 
-def resolve_target(document: Document, data: object, override: Target | str | None) -> Target:
-    """The target to plan for.
+def resolve_target(document: Document, data: object, override: Target | str | None) -> Target | None:
+    """The target to plan for; ``None`` after the problems of the manifest's own have been reported.
 
     Raises:
-        ManifestError: the manifest's target is unknown or incomplete.
-        InputError: the override is unknown, or no target is named at all.
+        InputError: the override is unknown.
         EnvironmentProblem: the target is ``detect`` and there is no GPU.
     """
     if isinstance(override, Target):
@@ -38,18 +37,11 @@ def resolve_target(document: Document, data: object, override: Target | str | No
             return get_target(data) if data != "detect" else detect_target()
         except InputError as error:
             document.report(("target",), error.message, error.hint)
-        except KregistryError as error:
-            if error.exit_code == 3:
-                raise
-            document.report(("target",), error.message, error.hint)
     elif isinstance(data, dict):
-        own = _own_target(document, data, ("target",))
-        if own is not None:
-            return own
+        return _own_target(document, data, ("target",))
     else:
         document.report(("target",), f"expected a target's name or a mapping, got {describe(data)}")
-    document.raise_problems()
-    raise AssertionError("a problem was reported")
+    return None
 
 
 def named_target(name: str) -> Target:

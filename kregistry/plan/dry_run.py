@@ -12,13 +12,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from attrs import asdict, define, field, frozen
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import EnvironmentProblem, StorageError
 from kregistry.kernel import Kernel, read_recorded
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
@@ -90,6 +91,7 @@ class DryRun:
         self._parts: deque[_Part] = deque()
         self._outcomes: list[_Outcome] = []
         self._entries: dict[int, PlannedEntry] = {}
+        self._children: set[_Child] = set()
         self._failure: BaseException | None = None
 
     def run(self, sweeps: Sequence[Sweep], processes: int) -> tuple[PlannedEntry, ...]:
@@ -104,16 +106,23 @@ class DryRun:
             parts = list(_cut(index, sweep.entry.range.values()))
             self._outcomes.append(_Outcome(len(parts)))
             self._parts.extend(parts)
-        with TemporaryDirectory(prefix="kregistry-plan-") as scratch:
+        # Short sweeps first: grouped kernels, which take the compiler longest, are met in the first second.
+        self._parts = deque(sorted(self._parts, key=lambda part: len(part.values)))
+        with _scratch_directory() as scratch:
             count = max(1, min(processes, len(self._parts)))
             threads = [
-                threading.Thread(target=self._serve, args=(sweeps, library, Path(scratch) / str(number)), daemon=True)
+                threading.Thread(target=self._serve, args=(sweeps, library, scratch / str(number)), daemon=True)
                 for number in range(count)
             ]
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join()
+            try:
+                for thread in threads:
+                    thread.join()
+            except BaseException as error:  # an interrupt: the children must not write any more
+                self._fail(error)
+                for thread in threads:
+                    thread.join()
         if self._failure is not None:
             raise self._failure
         return tuple(self._entries[index] for index in range(len(sweeps)))
@@ -123,9 +132,10 @@ class DryRun:
 
         Raises:
             EnvironmentProblem: they do not load.
+            StorageError: no temporary directory can be written.
         """
         library = compile_stub(self.toolchain, self.stub_directory)
-        with TemporaryDirectory(prefix="kregistry-plan-") as scratch, _Child(self, library, Path(scratch) / "0"):
+        with _scratch_directory() as scratch, _Child(self, library, scratch / "0"):
             pass
 
     def _serve(self, sweeps: Sequence[Sweep], library: Path, home: Path) -> None:
@@ -137,7 +147,14 @@ class DryRun:
                     self._feed(child, sweeps)
                 generation += 1
         except BaseException as error:  # handed to the caller of run()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Remember the first error and end all children: what they find is of no use any more."""
+        with self._lock:
             self._failure = self._failure or error
+            for child in self._children:
+                child.kill()
 
     def _feed(self, child: _Child, sweeps: Sequence[Sweep]) -> None:
         while self._failure is None:
@@ -147,6 +164,8 @@ class DryRun:
                 return
             sweep = sweeps[part.sweep]
             answer = child.sweep(sweep, part)
+            if self._failure is not None:
+                return  # ended in the middle, which says nothing about the entry
             self._take(sweep, part, answer, child)
             if not child.alive:
                 return
@@ -185,8 +204,11 @@ class _Child:
         self.home = home
         self.kernels: dict[int, Kernel] = {}
         self.alive = True
-        home.mkdir(parents=True)
-        self._log = (home / "log").open("w+b")
+        try:
+            home.mkdir(parents=True)
+            self._log = (home / "log").open("w+b")
+        except OSError as error:
+            raise StorageError.from_oserror(error, home) from error
         receive, send = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kregistry.plan.worker", str(send)],
@@ -196,32 +218,51 @@ class _Child:
             pass_fds=(send,),
             env=stub_environment(run.target, run.toolchain, library, home),
             text=True,
+            start_new_session=True,
         )
         os.close(send)
         self._events: IO[str] = os.fdopen(receive, encoding="utf-8")
+        with run._lock:
+            run._children.add(self)
+            if run._failure is not None:
+                self.kill()
 
     def __enter__(self) -> _Child:
         self._send({"path": sys.path, "target": asdict(self.run.target)})
-        if self._receive() is None:
+        if self._receive() is None and self.run._failure is None:
+            problem = f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}"
             self.__exit__()
-            raise EnvironmentProblem(
-                f"torch and DeepGEMM do not load on the stub GPU ({self._death()}):\n{self._log_tail()}",
-                "kregistry doctor names what is missing",
-            )
+            raise EnvironmentProblem(problem, "kregistry doctor names what is missing")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
+        self.kill()  # it has nothing left to do, and an orderly end of torch takes a second
         self._process.wait()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        with self.run._lock:
+            self.run._children.discard(self)
         self._events.close()
+        self._log.close()
+
+    def kill(self) -> None:
+        """End the child and the recorder that DeepGEMM may have started in it."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def sweep(self, sweep: Sweep, part: _Part) -> dict[str, Any]:
         """The answer to one part; a child that dies over it answers with how it died."""
         entry, values = sweep.entry, part.values
+        try:
+            kernel_type = base64.b64encode(pickle.dumps(sweep.kernel_type)).decode()
+        except Exception as error:  # pickle raises whatever it likes
+            error_text = f"the kernel type cannot be sent to the dry run, its class must be importable: {error}"
+            return {"segments": [], "refusals": [], "error": error_text}
         self._send(
             {
                 "job": part.sweep,
-                "kernel_type": base64.b64encode(pickle.dumps(sweep.kernel_type)).decode(),
+                "kernel_type": kernel_type,
                 "shape": dict(entry.shape),
                 "start": values[0],
                 "stop": values[-1],
@@ -261,6 +302,16 @@ class _Child:
         return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
 
 
+@contextmanager
+def _scratch_directory() -> Iterator[Path]:
+    try:
+        directory = TemporaryDirectory(prefix="kregistry-plan-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StorageError.from_oserror(error, "the directory for temporary files (TMPDIR)") from error
+    with directory as name:
+        yield Path(name)
+
+
 def _cut(sweep: int, values: range) -> Iterator[_Part]:
     for number, first in enumerate(range(0, len(values), _VALUES_PER_PART)):
         yield _Part(sweep, number, values[first : first + _VALUES_PER_PART])
@@ -268,13 +319,14 @@ def _cut(sweep: int, values: range) -> Iterator[_Part]:
 
 def _planned(sweep: Sweep, outcome: _Outcome) -> PlannedEntry:
     """The parts put together."""
+    step = sweep.entry.range.step
     segments = tuple(
         Segment(run.start, run.stop, run.content)  # type: ignore[arg-type]
-        for run in join(outcome.segments[number] for number in sorted(outcome.segments))
+        for run in join((outcome.segments[number] for number in sorted(outcome.segments)), step)
     )
     refusals = tuple(
         Refusal(run.start, run.stop, str(run.content))
-        for run in join(outcome.refusals[number] for number in sorted(outcome.refusals))
+        for run in join((outcome.refusals[number] for number in sorted(outcome.refusals)), step)
     )
     planned = PlannedEntry(sweep.entry, segments, refusals, outcome.error)
     points = planned.launch_points()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,7 @@ def read_lock(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}", "kregistry plan -o FILE writes a lock file") from error
     if not isinstance(lock, dict) or lock.get("lock_version") != LOCK_VERSION or any(key not in lock for key in _KEYS):
-        raise InputError(
-            f"{path}: not a lock file of version {LOCK_VERSION}", "kregistry plan -o FILE writes a lock file"
-        )
+        raise _not_a_lock(path)
     return lock
 
 
@@ -52,7 +50,11 @@ def check_lock(plan: Plan, path: Path) -> None:
         DriftError: the plan differs from the lock file; its details are the differences.
         StorageError, InputError: the file cannot be read.
     """
-    differences = tuple(differ(read_lock(path), plan.to_json()))
+    lock = read_lock(path)
+    try:
+        differences = tuple(differ(lock, plan.to_json()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _not_a_lock(path) from error
     if differences:
         raise DriftError(
             f"{path}: {len(differences)} differences (- in the file, + planned now)",
@@ -74,8 +76,8 @@ def differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for kernel in new["kernels"]:
         if kernel not in old["kernels"]:
             yield f"kernel + {kernel}"
-    before_entries = {_identity(entry): entry for entry in old["entries"]}
-    after_entries = {_identity(entry): entry for entry in new["entries"]}
+    before_entries = _by_identity(old["entries"])
+    after_entries = _by_identity(new["entries"])
     for identity in before_entries:
         if identity not in after_entries:
             yield f"entry - {identity}"
@@ -87,8 +89,22 @@ def differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             yield from _differ_entry(identity, before, after)
 
 
+def _not_a_lock(path: Path) -> InputError:
+    return InputError(f"{path}: not a lock file of version {LOCK_VERSION}", "kregistry plan -o FILE writes a lock file")
+
+
+def _by_identity(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Entries by their words; a manifest may say the same twice, with two ranges: the later ones are numbered."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        identity = _identity(entry)
+        number = 1 + sum(other.partition(" #")[0] == identity for other in found)
+        found[identity if number == 1 else f"{identity} #{number}"] = entry
+    return found
+
+
 def _identity(entry: Mapping[str, Any]) -> str:
-    shape = " ".join(f"{name}={value}" for name, value in entry["shape"].items())
+    shape = " ".join(f"{name}={'none' if value is None else value}" for name, value in entry["shape"].items())
     return f"{entry['model']}: {entry['type']} {shape} ({entry['label']})"
 
 

@@ -21,6 +21,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def default_processes(cores: int) -> int:
+    """Child processes of a dry run: a quarter of the cores finds kernels faster than the rest can compile them."""
+    return min(cores, max(2, cores // 4))
+
+
 def default_stub_directory() -> Path:
     """Below the user's cache directory."""
     return user_cache_path("kregistry") / "stub"
@@ -45,7 +50,7 @@ def make_plan(
         manifest: what to plan.
         registry: where the kernel types come from.
         toolchain: default: what is found on this machine.
-        processes: child processes; default: one for each core.
+        processes: child processes; default: :func:`default_processes`.
         stub_directory: where the compiled stub is kept; default: below the user's cache directory.
         on_kernel: called once for each kernel while the dry run goes on, from its threads.
 
@@ -66,5 +71,5 @@ def make_plan(
     registry.hook.kregistry_plan_started(entries=len(manifest.entries), target=manifest.target.name)
     run = DryRun(toolchain, manifest.target, stub_directory or default_stub_directory(), planned, on_entry)
     sweeps = [Sweep(entry, registry[entry.kernel_type]) for entry in manifest.entries]
-    entries = run.run(sweeps, processes or available_cores())
+    entries = run.run(sweeps, processes or default_processes(available_cores()))
     return Plan(manifest.target, toolchain.versions, dict(run.kernels), entries)

@@ -42,12 +42,12 @@ def libraries_of(raw: bytes) -> tuple[int, ...]:
     return tuple(dict.fromkeys(array("I", raw)))
 
 
-def join(parts: Iterable[Sequence[Run]]) -> list[Run]:
-    """Join the runs of neighbouring parts of a range; runs that meet with equal content become one."""
+def join(parts: Iterable[Sequence[Run]], step: int = 1) -> list[Run]:
+    """Join the runs of the parts of a range; runs that meet with equal content become one, those with a gap do not."""
     joined: list[Run] = []
     for part in parts:
         for run in part:
-            if joined and joined[-1].content == run.content:
+            if joined and joined[-1].content == run.content and joined[-1].stop + step == run.start:
                 joined[-1] = Run(joined[-1].start, run.stop, run.content)
             else:
                 joined.append(run)

@@ -59,7 +59,27 @@ class Worker:
         send({"event": "ready"})
 
     def run(self, job: dict[str, Any]) -> None:
-        """One job: a kernel type, a shape and a part of a range."""
+        """One job: a kernel type, a shape, and a part of a range or values to probe."""
+        if "probe" in job:
+            self._probe(job)
+        else:
+            self._plan(job)
+
+    def _probe(self, job: dict[str, Any]) -> None:
+        from kregistry.plan.probe import probe
+
+        answer: dict[str, Any] = {"event": "done", "probed": [], "error": "", "loaded": False}
+        try:
+            kernel_type: KernelType = pickle.loads(base64.b64decode(job["kernel_type"]))
+            answer["loaded"] = True
+            shape = kernel_type.resolve(job["shape"], self.target)
+            answer["probed"] = probe(kernel_type, shape, job["probe"], self.recorder)
+        except Exception as error:
+            answer["error"] = describe_error(error)
+        self._announce()
+        self.send(answer)
+
+    def _plan(self, job: dict[str, Any]) -> None:
         answer: dict[str, Any] = {"event": "done", "job": job["job"], "segments": [], "refusals": [], "error": ""}
         try:
             kernel_type: KernelType = pickle.loads(base64.b64decode(job["kernel_type"]))

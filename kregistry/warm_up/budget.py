@@ -8,7 +8,7 @@ from attrs import frozen
 
 from kregistry.errors import InputError
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
 @frozen
@@ -26,24 +26,37 @@ class MemoryBudget:
             InputError: neither.
         """
         if isinstance(value, str):
-            match = re.fullmatch(r"\s*([0-9.]+)\s*(%|[KMG]?I?B?)\s*", value.upper())
-            if match is None or match.group(1).count(".") > 1 or match.group(1) == ".":
-                raise InputError(f"memory budget: expected e.g. 0.5, 50% or 2GiB, got {value!r}")
-            number, unit = float(match.group(1)), match.group(2)
-            if unit == "%":
-                value = number / 100
-            elif unit in _UNITS and (unit or number > 1):
-                return cls(nbytes=int(number * _UNITS[unit]))
-            else:
-                value = number
+            return cls._parse_text(value)
         if isinstance(value, float) and 0 < value <= 1:
             return cls(fraction=value)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return cls(nbytes=value)
-        raise InputError(f"memory budget: expected a fraction in (0, 1] or a positive number of bytes, got {value!r}")
+        raise _refused(value)
+
+    @classmethod
+    def _parse_text(cls, text: str) -> MemoryBudget:
+        match = re.fullmatch(r"\s*(\d+|\d*\.\d+)\s*(%|[A-Za-z]*)\s*", text)
+        if match is None or match.group(2).upper() not in (*_UNITS, "%", ""):
+            raise _refused(text)
+        number, unit = float(match.group(1)), match.group(2).upper()
+        fraction = number / 100 if unit == "%" else number
+        if unit in ("%", "") and 0 < fraction <= 1:
+            return cls(fraction=fraction)
+        if unit == "" and number.is_integer() and number > 0:
+            return cls(nbytes=int(number))
+        if unit in _UNITS and number * _UNITS[unit] >= 1:
+            return cls(nbytes=int(number * _UNITS[unit]))
+        raise _refused(text)
 
     def limit(self, free_bytes: int) -> int:
         """Bytes that may be used."""
         if self.nbytes is not None:
             return min(self.nbytes, free_bytes)
         return int(free_bytes * (self.fraction or 0.0))
+
+
+def _refused(value: object) -> InputError:
+    return InputError(
+        f"memory budget: expected a fraction in (0, 1], a percentage or a positive number of bytes, got {value!r}",
+        "e.g. 0.5, 50% or 2GiB; units: B, KB, MB, GB, KiB, MiB, GiB",
+    )

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from kregistry.build import BuildReport, build_kernels
 from kregistry.cache import JitCache, Store
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import EnvironmentProblem, IncompleteError
 from kregistry.manifest import Manifest, load_manifest
+from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry.warm_up.budget import MemoryBudget
-from kregistry.warm_up.launcher import Launcher, LaunchPoint, Lent
+from kregistry.warm_up.launcher import Launcher, Lent
+from kregistry.warm_up.outline import Outline
 from kregistry.warm_up.ranks import Barrier, Ranks, share, take
 from kregistry.warm_up.report import WarmupReport
 
@@ -37,6 +38,7 @@ def warmup(
     lend: Lent = MappingProxyType({}),
     rank: int | None = None,
     barrier: Barrier | Literal["torch.distributed"] | None = None,
+    replan: bool = False,
 ) -> WarmupReport:
     """Build what is missing, then load every kernel with one launch each.
 
@@ -54,13 +56,15 @@ def warmup(
         jobs: compilers at once; default: one for each core.
         memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); what does not fit is reported.
         lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
+        replan: plan and build again, even if an earlier start left a plan that still holds.
         rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
 
     Raises:
-        ManifestError, UnknownNameError: the manifest is wrong.
+        InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
         EnvironmentProblem: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
         StorageError: a directory cannot be written.
     """
+    budget = MemoryBudget.parse(memory_budget)
     registry = registry or Registry()
     toolchain = find_toolchain()
     _prepare_process(toolchain, cache_dir)
@@ -70,19 +74,30 @@ def warmup(
     store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
     jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
     ranks = Ranks.of(rank, barrier)
-    shared = store.directory / "plans" / f"{_digest(manifest, toolchain)}.json"
+    path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
     report: BuildReport | None = None
     if ranks.builds:
         try:
-            report = build_kernels(manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain)
-            share(shared, _outline(report, jit_cache))
+            if replan or not _still_holds(path, store, jit_cache):
+                report = build_kernels(
+                    manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain
+                )
+                share(path, Outline.of(report).to_json())
         finally:
             ranks.barrier()  # also after a failure: the others must not wait for ever
     else:
         ranks.barrier()
-    outline = take(shared)
-    points = _launch_points(manifest, outline)
-    return _launch_all(registry, points, outline, MemoryBudget.parse(memory_budget), lend, report)
+    outline = Outline.from_json(take(path))
+    return _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
+
+
+def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
+    """Whether an earlier start has left a complete plan of the same fingerprint, and its kernels are in place."""
+    try:
+        outline = Outline.from_json(take(path))
+    except (IncompleteError, ValueError, KeyError, TypeError):
+        return False
+    return outline.complete and outline.in_place(store, jit_cache)
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
@@ -98,33 +113,11 @@ def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None
     os.environ.setdefault("CUDA_HOME", str(toolchain.cuda.home))
 
 
-def _digest(manifest: Manifest, toolchain: Toolchain) -> str:
-    text = repr((manifest.target, [(str(e), str(e.range)) for e in manifest.entries], toolchain.versions))
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _outline(report: BuildReport, jit_cache: JitCache) -> dict[str, Any]:
-    """What every rank needs of a plan: where to launch what, and where the kernels are."""
-    entries = {str(jit_cache.entry(kernel).parent) for kernel in report.plan.kernels.values()}
-    return {
-        "kernels": len(report.plan.kernels),
-        "directories": sorted(entries),
-        "points": [[(m, list(kernels)) for m, kernels in planned.first_uses()] for planned in report.plan.entries],
-    }
-
-
-def _launch_points(manifest: Manifest, outline: Mapping[str, Any]) -> list[LaunchPoint]:
-    return [
-        LaunchPoint(entry, m, tuple(kernels))
-        for entry, uses in zip(manifest.entries, outline["points"])
-        for m, kernels in uses
-    ]
-
-
 def _launch_all(
     registry: Registry,
-    points: Sequence[LaunchPoint],
-    outline: Mapping[str, Any],
+    manifest: Manifest,
+    outline: Outline,
+    jit_cache: JitCache,
     budget: MemoryBudget,
     lend: Lent,
     report: BuildReport | None,
@@ -134,7 +127,8 @@ def _launch_all(
 
     torch.cuda.init()
     free_bytes, _ = torch.cuda.mem_get_info()
-    directories = [Path(each) for each in outline["directories"]]
+    points = outline.launch_points(manifest)
+    directories = outline.directories(jit_cache)
     before = _listing(directories)
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
@@ -143,7 +137,7 @@ def _launch_all(
     seconds = time.perf_counter() - started
     compiled = tuple(sorted(_listing(directories) - before))
     peak = max((each.nbytes for each in launches), default=0)
-    return WarmupReport(launches, outline["kernels"], peak, seconds, compiled, report)
+    return WarmupReport(launches, len(outline.kernels), peak, seconds, compiled, report)
 
 
 def _listing(directories: Sequence[Path]) -> set[str]:

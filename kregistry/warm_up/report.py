@@ -55,7 +55,7 @@ class WarmupReport:
         peak_bytes: most device memory that one launch needed.
         seconds: of the launches, without planning and building.
         compiled: directories that DeepGEMM added to its JIT cache meanwhile: kernels that it compiled after all.
-        build: the build before it; ``None`` in a process that left it to another rank.
+        build: the build before it; ``None`` where another rank built, or where an earlier start's plan still holds.
     """
 
     launches: tuple[WarmedKernel, ...]

@@ -26,6 +26,7 @@ class MGroupedFp8GemmNtContiguous(KernelType):
     run_dimension = RunDimension("m", "rows of all groups together, each group aligned", "rows", ALIGNMENT, ALIGNMENT)
     function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
     archs = ARCHS
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)

@@ -32,6 +32,7 @@ class Fp8GemmNt(KernelType):
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     archs = ARCHS
+    examples = ({"n": 576, "k": 512}, {"n": 200, "k": 144}, {"n": 256, "k": 640, "scales": "f32"})
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)

@@ -13,6 +13,10 @@ from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fi
 if TYPE_CHECKING:
     import torch
 
+#: Rows of each group's buffer must be a multiple of the tile height: the kernel stores whole tiles, and the last tile
+#: of a group would run into the rows of the next (seen on an H100: wrong results with 1, 65 and 300 rows).
+ROW_ALIGNMENT = 128
+
 
 class MGroupedFp8GemmNtMasked(KernelType):
     """Grouped FP8 GEMM of a mixture-of-experts decode step.
@@ -31,23 +35,26 @@ class MGroupedFp8GemmNtMasked(KernelType):
         "m_grouped_fp8_fp4_gemm_nt_masked",
     )
     archs = ARCHS
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, n, k = shape.num_groups, shape.n, shape.k
+        rows = scales.align(max_m, ROW_ALIGNMENT)
         return {
-            "a": BufferSpec((groups, max_m, k), "float8_e4m3fn"),
-            "sfa": scales.row_scales(shape.scales, max_m, k, groups),
+            "a": BufferSpec((groups, rows, k), "float8_e4m3fn"),
+            "sfa": scales.row_scales(shape.scales, rows, k, groups),
             "b": BufferSpec((groups, n, k), "float8_e4m3fn", "weight"),
             "sfb": scales.weight_scales(shape.scales, n, k, groups),
-            "d": BufferSpec((groups, max_m, n), "bfloat16", "output"),
+            "d": BufferSpec((groups, rows, n), "bfloat16", "output"),
             "masked_m": BufferSpec((groups,), "int32", initial=0),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return scales.conversion_workspace(shape, max_m, groups=shape.num_groups, row_groups=shape.num_groups)
+        rows = scales.align(max_m, ROW_ALIGNMENT)
+        return scales.conversion_workspace(shape, rows, groups=shape.num_groups, row_groups=shape.num_groups)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         weights = (buffers.b, buffers.sfb)
@@ -71,6 +78,9 @@ class MGroupedFp8GemmNtMasked(KernelType):
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, :m]}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a, buffers.sfa, generator)

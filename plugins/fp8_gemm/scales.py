@@ -147,5 +147,6 @@ def _pack(scale: torch.Tensor) -> torch.Tensor:
 def _unpack(packed: torch.Tensor, columns: int) -> torch.Tensor:
     import torch
 
-    exponents = packed.contiguous().view(torch.uint8)[..., :columns]
+    # A tensor of one column counts as contiguous whatever its strides are; its clone has those of a row-major one.
+    exponents = packed.clone(memory_format=torch.contiguous_format).view(torch.uint8)[..., :columns]
     return (exponents.float() - 127).exp2()

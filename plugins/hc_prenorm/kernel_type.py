@@ -59,6 +59,12 @@ class Tf32HcPrenormGemm(KernelType):
     )
     # Sums of 16384 products in TF32 against float32: DeepGEMM's own test asks for 1e-8.
     tolerance = Tolerance(1e-7)
+    kernel_depends_on_m = False
+    examples = (
+        {"n": 24, "k": 512},
+        {"n": 16, "k": 1088, "num_splits": 4},
+        {"n": 24, "k": 2048, "num_splits": "occupancy"},
+    )
 
     def check(self, shape: Shape) -> None:
         limit = _MAX_N.get(shape.target.arch, _MAX_N_ELSEWHERE)

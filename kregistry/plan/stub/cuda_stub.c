@@ -148,6 +148,23 @@ void kregistry_stub_watch_faults(int exit_code) {
 
 /* ---- streams and events ------------------------------------------------------------------------------------- */
 
+static unsigned long host_waits;
+static int stream_expected;
+static void *expected_stream;
+static unsigned long foreign_launches;
+
+static void note_stream(const void *stream) {
+  if (stream_expected && stream != expected_stream) foreign_launches++;
+}
+/* From now on, launches on any other stream are counted. */
+void kregistry_stub_expect_stream(void *stream) {
+  expected_stream = stream;
+  stream_expected = 1;
+  foreign_launches = 0;
+}
+unsigned long kregistry_stub_foreign_launches(void) { return foreign_launches; }
+unsigned long kregistry_stub_host_waits(void) { return host_waits; }
+
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
   *status = cudaStreamCaptureStatusNone;
   return cudaSuccess;
@@ -168,17 +185,26 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest) {
   *greatest = -5;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  host_waits++;
+  return cudaSuccess;
+}
 cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) { return cudaSuccess; }
-cudaError_t cudaDeviceSynchronize(void) { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize(void) {
+  host_waits++;
+  return cudaSuccess;
+}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
   *event = (cudaEvent_t)0x2000;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) { return cudaSuccess; }
 cudaError_t cudaEventQuery(cudaEvent_t event) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  host_waits++;
+  return cudaSuccess;
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) { return cudaSuccess; }
 cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode) { return cudaSuccess; }
 cudaError_t cudaGetLastError(void) { return cudaSuccess; }
@@ -187,9 +213,13 @@ cudaError_t cudaPeekAtLastError(void) { return cudaSuccess; }
 /* ---- torch's own kernels: dropped, not recorded (they are compiled into torch) ------------------------------- */
 
 cudaError_t cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream) {
+  note_stream(stream);
   return cudaSuccess;
 }
-cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *f, void **args) { return cudaSuccess; }
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *f, void **args) {
+  note_stream(config->stream);
+  return cudaSuccess;
+}
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute attribute, int value) { return cudaSuccess; }
 cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attributes, const void *f) {
   memset(attributes, 0, sizeof *attributes);
@@ -218,6 +248,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *operation, void *a, void 
 int cublasLtMatmul(void *handle, void *operation, const void *alpha, const void *a, void *la, const void *b, void *lb,
                    const void *beta, const void *c, void *lc, void *d, void *ld, const void *algorithm,
                    void *workspace, size_t size, void *stream) {
+  note_stream(stream);
   return 0;
 }
 
@@ -247,7 +278,8 @@ static void open_tables(void) {
 
 void kregistry_stub_reset(void) {
   open_tables();
-  launch_count = mark_count = host_reads = 0;
+  launch_count = mark_count = host_reads = host_waits = foreign_launches = 0;
+  stream_expected = 0;
 }
 void kregistry_stub_mark(void) {
   if (mark_count < MAX_MARKS) marks[mark_count] = (uint32_t)launch_count;
@@ -297,6 +329,7 @@ static int valid_launch(const CUlaunchConfig *c) {
 CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters, void **extra) {
   if (!valid_launch(config)) return CUDA_ERROR_INVALID_VALUE;
   open_tables();
+  note_stream(config->hStream);
   if (launch_count < MAX_LAUNCHES) launches[launch_count] = (uint32_t)((unsigned long)function - FUNCTION_TAG);
   launch_count++;
   return CUDA_SUCCESS;

@@ -25,6 +25,11 @@ class Recorder:
         self._library_file = _stub_function("library_file", ctypes.c_char_p, ctypes.c_uint)
         #: How often device memory was copied to the host since the last reset.
         self.host_reads = _stub_function("host_reads", ctypes.c_ulong)
+        #: How often the host waited for the device since the last reset.
+        self.host_waits = _stub_function("host_waits", ctypes.c_ulong)
+        #: From now on, until the next reset, count the launches on other streams than this handle.
+        self.expect_stream = _stub_function("expect_stream", None, ctypes.c_void_p)
+        self.foreign_launches = _stub_function("foreign_launches", ctypes.c_ulong)
         self.library_count = _stub_function("library_count", ctypes.c_uint)
         self.mark = _stub_function("mark", None)
         self.reset = _stub_function("reset", None)

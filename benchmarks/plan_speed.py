@@ -1,0 +1,72 @@
+"""Seconds that a plan takes, by number of child processes; imports apart.
+
+    python benchmarks/plan_speed.py [--model deepseek-v3] [--processes 1 2 4]
+
+`first kernel` includes the children's imports of torch and DeepGEMM; `sweeps` is the time from the first child that is
+ready until the last entry is planned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from kregistry import Registry, hookimpl, load_manifest
+from kregistry.kernel import Kernel
+from kregistry.plan import make_plan
+from kregistry.plan.dry_run import DryRun
+from kregistry.plan.make import available_cores, default_stub_directory
+from kregistry.toolchain import find_toolchain
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.first_kernel = 0.0
+
+    @hookimpl
+    def kregistry_kernel_planned(self, kernel: Kernel) -> None:
+        self.first_kernel = self.first_kernel or time.perf_counter()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", default=None)
+    parser.add_argument("--processes", type=int, nargs="*", default=[available_cores()])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for processes in options.processes:
+        registry, clock = Registry(), Clock()
+        registry.listen(clock)
+        manifest = load_manifest(ROOT / "kernels.yaml", registry).select(options.model or ["deepseek-v3"])
+        toolchain = find_toolchain()
+        started = time.perf_counter()
+        DryRun(toolchain, manifest.target, default_stub_directory()).probe()
+        imports = time.perf_counter() - started
+        started = time.perf_counter()
+        plan = make_plan(manifest, registry, toolchain=toolchain, processes=processes)
+        total = time.perf_counter() - started
+        rows.append(
+            {
+                "processes": processes,
+                "entries": len(plan.entries),
+                "calls": sum(len(planned.entry.range.values()) for planned in plan.entries),
+                "kernels": len(plan.kernels),
+                "import_seconds_alone": round(imports, 2),
+                "first_kernel_seconds": round(clock.first_kernel - started, 2),
+                "total_seconds": round(total, 2),
+                "total_less_imports": round(total - imports, 2),
+            }
+        )
+        print(rows[-1])
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The pytest plugin of the conformance kit. At import it needs pytest and the standard library only.
+
+It gives the tests of :class:`kregistry.conformance.KernelTypeConformance` their parameters and fixtures: with the
+plugin switched off they are errors, and never pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from kregistry.conformance.machine import Machine
+    from kregistry.conformance.run import Examination
+
+_RECORDS = pytest.StashKey[list[Any]]()
+_MISSING_FIXTURE = """the conformance kit needs a fixture `kernel_type` in the test module:
+
+    import pytest
+    from my_plugin import MyGemm
+
+    @pytest.fixture
+    def kernel_type():
+        return MyGemm()
+"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kregistry", "conformance of kernel types")
+    group.addoption(
+        "--kregistry-require",
+        choices=("stub", "gpu"),
+        help="fail, instead of skipping rules, on a machine that lacks this level or one before it",
+    )
+    group.addoption("--kregistry-report", type=Path, metavar="FILE", help="write each outcome as a JSON line")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RECORDS] = []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.cls is None or "kregistry_check" not in metafunc.fixturenames:
+        return
+    from kregistry.conformance.rules import RULES
+
+    checks = [check for rule in RULES.values() for check in rule.checks()]
+    metafunc.parametrize("kregistry_check", checks, ids=[check.id for check in checks])
+
+
+@pytest.fixture
+def kernel_type() -> Any:
+    """The kernel type under test: every test module gives its own."""
+    pytest.fail(_MISSING_FIXTURE, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def kregistry_machine() -> Iterator[Machine]:
+    """What this machine can check; it keeps child processes on the stub GPU until the session ends."""
+    from kregistry.conformance import Machine
+
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def kregistry_examinations() -> dict[Any, Examination]:
+    """Examinations by class and attributes of the kernel type: a fixture may give a new object to each test."""
+    return {}
+
+
+@pytest.fixture
+def kregistry_examination(
+    request: pytest.FixtureRequest,
+    kernel_type: Any,
+    kregistry_machine: Machine,
+    kregistry_examinations: dict[Any, Examination],
+) -> Examination:
+    """The examination of ``kernel_type``."""
+    from kregistry import KernelType
+    from kregistry.conformance.rule import Level
+    from kregistry.conformance.run import Examination
+
+    if not isinstance(kernel_type, KernelType):
+        pytest.fail(f"the fixture kernel_type gave {kernel_type!r}, expected a KernelType object", pytrace=False)
+    required = Level[(request.config.getoption("kregistry_require") or "anywhere").upper()]
+    key = (type(kernel_type), repr(sorted(vars(kernel_type).items())))
+    if key not in kregistry_examinations:
+        kregistry_examinations[key] = Examination(kernel_type, kregistry_machine, required)
+    return kregistry_examinations[key]
+
+
+class _Collector:
+    """Gathers the records, which test reports carry from the workers of pytest-xdist too."""
+
+    def __init__(self, records: list[Any]) -> None:
+        self.records = records
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.records.extend(value for name, value in report.user_properties if name == "kregistry_conformance")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.pluginmanager.register(_Collector(session.config.stash[_RECORDS]), "kregistry-collector")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    records = config.stash[_RECORDS]
+    report: Path | None = config.getoption("kregistry_report")
+    if report is not None:
+        from kregistry.conformance.report import write_report
+
+        write_report(records, report)
+    if not records:
+        return
+    from kregistry.conformance.report import skip_reasons, table
+
+    terminalreporter.section("kregistry conformance")
+    for name, origin, passed, failed, skipped, known in table(records):
+        text = f"{name} ({origin}): {passed} passed, {failed} failed, {skipped} skipped, {known} known failures"
+        terminalreporter.write_line(text, red=failed != "0", green=failed == "0")
+    for line in skip_reasons(records):
+        terminalreporter.write_line(line)

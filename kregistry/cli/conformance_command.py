@@ -1,0 +1,67 @@
+"""kregistry conformance"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+
+if TYPE_CHECKING:
+    from kregistry.conformance.report import Record
+
+
+@click.command(name="conformance")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--require",
+    type=click.Choice(["stub", "gpu"]),
+    help="Fail, instead of skipping rules, on a machine that lacks this level or one before it.",
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Write the outcome of each rule as JSON lines.")
+@plugin_option
+@json_option
+def command(
+    names: tuple[str, ...], require: str | None, report: Path | None, plugins: tuple[str, ...], as_json: bool
+) -> None:
+    """Prove the kernel types NAMES (default: all that are installed), as far as this machine can."""
+    from kregistry.conformance.machine import Machine
+    from kregistry.conformance.report import record, write_report
+    from kregistry.conformance.rule import Level
+    from kregistry.conformance.run import Examination
+    from kregistry.errors import ConformanceError
+
+    registry = make_registry(plugins)
+    required = Level[(require or "anywhere").upper()]
+    records: list[Record] = []
+    with Machine() as machine:
+        for name in names or registry.names():
+            registration = registry.registration(name)
+            origin = (registration.provider.distribution, registration.provider.version)
+            examination = Examination(registration.kernel_type, machine, required)
+            click.echo(f"examining {name}", err=True)
+            records.extend(record(registration.kernel_type, each, origin) for each in examination.outcomes())
+    if report is not None:
+        write_report(records, report)
+    if as_json:
+        print_json(records)
+    else:
+        _print(records)
+    failures = tuple(f"{each['kernel_type']}: {each['reason']}" for each in records if each["outcome"] == "failed")
+    if failures:
+        raise ConformanceError(
+            f"{len(failures)} checks failed",
+            failures,
+            "docs/conformance.md has a section for each rule: what it asks, why, and how to mend it",
+        )
+
+
+def _print(records: list[Record]) -> None:
+    from kregistry.cli.tables import print_table
+    from kregistry.conformance.report import skip_reasons, table
+
+    print_table(("kernel type", "from", ">passed", ">failed", ">skipped", ">known failures"), table(records))
+    for line in skip_reasons(records):
+        click.echo(line)

@@ -1,0 +1,161 @@
+"""kregistry init"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kregistry.cli.options import make_registry, plugin_option
+
+if TYPE_CHECKING:
+    from kregistry.models.resolve import ModelCalls
+
+
+@click.command(name="init")
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="The model's config.json.")
+@click.option("--engine", required=True, help="sglang or vllm.")
+@click.option("-t", "--target", default="h100", show_default=True, help="A target's name, 'detect', or a YAML file.")
+@click.option("--tp", type=int, default=1, show_default=True, help="Tensor parallel size.")
+@click.option("--ep", type=int, help="Expert parallel size (default: the engine's).")
+@click.option(
+    "--dp",
+    type=int,
+    default=1,
+    show_default=True,
+    help="sglang: data-parallel attention inside --tp; vllm: data parallel size.",
+)
+@click.option("--moe-a2a-backend", "a2a", default="none", show_default=True, help="All-to-all backend, e.g. deepep.")
+@click.option("--moe-runner", default="auto", show_default=True, help="MoE backend, e.g. deep_gemm.")
+@click.option("--moe-dense-tp-size", "moe_dense_tp", type=int, help="sglang: ranks that share a dense MLP.")
+@click.option(
+    "--shared-expert-fusion",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="sglang: compute the shared expert as a routed one.",
+)
+@click.option("--redundant-experts", type=int, default=0, help="Redundant experts of the load balancer, in all.")
+@click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: as given to it; -1: not chunked.")
+@click.option("--max-batched-tokens", type=int, help="vllm: --max-num-batched-tokens.")
+@click.option("--max-dispatch-tokens", type=int, help="Tokens a rank dispatches in DeepEP's low-latency mode.")
+@click.option(
+    "--stop", "stops", multiple=True, metavar="WHAT=N", help="Last value of a label's or kernel type's range."
+)
+@click.option("--name", help="The model's name in the manifest (default: from the path of the config).")
+@click.option("--explain", is_flag=True, help="Show every layer with its verdict instead of the manifest.")
+@click.option("--diff", "other", type=click.Path(path_type=Path), help="Show what differs from a manifest.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
+@plugin_option
+def command(
+    config: Path,
+    engine: str,
+    target: str,
+    stops: tuple[str, ...],
+    name: str | None,
+    explain: bool,
+    other: Path | None,
+    output: Path | None,
+    plugins: tuple[str, ...],
+    **setting: object,
+) -> None:
+    """Write the manifest of a model from its config.json and the setting of its engine."""
+    from kregistry.errors import InputError, StorageError
+    from kregistry.manifest import load_manifest, named_target
+    from kregistry.models.compare import compare
+    from kregistry.models.config import read_config
+    from kregistry.models.deployment import Deployment
+    from kregistry.models.render import parse, refuse_unusable, render
+    from kregistry.models.resolve import model_calls
+
+    registry = make_registry(plugins)
+    deployment = Deployment(engine, named_target(target), **setting)  # type: ignore[arg-type]
+    calls = model_calls(read_config(config), deployment, registry)
+    for note in calls.engine.notes:
+        click.echo(f"note: {note}", err=True)
+    if explain:
+        print_explanation(calls)
+        refuse_unusable(calls)
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InputError(f"--name: expected letters, digits, '.', '_' and '-', got {name!r}")
+    title = name or default_name(config)
+    text = render(calls, registry, name=title, command=_command_line(config, name), stops=_stops(stops))
+    manifest = parse(text, registry, str(output or title), deployment.target)
+    if output is not None:
+        from kregistry.cache import atomic
+
+        try:
+            atomic.replace_file(output, text.encode())
+        except OSError as error:
+            raise StorageError.from_oserror(error, output) from error
+        click.echo(f"{output}: {len(manifest.entries)} entries", err=True)
+        _summarise(calls)
+    if other is not None:
+        lines = list(compare(load_manifest(other, registry, deployment.target).entries, manifest.entries))
+        click.echo("\n".join(lines) if lines else f"no difference from {other}")
+    if output is None and other is None and not explain:
+        click.echo(text, nl=False)
+        _summarise(calls)
+
+
+def default_name(config: Path) -> str:
+    """``deepseek-v3.json`` -> ``deepseek-v3``; ``DeepSeek-V3/config.json`` -> ``deepseek-v3``."""
+    stem = config.absolute().parent.name if config.stem == "config" else config.stem
+    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-.") or "model"
+
+
+def print_explanation(calls: ModelCalls) -> None:
+    """Every layer: shape, verdict, reason or range rule."""
+    from kregistry.cli.tables import print_table
+    from kregistry.models.call_site import Verdict
+
+    rows = [
+        (
+            site.label,
+            site.kernel_type,
+            " ".join(f"{key}={value}" for key, value in site.shape.items()),
+            site.verdict.value,
+            f"{site.rows.start or 1}..{site.rows.stop}: {site.rows.rule}"
+            if site.verdict is Verdict.DEEP_GEMM and site.rows
+            else site.reason,
+        )
+        for site in calls.sites
+    ]
+    print_table(("layer", "kernel type", "shape", "verdict", "range or reason"), rows)
+
+
+def _summarise(calls: ModelCalls) -> None:
+    from kregistry.models.call_site import Verdict
+
+    counts = {verdict: len(calls.that(verdict)) for verdict in Verdict if calls.that(verdict)}
+    words = "".join(f"\n  {count:3} {verdict.value}" for verdict, count in counts.items())
+    click.echo(f"{len(calls.sites)} call sites (--explain shows each):{words}", err=True)
+
+
+def _stops(texts: tuple[str, ...]) -> dict[str, int]:
+    from kregistry.errors import InputError
+
+    stops: dict[str, int] = {}
+    for text in texts:
+        what, equals, number = text.rpartition("=")
+        if not (equals and what and number.isascii() and number.isdecimal() and int(number) >= 1):
+            raise InputError(f"--stop: expected WHAT=N, got {text!r}", "e.g. --stop m_grouped_fp8_gemm_nt_masked=4096")
+        stops[what] = int(number)
+    return stops
+
+
+def _command_line(config: Path, name: str | None) -> str:
+    """The options that were given, without those that only say where output goes; no path but the config's name."""
+    context = click.get_current_context()
+    words = ["kregistry", "init", "--config", config.name]
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+        if not given or parameter.name in ("config", "explain", "other", "output", "plugins"):
+            continue
+        value = context.params[parameter.name or ""]
+        for each in value if isinstance(value, tuple) else (value,):
+            words += [max(parameter.opts, key=len), str(each)]
+    return shlex.join(words)

@@ -1,0 +1,29 @@
+"""Cases: the run-time values that the rules are checked at, by name, so that test ids do not depend on the plugin."""
+
+from __future__ import annotations
+
+from kregistry.kernel_type import KernelType
+
+#: Distance from the first value, in steps. For a step of 1: 1, 17 (no multiple of a block), 64 (a block), 193.
+_DENSE = {"one": 0, "tail": 16, "block": 63, "largest": 192}
+#: For aligned layouts every value is a whole number of blocks: 1, 2, 3 and 4 of them.
+_ALIGNED = {"one": 0, "tail": 1, "block": 2, "largest": 3}
+
+
+def value_of(kernel_type: KernelType, case: str) -> int:
+    """The run-time value of a case; it is one that a range of the kernel type reaches."""
+    if case == "empty":
+        return 0
+    run = kernel_type.run_dimension
+    steps = (_DENSE if run.step == 1 else _ALIGNED)[case]
+    value = run.start + steps * run.step
+    stop = kernel_type.example_stop
+    if stop and (case == "largest" or value > stop):
+        return run.start + max(stop - run.start, 0) // run.step * run.step
+    return value
+
+
+def sweep_of(kernel_type: KernelType) -> tuple[int, ...]:
+    """0, and every value from the first to the largest."""
+    run = kernel_type.run_dimension
+    return (0, *range(run.start, value_of(kernel_type, "largest") + 1, run.step))

@@ -1,0 +1,105 @@
+"""What the machine of a conformance run has: its levels, its GPU, and the child processes on the stub GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kregistry.conformance.rule import Level
+from kregistry.errors import KregistryError
+from kregistry.target import Target
+
+if TYPE_CHECKING:
+    from kregistry.plan.prober import Prober
+    from kregistry.toolchain import Toolchain
+
+
+class Machine:
+    """Answers what can be checked here; use as a context manager, since it may start processes.
+
+    Args:
+        stub_directory: where the compiled stub GPU is kept; default: below the user's cache directory.
+    """
+
+    def __init__(self, stub_directory: Path | None = None) -> None:
+        self._stub_directory = stub_directory
+        self._probers: dict[str, Prober] = {}
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for prober in self._probers.values():
+            prober.__exit__()
+        self._probers.clear()
+
+    @cached_property
+    def lacking(self) -> Mapping[Level, str]:
+        """Level -> why this machine cannot check it; levels that it can are absent."""
+        reasons = {Level.ANYWHERE: _lacks_torch(), Level.STUB: self._lacks_stub(), Level.GPU: _lacks_gpu()}
+        return {level: reason for level, reason in reasons.items() if reason}
+
+    @cached_property
+    def deep_gemm_version(self) -> str | None:
+        """Version of the installed DeepGEMM, if there is one."""
+        from kregistry.toolchain import deep_gemm_version
+
+        try:
+            return deep_gemm_version()
+        except KregistryError:
+            return None
+
+    @cached_property
+    def gpu(self) -> Target:
+        """The GPU of this machine.
+
+        Raises:
+            EnvironmentProblem: there is none.
+        """
+        from kregistry.target import detect_target
+
+        return detect_target()
+
+    @cached_property
+    def toolchain(self) -> Toolchain:
+        from kregistry.toolchain import find_toolchain
+
+        return find_toolchain()
+
+    @property
+    def stub_directory(self) -> Path:
+        from kregistry.plan.make import default_stub_directory
+
+        return self._stub_directory or default_stub_directory()
+
+    def prober(self, target: Target) -> Prober:
+        """The child process that runs on the stub GPU as a target; one for all kernel types."""
+        from kregistry.plan.prober import Prober
+
+        if target.name not in self._probers:
+            self._probers[target.name] = Prober(self.toolchain, target, self.stub_directory)
+        return self._probers[target.name]
+
+    def _lacks_stub(self) -> str:
+        try:
+            _ = self.toolchain
+        except KregistryError as error:
+            return error.message
+        return ""
+
+
+def _lacks_torch() -> str:
+    return "" if importlib.util.find_spec("torch") else "torch is not installed"
+
+
+def _lacks_gpu() -> str:
+    if _lacks_torch():
+        return _lacks_torch()
+    import torch
+
+    if not torch.cuda.is_available():
+        return "torch sees no GPU"
+    return "" if importlib.util.find_spec("deep_gemm") else "DeepGEMM is not installed"

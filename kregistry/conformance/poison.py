@@ -1,0 +1,97 @@
+"""Buffers between guards, filled with a pattern: what was not written, and what should not have been, can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from kregistry.kernel_type import Buffers, BufferSpec, KernelType, Shape
+
+if TYPE_CHECKING:
+    import torch
+
+#: Two patterns: NaN in every float type, and a value that differs from it in every byte of 2 and more bytes.
+NAN_POISON = 0xFF
+OTHER_POISON = 0x7B
+#: Bytes before and after each buffer; a multiple of every alignment that a tensor map asks for.
+_GUARD = 4096
+
+
+@frozen(eq=False)
+class Poisoned:
+    """Buffers whose every byte has a known value, each between two guards.
+
+    Attributes:
+        buffers: allocated through the kernel type, with the tensors lent.
+        regions: name -> the storage of the buffer without its guards, as integers of the buffer's item size.
+    """
+
+    buffers: Buffers
+    regions: Mapping[str, torch.Tensor]
+    _arenas: Mapping[str, torch.Tensor]
+    _pattern: int
+
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        return {name: region.clone() for name, region in self.regions.items()}
+
+    def broken_guards(self) -> list[str]:
+        """Names of the buffers before or after which something was written."""
+        edges = {name: (arena[:_GUARD], arena[-_GUARD:]) for name, arena in self._arenas.items()}
+        return [name for name, both in edges.items() if any(bool((edge != self._pattern).any()) for edge in both)]
+
+
+def poisoned_buffers(
+    kernel_type: KernelType, shape: Shape, max_m: int, pattern: int, device: str | torch.device
+) -> Poisoned:
+    """Allocate buffers between guards; those with an initial value get it, the others the pattern."""
+    import torch
+
+    arenas: dict[str, torch.Tensor] = {}
+    regions: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    for name, spec in kernel_type.buffers(shape, max_m).items():
+        arena = torch.full((2 * _GUARD + spec.nbytes,), pattern, dtype=torch.uint8, device=device)
+        inside = arena[_GUARD : _GUARD + spec.nbytes]
+        tensors[name] = _tensor(spec, inside)
+        regions[name] = inside.view(_integer(tensors[name].element_size()))
+        arenas[name] = arena
+    buffers = kernel_type.allocate_buffers(shape, max_m, device, lent=tensors)
+    return Poisoned(buffers, regions, arenas, pattern)
+
+
+def elements(
+    kernel_type: KernelType, poisoned: Poisoned, views: Callable[[Buffers], Mapping[str, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """Name of a buffer -> which elements of its storage lie in any of some views of the buffers."""
+    import torch
+
+    shape, max_m = poisoned.buffers.shape, poisoned.buffers.max_m
+    specs = kernel_type.buffers(shape, max_m)
+    flats = {
+        name: torch.zeros(region.numel() * region.element_size(), dtype=torch.uint8, device=region.device)
+        for name, region in poisoned.regions.items()
+    }
+    shadow = Buffers(shape, max_m, {name: _tensor(spec, flats[name], zero=True) for name, spec in specs.items()})
+    for view in views(shadow).values():
+        view.fill_(1)
+    return {name: flats[name].view(region.dtype) != 0 for name, region in poisoned.regions.items()}
+
+
+def _tensor(spec: BufferSpec, flat: torch.Tensor, zero: bool = False) -> torch.Tensor:
+    import torch
+
+    from kregistry.kernel_type.buffers import contiguous_strides
+
+    elements_ = flat.view(getattr(torch, spec.dtype))
+    tensor = elements_.as_strided(spec.shape, spec.strides or contiguous_strides(spec.shape))
+    if spec.initial is not None:
+        tensor.fill_(0 if zero else spec.initial)
+    return tensor
+
+
+def _integer(item_bytes: int) -> torch.dtype:
+    import torch
+
+    return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[item_bytes]

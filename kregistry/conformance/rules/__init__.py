@@ -1,0 +1,18 @@
+"""All rules: one module a topic."""
+
+from kregistry.conformance.rule import Rule, registered
+from kregistry.conformance.rules import (  # noqa: F401 - each import registers its rules
+    buffers,
+    calls,
+    cuda,
+    declaration,
+    launches,
+    manifests,
+    numerics,
+    references,
+    shapes,
+    stub,
+)
+
+#: Every rule, by id.
+RULES: dict[str, Rule] = registered()

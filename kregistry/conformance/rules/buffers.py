@@ -1,0 +1,123 @@
+"""Buffers: their declaration, their allocation, their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from kregistry.conformance.rule import CASES, FULL, Breach, rule
+from kregistry.conformance.subject import Subject, place
+from kregistry.errors import InputError
+from kregistry.kernel_type import Buffers, BufferSpec, Shape
+from kregistry.kernel_type.buffers import ITEM_BYTES, contiguous_strides
+
+if TYPE_CHECKING:
+    import torch
+
+_ROLES = ("input", "weight", "output")
+
+
+@rule("KR110", "its buffers are declared completely", cases=FULL, needs=("KR106",))
+def declared(subject: Subject, case: str) -> None:
+    m = subject.at(case)
+    for shape in subject.every_shape:
+        specs = subject.kernel_type.buffers(shape, m)
+        what = f"buffers(shape, max_m={m})"
+        if not isinstance(specs, Mapping) or not all(isinstance(spec, BufferSpec) for spec in specs.values()):
+            raise Breach(what, repr(specs), "a mapping of names to BufferSpec", place(shape))
+        for name, spec in specs.items():
+            fault = _fault(spec)
+            if fault:
+                raise Breach(f"{what}[{name!r}]", fault[0], fault[1], place(shape))
+        if not subject.returns_results and not any(spec.role == "output" for spec in specs.values()):
+            roles = sorted({spec.role for spec in specs.values()})
+            raise Breach(what, f"buffers of the roles {roles}", "at least one output, or returned()", place(shape))
+
+
+def _fault(spec: BufferSpec) -> tuple[object, str] | None:
+    if spec.dtype not in ITEM_BYTES:
+        return repr(spec.dtype), f"a dtype of {', '.join(sorted(ITEM_BYTES))}"
+    if spec.role not in _ROLES:
+        return repr(spec.role), f"a role of {', '.join(_ROLES)}"
+    if not all(type(size) is int and size >= 0 for size in spec.shape):
+        return f"the sizes {spec.shape}", "integers >= 0"
+    strides = spec.strides or contiguous_strides(spec.shape)
+    if len(strides) != len(spec.shape):
+        return f"{len(strides)} strides for {len(spec.shape)} dimensions", "one for each"
+    reach = 0 if 0 in spec.shape else 1 + sum((size - 1) * step for size, step in zip(spec.shape, strides))
+    if spec.storage_elements < reach:
+        return f"a storage of {spec.storage_elements} elements", f"the {reach} that its strides reach"
+    return None
+
+
+@rule("KR111", "allocation gives what is declared, and takes what is lent", cases=FULL, needs=("KR110",))
+def allocated(subject: Subject, case: str) -> None:
+    kernel_type, m = subject.kernel_type, subject.at(case)
+    for shape in subject.every_shape:
+        buffers = kernel_type.allocate_buffers(shape, m, device="meta")
+        what = f"allocate_buffers(shape, {m})"
+        if not isinstance(buffers, Buffers) or (buffers.shape, buffers.max_m) != (shape, m):
+            raise Breach(what, repr(buffers), f"Buffers of this shape with max_m={m}", place(shape))
+        specs = kernel_type.buffers(shape, m)
+        if set(buffers.tensors) != set(specs):
+            raise Breach(what, sorted(buffers.tensors), sorted(specs), place(shape))
+        for name, spec in specs.items():
+            tensor = buffers.tensors[name]
+            wanted = (spec.shape, spec.dtype, spec.strides or contiguous_strides(spec.shape), "meta")
+            found = (tuple(tensor.shape), _dtype(tensor), tuple(tensor.stride()), tensor.device.type)
+            if found != wanted:
+                raise Breach(f"{what}.{name}", found, f"{wanted}, as declared", place(shape))
+        _check_lending(subject, shape, m, buffers)
+
+
+def _check_lending(subject: Subject, shape: Shape, m: int, buffers: Buffers) -> None:
+    import torch
+
+    name, tensor = next(iter(buffers.tensors.items()))
+    again = subject.kernel_type.allocate_buffers(shape, m, "meta", lent={name: tensor})
+    if again.tensors[name] is not tensor:
+        raise Breach(f"allocate_buffers(..., lent={{{name!r}: t}}).{name}", "another tensor", "t itself", place(shape))
+    wrong = torch.empty((*tensor.shape, 2), dtype=tensor.dtype, device="meta")
+    try:
+        subject.kernel_type.allocate_buffers(shape, m, "meta", lent={name: wrong})
+    except InputError:
+        return
+    what = f"allocate_buffers(..., lent={{{name!r}: a tensor of shape {tuple(wrong.shape)}}})"
+    raise Breach(what, "no error", f"an InputError: it is declared as {tuple(tensor.shape)}", place(shape))
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+@rule("KR103", "the memory requirement is exact", cases=FULL, needs=("KR111",))
+def memory(subject: Subject, case: str) -> None:
+    m = subject.at(case)
+    for shape in subject.every_shape:
+        said = subject.kernel_type.memory_requirement(shape, m)
+        held = bytes_held(subject.kernel_type.allocate_buffers(shape, m, device="meta"))
+        if said != held:
+            what = f"memory_requirement(shape, max_m={m})"
+            raise Breach(what, f"{said} bytes", f"the {held} bytes that the buffers hold", place(shape))
+
+
+def bytes_held(buffers: Buffers) -> int:
+    """Bytes of the storages of some buffers; a storage that several tensors share counts once."""
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage() for tensor in buffers.tensors.values()}
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+@rule("KR112", "every smaller launch fits into the buffers", cases=CASES, needs=("KR111",))
+def smaller_launches(subject: Subject, case: str) -> None:
+    kernel_type, m = subject.kernel_type, subject.at(case)
+    for shape in subject.every_shape:
+        for max_m in {max(m, kernel_type.run_dimension.start), subject.at("largest")}:
+            buffers = subject.meta_buffers(shape, max_m)
+            for method in ("arguments", "outputs", "results", "writable"):
+                try:
+                    getattr(kernel_type, method)(buffers, m)
+                except Exception as error:
+                    what = f"{method}(buffers for {max_m}, m={m})"
+                    raise Breach(
+                        what, f"{type(error).__name__}: {error}", "views of the buffers", place(shape)
+                    ) from error

@@ -1,0 +1,143 @@
+"""Calls: arguments, and what can be read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry.conformance.rule import CASES, FULL, Breach, rule
+from kregistry.conformance.subject import Subject, place
+from kregistry.errors import KregistryError
+from kregistry.kernel_type import Buffers, Call, KernelType
+
+if TYPE_CHECKING:
+    import torch
+
+
+@rule("KR113", "arguments and outputs are views of the buffers", cases=FULL, needs=("KR112",))
+def views(subject: Subject, case: str) -> None:
+    kernel_type, m = subject.kernel_type, subject.at(case)
+    for shape in subject.every_shape:
+        buffers = subject.meta_buffers(shape, m)
+        names = {tensor.untyped_storage()._cdata: name for name, tensor in buffers.tensors.items()}
+        roles = {name: spec.role for name, spec in kernel_type.buffers(shape, m).items()}
+        call = kernel_type.arguments(buffers, m)
+        passed = {names.get(tensor.untyped_storage()._cdata) for tensor in tensors_of(call)}
+        if None in passed:
+            wanted = "views of the buffers: a copy would not be what warm-up and serving share"
+            raise Breach(f"arguments(buffers, m={m})", "a tensor that lies in no buffer", wanted, place(shape))
+        for name, output in kernel_type.outputs(buffers, m).items():
+            home = names.get(output.untyped_storage()._cdata)
+            if home is None or roles[home] != "output":
+                got = "a tensor that lies in no buffer" if home is None else f"a view of the {roles[home]} {home!r}"
+                wanted = "a view of a buffer whose role is output"
+                raise Breach(f"outputs(buffers, m={m})[{name!r}]", got, wanted, place(shape))
+            if home not in passed:
+                wanted = "a view of a buffer that the launch is given"
+                raise Breach(
+                    f"outputs(buffers, m={m})[{name!r}]", f"a view of {home!r}, which is not", wanted, place(shape)
+                )
+
+
+@rule("KR114", "the run-time value is read back off the call", cases=CASES, needs=("KR112",))
+def run_time_value(subject: Subject, case: str) -> None:
+    m = subject.at(case)
+    for shape in subject.every_shape:
+        check_run_time_value(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
+
+
+def check_run_time_value(kernel_type: KernelType, buffers: Buffers, m: int) -> None:
+    call = kernel_type.arguments(buffers, m)
+    found = kernel_type.read_m(*call.args, **call.kwargs)
+    if type(found) is not int or found != m:
+        raise Breach(f"read_m(*arguments(buffers, m={m}))", repr(found), m, place(buffers.shape, m))
+
+
+@rule("KR115", "the shape is read back off the call", cases=FULL, needs=("KR112",))
+def shape_of_call(subject: Subject, case: str) -> None:
+    m = subject.at(case)
+    for shape in subject.every_shape:
+        check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
+
+
+def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> None:
+    shape = buffers.shape
+    call = kernel_type.arguments(buffers, m)
+    read = kernel_type.read_shape(*call.args, **call.kwargs)
+    what = f"read_shape(*arguments(buffers, m={m}))"
+    try:
+        found = kernel_type.resolve(read, shape.target)
+    except KregistryError as error:
+        raise Breach(what, f"{dict(read)}, which is no shape: {error.message}", shape, place(shape, m)) from error
+    for dimension in kernel_type.dimensions:
+        policy = isinstance(shape[dimension.name], str) and shape[dimension.name] in dimension.policies
+        wanted = shape.at(dimension, m) if policy else shape[dimension.name]
+        if found[dimension.name] != wanted:
+            got = f"{dimension.name}={found[dimension.name]}"
+            raise Breach(what, got, f"{dimension.name}={wanted}", place(shape, m))
+
+
+@rule("KR117", "warm-up makes the call that serving makes", cases=FULL, needs=("KR113",))
+def same_call(subject: Subject, case: str) -> None:
+    kernel_type, m = subject.kernel_type, subject.at(case)
+    for shape in subject.every_shape:
+        buffers = subject.meta_buffers(shape, m)
+        recorder, calls = recorder_of(kernel_type)
+        call = kernel_type.arguments(buffers, m)
+        recorder.launch(*call.args, **call.kwargs)
+        serving = [_words(call, buffers) for call in calls]
+        calls.clear()
+        recorder.execute(buffers, m)
+        warm_up = [_words(call, buffers) for call in calls]
+        if serving != warm_up or not serving:
+            got = "; ".join(warm_up) or "no call of function()"
+            wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
+            raise Breach(f"execute(buffers, m={m})", got, wanted, place(shape, m))
+
+
+def recorder_of(kernel_type: KernelType) -> tuple[KernelType, list[Call]]:
+    """The same kernel type, except that ``function()`` records its calls in a list and launches nothing."""
+    calls: list[Call] = []
+
+    def record(*args: Any, **kwargs: Any) -> None:
+        calls.append(Call(args, kwargs))
+
+    cls = type(type(kernel_type).__name__, (type(kernel_type),), {"function": lambda self: record})
+    copy: KernelType = object.__new__(cls)
+    copy.__dict__.update(vars(kernel_type))
+    return copy, calls
+
+
+def tensors_of(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors in the arguments of a call, however nested."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Call):
+        yield from tensors_of(value.args)
+        yield from tensors_of(value.kwargs)
+    elif isinstance(value, Mapping):
+        yield from tensors_of(tuple(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from tensors_of(each)
+
+
+def _words(call: Call, buffers: Buffers) -> str:
+    """A call as text: each tensor by its buffer, size and place."""
+    import torch
+
+    names = {tensor.untyped_storage()._cdata: name for name, tensor in buffers.tensors.items()}
+
+    def words(value: Any) -> str:
+        if isinstance(value, torch.Tensor):
+            name = names.get(value.untyped_storage()._cdata, "?")
+            layout = "" if value.is_contiguous() else f" strides {tuple(value.stride())}"
+            return f"{name}{list(value.shape)}{layout}@{value.storage_offset()}"
+        if isinstance(value, (tuple, list)):
+            return f"({', '.join(map(words, value))})"
+        return repr(value)
+
+    named = [f"{name}={words(value)}" for name, value in sorted(call.kwargs.items())]
+    return f"function({', '.join([*map(words, call.args), *named])})"

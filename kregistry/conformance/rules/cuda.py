@@ -1,0 +1,167 @@
+"""What only a CUDA device shows: streams, graphs, memory, and that a warmed kernel is never compiled again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kregistry.conformance.cases import sweep_of
+from kregistry.conformance.poison import NAN_POISON
+from kregistry.conformance.rule import Breach, NotApplicable, rule
+from kregistry.conformance.rules.buffers import bytes_held
+from kregistry.conformance.rules.numerics import device_shapes
+from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.trial import difference, filled_buffers, results_of
+from kregistry.kernel_type import Buffers, Shape
+
+if TYPE_CHECKING:
+    from kregistry.plan import PlannedEntry
+
+#: Cycles that a stream is kept busy: a launch elsewhere would be long done by then.
+_BUSY_CYCLES = 100_000_000
+
+
+def _shapes(subject: Subject) -> tuple[Shape, ...]:
+    if subject.device != "cuda":
+        raise NotApplicable("it does not run on CUDA devices")
+    return device_shapes(subject)
+
+
+def _inputs(subject: Subject, shape: Shape, m: int, seed: int, pattern: int = NAN_POISON) -> Buffers:
+    room = subject.room(m)
+    return filled_buffers(subject.kernel_type, shape, m, room, seed, pattern, "cuda").buffers
+
+
+def _compare(subject: Subject, what: str, buffers: Buffers, value: object, wanted: Buffers, m: int) -> None:
+    """Raise unless the results of a launch that returned ``value`` are what the reference makes of ``wanted``."""
+    limit = subject.kernel_type.tolerance.difference
+    results = results_of(subject.kernel_type, buffers, m, value)
+    for name, expected in subject.kernel_type.reference(wanted, m).items():
+        found = difference(results[name], expected)
+        if not found <= limit:
+            got = f"a difference of {found:.3g} in {name!r}"
+            raise Breach(what, got, f"at most {limit:g}", place(buffers.shape, m))
+
+
+def _copy(source: Buffers, target: Buffers) -> None:
+    for name, tensor in source.tensors.items():
+        target.tensors[name].copy_(tensor)
+
+
+@rule("KR306", "a launch on another stream waits for that stream", needs=("KR301",))
+def streams(subject: Subject) -> None:
+    """The inputs arrive on a busy stream: a launch on any other one computes with what was there before."""
+    import torch
+
+    m = subject.at("tail")
+    for shape in _shapes(subject):
+        fresh = _inputs(subject, shape, m, seed=11)
+        buffers = _inputs(subject, shape, m, seed=12)
+        subject.kernel_type.execute(buffers, m)  # compiled and loaded before the clock runs
+        torch.cuda.synchronize()
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(_BUSY_CYCLES)
+            _copy(fresh, buffers)
+            value = subject.kernel_type.execute(buffers, m)
+        stream.synchronize()
+        torch.cuda.synchronize()
+        _compare(subject, "a launch on a busy stream", buffers, value, fresh, m)
+
+
+@rule("KR307", "a launch can be captured in a CUDA graph and replayed", needs=("KR301",))
+def graphs(subject: Subject) -> None:
+    import torch
+
+    m = subject.at("tail")
+    for shape in _shapes(subject):
+        buffers = _inputs(subject, shape, m, seed=21)
+        subject.kernel_type.execute(buffers, m)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                value = subject.kernel_type.execute(buffers, m)
+        except Exception as error:
+            got = " ".join(str(error).split())[:300]
+            wanted = "a launch without synchronisation or reads of the host"
+            raise Breach("execute(buffers, m) under capture", got, wanted, place(shape, m)) from error
+        fresh = _inputs(subject, shape, m, seed=22)
+        _copy(fresh, buffers)
+        graph.replay()
+        torch.cuda.synchronize()
+        _compare(subject, "a replayed graph with new inputs", buffers, value, fresh, m)
+
+
+@rule("KR308", "memory in use stays within what is declared", needs=("KR301",))
+def memory(subject: Subject) -> None:
+    import torch
+
+    kernel_type, m = subject.kernel_type, subject.at("largest")
+    for shape in _shapes(subject):
+        kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
+        torch.cuda.synchronize()
+        before = _requested("current")
+        torch.cuda.reset_peak_memory_stats()
+        buffers = kernel_type.allocate_buffers(shape, m)
+        kernel_type.execute(buffers, m)
+        torch.cuda.synchronize()
+        used = _requested("peak") - before
+        buffer_bytes = kernel_type.memory_requirement(shape, m)
+        launch_bytes = kernel_type.workspace_requirement(shape, m)
+        if used > buffer_bytes + launch_bytes:
+            what = f"memory_requirement + workspace_requirement at max_m={m}"
+            got = f"{buffer_bytes} + {launch_bytes} bytes"
+            held = bytes_held(buffers)
+            raise Breach(what, got, f"at least the {used} in use ({held} of them in buffers)", place(shape, m))
+
+
+def _requested(which: str) -> int:
+    """Bytes that torch's allocator was asked for, without its rounding."""
+    import torch
+
+    return int(torch.cuda.memory_stats().get(f"requested_bytes.all.{which}", 0))
+
+
+@rule("KR309", "after warm-up no value needs a compiler", needs=("KR301",))
+def warmed(subject: Subject) -> None:
+    """Plan, launch once for each kernel, then serve every value: DeepGEMM's cache must not grow."""
+    import torch
+
+    kernel_type = subject.kernel_type
+    values = sweep_of(kernel_type)
+    for shape in _shapes(subject):
+        planned, directories = _plan(subject, shape)
+        for m in planned.launch_points():
+            kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
+        torch.cuda.synchronize()
+        buffers = _inputs(subject, shape, values[-1], seed=31)
+        before = _listing(directories)
+        for m in values:
+            call = kernel_type.arguments(buffers, m)
+            kernel_type.launch(*call.args, **call.kwargs)
+            compiled = sorted(_listing(directories) - before)
+            if compiled:
+                got = f"DeepGEMM compiled {', '.join(Path(each).name for each in compiled)}"
+                raise Breach(f"serving after a warm-up at {planned.launch_points()}", got, "nothing", place(shape, m))
+        torch.cuda.synchronize()
+
+
+def _plan(subject: Subject, shape: Shape) -> tuple[PlannedEntry, tuple[Path, ...]]:
+    """The plan of the swept range, and DeepGEMM's cache directories for its kernels."""
+    from kregistry.cache import JitCache
+    from kregistry.manifest.model import Entry, Range
+    from kregistry.plan.dry_run import DryRun, Sweep
+
+    run = subject.kernel_type.run_dimension
+    values = Range(run.name, run.start, subject.at("largest"), run.step)
+    dry_run = DryRun(subject.machine.toolchain, shape.target, subject.machine.stub_directory)
+    (planned,) = dry_run.run([Sweep(Entry("conformance", "", shape, values), subject.kernel_type)], 1)
+    if not planned.ok:
+        raise Breach("the dry run", "; ".join(planned.problems()), "a plan", place(shape))
+    cache = JitCache()
+    return planned, tuple({cache.directory_for(kernel) for kernel in dry_run.kernels.values()})
+
+
+def _listing(directories: tuple[Path, ...]) -> set[str]:
+    return {str(path) for directory in directories if directory.exists() for path in directory.rglob("*.cubin")}

@@ -1,0 +1,80 @@
+"""Dimensions and example shapes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+
+from kregistry.conformance.rule import Breach, NotApplicable, rule
+from kregistry.conformance.subject import Subject, place
+from kregistry.errors import ShapeError
+from kregistry.kernel_type import Dimension, Shape
+
+
+@rule("KR106", "its example shapes are shapes", needs=("KR101", "KR108"))
+def examples(subject: Subject) -> None:
+    kernel_type = subject.kernel_type
+    label = type(kernel_type).__name__
+    if not kernel_type.examples:
+        wanted = "at least one small shape, e.g. ({'n': 256, 'k': 512},)"
+        raise Breach(f"{label}.examples", "none", wanted)
+    if not subject.targets:
+        raise NotApplicable(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
+    for target in subject.targets:
+        if not subject.shapes(target):
+            refusals = "; ".join(_refusals(subject, target.name))
+            raise Breach(f"{label}.examples on {target.name}", f"each is refused: {refusals}", "one that resolves")
+    for shape in subject.every_shape:
+        again = kernel_type.resolve(dict(shape), shape.target)
+        if again != shape or hash(again) != hash(shape):
+            raise Breach("resolve(dict(shape))", again, f"the same shape: {shape}", place(shape))
+        if pickle.loads(pickle.dumps(shape)) != shape:
+            raise Breach("a shape after pickling", "another shape", "an equal one", place(shape))
+
+
+def _refusals(subject: Subject, name: str) -> Iterator[str]:
+    for target in subject.targets:
+        for example in subject.kernel_type.examples if target.name == name else ():
+            try:
+                subject.kernel_type.resolve(example, target)
+            except ShapeError as error:
+                yield error.message
+
+
+@rule("KR107", "wrong dimensions are refused, by name", needs=("KR106",))
+def refusals(subject: Subject) -> None:
+    kernel_type = subject.kernel_type
+    for shape in subject.every_shape:
+        good = dict(shape)
+        _refused(subject, {**good, "no_such_dimension": 1}, "no_such_dimension", shape)
+        for dimension in kernel_type.dimensions:
+            if dimension.required:
+                without = {name: value for name, value in good.items() if name != dimension.name}
+                _refused(subject, without, dimension.name, shape)
+            for value in _wrong_values(dimension):
+                _refused(subject, {**good, dimension.name: value}, dimension.name, shape)
+
+
+def _wrong_values(dimension: Dimension) -> Iterator[object]:
+    yield "no such word"
+    yield 1.5
+    if dimension.integer and not dimension.choices:
+        yield dimension.minimum - 1
+        if dimension.multiple_of > 1:
+            yield dimension.multiple_of * (dimension.minimum + 1) + 1
+    if not dimension.optional:
+        yield None
+
+
+def _refused(subject: Subject, values: Mapping[str, object], name: str, shape: Shape) -> None:
+    what = f"resolve({values})"
+    wanted = f"a ShapeError about {name!r}"
+    try:
+        found = subject.kernel_type.resolve(values, shape.target)
+    except ShapeError as error:
+        if (error.kernel_type, error.dimension) != (subject.kernel_type.name, name) or not error.text.strip():
+            raise Breach(what, f"a ShapeError about {error.dimension!r}: {error.text}", wanted) from None
+        return
+    except Exception as error:
+        raise Breach(what, f"{type(error).__name__}: {error}", wanted) from None
+    raise Breach(what, f"the shape {found}", wanted)

@@ -1,0 +1,152 @@
+"""DeepGEMM's own host code on the stub GPU: no rule here needs a GPU, or looks at data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kregistry.conformance.rule import Breach, NotApplicable, rule
+from kregistry.conformance.subject import Subject, place
+from kregistry.errors import ShapeError
+from kregistry.kernel_type import EmptyInput, Shape
+from kregistry.plan.prober import Probed, ProbedValue
+
+
+def _probed(subject: Subject) -> Iterator[tuple[Shape, Probed]]:
+    if "cuda" not in subject.kernel_type.devices:
+        raise NotApplicable("it does not run on CUDA devices")
+    if not subject.targets:
+        raise NotApplicable(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
+    for shape in subject.every_shape:
+        yield shape, subject.probed(shape)
+
+
+def _values(subject: Subject) -> Iterator[tuple[Shape, ProbedValue]]:
+    for shape, probed in _probed(subject):
+        for value in probed.values:
+            yield shape, value
+
+
+@rule("KR202", "no launch reads device memory on the host", needs=("KR102", "KR113"))
+def host_reads(subject: Subject) -> None:
+    declared = subject.kernel_type.reads_device_memory
+    seen = 0
+    for shape, probed in _probed(subject):
+        if "touches device memory on the host" in probed.error:
+            raise Breach("launches on the stub GPU", probed.error, "no access of the host to tensors", place(shape))
+        for value in probed.values:
+            reads = max((launch.host_reads for launch in value.launches), default=0)
+            seen += reads
+            if reads and not declared:
+                wanted = "none, or reads_device_memory = True: a plan does not know the data"
+                raise Breach("one launch", f"{reads} copies from the device to the host", wanted, place(shape, value.m))
+    if declared and not seen:
+        raise Breach("reads_device_memory", "True, but no launch reads any", "False")
+
+
+@rule("KR201", "DeepGEMM accepts every launch that is claimed", needs=("KR202", "KR112"))
+def accepted(subject: Subject) -> None:
+    for shape, probed in _probed(subject):
+        if probed.error:
+            raise Breach("launches on the stub GPU", probed.error, "launches", place(shape))
+        for value in probed.values:
+            if value.m == 0:
+                continue
+            if value.refusal:
+                raise Breach(f"refusal(shape, {value.m})", value.refusal, "a launch: it is in the range", place(shape))
+            for name, launch in (("execute(buffers, m)", value.warm_up), ("launch(*arguments)", value.serving)):
+                if launch.error:
+                    raise Breach(name, launch.error, "a launch", place(shape, value.m))
+
+
+@rule("KR203", "DeepGEMM accepts what the dimensions allow", needs=("KR201", "KR107"))
+def granularity(subject: Subject) -> None:
+    kernel_type = subject.kernel_type
+    values = (kernel_type.run_dimension.start, subject.at("tail"))
+    for shape, _ in _probed(subject):
+        for dimension in kernel_type.dimensions:
+            number = shape[dimension.name]
+            if not dimension.integer or type(number) is not int:
+                continue
+            grain = dimension.multiple_of
+            least = -(-dimension.minimum // grain) * grain
+            odd = (number // grain + 1 | 1) * grain  # a multiple of the grain, and of no larger power of two
+            for other in (least, odd):
+                try:
+                    varied = kernel_type.resolve({**shape, dimension.name: other}, shape.target)
+                except ShapeError:
+                    continue
+                probed = subject.probed(varied, values)
+                error = probed.error or next((v.warm_up.error for v in probed.values if v.warm_up.error), "")
+                if error:
+                    wanted = f"a launch, since {dimension.name} may be {dimension.expectation()}"
+                    raise Breach(f"{dimension.name}={other}", error, wanted, place(varied))
+
+
+@rule("KR204", "an empty input launches what is declared", needs=("KR201", "KR116"))
+def empty(subject: Subject) -> None:
+    declared = subject.kernel_type.empty_input
+    for shape, value in _values(subject):
+        if value.m:
+            continue
+        for launch in (value.warm_up, value.serving):
+            if launch.error:
+                raise Breach("a launch of an empty input", launch.error, "no error", place(shape, 0))
+            if launch.kernels and declared is not EmptyInput.LAUNCH:
+                got = f"{len(launch.kernels)} kernels"
+                raise Breach(f"an empty input with empty_input = {declared.name}", got, "none", place(shape, 0))
+
+
+@rule("KR205", "warm-up loads the kernels that serving uses", needs=("KR201", "KR117"))
+def same_kernels(subject: Subject) -> None:
+    for shape, value in _values(subject):
+        if value.warm_up.kernels != value.serving.kernels:
+            got = ", ".join(value.warm_up.kernels) or "no kernel"
+            wanted = ", ".join(value.serving.kernels) or "no kernel"
+            raise Breach("execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", place(shape, value.m))
+
+
+@rule("KR206", "kernels depend on m only where that is declared", needs=("KR201",))
+def kernel_choice(subject: Subject) -> None:
+    kernel_type = subject.kernel_type
+    if kernel_type.kernel_depends_on_m:
+        raise NotApplicable("it declares that kernels depend on m")
+    for shape, probed in _probed(subject):
+        seen: dict[tuple[object, ...], ProbedValue] = {}
+        for value in probed.values:
+            if value.m == 0:
+                continue
+            policies = tuple(shape.at(each, value.m) for each in kernel_type.dimensions if each.policies)
+            first = seen.setdefault(policies, value)
+            if value.warm_up.kernels != first.warm_up.kernels:
+                got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
+                raise Breach("kernel_depends_on_m = False", got, f"{wanted}, as at m={first.m}", place(shape, value.m))
+
+
+@rule("KR207", "no launch waits for the device", needs=("KR201",))
+def host_waits(subject: Subject) -> None:
+    for shape, value in _values(subject):
+        for launch in value.launches:
+            if launch.host_waits and not launch.host_reads:
+                wanted = "none: it stalls the server, and a graph capture refuses it"
+                raise Breach("one launch", f"{launch.host_waits} synchronisations", wanted, place(shape, value.m))
+
+
+@rule("KR208", "launches go to the current stream", needs=("KR201",))
+def current_stream(subject: Subject) -> None:
+    for shape, value in _values(subject):
+        if value.stream.error:
+            raise Breach("a launch on another stream", value.stream.error, "a launch", place(shape, value.m))
+        if value.stream.foreign_launches:
+            got = f"{value.stream.foreign_launches} launches on another one"
+            raise Breach("under torch.cuda.stream(s)", got, "all on s", place(shape, value.m))
+
+
+@rule("KR209", "a launch allocates no more than is declared", needs=("KR201",))
+def workspace(subject: Subject) -> None:
+    kernel_type = subject.kernel_type
+    for shape, value in _values(subject):
+        m = value.m
+        declared = kernel_type.workspace_requirement(shape, m) if m else 0
+        if m and value.warm_up.nbytes > declared:
+            what = f"workspace_requirement(shape, max_m={m})"
+            raise Breach(what, f"{declared} bytes", f"at least the {value.warm_up.nbytes} allocated", place(shape, m))

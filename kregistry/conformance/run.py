@@ -1,0 +1,123 @@
+"""Check rules, in the order that they need each other, each check once."""
+
+from __future__ import annotations
+
+import enum
+import traceback
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from kregistry.conformance.machine import Machine
+from kregistry.conformance.rule import Breach, Check, Level, NotApplicable, Rule
+from kregistry.conformance.rules import RULES
+from kregistry.conformance.subject import Subject
+from kregistry.errors import EnvironmentProblem
+from kregistry.kernel_type import KernelType
+
+
+class Verdict(enum.Enum):
+    """What became of a check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    #: Failed, as the author said that it would.
+    EXPECTED = "known failure"
+
+
+@frozen
+class Outcome:
+    """A check, its verdict, and why, unless it passed."""
+
+    check: Check
+    verdict: Verdict
+    reason: str = ""
+
+
+class Examination:
+    """All checks of one kernel type on a machine, made when they are asked for.
+
+    Args:
+        kernel_type: what is examined.
+        machine: where.
+        required: a level that the machine must have: lacking it, its rules fail instead of being skipped.
+    """
+
+    def __init__(self, kernel_type: KernelType, machine: Machine, required: Level = Level.ANYWHERE) -> None:
+        self.subject = Subject(kernel_type, machine)
+        self.required = required
+        self._outcomes: dict[Check, Outcome] = {}
+
+    def outcome(self, check: Check) -> Outcome:
+        if check not in self._outcomes:
+            self._outcomes[check] = self._examine(check)
+        return self._outcomes[check]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Every check of every rule."""
+        for rule in RULES.values():
+            for check in rule.checks():
+                yield self.outcome(check)
+
+    def _examine(self, check: Check) -> Outcome:
+        rule = check.rule
+        lacking = self._lacking(rule)
+        if lacking:
+            return self._out_of_reach(check, lacking)
+        first = self._failed_before(rule)
+        if first:
+            return Outcome(check, Verdict.SKIPPED, f"{first} comes first, and fails")
+        try:
+            rule.check(self.subject, *((check.case,) if check.case else ()))
+        except Breach as breach:
+            return Outcome(check, Verdict.FAILED, f"{breach} [{rule.id}]")
+        except NotApplicable as reason:
+            return Outcome(check, Verdict.SKIPPED, str(reason))
+        except EnvironmentProblem as problem:
+            return self._out_of_reach(check, problem.message)
+        except Exception as error:  # whatever the author's code raises
+            return Outcome(check, Verdict.FAILED, f"{_raised(rule, error)} [{rule.id}]")
+        return Outcome(check, Verdict.PASSED)
+
+    def _lacking(self, rule: Rule) -> str:
+        """Why this machine cannot check a rule; empty if it can."""
+        machine = self.subject.machine
+        if rule.on_device and "cpu" in self.subject.kernel_type.devices:
+            return machine.lacking.get(Level.ANYWHERE, "")
+        return machine.lacking.get(rule.level, "")
+
+    def _out_of_reach(self, check: Check, lacking: str) -> Outcome:
+        level = check.rule.level
+        if level <= self.required:
+            return Outcome(check, Verdict.FAILED, f"the level {level} is required, but {lacking} [{check.rule.id}]")
+        return Outcome(check, Verdict.SKIPPED, f"level {level}: {lacking}")
+
+    def _failed_before(self, rule: Rule) -> str:
+        """Id of a rule that this one needs and that does not hold."""
+        for needed in rule.needs:
+            earlier = self._failed_before(RULES[needed])
+            if earlier:
+                return earlier
+            if any(self.outcome(check).verdict is Verdict.FAILED for check in RULES[needed].checks()):
+                return needed
+        return ""
+
+
+def _raised(rule: Rule, error: Exception) -> str:
+    """An exception of the author's code, with the deepest place outside of the kit and of torch."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if "/kregistry/" not in frame.filename and "/torch/" not in frame.filename]
+    frame = (outside or frames)[-1]
+    text = " ".join(str(error).split())[:300]
+    return f"{rule.title}: got {type(error).__name__}: {text}, wanted no error ({frame.filename}:{frame.lineno})"
+
+
+def examine(
+    kernel_type: KernelType, machine: Machine | None = None, required: Level = Level.ANYWHERE
+) -> tuple[Outcome, ...]:
+    """Check every rule on a kernel type; what the machine lacks is skipped, unless it is required."""
+    if machine is not None:
+        return tuple(Examination(kernel_type, machine, required).outcomes())
+    with Machine() as own:
+        return tuple(Examination(kernel_type, own, required).outcomes())

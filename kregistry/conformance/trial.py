@@ -1,0 +1,81 @@
+"""A trial: one launch on fresh random inputs in poisoned buffers, with everything kept that rules look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from kregistry.conformance.poison import Poisoned, elements, poisoned_buffers
+from kregistry.kernel_type import Buffers, KernelType, Shape
+
+if TYPE_CHECKING:
+    import torch
+
+
+@frozen(eq=False)
+class Trial:
+    """What one launch did.
+
+    Attributes:
+        wanted: what the reference says, computed before the launch.
+        got: the results after the launch.
+        before, after: name of a buffer -> its storage as integers, after the fill and after the launch.
+        writable: name of a buffer -> which elements the launch may write.
+        outputs: name of a buffer -> which elements the launch must write.
+        broken_guards: buffers before or after which something was written.
+    """
+
+    wanted: Mapping[str, torch.Tensor]
+    got: Mapping[str, torch.Tensor]
+    before: Mapping[str, torch.Tensor]
+    after: Mapping[str, torch.Tensor]
+    writable: Mapping[str, torch.Tensor]
+    outputs: Mapping[str, torch.Tensor]
+    broken_guards: tuple[str, ...]
+
+
+def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: int, poison: int, device: str) -> Trial:
+    """Fill, ask the reference, launch once through :meth:`KernelType.execute`, look."""
+    poisoned = filled_buffers(kernel_type, shape, m, max_m, seed, poison, device)
+    wanted = {name: tensor.clone() for name, tensor in kernel_type.reference(poisoned.buffers, m).items()}
+    before = poisoned.snapshot()
+    value = kernel_type.execute(poisoned.buffers, m)
+    synchronize(device)
+    got = {name: tensor.clone() for name, tensor in results_of(kernel_type, poisoned.buffers, m, value).items()}
+    after = poisoned.snapshot()
+    writable = elements(kernel_type, poisoned, lambda buffers: kernel_type.writable(buffers, m))
+    outputs = elements(kernel_type, poisoned, lambda buffers: kernel_type.outputs(buffers, m))
+    return Trial(wanted, got, before, after, writable, outputs, tuple(poisoned.broken_guards()))
+
+
+def filled_buffers(
+    kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: int, poison: int, device: str
+) -> Poisoned:
+    """Poisoned buffers with the inputs that a seed gives."""
+    import torch
+
+    poisoned = poisoned_buffers(kernel_type, shape, max_m, poison, device)
+    kernel_type.fill(poisoned.buffers, m, torch.Generator(device).manual_seed(seed))
+    synchronize(device)
+    return poisoned
+
+
+def results_of(kernel_type: KernelType, buffers: Buffers, m: int, value: object) -> dict[str, torch.Tensor]:
+    """All results of a launch that returned ``value``."""
+    return {**kernel_type.results(buffers, m), **kernel_type.returned(value, buffers, m)}
+
+
+def synchronize(device: str) -> None:
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """``1 - 2 <x, y> / (<x, x> + <y, y>)`` in float64; NaN if either holds one. Two empty or zero tensors: 0."""
+    x, y = got.double().flatten(), wanted.double().flatten()
+    scale = float(x.dot(x) + y.dot(y))
+    return 1.0 - 2.0 * float(x.dot(y)) / scale if scale != 0 else 0.0

@@ -1,0 +1,153 @@
+"""``quantization_config``: which weights are FP8 in blocks, the only ones that reach DeepGEMM's FP8 kernels."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from kregistry.errors import InputError
+
+#: DeepGEMM's FP8 kernels as kregistry plans them scale weights by such blocks.
+BLOCK = (128, 128)
+
+
+@frozen
+class Quantization:
+    """How a checkpoint is quantised.
+
+    Attributes:
+        method: ``quant_method``; empty for unquantised weights.
+        block: rows and columns of a weight block; ``None`` unless the weights are FP8 in blocks.
+        scheme: for people: ``"FP8 in blocks of 128x128"``, ``"FP8 per channel"`` ...
+        skipped: patterns of modules that stay unquantised.
+        layers: ``num_hidden_layers``, to tell "in every layer" from "in some".
+        ue8m0: whether ``scale_fmt`` says that scales are powers of two.
+    """
+
+    method: str
+    block: tuple[int, int] | None
+    scheme: str
+    skipped: tuple[str, ...] = ()
+    layers: int = 0
+    ue8m0: bool = False
+
+    @property
+    def quantized(self) -> bool:
+        return bool(self.method)
+
+    def skips(self, weights: tuple[str, ...]) -> str:
+        """The pattern that keeps a layer's weights unquantised in every layer; empty if there is none.
+
+        A pattern that names one layer number does not count until such patterns cover all layers: the others still
+        call the kernel.
+        """
+        for weight in weights:
+            found: set[int] = set()
+            for pattern in self.skipped:
+                where = _matches(pattern, weight)
+                if where is None:
+                    return pattern
+                if where >= 0:
+                    found.add(where)
+            if self.layers and len(found) >= self.layers:
+                return f"{weight} of all {self.layers} layers"
+        return ""
+
+
+def read_quantization(data: object, layers: int, file: str) -> Quantization:
+    """
+    Raises:
+        InputError: malformed.
+    """
+    if data is None:
+        return Quantization("", None, "unquantised (no quantization_config)", (), layers)
+    if not isinstance(data, dict):
+        raise InputError(f"{file}: quantization_config: expected an object, got {type(data).__name__}")
+    method = data.get("quant_method")
+    if not isinstance(method, str) or not method:
+        raise InputError(f'{file}: quantization_config.quant_method: expected a word such as "fp8", got {method!r}')
+    skipped = _skipped(data, file)
+    if method == "fp8":
+        block = _block(data.get("weight_block_size"), file, "weight_block_size")
+        scheme = f"FP8 in blocks of {block[0]}x{block[1]}" if block else "FP8 per tensor (no weight_block_size)"
+        if block and data.get("activation_scheme", "dynamic") != "dynamic":
+            raise InputError(
+                f"{file}: quantization_config.activation_scheme is {data['activation_scheme']!r}: block-quantised "
+                "weights need dynamic activation scales"
+            )
+        return Quantization(method, block, scheme, skipped, layers, data.get("scale_fmt") == "ue8m0")
+    if method == "compressed-tensors":
+        return Quantization(method, *_compressed_tensors(data, file), skipped, layers)
+    return Quantization(method, None, f"quantised by {method}", skipped, layers)
+
+
+def _compressed_tensors(data: Mapping[str, Any], file: str) -> tuple[tuple[int, int] | None, str]:
+    groups = data.get("config_groups")
+    if not isinstance(groups, dict) or not groups:
+        raise InputError(f"{file}: quantization_config.config_groups: expected an object with at least one group")
+    strategies: set[str] = set()
+    block: tuple[int, int] | None = None
+    for name, group in groups.items():
+        weights = group.get("weights") if isinstance(group, dict) else None
+        if not isinstance(weights, dict):
+            raise InputError(f"{file}: quantization_config.config_groups.{name}.weights: expected an object")
+        strategy = f"{weights.get('type')}{weights.get('num_bits')} by {weights.get('strategy')}"
+        strategies.add(strategy)
+        if strategy == "float8 by block":
+            block = _block(weights.get("block_structure"), file, f"config_groups.{name}.weights.block_structure")
+    scheme = f"compressed-tensors, {', '.join(sorted(strategies))}"
+    return (block if len(strategies) == 1 else None), scheme
+
+
+def _block(value: object, file: str, key: str) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == 2 and all(type(each) is int and each >= 1 for each in value):
+        return (value[0], value[1])
+    raise InputError(f"{file}: quantization_config.{key}: expected two integers >= 1, e.g. [128, 128], got {value!r}")
+
+
+def _skipped(data: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    patterns: list[str] = []
+    for key in ("modules_to_not_convert", "ignored_layers", "ignore"):
+        value = data.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise InputError(f"{file}: quantization_config.{key}: expected a list of module names")
+        patterns += value
+    for pattern in patterns:
+        if pattern.startswith("re:"):
+            try:
+                re.compile(pattern[3:])
+            except re.error as error:
+                raise InputError(
+                    f"{file}: quantization_config: {pattern!r} is no regular expression: {error}"
+                ) from None
+    return tuple(dict.fromkeys(patterns))
+
+
+def _matches(pattern: str, weight: str) -> int | None:
+    """``None``: the pattern keeps the weight unquantised in every layer; a number >= 0: in that layer; -1: nowhere.
+
+    Whole path segments are compared, as SGLang's ``_module_path_match`` does: ``gate`` is not ``gate_proj``.
+    """
+    if pattern.startswith("re:"):
+        full = f"model.layers.{{}}.{weight}"
+        hits = [bool(re.match(pattern[3:], full.format(layer))) for layer in (0, 1)]
+        return None if all(hits) else 0 if hits[0] else -1
+    wanted = pattern.split(".")
+    path = ["*layer*", *weight.split(".")]
+    numbered = next((int(step) for step in wanted if step.isdecimal() and step.isascii()), None)
+    tail = [step for step in wanted if step not in ("model", "language_model", "layers", "N", "*")]
+    tail = [step for step in tail if not (step.isdecimal() and step.isascii())]
+    if not tail:  # "model.layers.3" keeps a whole layer, "model" or "*" everything
+        return numbered if numbered is not None else None if wanted != [""] else -1
+    for start in range(1, len(path) - len(tail) + 1):
+        if all(fnmatch.fnmatchcase(step, part) for step, part in zip(path[start:], tail)):
+            return numbered
+    return -1

@@ -1,0 +1,62 @@
+"""Fingerprint: everything that a plan depends on, as one digest. Equal fingerprints have equal plans."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from kregistry.kernel import tree_digest
+from kregistry.manifest import Manifest
+from kregistry.registry import Registry
+from kregistry.toolchain import Toolchain
+
+#: Places and the program that compiles: they have no part in which kernels DeepGEMM chooses or what it calls them.
+_PLACES = {"DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "DG_JIT_NVCC_COMPILER", "DJ_JIT_NVCC_COMPILER"}
+
+
+def fingerprint(
+    manifest: Manifest, registry: Registry, toolchain: Toolchain, environment: Mapping[str, str] = os.environ
+) -> str:
+    """Digest over entries, target, kernel types and their source, DeepGEMM and its headers, versions, environment."""
+    kernel_types = {entry.kernel_type for entry in manifest.entries}
+    parts = {
+        "kregistry": metadata.version("kregistry"),
+        "target": repr(manifest.target),
+        "entries": [(entry.model, entry.label, str(entry.shape), str(entry.range)) for entry in manifest.entries],
+        "kernel_types": {name: _provenance(registry, name) for name in sorted(kernel_types)},
+        "versions": toolchain.versions.to_json(),
+        "cuda_home": str(toolchain.cuda.home),
+        "deep_gemm": _deep_gemm(),
+        "environment": {
+            name: value
+            for name, value in sorted(environment.items())
+            if name.startswith(("DG_", "DJ_")) and name not in _PLACES
+        },
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _provenance(registry: Registry, name: str) -> list[str]:
+    """Who provides a kernel type, and the text of the package that defines it."""
+    registration = registry.registration(name)
+    source = Path(inspect.getfile(type(registration.kernel_type)))
+    family = [source] if not (source.parent / "__init__.py").exists() else sorted(source.parent.rglob("*.py"))
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in family)).hexdigest()
+    return [str(registration.provider), digest]
+
+
+def _deep_gemm() -> list[str]:
+    """Where DeepGEMM is (its version 0.1 names kernels after that), its headers, and its compiled part."""
+    spec = importlib.util.find_spec("deep_gemm")
+    places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    parts: list[str] = []
+    for place in places:
+        parts += [str(place), tree_digest(place / "include")]
+        parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sorted(place.glob("*.so"))]
+    return parts

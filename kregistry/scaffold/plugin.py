@@ -1,0 +1,81 @@
+"""Write a plugin from the template, with every name derived from one."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from attrs import frozen
+
+from kregistry.errors import InputError, StorageError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TEMPLATE = resources.files(__package__) / "template"
+#: File of the template -> where it goes; the module is named after the plugin.
+_FILES = {
+    "pyproject.toml.in": "pyproject.toml",
+    "README.md.in": "README.md",
+    "module.py.in": "$module.py",
+    "tests/test_conformance.py.in": "tests/test_conformance.py",
+    "tests/test_installed.py.in": "tests/test_installed.py",
+}
+
+
+@frozen
+class PluginNames:
+    """The names in a plugin, for ``my-gemm``.
+
+    Attributes:
+        distribution: ``kregistry-my-gemm``.
+        module: ``kregistry_my_gemm``.
+        type: name of the kernel type, ``my_gemm``.
+        cls: name of its class, ``MyGemm``.
+    """
+
+    distribution: str
+    module: str
+    type: str
+    cls: str
+
+    @classmethod
+    def of(cls, name: str) -> PluginNames:
+        """
+        Raises:
+            InputError: no name of a distribution and a kernel type can be made of it.
+        """
+        stem = name.removeprefix("kregistry-")
+        kernel_type = stem.replace("-", "_")
+        if _NAME.fullmatch(stem) is None or keyword.iskeyword(kernel_type):
+            raise InputError(
+                f"name of a plugin: expected lower-case letters and digits in words joined by -, got {name!r}",
+                "e.g. my-gemm: the distribution kregistry-my-gemm with the kernel type my_gemm",
+            )
+        words = "".join(word.capitalize() for word in stem.split("-"))
+        return cls(f"kregistry-{stem}", f"kregistry_{kernel_type}", kernel_type, words)
+
+
+def write_plugin(name: str, parent: Path) -> tuple[Path, ...]:
+    """Write the plugin into a new directory below ``parent``, and return its files.
+
+    Raises:
+        InputError: the name cannot be used, or the directory exists.
+        StorageError: the directory cannot be written.
+    """
+    names = PluginNames.of(name)
+    directory = parent / names.distribution
+    if directory.exists():
+        raise InputError(f"{directory} exists", "choose another name, or --directory")
+    values = {"distribution": names.distribution, "module": names.module, "type": names.type, "cls": names.cls}
+    written: list[Path] = []
+    try:
+        for source, target in _FILES.items():
+            path = directory / Template(target).substitute(values)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(Template(_TEMPLATE.joinpath(source).read_text()).substitute(values))
+            written.append(path)
+    except OSError as error:
+        raise StorageError.from_oserror(error, directory) from error
+    return tuple(written)

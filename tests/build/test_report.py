@@ -1,0 +1,64 @@
+"""The report of a build: what is ready, what failed, and whom it would hurt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from plans import K, plan_of, planned
+
+from kregistry.build import BuildReport, CompiledKernel, FailedKernel
+from kregistry.errors import CompileError, PlanError
+
+FAILED = FailedKernel(K[1], "nvcc -O3 kernel.cu", "\n".join(f"line {number}" for number in range(20)))
+WHO = "model: sample n=8 layout=row splits=none sms=132"
+
+
+def report(*, failed: tuple[FailedKernel, ...] = (), error: str = "") -> BuildReport:
+    plan = plan_of(planned((1, 16, "0"), (17, 32, "1"), (33, 40, "0"), (41, 41, "1")), planned(error=error, n=16))
+    return BuildReport(plan, (CompiledKernel(K[0], 2.5, 1000),), 1 - len(failed), failed, 2, "/jit", 3.25)
+
+
+def test_everything_is_ready() -> None:
+    done = report()
+    assert (done.ready, done.total) == (2, 2)
+    done.raise_problems()
+
+
+def test_a_kernel_that_does_not_compile_names_its_users_and_the_compilers_last_words() -> None:
+    with pytest.raises(CompileError) as caught:
+        report(failed=(FAILED,)).raise_problems()
+    lines = str(caught.value).splitlines()
+    assert lines[:3] == [
+        "1 of 2 kernels do not compile",
+        f"  {K[1].id} does not compile",
+        f"    a server would crash in {WHO} at m 17..32, 41",
+    ]
+    assert lines[3:] == [f"    line {number}" for number in range(8, 20)]
+    assert caught.value.report.ready == 1
+    assert caught.value.exit_code == 1
+
+
+def test_entries_that_cannot_be_planned_are_told_too() -> None:
+    with pytest.raises(PlanError) as caught:
+        report(error="crashes").raise_problems()
+    assert str(caught.value) == f"1 problems in 2 entries\n  {WHO.replace('n=8', 'n=16')}: crashes"
+    with pytest.raises(CompileError) as both:
+        report(failed=(FAILED,), error="crashes").raise_problems()
+    assert str(both.value).splitlines()[-1] == f"  {WHO.replace('n=8', 'n=16')}: crashes"
+
+
+def test_the_json_of_a_report() -> None:
+    content = json.loads(json.dumps(report(failed=(FAILED,), error="crashes").to_json()))
+    assert content == {
+        "target": "h100",
+        "versions": {"deep_gemm": "1", "torch": "2", "nvcc": "3"},
+        "kernels": 2,
+        "ready": 1,
+        "compiled": [{"id": K[0].id, "seconds": 2.5, "bytes": 1000}],
+        "failed": [{"id": K[1].id, "command": "nvcc -O3 kernel.cu", "output": FAILED.output}],
+        "problems": [f"{WHO.replace('n=8', 'n=16')}: crashes"],
+        "cache_entries_filled": 2,
+        "cache_directory": "/jit",
+        "seconds": 3.25,
+    }

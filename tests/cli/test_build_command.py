@@ -1,0 +1,163 @@
+"""kregistry build and verify: complete, incomplete, damaged, and no place to write."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from command_line import Result
+
+from kregistry.build import BuildReport
+from kregistry.cache import JitCache, Store
+from kregistry.kernel import Kernel
+from kregistry.toolchain import Toolchain
+
+Run = Callable[..., Result]
+
+
+@frozen
+class Place:
+    """A copy of the store with the tiny kernel, and a JIT cache."""
+
+    store: Store
+    jit: JitCache
+    directory: Path
+    options: tuple[str, ...]
+
+
+@pytest.fixture
+def place(tiny_build: BuildReport, session_store: Store, tmp_path: Path) -> Place:
+    shutil.copytree(session_store.directory, tmp_path / "store")
+    jit = tmp_path / "jit"
+    options = ("--store", str(tmp_path / "store"), "--cache-dir", str(jit))
+    return Place(Store(tmp_path / "store"), JitCache(jit), jit, options)
+
+
+def test_a_build_with_a_full_store_compiles_nothing(kregistry: Run, tiny_file: Path, place: Place) -> None:
+    result = kregistry("build", tiny_file, *place.options)
+    assert (result.code, result.err) == (0, "")
+    lines = [line for line in result.out.splitlines() if line.strip()]
+    assert lines[0].split() == ["kernel", "needed", "compiled", "failed", "compiler", "s", "bytes"]
+    assert lines[2].split() == ["sm90_tf32_hc_prenorm_gemm", "1", "0", "0", "0.0", "0", "B"]
+    assert lines[3].startswith(f"1 of 1 kernels ready in {place.directory} (0 compiled, 1 found, ")
+
+
+#: Answers as the real compiler does, and refuses to compile.
+REFUSING = """#!/bin/sh
+case "$1" in --version) exec {nvcc} --version ;; esac
+echo 'kernel.cu(3): error: too many registers'
+exit 2
+"""
+
+
+def test_a_kernel_that_does_not_compile(
+    kregistry: Run, place: Place, toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
+) -> None:
+    """The others are ready, entry and range that would crash a server are named, exit 1."""
+    cuda = tmp_path / "cuda"
+    (cuda / "bin").mkdir(parents=True)
+    (cuda / "bin" / "nvcc").write_text(REFUSING.format(nvcc=toolchain.cuda.nvcc))
+    (cuda / "bin" / "nvcc").chmod(0o755)
+    (cuda / "include").symlink_to(toolchain.cuda.include)
+    monkeypatch.setenv("CUDA_HOME", str(cuda))
+    path = tmp_path / "k.yaml"
+    path.write_text("""
+version: 1
+target: h100
+models:
+  tiny:
+    kernels:
+      - {type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 256}, m: {stop: 4}}
+      - {type: tf32_hc_prenorm_gemm, label: second, shape: {n: 16, k: 256}, m: {start: 2, stop: 9}}
+""")
+    result = kregistry("build", path, *place.options, "--json")
+    assert result.code == 1
+    report = result.json
+    assert (report["kernels"], report["ready"], report["compiled"]) == (2, 1, [])
+    (failed,) = report["failed"]
+    assert failed["output"] == "kernel.cu(3): error: too many registers"
+    assert failed["command"].startswith(f"{cuda}/bin/nvcc ")
+    assert result.err == (
+        f"{failed['id']} does not compile\n"
+        "error: 1 of 2 kernels do not compile\n"
+        f"  {failed['id']} does not compile\n"
+        "    a server would crash in tiny: tf32_hc_prenorm_gemm n=16 k=256 num_splits=none (second) at m 2..9\n"
+        "    kernel.cu(3): error: too many registers\n"
+    )
+    assert place.jit.cubin(kernel).exists()
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk(kregistry: Run, tiny_file: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", full_disk)
+    result = kregistry("build", tiny_file, *place.options)
+    assert (result.code, result.out) == (4, "")
+    lines = result.err.splitlines()
+    assert lines[0].startswith(f"error: {place.directory}/cache/kernel.") and lines[0].endswith(
+        ": No space left on device"
+    )
+    assert lines[1:] == ["hint: free some space, or name another directory with --store or --cache-dir"]
+
+
+def test_a_store_and_a_cache_that_cannot_be_written(
+    kregistry: Run, tiny_file: Path, place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    result = kregistry("build", tiny_file, "--store", tmp_path / "file" / "store")
+    assert (result.code, result.out) == (4, "")
+    assert result.err == f"error: {tmp_path}/file/store/kernels: Not a directory\n"
+    result = kregistry("build", tiny_file, "--store", place.store.directory, "--cache-dir", tmp_path / "file" / "jit")
+    assert (result.code, result.out) == (4, "")
+    assert re.fullmatch(f"error: {tmp_path}/file/jit/tmp/[^/]*: Not a directory\n", result.err)
+
+
+def test_verify_finds_everything_intact(kregistry: Run, tiny_file: Path, place: Place, kernel: Kernel) -> None:
+    stored = place.store.get(kernel.key)
+    assert stored is not None
+    place.jit.fill(kernel, stored)
+    result = kregistry("verify", tiny_file, *place.options)
+    assert (result.code, result.out, result.err) == (0, "1 of 1 kernels are in place and intact\n", "")
+
+
+def test_verify_names_a_damaged_cubin(kregistry: Run, tiny_file: Path, place: Place, kernel: Kernel) -> None:
+    stored = place.store.get(kernel.key)
+    assert stored is not None
+    content = bytearray(stored.cubin.read_bytes())
+    content[len(content) // 2] ^= 1
+    stored.cubin.write_bytes(content)
+    result = kregistry("verify", tiny_file, *place.options, "--json")
+    where = place.store.entry(kernel.key)
+    assert result.code == 1
+    assert result.json == {
+        "kernels": 1,
+        "intact": 0,
+        "faults": [
+            {
+                "id": kernel.id,
+                "place": f"store {where}",
+                "text": "damaged: the cubin's sha256 differs from the recorded one",
+            }
+        ],
+        "problems": [],
+    }
+    assert result.err == (
+        "error: 1 of 1 kernels are missing or damaged\n"
+        f"  {kernel.id}: store {where}: damaged: the cubin's sha256 differs from the recorded one\n"
+        "hint: kregistry build makes what is missing or damaged\n"
+    )
+
+
+def test_verify_names_what_is_missing(kregistry: Run, tiny_file: Path, place: Place, kernel: Kernel) -> None:
+    result = kregistry("verify", tiny_file, *place.options)
+    assert result.code == 1
+    assert result.out == "0 of 1 kernels are in place and intact\n"
+    assert f"  {kernel.id}: JIT cache {place.jit.entry(kernel)}: missing\n" in result.err

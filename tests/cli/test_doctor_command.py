@@ -1,0 +1,59 @@
+"""kregistry doctor: what is there, what is missing, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Result
+from distributions import Install
+
+Run = Callable[..., Result]
+
+
+def test_a_machine_that_has_everything(kregistry: Run) -> None:
+    result = kregistry("doctor", "--json")
+    assert (result.code, result.err) == (0, "")
+    subjects = [each["subject"] for each in result.json]
+    assert subjects == [
+        "kregistry",
+        "plugins",
+        "torch",
+        "DeepGEMM",
+        "CUDA toolkit",
+        "C compiler",
+        "store",
+        "stub GPU",
+    ]
+    assert all(each["ok"] and each["found"] and not each["hint"] for each in result.json)
+    found = {each["subject"]: each["found"] for each in result.json}
+    assert "fp8_gemm (kregistry " in found["plugins"]
+    assert found["stub GPU"] == "torch and DeepGEMM load on it as h100"
+
+
+def test_what_is_missing_is_named_with_what_mends_it(
+    kregistry: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    result = kregistry("doctor")
+    assert result.code == 3
+    lines = result.out.splitlines()
+    where = next(number for number, line in enumerate(lines) if line.startswith("LACK"))
+    assert lines[where : where + 2] == [
+        f"LACK CUDA toolkit: no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path} (CUDA_HOME)",
+        "     hint: pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler",
+    ]
+    assert sum(line.startswith("LACK") for line in lines) == 1
+    assert not any("stub GPU" in line for line in lines)
+    assert result.err == "error: missing: CUDA toolkit\n"
+
+
+def test_a_broken_plugin_is_named(kregistry: Run, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("bad-dist", "0.3", "raise RuntimeError('odd')", plugin="bad")
+    monkeypatch.setattr("kregistry.cli.doctor_command._try_stub", lambda: "not tried")
+    result = kregistry("doctor", "--json")
+    (broken,) = [each for each in result.json if each["subject"] == "broken plugin"]
+    assert broken["found"].startswith("plugin bad (bad-dist 0.3): cannot be imported: RuntimeError: odd")
+    assert not broken["ok"]
+    assert result.code == 3

@@ -1,0 +1,128 @@
+"""kregistry plan: the table, the JSON, the lock file, and entries that cannot be planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Result
+
+from kregistry.build import BuildReport
+from manifests import with_kernels
+
+Run = Callable[..., Result]
+
+
+def test_a_plan_as_table_and_lock_file(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, tmp_path: Path
+) -> None:
+    lock = tmp_path / "kernels.lock"
+    result = kregistry("plan", tiny_file, "-o", lock)
+    assert (result.code, result.err) == (0, "")
+    header, row = (line.split() for line in result.out.splitlines() if line.startswith((" model", " tiny")))
+    assert header == ["model", "label", "kernel", "type", "shape", "range", "launches", "kernels", "bytes"]
+    assert " ".join(row) == "tiny hc tf32_hc_prenorm_gemm n=24 k=256 num_splits=none m 1..4 1 1 24.6 KiB"
+    versions = tiny_build.plan.versions
+    assert result.out.splitlines()[-1] == (
+        f"1 kernels for h100 with DeepGEMM {versions.deep_gemm}, torch {versions.torch}, nvcc {versions.nvcc}"
+    )
+    assert json.loads(lock.read_text()) == tiny_build.plan.to_json()
+
+
+def test_json_and_drift(kregistry: Run, tiny_file: Path, tiny_build: BuildReport, tmp_path: Path) -> None:
+    lock = tmp_path / "kernels.lock"
+    content = tiny_build.plan.to_json()
+    content["target"]["num_sms"] = 131
+    lock.write_text(json.dumps(content))
+    result = kregistry("plan", tiny_file, "--json", "--check", lock)
+    assert result.code == 1
+    assert result.json == tiny_build.plan.to_json()
+    assert result.err == (
+        f"error: {lock}: 1 differences (- in the file, + planned now)\n  target.num_sms: - 131 + 132\n"
+        f"hint: kregistry plan -o {lock} accepts them\n"
+    )
+
+
+def test_a_plan_that_agrees_with_its_lock(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, tmp_path: Path
+) -> None:
+    lock = tmp_path / "kernels.lock"
+    lock.write_text(json.dumps(tiny_build.plan.to_json()))
+    assert kregistry("plan", tiny_file, "--check", lock).code == 0
+
+
+def test_an_arch_that_a_kernel_type_does_not_support_is_an_error_of_its_entry(kregistry: Run, tmp_path: Path) -> None:
+    path = tmp_path / "k.yaml"
+    path.write_text(with_kernels("{type: fp8_gemm_nt, label: q, shape: {n: 128, k: 128}, m: {stop: 8}}"))
+    result = kregistry("plan", path, "-t", "rtx-pro-6000", "--json")
+    version = result.json["versions"]["deep_gemm"]
+    if not version.startswith("0.1"):
+        pytest.fail(f"the pinned DeepGEMM is 0.1, found {version}")
+    (entry,) = result.json["entries"]
+    assert result.code == 1
+    assert entry["error"] == (
+        "not supported on rtx-pro-6000 (sm120): DeepGEMM 0.1 asserts 'Unknown recipe' (layout.hpp:76) on sm120 "
+        f"(needs DeepGEMM >=0.2, found {version})"
+    )
+    assert result.err == (
+        f"error: 1 problems in 1 entries\n  v3: fp8_gemm_nt n=128 k=128 scales=ue8m0 (q): {entry['error']}\n"
+    )
+    assert (entry["segments"], result.json["kernels"]) == ([], {})
+
+
+def test_a_lock_file_that_cannot_be_written(
+    kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is made and shown all the same."""
+    result = kregistry("plan", tiny_file, "-o", tmp_path)
+    assert result.code == 4
+    assert result.err == f"error: {tmp_path}: Is a directory\n"
+    assert " tiny " in result.out
+
+
+def test_no_compiler(kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    for command in ("plan", "build", "verify"):
+        result = kregistry(command, tiny_file)
+        assert (result.code, result.out) == (3, "")
+        assert result.err == (
+            f"error: no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path} (CUDA_HOME)\n"
+            "hint: pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler\n"
+        )
+
+
+def test_no_c_compiler(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kregistry.toolchain import find_cuda_toolkit
+
+    monkeypatch.setenv("CUDA_HOME", str(find_cuda_toolkit().home))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    result = kregistry("plan", tiny_file)
+    assert result.code == 3
+    assert result.err.startswith("error: no C compiler (cc, gcc or clang) on PATH\nhint: ")
+
+
+def test_no_cuda_torch(kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = tmp_path / "site" / "torch-2.11.0+cpu.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.11.0+cpu\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    result = kregistry("plan", tiny_file)
+    assert result.code == 3
+    assert result.err == (
+        "error: torch 2.11.0+cpu is a build without CUDA; planning runs CUDA's host code, although no GPU\n"
+        "hint: pip install torch==2.11.0 from PyPI is a CUDA build, and works on a machine without a GPU\n"
+    )
+
+
+def test_an_empty_selection_is_a_plan_of_nothing(kregistry: Run, tmp_path: Path) -> None:
+    path = tmp_path / "k.yaml"
+    path.write_text("version: 1\ntarget: h100\nmodels: {a: {kernels: []}}\n")
+    result = kregistry("plan", path, "--json")
+    assert result.code == 0
+    assert (result.json["kernels"], result.json["entries"]) == ({}, [])

@@ -1,0 +1,48 @@
+"""kregistry warmup, up to the GPU: warm-up itself is tested in a process on the stub GPU, and on real ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from kregistry.build import BuildReport
+from kregistry.cache import Store
+from kregistry.plan.stub import compile_stub, stub_environment
+from kregistry.target import get_target
+from kregistry.toolchain import Toolchain
+
+ENTRY = "from kregistry.cli import main; main()"
+
+
+def test_without_a_gpu_the_error_says_so(tiny_file: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ENTRY, "warmup", str(tiny_file)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.startswith("error: target 'detect' needs a CUDA device, and torch sees none\nhint: ")
+
+
+def test_on_the_stub_gpu_every_kernel_is_loaded(
+    tiny_file: Path,
+    tiny_build: BuildReport,
+    session_store: Store,
+    stub_directory: Path,
+    toolchain: Toolchain,
+    tmp_path: Path,
+) -> None:
+    library = compile_stub(toolchain, stub_directory)
+    environment = stub_environment(get_target("h100"), toolchain, library, tmp_path)
+    command = ["warmup", str(tiny_file), "--store", str(session_store.directory), "--cache-dir", str(tmp_path / "jit")]
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ENTRY, *command], env=environment, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    words = result.stdout.split()
+    assert " ".join(words[:8]) == "1 of 1 kernels loaded with 1 launches"
+    assert result.stdout.endswith(" of device memory, 0 compiled\n")
+    assert list((tmp_path / "jit").rglob("*.cubin"))

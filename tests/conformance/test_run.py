@@ -1,0 +1,93 @@
+"""All kernel types of this repository keep every rule that this machine can check."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+
+import pytest
+from good_kernel_types import Bf16Gemm, PlainGemm
+from wrong_kernel_types import NoSuchDtype
+
+from kregistry.conformance import Level, Machine
+from kregistry.conformance.rules import RULES
+from kregistry.conformance.run import Examination, Outcome, Verdict
+from kregistry.plan.make import default_stub_directory
+from kregistry.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine(default_stub_directory()) as machine:
+        yield machine
+
+
+def failures(outcomes: Iterator[Outcome]) -> list[str]:
+    return [each.reason for each in outcomes if each.verdict is Verdict.FAILED]
+
+
+@pytest.mark.parametrize("name", Registry().names())
+def test_installed_kernel_types_keep_every_rule(machine: Machine, name: str) -> None:
+    examination = Examination(Registry()[name], machine, Level.STUB)
+    assert failures(examination.outcomes()) == []
+    passed = {each.check.rule.id for each in examination.outcomes() if each.verdict is Verdict.PASSED}
+    assert {rule for rule in RULES if rule < "KR3"} - passed <= {"KR206"}
+
+
+def test_good_kernel_types_keep_every_rule(machine: Machine) -> None:
+    assert failures(Examination(Bf16Gemm(), machine, Level.STUB).outcomes()) == []
+    assert failures(Examination(PlainGemm(), machine).outcomes()) == []
+
+
+def test_what_follows_from_a_failure_is_skipped_and_says_so(machine: Machine) -> None:
+    outcomes = list(Examination(NoSuchDtype(), machine).outcomes())
+    assert {each.check.rule.id for each in outcomes if each.verdict is Verdict.FAILED} == {"KR110"}
+    reasons = {each.check.rule.id: each.reason for each in outcomes if each.verdict is Verdict.SKIPPED}
+    assert reasons["KR115"] == "KR110 comes first, and fails"
+    assert reasons["KR301"] == "KR110 comes first, and fails"
+
+
+def test_without_hypothesis_its_rule_is_skipped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    (check,) = RULES["KR130"].checks()
+    outcome = Examination(PlainGemm(), machine).outcome(check)
+    assert (outcome.verdict, outcome.reason) == (Verdict.SKIPPED, "Hypothesis is not installed")
+
+
+def test_a_class_inside_a_function_is_named_as_the_cause(machine: Machine) -> None:
+    class Local(PlainGemm):
+        pass
+
+    (check,) = RULES["KR102"].checks()
+    outcome = Examination(Local(), machine).outcome(check)
+    assert outcome.verdict is Verdict.FAILED
+    assert "a class at the top level of a module" in outcome.reason
+
+
+def test_a_class_of_a_module_that_cannot_be_imported_is_named_as_the_cause(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import types
+
+    module = types.ModuleType("only_in_this_process")
+    unknown = type("Unknown", (PlainGemm,), {"__module__": module.__name__})
+    module.Unknown = unknown  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert pickle.loads(pickle.dumps(unknown())).name == "plain_gemm"
+    (check,) = RULES["KR102"].checks()
+    outcome = Examination(unknown(), machine).outcome(check)
+    assert outcome.verdict is Verdict.FAILED
+    assert "No module named 'only_in_this_process'" in outcome.reason
+    assert "put it into a module that a new process can import" in outcome.reason
+
+
+def test_rules_need_only_rules_that_exist_and_no_cycle() -> None:
+    def below(rule: str, path: tuple[str, ...] = ()) -> None:
+        assert rule not in path, path
+        for needed in RULES[rule].needs:
+            assert RULES[needed].level <= RULES[rule].level
+            below(needed, (*path, rule))
+
+    for rule in RULES:
+        below(rule)

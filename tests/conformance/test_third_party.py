@@ -1,0 +1,70 @@
+"""A plugin outside of this repository: built, installed and proven in an environment of its own."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from kregistry.errors import InputError
+from kregistry.scaffold import PluginNames, write_plugin
+from tests.conformance.third_party import ThirdParty
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kregistry-example-gemm"
+
+
+@pytest.fixture(scope="module")
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> ThirdParty:
+    return ThirdParty(tmp_path_factory.mktemp("third-party") / "venv")
+
+
+def test_the_example_is_built_installed_and_proven(third_party: ThirdParty, tmp_path: Path) -> None:
+    third_party.install(EXAMPLE)
+    command_line = "from kregistry.cli import main; main()"
+    listed = third_party.run("-c", command_line, "list", "example_gemm", "--json", cwd=tmp_path)
+    (entry,) = json.loads(listed)["kernel_types"]
+    assert (entry["distribution"], entry["version"]) == ("kregistry-example-gemm", "0.1.0")
+    report = tmp_path / "report.jsonl"
+    options = ("-p", "no:cacheprovider", "--kregistry-require=stub", f"--kregistry-report={report}")
+    third_party.run("-m", "pytest", *options, "--rootdir", str(EXAMPLE), str(EXAMPLE / "tests"), cwd=tmp_path)
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert {each["distribution"] for each in records} == {"kregistry-example-gemm"}
+    levels = Counter(each["level"] for each in records if each["outcome"] == "passed")
+    assert levels["anywhere"] > 50 and levels["stub"] == 8
+
+
+def test_a_new_plugin_passes_its_own_tests_as_generated(third_party: ThirdParty, tmp_path: Path) -> None:
+    files = write_plugin("quick-start", tmp_path)
+    directory = files[0].parent
+    third_party.install(directory)
+    output = third_party.run("-m", "pytest", "-p", "no:cacheprovider", cwd=directory)
+    assert "quick_start (kregistry-quick-start 0.1.0)" in output
+    assert "0 failed" in output
+
+
+def test_the_example_is_what_new_plugin_writes(tmp_path: Path) -> None:
+    files = write_plugin("example-gemm", tmp_path)
+    names = [str(path.relative_to(tmp_path / EXAMPLE.name)) for path in files]
+    assert filecmp.cmpfiles(tmp_path / EXAMPLE.name, EXAMPLE, names, shallow=False) == (names, [], []), (
+        "write it anew: kregistry new-plugin example-gemm --directory examples"
+    )
+
+
+def test_names_follow_from_one() -> None:
+    assert PluginNames.of("my-gemm") == PluginNames("kregistry-my-gemm", "kregistry_my_gemm", "my_gemm", "MyGemm")
+    assert PluginNames.of("kregistry-my-gemm") == PluginNames.of("my-gemm")
+
+
+@pytest.mark.parametrize("name", ["", "My", "1st", "a_b", "a--b", "class", "../x"])
+def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name of a plugin: expected"):
+        write_plugin(name, tmp_path)
+
+
+def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
+    write_plugin("my-gemm", tmp_path)
+    with pytest.raises(InputError, match="exists"):
+        write_plugin("my-gemm", tmp_path)

@@ -1,0 +1,34 @@
+"""docs/write-a-kernel-type.md, followed word for word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kregistry.scaffold import write_plugin
+from tests.conformance.third_party import ThirdParty
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-kernel-type.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_does_what_the_page_says(tmp_path: Path) -> None:
+    newcomer = ThirdParty(tmp_path / "venv")
+    newcomer.add_commands()
+    here, output = tmp_path, ""
+    for index, (language, text) in enumerate(BLOCKS):
+        if language == "sh":
+            done = newcomer.shell(text, here)
+            output = done.stdout
+            fails = BLOCKS[index + 1 : index + 2] and BLOCKS[index + 1][0] == "text"
+            assert done.returncode == (1 if fails else 0), f"{text}\n{done.stdout}\n{done.stderr}"
+            here = tmp_path / "kregistry-my-gemm"
+        elif language == "text":
+            assert all(line in output for line in text.splitlines()), output
+    assert here.is_dir()
+
+
+def test_the_module_is_shown_whole(tmp_path: Path) -> None:
+    (shown,) = [text for language, text in BLOCKS if language == "python"]
+    files = write_plugin("my-gemm", tmp_path)
+    assert shown in [path.read_text() for path in files]

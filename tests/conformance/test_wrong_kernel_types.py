@@ -1,0 +1,56 @@
+"""Every rule finds the kernel types that break it, says so in its own words, and lets all others pass."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from good_kernel_types import PlainGemm
+from wrong_kernel_types import WRONG, Wrong
+
+from kregistry.conformance import KernelTypeConformance, examine
+from kregistry.conformance.rules import RULES
+
+#: Rules that only a GPU can break; their wrong kernel types need one too.
+NEEDS_A_GPU = {"KR306", "KR307", "KR308", "KR309"}
+
+FILE = """
+import pytest
+from kregistry.conformance import KernelTypeConformance
+from {module} import {name}
+
+@pytest.fixture
+def kernel_type():
+    return {name}()
+
+class Test{name}(KernelTypeConformance):
+    pass
+"""
+HEAVY = Wrong(type("HeavyImport", (), {"__module__": "wrong_heavy_import"}), "KR105", "it also imports torch")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """pytester drops what a run imports, and torch cannot be imported twice: import all that a run needs before."""
+    assert issubclass(KernelTypeConformance, object)
+    examine(PlainGemm())
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, HEAVY], ids=lambda wrong: f"{wrong.rule}-{wrong.kernel_type.__name__}")
+def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: Wrong) -> None:
+    name, module = wrong.kernel_type.__name__, wrong.kernel_type.__module__
+    pytester.makepyfile(FILE.format(module=module, name=name))
+    result = pytester.runpytest_inprocess("--kregistry-report=report.jsonl")
+    records = [json.loads(line) for line in (pytester.path / "report.jsonl").read_text().splitlines()]
+    failures = [each for each in records if each["outcome"] == "failed"]
+    assert {each["rule"] for each in failures} == {wrong.rule}, [each["reason"] for each in failures]
+    reasons = [each["reason"] for each in failures]
+    assert all(f"[{wrong.rule}]" in reason for reason in reasons)
+    assert any(re.search(wrong.message, reason, re.DOTALL) for reason in reasons), reasons
+    assert result.ret is pytest.ExitCode.TESTS_FAILED
+    assert f"docs/conformance.md#{wrong.rule.lower()}" in result.stdout.str()
+
+
+def test_there_is_a_wrong_kernel_type_for_each_rule() -> None:
+    assert {wrong.rule for wrong in [*WRONG, HEAVY]} == set(RULES) - NEEDS_A_GPU

@@ -1,0 +1,208 @@
+"""Fixtures of all tests: nothing of the user's is read or written, and what is expensive is made once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Result, run_command_line
+from distributions import install as install
+from events import EventLog
+
+from kregistry.build import BuildReport, build_kernels
+from kregistry.cache import JitCache, Store
+from kregistry.kernel import Kernel
+from kregistry.manifest import Manifest
+from kregistry.manifest.document import parse_document
+from kregistry.manifest.reader import read_manifest
+from kregistry.plan.stub import compile_stub, stub_environment
+from kregistry.registry import Registry
+from kregistry.target import get_target
+from kregistry.toolchain import Toolchain, find_toolchain
+
+pytest_plugins = ["pytester"]
+
+#: One entry, one kernel, the cheapest that there is.
+TINY = """
+version: 1
+target: h100
+models:
+  tiny:
+    kernels:
+      - {type: tf32_hc_prenorm_gemm, label: hc, shape: {n: 24, k: 256}, m: {stop: 4}}
+"""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
+def environment_guard() -> Iterator[None]:
+    """Fail a test that leaves the environment of the process changed."""
+    before = _environment()
+    yield
+    after = _environment()
+    changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
+    for name in changed:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
+    assert not changed, f"the test changed the environment: {', '.join(changed)}"
+
+
+@pytest.fixture(scope="session")
+def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stub GPU is compiled to, once for all tests."""
+    return tmp_path_factory.mktemp("stub")
+
+
+@pytest.fixture(autouse=True)
+def isolation(
+    environment_guard: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    stub_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A home, caches and a store of one's own; only the compiled stub is shared."""
+    user = tmp_path_factory.mktemp("user")
+    cache = user / "cache"
+    (cache / "kregistry").mkdir(parents=True)
+    (cache / "kregistry" / "stub").symlink_to(stub_directory)
+    (user / "home").mkdir()
+    monkeypatch.setenv("HOME", str(user / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("KREGISTRY_STORE", str(user / "store"))
+    for name in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "KREGISTRY_TARGET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> Toolchain:
+    return find_toolchain()
+
+
+@pytest.fixture(scope="session")
+def _installed() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """The installed plugins."""
+    return Registry()
+
+
+@pytest.fixture(scope="session")
+def tiny_manifest(_installed: Registry) -> Manifest:
+    return read_manifest(parse_document(TINY, "tiny.yaml"), _installed)
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    path = tmp_path / "kernels.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def session_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that holds the kernel of the tiny manifest; tests that harm it copy it first."""
+    return Store(tmp_path_factory.mktemp("session") / "store")
+
+
+@pytest.fixture(scope="session")
+def event_log() -> EventLog:
+    return EventLog()
+
+
+@pytest.fixture(scope="session")
+def tiny_build(
+    tiny_manifest: Manifest,
+    session_store: Store,
+    event_log: EventLog,
+    stub_directory: Path,
+    toolchain: Toolchain,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> BuildReport:
+    """The tiny manifest, really planned and really compiled, once for all tests."""
+    home = tmp_path_factory.mktemp("home")
+    cache = home / "cache" / "kregistry"
+    cache.mkdir(parents=True)
+    (cache / "stub").symlink_to(stub_directory)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        registry = Registry()
+        registry.register(event_log, "event_log")
+        jit_cache = JitCache(home / "jit")
+        return build_kernels(
+            tiny_manifest, registry, store=session_store, jit_cache=jit_cache, jobs=1, toolchain=toolchain
+        )
+
+
+@pytest.fixture(scope="session")
+def kernel(tiny_build: BuildReport) -> Kernel:
+    """A real kernel, as the dry run found it."""
+    (kernel,) = tiny_build.plan.kernels.values()
+    return kernel
+
+
+@pytest.fixture(scope="session")
+def cubin(tiny_build: BuildReport, session_store: Store, kernel: Kernel) -> bytes:
+    """What nvcc made of it."""
+    stored = session_store.get(kernel.key)
+    assert stored is not None
+    return stored.cubin.read_bytes()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store, ready for writing."""
+    store = Store(tmp_path / "store")
+    store.open()
+    return store
+
+
+@pytest.fixture
+def kregistry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the command line in this process, as its entry point does."""
+
+    def run(*arguments: object) -> Result:
+        return run_command_line(monkeypatch, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def warm_run(
+    tiny_build: BuildReport,
+    session_store: Store,
+    stub_directory: Path,
+    toolchain: Toolchain,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """A whole warm-up in a process of its own, on the stub GPU: all of it but the GPU is real."""
+    home = tmp_path_factory.mktemp("warm-home")
+    cache = home / "cache" / "kregistry"
+    cache.mkdir(parents=True)
+    (cache / "stub").symlink_to(stub_directory)
+    library = compile_stub(toolchain, stub_directory)
+    environment = stub_environment(get_target("h100"), toolchain, library, home)
+    support = Path(__file__).parent / "support"
+    paths = [str(support), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment.update(XDG_CACHE_HOME=str(home / "cache"), PYTHONPATH=os.pathsep.join(paths))
+    script = Path(__file__).parent / "support" / "warm_up_on_stub.py"
+    (home / "kernels.yaml").write_text(TINY)
+    arguments = [sys.executable, "-W", "ignore", str(script), str(home / "kernels.yaml"), str(session_store.directory)]
+    result = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return {**answer, "home": home}

@@ -1,0 +1,27 @@
+"""Run the builder on the pickled kernels of a plan: a build without its planning, so that a kill meets the build.
+
+python build_kernels_of_a_plan.py PICKLE STORE CACHE
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+from kregistry.build.builder import Builder
+from kregistry.cache import JitCache, Store
+from kregistry.registry import Registry
+from kregistry.toolchain import find_cuda_toolkit
+
+
+def main(kernels: Path, store: Path, cache: Path) -> None:
+    with Builder(Registry(), Store(store), JitCache(cache), find_cuda_toolkit().nvcc, jobs=2) as builder:
+        for kernel in pickle.loads(kernels.read_bytes()):
+            builder.add(kernel)
+        builder.finish()
+    assert not builder.failed
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""Builders on one store share the work: no error, and each kernel is compiled once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from kregistry.plan import Plan
+from kregistry.toolchain import find_cuda_toolkit
+from tests.integration.conftest import Workplace
+
+BUILDERS = 8
+
+
+def logging_toolkit(directory: Path, log: Path) -> Path:
+    """The real toolkit behind an nvcc that writes a line for each compile."""
+    real = find_cuda_toolkit()
+    (directory / "bin").mkdir(parents=True)
+    (directory / "include").symlink_to(real.include)
+    nvcc = directory / "bin" / "nvcc"
+    nvcc.write_text(f'#!/bin/sh\n[ "$1" = --version ] || head -c 400 "$1" | cksum >>"{log}"\nexec "{real.nvcc}" "$@"\n')
+    nvcc.chmod(0o755)
+    return directory
+
+
+def test_eight_builders_on_an_empty_store(
+    workplace: Workplace, small_plan: Plan, small_manifest: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "compiled"
+    toolkit = logging_toolkit(tmp_path / "toolkit", log)
+    builders = [
+        workplace.kregistry("build", small_manifest, "--json", "-j", "2", CUDA_HOME=str(toolkit))
+        for _ in range(BUILDERS)
+    ]
+    reports = []
+    for builder in builders:
+        out, err = builder.communicate()
+        assert builder.returncode == 0, err
+        reports.append(json.loads(out))
+    total = len(small_plan.kernels)
+    assert [report["ready"] for report in reports] == [total] * BUILDERS
+    assert sum(len(report["compiled"]) for report in reports) == total
+    compiled = log.read_text().splitlines()
+    assert len(compiled) == len(set(compiled)) == total

@@ -1,0 +1,65 @@
+"""Shape: an immutable value that reads as a mapping or by attributes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from sample_kernel_types import Sample
+
+from kregistry.kernel_type import Shape
+from kregistry.target import TARGETS
+
+SPLITS = Sample.dimensions[2]
+
+
+def shape_of(target: str = "h100", **values: object) -> Shape:
+    return Sample().resolve({"n": 16, **values}, TARGETS[target])
+
+
+def test_it_reads_as_a_mapping_and_by_attributes() -> None:
+    shape = shape_of(layout="column")
+    assert (shape.n, shape["layout"], shape.splits, shape.sms) == (16, "column", None, 132)
+    assert list(shape) == ["n", "layout", "splits", "sms"]
+    assert len(shape) == 4
+    assert dict(shape) == {"n": 16, "layout": "column", "splits": None, "sms": 132}
+    assert str(shape) == "n=16 layout=column splits=none sms=132"
+
+
+def test_equal_shapes_are_one_key() -> None:
+    assert {shape_of(), shape_of(), shape_of(n=24), shape_of("h200")} == {shape_of(), shape_of(n=24), shape_of("h200")}
+    assert len({shape_of(), shape_of(), shape_of(n=24), shape_of("h200")}) == 3
+    assert hash(shape_of()) == hash(shape_of())
+
+
+def test_it_cannot_be_changed() -> None:
+    shape = shape_of()
+    with pytest.raises(AttributeError):
+        shape.kernel_type = "other"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        shape.n = 8  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        shape["n"] = 8  # type: ignore[index]
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_it_crosses_process_boundaries(protocol: int) -> None:
+    shape = shape_of(splits="double")
+    again = pickle.loads(pickle.dumps(shape, protocol))
+    assert again == shape and hash(again) == hash(shape)
+    assert again.n == 16 and again["splits"] == "double"
+    assert copy.deepcopy(shape) == shape
+
+
+def test_an_unknown_dimension_is_named() -> None:
+    with pytest.raises(AttributeError, match="shape of sample has no dimension 'q'"):
+        _ = shape_of().q
+    with pytest.raises(KeyError):
+        shape_of()["q"]
+
+
+def test_at_asks_a_policy_and_leaves_numbers_alone() -> None:
+    assert [shape_of(splits="double").at(SPLITS, m) for m in (1, 5)] == [2, 10]
+    assert shape_of(splits=3).at(SPLITS, 5) == 3
+    assert shape_of().at(SPLITS, 5) is None

@@ -1,0 +1,86 @@
+"""The gallery in manifests/: fresh, valid, and plannable."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from kregistry import Registry, load_manifest
+
+ROOT = Path(__file__).parent.parent.parent
+#: Quick checks sweep every 97th value: a prime, so that all residues of 16 and 64 are met.
+STRIDE = 97
+
+
+@pytest.fixture(scope="module")
+def gallery() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gallery", ROOT / "tools" / "gallery.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def paths(gallery: ModuleType) -> list[Path]:
+    return [ROOT / "manifests" / f"{name}.yaml" for name in gallery.settings()]
+
+
+def test_fresh(gallery: ModuleType, paths: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`python tools/gallery.py write` would change nothing, and no file is left over."""
+    written = gallery.write(tmp_path)
+    stale = [new.name for new, old in zip(written, paths, strict=True) if new.read_bytes() != old.read_bytes()]
+    assert stale == []
+    kept = {path.name for path in (ROOT / "manifests").glob("*.yaml")}
+    assert kept == {path.name for path in paths} | {"gallery.yaml"}
+
+
+def test_every_model_is_there(paths: list[Path], installed: Registry) -> None:
+    models = {name for path in paths for name in load_manifest(path, installed).models}
+    assert models == {
+        "deepseek-v3",
+        "deepseek-v3.2",
+        "deepseek-v4-flash",
+        "deepseek-v4-pro",
+        "kimi-k2",
+        "glm-5",
+        "qwen3-30b-a3b",
+        "qwen3-235b-a22b",
+        "qwen3-32b",
+        "qwen3-next-80b-a3b",
+        "minimax-m2.5",
+    }
+
+
+def test_r1_is_v3(gallery: ModuleType, resolve: object) -> None:
+    assert callable(resolve)
+    setting = {"tp": 8, "dp": 8, "a2a": "deepep"}
+    assert resolve("deepseek-r1", "sglang", **setting).sites == resolve("deepseek-v3", "sglang", **setting).sites
+
+
+@pytest.mark.parametrize("target", ["h100", "b200"])
+def test_plannable(
+    gallery: ModuleType,
+    paths: list[Path],
+    installed: Registry,
+    target: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Every manifest plans without a problem; ranges are thinned, tools/gallery.py plan sweeps all of them."""
+    stub = tmp_path_factory.getbasetemp() / "gallery-stub"
+    plans = gallery.plan_together(paths, installed, target, stride=STRIDE, stub_directory=stub)
+    assert list(plans) == paths
+    for path, plan in plans.items():
+        assert plan.problems() == (), path.name
+        assert all(planned.kernels() for planned in plan.entries), path.name
+
+
+def test_the_table_is_complete(gallery: ModuleType, paths: list[Path], installed: Registry) -> None:
+    """docs/gallery.md has a row for each manifest, with its number of entries."""
+    text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\S+\.yaml) \| `[^`]*` \| (\d+) \|", text, flags=re.MULTILINE))
+    assert rows == {path.name: str(len(load_manifest(path, installed).entries)) for path in paths}

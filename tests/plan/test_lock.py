@@ -1,0 +1,152 @@
+"""Lock files: written, read, and every kind of drift told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from plans import K, plan_of, planned
+
+from kregistry.errors import DriftError, InputError, StorageError
+from kregistry.manifest import Range
+from kregistry.plan import Plan, Refusal
+from kregistry.plan.lock import check_lock, differ, read_lock, write_lock
+from kregistry.toolchain import Versions
+
+BASE = plan_of(planned((1, 4, "0"), (5, 8, "1")))
+WHO = "model: sample n=8 layout=row splits=none sms=132 ()"
+HINT = "kregistry plan -o FILE writes a lock file"
+
+
+def drift(new: Plan, old: Plan = BASE) -> list[str]:
+    return list(differ(json.loads(json.dumps(old.to_json())), json.loads(json.dumps(new.to_json()))))
+
+
+def ranged(stop: int) -> Plan:
+    (entry,) = BASE.entries
+    return plan_of(evolve(entry, entry=evolve(entry.entry, range=Range("m", 1, stop))))
+
+
+def test_a_plan_agrees_with_its_own_lock(tmp_path: Path) -> None:
+    write_lock(BASE, tmp_path / "kernels.lock")
+    check_lock(BASE, tmp_path / "kernels.lock")
+    assert read_lock(tmp_path / "kernels.lock") == BASE.to_json()
+
+
+def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
+    write_lock(BASE, tmp_path / "a")
+    write_lock(evolve(BASE, kernels=dict(reversed(list(BASE.kernels.items())))), tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    ("new", "differences"),
+    [
+        (BASE, []),
+        (
+            plan_of(*BASE.entries, target="h20"),
+            ["target.name: - h100 + h20", "target.num_sms: - 132 + 78"],
+        ),
+        (plan_of(*BASE.entries, versions=Versions("1.1", "2", "3")), ["versions.deep_gemm: - 1 + 1.1"]),
+        (
+            plan_of(planned((1, 4, "0"), (5, 8, "2"))),
+            [
+                f"kernel - {K[1].id}",
+                f"kernel + {K[2].id}",
+                f"{WHO}: first changed segment: - m 5..8 {K[1].id} + m 5..8 {K[2].id}",
+            ],
+        ),
+        (
+            plan_of(planned((1, 5, "0"), (6, 8, "1"))),
+            [f"{WHO}: first changed segment: - m 1..4 {K[0].id} + m 1..5 {K[0].id}"],
+        ),
+        (
+            plan_of(planned((1, 4, "0"), (5, 8, "1"), (9, 9, "0"))),
+            [
+                f"{WHO}: range: - {{'name': 'm', 'start': 1, 'stop': 8, 'step': 1}} "
+                "+ {'name': 'm', 'start': 1, 'stop': 9, 'step': 1}",
+                f"{WHO}: number of segments: - 2 + 3",
+            ],
+        ),
+        (
+            plan_of(planned((1, 4, "0"), (5, 8, "1"), error="crashes")),
+            [f"{WHO}: error: - None + crashes"],
+        ),
+        (
+            plan_of(planned((1, 4, "0"), (5, 8, "1"), refusals=(Refusal(9, 9, "no"),))),
+            [f"{WHO}: refusals: - [] + [{{'start': 9, 'stop': 9, 'reason': 'no'}}]"],
+        ),
+        (
+            plan_of(planned((1, 4, "0"), (5, 8, "1"), n=16)),
+            [f"entry - {WHO}", f"entry + {WHO.replace('n=8', 'n=16')}"],
+        ),
+        (
+            plan_of(*BASE.entries, *ranged(4).entries),
+            [f"entry + {WHO} #2"],
+        ),
+    ],
+    ids=["none", "target", "version", "kernel", "segment", "segments", "error", "refusal", "entry", "same words"],
+)
+def test_every_kind_of_drift_is_told(new: Plan, differences: list[str]) -> None:
+    assert drift(new) == differences
+
+
+def test_entries_of_the_same_words_are_compared_one_by_one() -> None:
+    def twice(stop: int) -> Plan:
+        return plan_of(*ranged(stop).entries, *BASE.entries)
+
+    assert drift(twice(6), twice(6)) == []
+    (difference,) = drift(twice(6), twice(5))
+    assert difference.startswith(f"{WHO}: range: ")
+
+
+def test_checking_names_the_file_and_how_to_accept(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.lock"
+    write_lock(BASE, path)
+    with pytest.raises(DriftError) as caught:
+        check_lock(plan_of(*BASE.entries, target="h20"), path)
+    assert str(caught.value) == (
+        f"{path}: 2 differences (- in the file, + planned now)\n"
+        "  target.name: - h100 + h20\n  target.num_sms: - 132 + 78\n"
+        f"hint: kregistry plan -o {path} accepts them"
+    )
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"lock_version": 2, "target": {}, "versions": {}, "kernels": {}, "entries": []}',
+        '{"lock_version": 1, "target": {}, "versions": {}, "kernels": {}}',
+        '{"lock_version": 1, "target": {}, "versions": {}, "kernels": {}, "entries": [{}]}',
+        '{"lock_version": 1, "target": [], "versions": {}, "kernels": {}, "entries": []}',
+        '{"lock_version": 1, "target": {}, "versions": {}, "kernels": {}, "entries": 3}',
+    ],
+)
+def test_what_is_no_lock_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "kernels.lock"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        check_lock(BASE, path)
+    assert str(caught.value) == f"{path}: not a lock file of version 1\nhint: {HINT}"
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff"])
+def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "kernels.lock"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not JSON: ") as caught:
+        read_lock(path)
+    assert caught.value.hint == HINT
+
+
+def test_a_lock_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file or directory"):
+        read_lock(tmp_path / "none")
+    with pytest.raises(StorageError, match="Is a directory"):
+        write_lock(BASE, tmp_path)

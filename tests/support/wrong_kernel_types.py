@@ -1,0 +1,407 @@
+"""Deliberately wrong kernel types: each breaks just one rule of the conformance kit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import evolve, frozen
+from good_kernel_types import Bf16Gemm, K, N, PlainGemm, plain_gemm
+
+from kregistry import ArchSupport, Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry.target import Target
+from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt
+from kregistry_plugins.fp8_gemm.masked import MGroupedFp8GemmNtMasked
+
+if TYPE_CHECKING:
+    import torch
+
+
+@frozen
+class Wrong:
+    """A wrong kernel type: which rule it breaks, and what its message says."""
+
+    kernel_type: type[KernelType]
+    rule: str
+    message: str
+
+
+WRONG: list[Wrong] = []
+_T = TypeVar("_T", bound=type[KernelType])
+
+
+def breaks(rule: str, message: str) -> Callable[[_T], _T]:
+    def note(cls: _T) -> _T:
+        WRONG.append(Wrong(cls, rule, message))
+        return cls
+
+    return note
+
+
+# ---- declarations ----------------------------------------------------------------------------------------------
+
+
+@breaks("KR101", "NoSummary.summary: got nothing, wanted one line for people")
+class NoSummary(PlainGemm):
+    summary = ""
+
+
+@breaks("KR102", "PicklingError|AttributeError|TypeError")
+class HoldsALambda(PlainGemm):
+    def __init__(self) -> None:
+        self.cast = lambda tensor: tensor
+
+
+@breaks("KR104", "changed calls")
+class CountsItsCalls(PlainGemm):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        self.calls += 1
+        return a.shape[0]
+
+
+@breaks("KR106", "NoExamples.examples: got none")
+class NoExamples(PlainGemm):
+    examples = ()
+
+
+@breaks("KR107", "'no_such_dimension': 1.*got the shape .*, wanted a ShapeError about 'no_such_dimension'")
+class TakesAnyDimension(PlainGemm):
+    def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
+        known = {each.name for each in self.dimensions}
+        return super().resolve({name: value for name, value in values.items() if name in known}, target)
+
+
+@breaks("KR108", r"unsupported_reason\(b200, .*got None, wanted a reason")
+class ClaimsEverythingInSilence(PlainGemm):
+    def unsupported_reason(self, target: Target, deep_gemm_version: str) -> str | None:
+        return None
+
+
+@breaks("KR108", "the reason of sm100: got nothing")
+class NoReason(PlainGemm):
+    archs = (ArchSupport("sm90"), ArchSupport("sm100", ">=99"))
+
+
+# ---- buffers ---------------------------------------------------------------------------------------------------
+
+
+@breaks("KR110", "got 'bf16', wanted a dtype of")
+class NoSuchDtype(PlainGemm):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        specs = super().buffers(shape, max_m)
+        return {**specs, "d": evolve(specs["d"], dtype="bf16")}
+
+
+@breaks("KR110", "got buffers of the roles .*, wanted at least one output, or returned\\(\\)")
+class NoOutput(PlainGemm):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        specs = super().buffers(shape, max_m)
+        return {**specs, "d": evolve(specs["d"], role="input")}
+
+
+@breaks("KR111", "got another tensor, wanted t itself")
+class IgnoresLentTensors(PlainGemm):
+    def allocate_buffers(
+        self,
+        shape: Shape,
+        max_m: int,
+        device: str | torch.device = "cuda",
+        lent: Mapping[str, torch.Tensor] = {},
+    ) -> Buffers:
+        return super().allocate_buffers(shape, max_m, device)
+
+
+@breaks("KR103", r"memory_requirement\(shape, max_m=1\): got \d+ bytes, wanted the \d+ bytes that the buffers hold")
+class RequirementTooSmall(PlainGemm):
+    def memory_requirement(self, shape: Shape, max_m: int) -> int:
+        return super().memory_requirement(shape, max_m) - max_m * int(shape.n)
+
+
+@breaks("KR103", r"got \d+ bytes, wanted the \d+ bytes that the buffers hold")
+class RequirementTooLarge(PlainGemm):
+    def memory_requirement(self, shape: Shape, max_m: int) -> int:
+        return super().memory_requirement(shape, max_m) + 512
+
+
+@breaks("KR112", r"arguments\(buffers for 193, m=\d+\): got RuntimeError")
+class OnlyTheLargestLaunch(PlainGemm):
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        d = buffers.d[:m].view(buffers.max_m, -1) if m else buffers.d[:0]
+        return Call((buffers.a[:m], buffers.b, d), {"num_splits": buffers.shape.num_splits})
+
+
+# ---- calls -----------------------------------------------------------------------------------------------------
+
+
+@breaks("KR113", "got a tensor that lies in no buffer, wanted views of the buffers")
+class CopiesAnInput(PlainGemm):
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        call = super().arguments(buffers, m)
+        return Call((call.args[0].clone(), *call.args[1:]), call.kwargs)
+
+
+@breaks("KR114", r"read_m\(\*arguments\(buffers, m=17\)\): got 32, wanted 17")
+class ReadsAPaddedM(PlainGemm):
+    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        rows = a.shape[0]
+        return rows if rows < 17 else math.ceil(rows / 16) * 16
+
+
+@breaks("KR115", "got n=40, wanted n=24")
+class SwapsNAndK(PlainGemm):
+    def read_shape(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> Mapping[str, Value]:
+        return {"n": b.shape[1], "k": b.shape[0], "num_splits": num_splits}
+
+
+@breaks("KR115", "got num_splits=1, wanted num_splits=2")
+class IgnoresNumSplits(PlainGemm):
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        return Call(super().arguments(buffers, m).args)
+
+
+@breaks("KR116", r"launch\(\*arguments\(buffers, 0\)\) with empty_input = RETURN: got 1 launches, wanted none")
+class LaunchesTheEmptyInput(PlainGemm):
+    def launch(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function()(*args, **kwargs)
+
+
+@breaks("KR117", r"execute\(buffers, m=1\): got function\(.*num_splits=9\)")
+class WarmsUpAnotherCall(PlainGemm):
+    def execute(self, buffers: Buffers, m: int) -> Any:
+        return self.launch(*self.arguments(buffers, m).args, num_splits=9)
+
+
+# ---- inputs, reference, tolerance ------------------------------------------------------------------------------
+
+
+@breaks("KR120", "results that depend on what the buffers held before")
+class UninitialisedPackedScales(Fp8GemmNt):
+    archs = (ArchSupport("sm100"),)
+    examples = ({"n": 72, "k": 144},)
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        before = buffers.sfa.clone()
+        super().fill(buffers, m, generator)
+        buffers.sfa.copy_(before)
+
+
+@breaks("KR120", "after fill\\(\\) with two seeds: got equal results")
+class SameInputsForEverySeed(PlainGemm):
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        buffers.a[:m].fill_(1)
+        buffers.b.fill_(2)
+
+
+@breaks("KR121", r"got \(0, 24\), wanted the \(1, 24\) of the reference")
+class OutputTooSmall(PlainGemm):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {**super().buffers(shape, max_m), "d": BufferSpec((max_m - 1, shape.n), "bfloat16", "output")}
+
+
+@breaks("KR122", r"reference\(buffers, m=1\): got writes to a, wanted no write")
+class ReferenceSpoilsItsInput(PlainGemm):
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m].mul_(1.5) @ buffers.b.T}
+
+
+@breaks("KR122", r"got NaN or infinity, wanted finite values")
+class ReferenceWithNan(PlainGemm):
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": (buffers.a[:m] @ buffers.b.T).log()}
+
+
+@breaks("KR123", "tolerance 1.5 for 'd': got accepts zeros, a difference of 1")
+class AcceptsZeros(PlainGemm):
+    tolerance = Tolerance(1.5)
+
+
+@breaks("KR123", "got refuses the reference rounded to torch.bfloat16")
+class RefusesRounding(PlainGemm):
+    tolerance = Tolerance(1e-12)
+
+
+# ---- shapes in general -----------------------------------------------------------------------------------------
+
+
+@breaks("KR130", r"memory_requirement\(shape, max_m=193\): got \d+ bytes, wanted the \d+ bytes")
+class RequirementRightForTheExamplesOnly(PlainGemm):
+    def memory_requirement(self, shape: Shape, max_m: int) -> int:
+        return super().memory_requirement(shape, max_m) + (64 if shape.n % 8 == 3 else 0)
+
+
+@breaks("KR131", "got .*, wanted a valid manifest")
+class RunDimensionThatAManifestCannotName(PlainGemm):
+    run_dimension = RunDimension("label", "rows", "rows")
+
+
+# ---- the stub GPU ----------------------------------------------------------------------------------------------
+
+
+@breaks("KR201", "execute.*: got RuntimeError: .*, wanted a launch")
+class RowMajorPackedScales(Fp8GemmNt):
+    archs = (ArchSupport("sm100"),)
+    examples = ({"n": 256, "k": 1024},)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        specs = super().buffers(shape, max_m)
+        if shape.scales == "f32":
+            return specs
+        return {**specs, "sfa": BufferSpec((max_m, -(-shape.k // 512)), "int32")}
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        return Call(((buffers.a[:m], buffers.sfa[:m]), (buffers.b, buffers.sfb), buffers.d[:m]))
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        from kregistry_plugins.fp8_gemm.scales import dequantize
+
+        a, b = dequantize(buffers.a[:m], buffers.sfa[:m]), dequantize(buffers.b, buffers.sfb)
+        return {"d": a @ b.T}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        from kregistry_plugins.fp8_gemm.dense import fill_rows, fill_weight
+
+        fill_rows(buffers.a[:m], buffers.sfa[:m], generator)
+        fill_weight(buffers.b, buffers.sfb, generator)
+
+
+@breaks("KR201", "got RuntimeError: .*, wanted a launch")
+class SliceOfEveryGroup(MGroupedFp8GemmNtMasked):
+    archs = (ArchSupport("sm90"),)
+    examples = ({"num_groups": 3, "n": 72, "k": 144},)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        (a, sfa), weights, *rest = super().arguments(buffers, m).args
+        return Call(((a[:, : max(m, 1)], sfa), weights, *rest))
+
+
+@breaks("KR201", r"Unsupported architecture.*rtx-pro-6000")
+class ClaimsAnArchThatAsserts(Bf16Gemm):
+    archs = (ArchSupport("sm90"), ArchSupport("sm120"))
+
+
+@breaks("KR202", "copies from the device to the host, wanted none")
+class ReadsBack(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if a.is_cuda and a.shape[0]:
+            a[0, 0].item()
+        return super().launch(a, *args, **kwargs)
+
+
+@breaks("KR202", "reads_device_memory: got True, but no launch reads any")
+class SaysThatItReads(Bf16Gemm):
+    reads_device_memory = True
+
+
+@breaks("KR203", r"n=1: got .*, wanted a launch, since n may be an integer >= 1")
+class WrongAlignment(Bf16Gemm):
+    dimensions = (evolve(N), evolve(K, multiple_of=8))
+
+
+@breaks("KR204", "an empty input with empty_input = RETURN: got 1 kernels, wanted none")
+class LaunchesAPaddedEmptyInput(Bf16Gemm):
+    def handle_empty(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor) -> Any:
+        if a.is_cuda:
+            padded = a.new_empty(16, a.shape[1])
+            self.function()(padded, b, padded.new_empty(16, b.shape[0]))
+
+
+@breaks("KR205", r"execute\(buffers, m\): got sm90_bf16_gemm\S*, wanted sm90_bf16_gemm\S*, as launch")
+class WarmsUpAnotherKernel(Bf16Gemm):
+    def execute(self, buffers: Buffers, m: int) -> Any:
+        baked = {"compiled_dims": "nk"} if buffers.a.is_cuda else {}
+        return self.launch(*self.arguments(buffers, m).args, **baked)
+
+
+@breaks("KR206", "kernel_depends_on_m = False: got .*, as at m=1")
+class SaysOneKernel(Bf16Gemm):
+    kernel_depends_on_m = False
+
+
+@breaks("KR207", "got 1 synchronisations, wanted none")
+class WaitsForTheDevice(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        super().launch(a, *args, **kwargs)
+        if a.is_cuda:
+            import torch
+
+            torch.cuda.synchronize()
+
+
+@breaks("KR208", "got 1 launches on another one, wanted all on s")
+class DefaultStreamOnly(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not a.is_cuda:
+            return super().launch(a, *args, **kwargs)
+        import torch
+
+        with torch.cuda.stream(torch.cuda.default_stream()):
+            return super().launch(a, *args, **kwargs)
+
+
+@breaks("KR209", r"workspace_requirement\(shape, max_m=1\): got 0 bytes, wanted at least the 4096 allocated")
+class UndeclaredWorkspace(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        scratch = a.new_empty(2048) if a.is_cuda else None
+        super().launch(a, *args, **kwargs)
+        del scratch
+
+
+# ---- launches on a device --------------------------------------------------------------------------------------
+
+
+class _OwnFunction(PlainGemm):
+    """Launches a method of its own."""
+
+    def function(self) -> Callable[..., Any]:
+        return self.compute
+
+    def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
+        plain_gemm(a, b, d)
+
+
+@breaks("KR301", "the result 'd': got a difference of .* from the reference, wanted at most 0.001")
+class WrongReference(PlainGemm):
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m] @ buffers.b.T * 1.1}
+
+
+@breaks("KR302", "got 24 of 408 elements still hold what was there before, wanted all written")
+class LeavesTheLastRow(_OwnFunction):
+    def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
+        whole = max(1, len(a) // 16 * 16)
+        plain_gemm(a[:whole], b, d[:whole])
+
+
+@breaks("KR303", "got writes 24 elements of 'd' outside of what belongs to m=17")
+class WritesPastM(_OwnFunction):
+    def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
+        plain_gemm(a, b, d)
+        rows, columns = d.shape
+        d.as_strided((rows + 1, columns), d.stride())[-1] = 0
+
+
+@breaks("KR303", "got writes outside d, wanted no write before or after a buffer")
+class WritesBeforeItsBuffer(_OwnFunction):
+    def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
+        plain_gemm(a, b, d)
+        d.as_strided((1,), (1,), d.storage_offset() - 1).zero_()
+
+
+@breaks("KR304", "got changes .* elements of the input 'a', wanted no change of inputs and weights")
+class MutatesAnInput(_OwnFunction):
+    def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
+        plain_gemm(a, b, d)
+        a.neg_()
+
+
+@breaks("KR305", "elements differ between two launches")
+class AnotherResultEachTime(_OwnFunction):
+    def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
+        import torch
+
+        plain_gemm(a, b, d)
+        d.add_(torch.randn_like(d), alpha=0.01)

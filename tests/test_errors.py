@@ -1,0 +1,152 @@
+"""The tree of errors: messages, hints, exit codes, pickling, and the drawing of it in the docstring."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import re
+
+import pytest
+
+from kregistry import errors
+from kregistry.errors import (
+    CompileError,
+    ConformanceError,
+    DriftError,
+    EnvironmentProblem,
+    IncompleteError,
+    InputError,
+    KregistryError,
+    ManifestError,
+    ManifestProblem,
+    PlanError,
+    PluginError,
+    ProviderConflictError,
+    ShapeError,
+    StorageError,
+    UnknownNameError,
+    VerifyError,
+    WarmupError,
+    nearest_hint,
+)
+
+PROBLEM = ManifestProblem("k.yaml", 7, 10, "models.v3.kernels[2].shape.n", "expected 8, got 7", "try 8")
+
+#: An error, its message, its hint, its exit code.
+CASES: list[tuple[KregistryError, str, str, int]] = [
+    (KregistryError("it broke"), "it broke", "", 1),
+    (InputError("bad word", "good word"), "bad word", "good word", 2),
+    (
+        ManifestError((PROBLEM, ManifestProblem("k.yaml", 9, 1, "", "odd"))),
+        "k.yaml:7:10: models.v3.kernels[2].shape.n: expected 8, got 7\n  hint: try 8\n"
+        "k.yaml:9:1: odd\n2 problems in k.yaml",
+        "",
+        2,
+    ),
+    (ManifestError((ManifestProblem("k.yaml", 9, 1, "", "odd"),)), "k.yaml:9:1: odd\n1 problem in k.yaml", "", 2),
+    (UnknownNameError("target", "h10", ("h100", "b200")), "unknown target 'h10'", "did you mean 'h100'?", 2),
+    (ShapeError("gemm", "n", "expected 8, got 7", "try 8"), "gemm.n: expected 8, got 7", "try 8", 2),
+    (ShapeError("gemm", "", "n and k do not fit"), "gemm: n and k do not fit", "", 2),
+    (
+        ProviderConflictError("gemm", ("ours (dist-a 1.0)", "theirs (dist-b 2.0)")),
+        "kernel type 'gemm' is provided by ours (dist-a 1.0) and by theirs (dist-b 2.0)",
+        "choose one: --plugin gemm=theirs, or in the manifest `providers: {gemm: theirs}`",
+        2,
+    ),
+    (
+        ProviderConflictError("gemm", ("same (dist-a 1.0)", "same (dist-b 2.0)")),
+        "kernel type 'gemm' is provided by same (dist-a 1.0) and by same (dist-b 2.0)",
+        "choose one: --plugin gemm=dist-b, or in the manifest `providers: {gemm: dist-b}`",
+        2,
+    ),
+    (EnvironmentProblem("no nvcc", "install it"), "no nvcc", "install it", 3),
+    (StorageError("/a/b", "disk full", "free some"), "/a/b: disk full", "free some", 4),
+    (PluginError("mine", "(dist 1.0)", "broke"), "plugin mine (dist 1.0): broke", "", 1),
+    (IncompleteError("half done", ("this", "that"), "again"), "half done\n  this\n  that", "again", 1),
+    (PlanError("1 problem", ("this",)), "1 problem\n  this", "", 1),
+    (DriftError("drifted"), "drifted", "", 1),
+    (CompileError("1 of 2", report={"any": "thing"}), "1 of 2", "", 1),
+    (VerifyError("1 missing", hint="build"), "1 missing", "build", 1),
+    (WarmupError("1 failed"), "1 failed", "", 1),
+    (ConformanceError("1 rule is broken"), "1 rule is broken", "", 1),
+]
+
+
+def every_error() -> list[type[KregistryError]]:
+    return [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, KregistryError)]
+
+
+def test_every_class_has_a_case() -> None:
+    assert {type(error) for error, *_ in CASES} == set(every_error())
+
+
+@pytest.mark.parametrize(("error", "message", "hint", "exit_code"), CASES, ids=lambda each: type(each).__name__)
+def test_message_hint_and_exit_code(error: KregistryError, message: str, hint: str, exit_code: int) -> None:
+    assert error.message == message
+    assert error.hint == hint
+    assert error.exit_code == exit_code
+    assert str(error) == (f"{message}\nhint: {hint}" if hint else message)
+
+
+@pytest.mark.parametrize("error", [case[0] for case in CASES], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_cross_process_boundaries(error: KregistryError, protocol: int) -> None:
+    copy = pickle.loads(pickle.dumps(error, protocol))
+    assert type(copy) is type(error)
+    assert (str(copy), copy.exit_code, copy.args) == (str(error), error.exit_code, error.args)
+    assert getattr(copy, "report", None) == getattr(error, "report", None)
+
+
+def test_the_drawing_agrees_with_the_classes() -> None:
+    drawn: dict[str, tuple[str, int]] = {}
+    parents: list[tuple[int, str, int]] = [(-1, "Exception", 1)]
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"    ([ |`-]*)([A-Z]\w+)(?:\s+\((\d+)\))?\s", line + " ")
+        if match is None:
+            continue
+        depth = len(match.group(1))
+        while parents[-1][0] >= depth:
+            parents.pop()
+        code = int(match.group(3) or parents[-1][2])
+        drawn[match.group(2)] = (parents[-1][1], code)
+        parents.append((depth, match.group(2), code))
+    assert drawn == {each.__name__: (each.__base__.__name__, each.exit_code) for each in every_error()}
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.ENOSPC, "free some space, or name another directory with --store or --cache-dir"),
+        (errno.EDQUOT, "free some of your quota, or name another directory with --store or --cache-dir"),
+        (errno.EACCES, "name a directory that you may write with --store or --cache-dir"),
+        (errno.EPERM, "name a directory that you may write with --store or --cache-dir"),
+        (errno.EROFS, "the file system is read-only: name another directory with --store or --cache-dir"),
+        (errno.ENOENT, ""),
+    ],
+)
+def test_storage_error_of_an_oserror(code: int, hint: str) -> None:
+    import os
+
+    error = StorageError.from_oserror(OSError(code, os.strerror(code)), "/the/path")
+    assert str(error).startswith(f"/the/path: {os.strerror(code)}")
+    assert error.hint == hint
+
+
+def test_storage_error_prefers_the_file_of_the_oserror() -> None:
+    assert StorageError.from_oserror(OSError(errno.ENOSPC, "full", "/the/file"), "/the").path == "/the/file"
+
+
+def test_storage_error_of_an_oserror_without_number() -> None:
+    assert str(StorageError.from_oserror(OSError("odd"), "/p")) == "/p: odd"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("fp8_gem_nt", ["fp8_gemm_nt", "other"], "did you mean 'fp8_gemm_nt'?"),
+        ("zzz", ["b", "a", "b"], "known types: a, b"),
+        ("zzz", [], "there is no type at all"),
+    ],
+)
+def test_nearest_hint(name: str, known: list[str], hint: str) -> None:
+    assert nearest_hint(name, known, "type") == hint

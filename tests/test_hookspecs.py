@@ -1,0 +1,148 @@
+"""Every hook, called as it is documented."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from events import EVENTS, EventLog
+from sample_kernel_types import Sample
+from shapes import entry_of
+
+from kregistry import KernelType, Registry, hookimpl
+from kregistry.build import BuildReport, CompiledKernel, FailedKernel
+from kregistry.build.builder import Builder
+from kregistry.cache import JitCache, Store
+from kregistry.kernel import Kernel
+from kregistry.plan import PlannedEntry
+from kregistry.toolchain import Toolchain
+from kregistry.warm_up import Warmed, WarmedKernel
+from kregistry.warm_up.launcher import Launcher, LaunchPoint
+
+
+def heard(log: EventLog, name: str) -> list[dict[str, Any]]:
+    return [arguments for hook, arguments in log.calls if hook == name]
+
+
+def test_every_hook_has_a_test() -> None:
+    tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__]) if name.startswith("test_kregistry_")}
+    assert tests == {"kregistry_kernel_types", *EVENTS}
+
+
+def test_every_hook_is_documented() -> None:
+    from kregistry import hookspecs
+
+    for name in ("kregistry_kernel_types", *EVENTS):
+        assert inspect.getdoc(getattr(hookspecs, name)), name
+
+
+def test_the_order_of_all_hooks_in_a_build(tiny_build: BuildReport, event_log: EventLog) -> None:
+    """Compiling starts while the plan goes on, so the end of the entry may come anywhere after its kernel."""
+    names = event_log.names()
+    entry = names.index("kregistry_entry_planned")
+    assert entry > names.index("kregistry_kernel_planned")
+    assert [name for name in names if name != "kregistry_entry_planned"] == [
+        "kregistry_plan_started",
+        "kregistry_kernel_planned",
+        "kregistry_compile_started",
+        "kregistry_kernel_compiled",
+    ]
+    assert names.count("kregistry_entry_planned") == 1
+
+
+def test_kregistry_kernel_types() -> None:
+    class Plugin:
+        @hookimpl
+        def kregistry_kernel_types(self) -> Iterable[KernelType]:
+            yield Sample()
+
+    registry = Registry(load_entry_points=False)
+    registry.register(Plugin())
+    assert registry.names() == ("sample",)
+
+
+def test_kregistry_plan_started(tiny_build: BuildReport, event_log: EventLog) -> None:
+    assert heard(event_log, "kregistry_plan_started") == [{"entries": 1, "target": "h100"}]
+
+
+def test_kregistry_kernel_planned(tiny_build: BuildReport, event_log: EventLog, kernel: Kernel) -> None:
+    assert heard(event_log, "kregistry_kernel_planned") == [{"kernel": kernel}]
+
+
+def test_kregistry_entry_planned(tiny_build: BuildReport, event_log: EventLog) -> None:
+    (arguments,) = heard(event_log, "kregistry_entry_planned")
+    assert isinstance(arguments["entry"], PlannedEntry)
+    assert arguments["entry"] == tiny_build.plan.entries[0]
+
+
+def test_kregistry_compile_started(tiny_build: BuildReport, event_log: EventLog, kernel: Kernel) -> None:
+    assert heard(event_log, "kregistry_compile_started") == [{"kernel": kernel}]
+
+
+def test_kregistry_kernel_compiled(tiny_build: BuildReport, event_log: EventLog, kernel: Kernel) -> None:
+    (arguments,) = heard(event_log, "kregistry_kernel_compiled")
+    assert arguments["kernel"] is kernel
+    assert isinstance(arguments["compiled"], CompiledKernel)
+    assert (arguments["compiled"],) == tiny_build.compiled
+
+
+@pytest.fixture
+def listening() -> tuple[Registry, EventLog]:
+    registry, log = Registry(load_entry_points=False), EventLog()
+    registry.listen(log)
+    return registry, log
+
+
+def test_kregistry_kernel_found(
+    listening: tuple[Registry, EventLog], session_store: Store, kernel: Kernel, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    registry, log = listening
+    with Builder(registry, session_store, JitCache(tmp_path / "jit"), toolchain.cuda.nvcc, 1) as builder:
+        builder.add(kernel)
+        builder.finish()
+    assert log.calls == [("kregistry_kernel_found", {"kernel": kernel})]
+
+
+def test_kregistry_kernel_failed(
+    listening: tuple[Registry, EventLog], store: Store, kernel: Kernel, tmp_path: Path
+) -> None:
+    registry, log = listening
+    compiler = tmp_path / "nvcc"
+    compiler.write_text("#!/bin/sh\necho 'error: too many registers'\nexit 1\n")
+    compiler.chmod(0o755)
+    broken = evolve(kernel, key="0" * 64)
+    with Builder(registry, store, JitCache(tmp_path / "jit"), compiler, 1) as builder:
+        builder.add(broken)
+        builder.finish()
+    assert log.names() == ["kregistry_compile_started", "kregistry_kernel_failed"]
+    failed = log.calls[1][1]["failed"]
+    assert isinstance(failed, FailedKernel)
+    assert (failed.kernel, failed.output) == (broken, "error: too many registers")
+
+
+def test_kregistry_warmup_started(warm_run: dict[str, Any]) -> None:
+    assert warm_run["events"][0] == ["kregistry_warmup_started", {"launches": "1"}]
+
+
+def test_kregistry_kernel_warmed(listening: tuple[Registry, EventLog]) -> None:
+    class Plugin:
+        @hookimpl
+        def kregistry_kernel_types(self) -> Iterable[KernelType]:
+            yield Sample()
+
+    registry, log = listening
+    registry.register(Plugin())
+    launcher = Launcher(registry, 10, {})
+    list(launcher.run([LaunchPoint(entry_of(Sample(), n=8), 4, ("k",))]))
+    ((name, arguments),) = log.calls
+    assert name == "kregistry_kernel_warmed"
+    warmed = arguments["warmed"]
+    assert isinstance(warmed, WarmedKernel)
+    assert (warmed.m, warmed.kernels, warmed.outcome) == (4, ("k",), Warmed.LEFT)
+    assert json.dumps(warmed.text)

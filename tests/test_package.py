@@ -1,0 +1,119 @@
+"""The package as a whole: public names, packaging, and what importing it costs."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kregistry
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_public_names_agree_with_the_lazy_table() -> None:
+    assert sorted(kregistry.__all__) == sorted(kregistry._HOMES)
+    assert len(set(kregistry.__all__)) == len(kregistry.__all__)
+
+
+@pytest.mark.parametrize("name", kregistry.__all__)
+def test_a_public_name_is_what_its_home_offers(name: str) -> None:
+    home = importlib.import_module(f"kregistry.{kregistry._HOMES[name]}")
+    assert getattr(kregistry, name) is getattr(home, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'kregistry' has no attribute 'nothing'"):
+        _ = kregistry.nothing
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert kregistry.__version__ == project["version"]
+
+
+def packages(directory: Path, name: str) -> set[str]:
+    """Every directory with Python files, as a dotted name."""
+    found = {path.parent.relative_to(directory).parts for path in directory.rglob("*.py")}
+    return {".".join((name, *parts)) for parts in found}
+
+
+def test_every_package_is_installed() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    present = packages(ROOT / "kregistry", "kregistry") | packages(ROOT / "plugins", "kregistry_plugins")
+    assert set(tool["packages"]) == present
+
+
+def test_every_package_has_an_init() -> None:
+    for directory in (ROOT / "kregistry", ROOT / "plugins"):
+        for parent in {path.parent for path in directory.rglob("*.py")}:
+            assert (parent / "__init__.py").exists(), parent
+
+
+def test_every_data_file_is_installed() -> None:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    covered = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    present = {
+        path
+        for path in (ROOT / "kregistry").rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    }
+    assert present == covered
+
+
+def test_every_plugin_is_an_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    families = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
+    expected = {name: f"kregistry_plugins.{name}" for name in families}
+    assert project["entry-points"]["kregistry"] == {**expected, "model_families": "kregistry.models.families"}
+
+
+def imported(code: str) -> set[str]:
+    """Top-level modules after running some code in a new process."""
+    code += "\nimport sys\nprint('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "deep_gemm", "rich", "pluggy", "yaml", "cattrs", "hypothesis", "pytest"}
+
+
+def test_importing_kregistry_imports_nothing_heavy() -> None:
+    assert imported("import kregistry") & (HEAVY | {"attrs", "click"}) == set()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys\nfrom kregistry.cli import main\nsys.argv = ['kregistry', '--help']\nmain()"
+    assert imported(code) & HEAVY == set()
+
+
+def test_the_contract_and_the_plugins_import_no_torch() -> None:
+    code = "import kregistry\nfor name in kregistry.__all__: getattr(kregistry, name)\nkregistry.Registry()"
+    assert imported(code) & {"torch", "deep_gemm", "rich"} == set()
+
+
+def test_importing_every_module_leaves_the_disk_and_the_environment_alone(tmp_path: Path) -> None:
+    code = """
+import os, pkgutil, importlib
+before = dict(os.environ)
+import kregistry
+for module in pkgutil.walk_packages(kregistry.__path__, "kregistry."):
+    importlib.import_module(module.name)
+assert dict(os.environ) == before
+"""
+    files = set(tmp_path.rglob("*"))
+    assert imported(code) & {"torch", "deep_gemm"} == set()
+    assert set(tmp_path.rglob("*")) == files

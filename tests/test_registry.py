@@ -1,0 +1,398 @@
+"""The registry: discovery through real entry points, broken plugins, clashes and choices."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from command_line import Result
+from distributions import OFFERS, Install
+from sample_kernel_types import OtherSample, Prenorm, Sample
+
+from kregistry import hookimpl
+from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
+from kregistry.kernel_type import Dimension
+from kregistry.registry import Provider, Registry
+from manifests import problems, read, with_kernels
+
+OURS = {
+    "fp8_gemm_nt",
+    "m_grouped_fp8_gemm_nt_contiguous",
+    "m_grouped_fp8_gemm_nt_masked",
+    "tf32_hc_prenorm_gemm",
+}
+
+
+class Plugin:
+    """Offers some kernel types."""
+
+    def __init__(self, *kernel_types: Any) -> None:
+        self.kernel_types = kernel_types
+
+    @hookimpl
+    def kregistry_kernel_types(self) -> Iterable[Any]:
+        return self.kernel_types
+
+
+def empty() -> Registry:
+    return Registry(load_entry_points=False)
+
+
+# ---- what is installed -----------------------------------------------------------------------------------
+
+
+def test_the_plugins_of_the_distribution_are_found_through_entry_points() -> None:
+    registry = Registry()
+    assert set(registry.names()) >= OURS
+    assert registry.broken == ()
+    assert {(each.plugin, each.distribution) for each in registry.providers} >= {
+        ("fp8_gemm", "kregistry"),
+        ("hc_prenorm", "kregistry"),
+    }
+
+
+def test_a_plugin_of_another_distribution_is_found(install: Install) -> None:
+    install("extra-kernels", "2.5", OFFERS.format("Sample"), plugin="extra")
+    registration = Registry().registration("sample")
+    assert type(registration.kernel_type).__name__ == "Sample"
+    assert registration.provider == Provider("extra", "extra-kernels", "2.5")
+    assert str(registration.provider) == "extra (extra-kernels 2.5)"
+
+
+def test_without_entry_points_there_is_nothing() -> None:
+    registry = empty()
+    assert registry.names() == () and registry.providers == () and registry.run_dimensions() == ()
+
+
+# ---- broken plugins: reported by name, version and cause; the rest works -------------------------------------
+
+BROKEN = {
+    "import error": (
+        "import a_module_that_is_nowhere",
+        "cannot be imported: ModuleNotFoundError: No module named 'a_module_that_is_nowhere' ({file}:1)",
+    ),
+    "syntax error": ("def broken(:", "cannot be imported: SyntaxError: invalid syntax"),
+    "exception": ("x = 1\nx / 0", "cannot be imported: ZeroDivisionError: division by zero ({file}:2)"),
+    "exit": ("import sys\nsys.exit(3)", "cannot be imported: SystemExit: 3 ({file}:2)"),
+    "wrong argument": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_planned(kernl): pass
+        """,
+        "Plugin 'bad (bad-dist 0.3)' for hook 'kregistry_kernel_planned'",
+    ),
+    "unknown hook": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types(): return []
+        @hookimpl
+        def kregistry_kernel_plant(kernel): pass
+        """,
+        "unknown hook 'kregistry_kernel_plant' in plugin",
+    ),
+    "hook that raises": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types(): raise RuntimeError("no licence")
+        """,
+        "kregistry_kernel_types() failed: RuntimeError: no licence",
+    ),
+    "generator that raises": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types():
+            from sample_kernel_types import Sample
+            yield Sample()
+            raise RuntimeError("no licence")
+        """,
+        "kregistry_kernel_types() failed: RuntimeError: no licence",
+    ),
+    "hook that returns nothing": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types(): pass
+        """,
+        "kregistry_kernel_types() failed: TypeError: 'NoneType' object is not iterable",
+    ),
+    "hook that returns junk": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types(): return ["gemm"]
+        """,
+        "kregistry_kernel_types() must return KernelType objects, got 'gemm'",
+    ),
+    "hook that returns a class": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types():
+            from sample_kernel_types import Sample
+            return [Sample]
+        """,
+        "kregistry_kernel_types() must return KernelType objects, got <class 'sample_kernel_types.Sample'>",
+    ),
+    "abstract kernel type": (
+        """
+        from kregistry import KernelType, hookimpl
+        class Half(KernelType): name = "half"
+        @hookimpl
+        def kregistry_kernel_types(): return [Half()]
+        """,
+        "kregistry_kernel_types() failed: TypeError: Can't instantiate abstract class Half",
+    ),
+    "one name twice": (
+        """
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types():
+            from sample_kernel_types import OtherSample, Sample
+            return [Sample(), OtherSample()]
+        """,
+        "kregistry_kernel_types() offers 'sample' twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "cause"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_plugin_is_reported_and_the_rest_works(install: Install, source: str, cause: str) -> None:
+    file = install("bad-dist", "0.3", source, plugin="bad")
+    install("good-dist", "1.0", OFFERS.format("Prenorm"), plugin="good")
+    registry = Registry()
+    (error,) = registry.broken
+    assert (error.plugin, error.version) == ("bad", "(bad-dist 0.3)")
+    assert error.message.startswith("plugin bad (bad-dist 0.3): ")
+    assert cause.format(file=file) in error.text
+    assert set(registry.names()) >= OURS | {"prenorm"}
+    assert "sample" not in registry.names()
+    assert "bad" not in {each.plugin for each in registry.providers}
+
+
+def test_a_broken_plugin_hears_no_events(install: Install) -> None:
+    source = """
+    from kregistry import hookimpl
+    heard = []
+    @hookimpl
+    def kregistry_kernel_types(): return ["junk"]
+    @hookimpl
+    def kregistry_plan_started(entries): heard.append(entries)
+    """
+    install("bad-dist", "0.3", source, plugin="bad")
+    registry = Registry()
+    registry.hook.kregistry_plan_started(entries=3, target="h100")
+    import bad_dist_module  # type: ignore[import-not-found]
+
+    assert bad_dist_module.heard == []
+
+
+def test_the_command_line_warns_of_a_broken_plugin(install: Install, kregistry: Callable[..., Result]) -> None:
+    install("bad-dist", "0.3", "raise RuntimeError('odd')", plugin="bad")
+    result = kregistry("list", "--json")
+    assert result.code == 0
+    assert result.err.startswith("warning: plugin bad (bad-dist 0.3): cannot be imported: RuntimeError: odd (")
+    assert [message.partition(": c")[0] for message in result.json["broken"]] == ["plugin bad (bad-dist 0.3)"]
+    assert {each["name"] for each in result.json["kernel_types"]} >= OURS
+
+
+# ---- bad declarations --------------------------------------------------------------------------------------
+
+DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "name is no text": ({"name": 3}, "Sample.name must be a str"),
+    "name is no identifier": ({"name": "a-b"}, "Sample.name must be an identifier, got 'a-b'"),
+    "summary": ({"summary": None}, "Sample.summary must be a str"),
+    "dimensions is a list": ({"dimensions": []}, "Sample.dimensions must be a tuple"),
+    "a dimension is a text": ({"dimensions": ("n",)}, "Sample.dimensions must hold Dimension objects"),
+    "run dimension": ({"run_dimension": "m"}, "Sample.run_dimension must be a RunDimension"),
+    "function names is a text": ({"function_names": "f"}, "Sample.function_names must be a tuple"),
+    "archs": ({"archs": ["sm90"]}, "Sample.archs must be a tuple"),
+    "one dimension twice": (
+        {"dimensions": (Dimension("n", "a"), Dimension("n", "b"))},
+        "Sample declares the dimension 'n' twice",
+    ),
+    "a dimension is called like the run dimension": (
+        {"dimensions": (Dimension("m", "a"),)},
+        "Sample declares the dimension 'm' twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("attributes", "text"), DECLARATIONS.values(), ids=DECLARATIONS.keys())
+def test_a_bad_declaration_is_refused(attributes: dict[str, Any], text: str) -> None:
+    kernel_type = type("Sample", (Sample,), attributes)()
+    registry = empty()
+    with pytest.raises(PluginError) as caught:
+        registry.register(Plugin(kernel_type), "mine")
+    assert str(caught.value) == f"plugin mine (this process): {text}"
+    assert registry.names() == ()
+
+
+def test_a_missing_declaration_is_refused() -> None:
+    class Nameless(Sample):
+        pass
+
+    Nameless.name = None  # type: ignore[assignment]
+    with pytest.raises(PluginError, match=r"Nameless\.name must be a str"):
+        empty().register(Plugin(Nameless()), "mine")
+
+
+# ---- two providers of one name -----------------------------------------------------------------------------
+
+USES_SAMPLE = with_kernels("{type: sample, shape: {n: 8}, m: {stop: 3}}")
+
+
+@pytest.fixture
+def two_providers(install: Install) -> None:
+    install("dist-b", "2.0", OFFERS.format("OtherSample"), plugin="second")
+    install("dist-a", "1.0", OFFERS.format("Sample"), plugin="first")
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_two_providers_are_an_error_that_names_both() -> None:
+    registry = Registry()
+    with pytest.raises(ProviderConflictError) as caught:
+        registry["sample"]
+    assert caught.value.exit_code == 2
+    assert set(caught.value.providers) == {"first (dist-a 1.0)", "second (dist-b 2.0)"}
+    assert len([each for each in registry.registrations() if each.kernel_type.name == "sample"]) == 2
+
+
+@pytest.mark.usefixtures("two_providers")
+@pytest.mark.parametrize(
+    ("choice", "summary"),
+    [("first", "a sample"), ("second", "another sample"), ("dist-a", "a sample"), ("dist-b", "another sample")],
+)
+def test_choosing_by_plugin_or_distribution(choice: str, summary: str) -> None:
+    assert Registry({"sample": choice})["sample"].summary == summary
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_choosing_somebody_who_does_not_provide_it() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        Registry({"sample": "secnd"})["sample"]
+    assert str(caught.value) == "unknown provider of sample 'secnd'\nhint: did you mean 'second'?"
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_the_manifest_tells_of_the_clash_and_chooses() -> None:
+    (problem,) = problems(USES_SAMPLE)
+    assert problem.startswith("6:16: models.v3.kernels[0].type: kernel type 'sample' is provided by ")
+    assert " | choose one: --plugin sample=" in problem
+    registry = Registry()
+    read(USES_SAMPLE + "providers: {sample: second}\n", registry)
+    assert registry["sample"].summary == "another sample"
+    assert dict(registry.choices) == {"sample": "second"}
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_the_callers_choice_wins_over_the_manifests() -> None:
+    registry = Registry({"sample": "first"})
+    read(USES_SAMPLE + "providers: {sample: second}\n", registry)
+    assert registry["sample"].summary == "a sample"
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_choosing_on_the_command_line(kregistry: Callable[..., Result]) -> None:
+    clash = kregistry("list", "sample")
+    assert clash.code == 2
+    assert clash.err.startswith("error: kernel type 'sample' is provided by ")
+    assert "first (dist-a 1.0)" in clash.err and "second (dist-b 2.0)" in clash.err
+    chosen = kregistry("list", "sample", "--plugin", "sample=second", "--json")
+    (kernel_type,) = chosen.json["kernel_types"]
+    assert (kernel_type["plugin"], kernel_type["distribution"], kernel_type["version"]) == ("second", "dist-b", "2.0")
+    both = [each["plugin"] for each in kregistry("list", "--json").json["kernel_types"] if each["name"] == "sample"]
+    assert sorted(both) == ["first", "second"]
+
+
+def test_plugins_of_one_name_are_told_apart_by_their_distribution(install: Install) -> None:
+    install("dist-a", "1.0", OFFERS.format("Sample"), plugin="same")
+    install("dist-b", "2.0", OFFERS.format("OtherSample"), plugin="same")
+    registry = Registry()
+    assert registry.broken == ()
+    with pytest.raises(ProviderConflictError) as caught:
+        registry["sample"]
+    assert "--plugin sample=dist-" in caught.value.hint
+    with pytest.raises(ProviderConflictError):
+        Registry({"sample": "same"})["sample"]
+    assert Registry({"sample": "dist-b"})["sample"].summary == "another sample"
+
+
+# ---- plugins of this process, lookups, events ----------------------------------------------------------------
+
+
+def test_a_plugin_of_this_process() -> None:
+    registry = empty()
+    registry.register(Plugin(Sample(), Prenorm()), "mine")
+    assert registry.names() == ("prenorm", "sample")
+    assert registry.run_dimensions() == ("m",)
+    assert str(registry.registration("sample").provider) == "mine (this process)"
+
+
+def test_a_plugin_is_called_like_its_module_or_class_by_default() -> None:
+    registry = empty()
+    registry.register(Plugin(Sample()))
+    registry.register(SimpleNamespace(__name__="a_module"))
+    assert [each.plugin for each in registry.providers] == ["Plugin", "a_module"]
+
+
+def test_registering_twice_is_refused_and_harms_nothing() -> None:
+    registry = empty()
+    registry.register(Plugin(Sample()), "mine")
+    with pytest.raises(PluginError, match=r"plugin mine \(this process\): is already registered"):
+        registry.register(Plugin(OtherSample()), "mine")
+    assert registry["sample"].summary == "a sample"
+
+
+def test_an_unknown_kernel_type_has_a_hint() -> None:
+    registry = empty()
+    registry.register(Plugin(Sample()), "mine")
+    with pytest.raises(UnknownNameError) as caught:
+        registry["sampel"]
+    assert str(caught.value) == "unknown kernel type 'sampel'\nhint: did you mean 'sample'?"
+    with pytest.raises(UnknownNameError) as caught:
+        empty()["sample"]
+    assert caught.value.hint == "there is no kernel type at all"
+
+
+def test_events_come_one_at_a_time() -> None:
+    class Listener:
+        def __init__(self) -> None:
+            self.inside = 0
+            self.most = 0
+            self.heard = 0
+
+        @hookimpl
+        def kregistry_warmup_started(self, launches: int) -> None:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            threading.Event().wait(0.002)
+            self.heard += 1
+            self.inside -= 1
+
+    listener, registry = Listener(), empty()
+    registry.listen(listener)
+    threads = [threading.Thread(target=lambda: registry.hook.kregistry_warmup_started(launches=1)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (listener.heard, listener.most) == (8, 1)
+
+
+def test_a_listener_that_raises_is_not_swallowed() -> None:
+    class Listener:
+        @hookimpl
+        def kregistry_warmup_started(self) -> None:
+            raise RuntimeError("bug of the listener")
+
+    registry = empty()
+    registry.listen(Listener())
+    with pytest.raises(RuntimeError, match="bug of the listener"):
+        registry.hook.kregistry_warmup_started(launches=1)

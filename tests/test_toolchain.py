@@ -1,0 +1,138 @@
+"""What the machine has, found without importing it; and how what is missing is named."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from kregistry import toolchain
+from kregistry.errors import EnvironmentProblem
+from kregistry.toolchain import find_c_compiler, find_cuda_toolkit, find_toolchain, nvcc_version
+
+HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+
+
+def toolkit(home: Path, version: str = "V13.0.1", header: bool = True) -> Path:
+    """A directory that looks like a CUDA toolkit."""
+    nvcc = home / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release 13.0, {version}'\n")
+    nvcc.chmod(0o755)
+    (home / "include").mkdir()
+    if header:
+        (home / "include" / "cuda.h").touch()
+    return home
+
+
+def test_this_machine_has_what_planning_needs() -> None:
+    found = find_toolchain()
+    assert found.cuda.nvcc.is_file() and (found.cuda.include / "cuda_runtime_api.h").is_file()
+    assert Path(found.c_compiler).is_file()
+    assert all(found.versions.to_json().values())
+    assert "torch" not in sys.modules or found.versions.torch.startswith(sys.modules["torch"].__version__[:3])
+
+
+@pytest.mark.parametrize("variable", ["CUDA_HOME", "CUDA_PATH"])
+def test_a_variable_names_the_toolkit(tmp_path: Path, variable: str) -> None:
+    found = find_cuda_toolkit({variable: str(toolkit(tmp_path / "cuda"))})
+    assert (found.home, found.version, found.found_by) == (tmp_path / "cuda", "13.0.1", variable)
+
+
+def test_cuda_home_comes_first_and_nothing_else_is_tried(tmp_path: Path) -> None:
+    good = toolkit(tmp_path / "good")
+    environment = {"CUDA_HOME": str(tmp_path / "bad"), "CUDA_PATH": str(good), "PATH": str(good / "bin")}
+    with pytest.raises(EnvironmentProblem) as caught:
+        find_cuda_toolkit(environment)
+    assert caught.value.message == f"no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path}/bad (CUDA_HOME)"
+    assert caught.value.hint == HINT
+    assert caught.value.exit_code == 3
+
+
+def test_nvcc_on_the_path(tmp_path: Path) -> None:
+    home = toolkit(tmp_path / "cuda", "V12.9.41")
+    found = find_cuda_toolkit({"PATH": str(home / "bin")})
+    assert (found.home, found.version, found.found_by) == (home, "12.9.41", "nvcc on PATH")
+
+
+def test_an_nvcc_without_headers_is_passed_over(tmp_path: Path) -> None:
+    home = toolkit(tmp_path / "cuda", header=False)
+    try:
+        assert find_cuda_toolkit({"PATH": str(home / "bin")}).home != home
+    except EnvironmentProblem as error:
+        assert f"{home} (nvcc on PATH), /usr/local/cuda (/usr/local/cuda)" in error.message
+
+
+def test_the_wheels_in_site_packages_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = toolkit(tmp_path / "nvidia" / "cu13")
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    candidates = toolchain._candidates({"PATH": ""})
+    assert candidates == [(Path("/usr/local/cuda"), "/usr/local/cuda"), (home, "wheels in site-packages")]
+
+
+def test_an_nvcc_that_does_not_run(tmp_path: Path) -> None:
+    home = toolkit(tmp_path / "cuda")
+    home.joinpath("bin", "nvcc").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(EnvironmentProblem, match=r"nvcc does not run: .*exit status 1"):
+        find_cuda_toolkit({"CUDA_HOME": str(home)})
+
+
+def test_an_nvcc_without_a_version(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"names no version: 'Cuda .* none'"):
+        nvcc_version(toolkit(tmp_path / "cuda", "none") / "bin" / "nvcc")
+
+
+def test_the_c_compiler_of_the_environment_comes_first(tmp_path: Path) -> None:
+    for name in ("mycc", "gcc"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert find_c_compiler({"CC": "mycc", "PATH": str(tmp_path)}) == str(tmp_path / "mycc")
+    assert find_c_compiler({"CC": "nothing", "PATH": str(tmp_path)}) == str(tmp_path / "gcc")
+
+
+def test_no_c_compiler(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        find_c_compiler({"PATH": str(tmp_path)})
+    assert str(caught.value) == ("no C compiler (cc, gcc or clang) on PATH\nhint: apt-get install g++, or set CC")
+
+
+def fake_torch(directory: Path, version: str) -> None:
+    """Metadata and a module of a torch without CUDA."""
+    metadata = directory / f"torch-{version}.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+    (directory / "torch").mkdir()
+    (directory / "torch" / "__init__.py").touch()
+
+
+@pytest.mark.parametrize("version", ["2.11.0+cpu", "2.11.0"])
+def test_a_torch_without_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    fake_torch(tmp_path / "site", version)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with pytest.raises(EnvironmentProblem) as caught:
+        find_toolchain()
+    assert caught.value.message == (
+        f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU"
+    )
+    assert caught.value.hint.startswith("pip install torch==2.11.0 from PyPI is a CUDA build")
+
+
+def test_no_torch_and_no_deep_gemm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    for name in ("torch", "deep_gemm"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(EnvironmentProblem) as caught:
+        toolchain.torch_version()
+    assert str(caught.value) == f"torch is not installed\nhint: {HINT}"
+    with pytest.raises(EnvironmentProblem) as caught:
+        toolchain.deep_gemm_version()
+    assert str(caught.value) == f"DeepGEMM (the module deep_gemm) is not installed\nhint: {HINT}"
+
+
+def test_the_environment_is_read_when_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(toolkit(tmp_path / "cuda")))
+    assert find_cuda_toolkit().home == Path(os.environ["CUDA_HOME"])

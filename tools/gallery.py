@@ -1,0 +1,135 @@
+"""The gallery of manifests: write it, or plan all of it and record the totals in docs/gallery.md.
+
+python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
+python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from attrs import evolve
+
+from kregistry import Manifest, Plan, Registry, get_target, load_manifest, make_plan
+from kregistry.cli.init_command import command as init_command
+
+ROOT = Path(__file__).parent.parent
+MANIFESTS = ROOT / "manifests"
+DOCUMENT = ROOT / "docs" / "gallery.md"
+TARGETS = ("h100", "h200", "b200")
+_CORES = 16
+HEAD = """\
+# Gallery
+
+Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a
+config in `manifests/configs/` (`_source` says where it comes from); the first line of each has the command.
+They are written for h100 with the engines' defaults; write your own with `--target` for another GPU.
+DeepSeek-R1 has the shapes of DeepSeek-V3.
+
+- Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone.
+- Build h100: seconds of compilation on {cores} cores. Computed, not run: the larger of sum / {cores} and the longest
+  kernel, from the recorded seconds of each kernel family (`kregistry/build/compile_seconds.json`).
+- Build b200: not run, and no seconds are recorded for its kernels.
+
+This file is written by `python tools/gallery.py plan`.
+
+| manifest | setting | entries | kernels h100 | h200 | b200 | build h100, computed | build b200 |
+|---|---|---|---|---|---|---|---|"""
+
+
+def settings() -> dict[str, str]:
+    """Name of a manifest -> arguments of ``kregistry init``."""
+    content: dict[str, str] = yaml.safe_load((MANIFESTS / "gallery.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def write(directory: Path) -> list[Path]:
+    """Write every manifest of the gallery to a directory."""
+    return [write_one(name, directory) for name in settings()]
+
+
+def write_one(name: str, directory: Path) -> Path:
+    path = directory / f"{name}.yaml"
+    arguments = shlex.split(settings()[name])
+    config = arguments.index("--config") + 1
+    arguments[config] = str(MANIFESTS / "configs" / arguments[config])
+    model = name.rpartition(".")[0]
+    init_command.main([*arguments, "--name", model, "-o", str(path)], standalone_mode=False)
+    return path
+
+
+def plan_together(
+    paths: Iterable[Path],
+    registry: Registry,
+    target: str,
+    stride: int = 1,
+    stub_directory: Path | None = None,
+) -> dict[Path, Plan]:
+    """Plan several manifests in one dry run; call sites that several of them share are swept once.
+
+    Args:
+        paths: the manifests.
+        registry: the kernel types.
+        target: name of a target.
+        stub_directory: as for :func:`kregistry.make_plan`.
+        stride: sweep only every such value of each range: a quick check, not a complete plan.
+    """
+    manifests = {path: load_manifest(path, registry, target) for path in paths}
+    entries = {(each.shape, each.range): each for manifest in manifests.values() for each in manifest.entries}
+    swept = tuple(evolve(each, range=evolve(each.range, step=each.range.step * stride)) for each in entries.values())
+    together = Manifest("gallery", get_target(target), ("gallery",), swept, {})
+    whole = make_plan(together, registry, stub_directory=stub_directory)
+    planned = dict(zip(entries, whole.entries))
+    plans: dict[Path, Plan] = {}
+    for path, manifest in manifests.items():
+        own = tuple(evolve(planned[each.shape, each.range], entry=each) for each in manifest.entries)
+        used = {kernel for each in own for kernel in each.kernels()}
+        plans[path] = Plan(whole.target, whole.versions, {k: v for k, v in whole.kernels.items() if k in used}, own)
+    return plans
+
+
+def record() -> None:
+    """Plan the whole gallery for every target and write the table."""
+    paths = [MANIFESTS / f"{name}.yaml" for name in settings()]
+    registry = Registry()
+    plans = {target: plan_together(paths, registry, target) for target in TARGETS}
+    problems = [line for each in plans.values() for plan in each.values() for line in plan.problems()]
+    if problems:
+        sys.exit("\n".join(problems))
+    versions = next(iter(plans[TARGETS[0]].values())).versions
+    seconds = json.loads((resources.files("kregistry.build") / "compile_seconds.json").read_text())
+    lines = [HEAD.format(deep_gemm=versions.deep_gemm, torch=versions.torch, cores=_CORES)]
+    for path in paths:
+        own = [plans[target][path] for target in TARGETS]
+        arguments = settings()[path.name.removesuffix(".yaml")].split(maxsplit=2)[2]
+        counts = " | ".join(str(len(plan.kernels)) for plan in own)
+        built = _build_seconds(own[0], seconds)
+        lines.append(f"| {path.name} | `{arguments}` | {len(own[0].entries)} | {counts} | {built} | not run |")
+    for target in TARGETS:
+        union = {kernel for plan in plans[target].values() for kernel in plan.kernels}
+        lines += [""] if target == TARGETS[0] else []
+        lines.append(f"All manifests together need {len(union)} kernels on {target}.")
+    DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _build_seconds(plan: Plan, seconds: Mapping[str, float]) -> str:
+    unknown = sorted({kernel.name for kernel in plan.kernels.values()} - set(seconds))
+    if unknown:
+        return "not run"
+    each = [seconds[kernel.name] for kernel in plan.kernels.values()]
+    return f"{max(sum(each) / _CORES, max(each)):.0f} s"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["write"]:
+        write(MANIFESTS)
+    elif sys.argv[1:] == ["plan"]:
+        record()
+    else:
+        sys.exit(__doc__)
