@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kregistry import Dimension, Shape
 
+#: DeepGEMM's default on every arch.
+_MK_ALIGNMENT = 128
+
 MK_ALIGNMENT = Dimension(
     name="mk_alignment",
     meaning="rows that each group is aligned to: deep_gemm.set_mk_alignment_for_contiguous_layout()",
     unit="rows",
-    default=128,
+    default=_MK_ALIGNMENT,
     multiple_of=32,
     minimum=32,
 )
@@ -31,7 +35,6 @@ def mk_alignment(shape: Shape) -> Iterator[None]:
 
 
 def current_mk_alignment() -> int:
-    """What the process uses now."""
-    import deep_gemm
-
-    return int(deep_gemm.get_mk_alignment_for_contiguous_layout())
+    """What the process uses now; a process that has not imported DeepGEMM has not changed it."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    return int(deep_gemm.get_mk_alignment_for_contiguous_layout()) if deep_gemm else _MK_ALIGNMENT

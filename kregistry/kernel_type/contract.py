@@ -124,7 +124,11 @@ class KernelType(ABC):
 
     @abstractmethod
     def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        """The dimensions of a real call, so that ``resolve(read_shape(...))`` is the shape that planned it."""
+        """The dimensions of a real call, so that ``resolve(read_shape(...))`` is the shape that planned it.
+
+        Raises:
+            ShapeError: the call belongs to another kernel type of the same function.
+        """
 
     @abstractmethod
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
@@ -170,6 +174,9 @@ class KernelType(ABC):
 
         Whoever calls :meth:`execute` enters it once around all calls of a shape, so that a sweep does not pay for it
         at every value. A server sets such things itself.
+
+        Raises:
+            ShapeError: on entering, if the installed DeepGEMM lacks a setting.
         """
         return nullcontext()
 

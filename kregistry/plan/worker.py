@@ -73,7 +73,8 @@ class Worker:
             kernel_type: KernelType = pickle.loads(base64.b64decode(job["kernel_type"]))
             answer["loaded"] = True
             shape = kernel_type.resolve(job["shape"], self.target)
-            answer["probed"] = probe(kernel_type, shape, job["probe"], self.recorder)
+            with kernel_type.scope(shape):
+                answer["probed"] = probe(kernel_type, shape, job["probe"], self.recorder)
         except Exception as error:
             answer["error"] = describe_error(error)
         self._announce()

@@ -24,6 +24,11 @@ class _MGroupedBf16GemmContiguous(KernelType):
     dimensions = (GROUPS, N, K, settings.MK_ALIGNMENT)
     run_dimension = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
     archs = ARCHS
+    examples = (
+        {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 72, "k": 136},
+        {"num_groups": 2, "n": 64, "k": 64, "mk_alignment": 64},
+    )
 
     def scope(self, shape: Shape) -> Any:
         return settings.mk_alignment(shape)

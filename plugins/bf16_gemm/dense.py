@@ -6,6 +6,7 @@ DeepGEMM 0.2 hands these calls to cuBLASLt, unless it runs in deterministic mode
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -52,6 +53,7 @@ class _Bf16Gemm(KernelType):
     dimensions = (N, K, OUTPUT, DETERMINISTIC)
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     archs = ARCHS
+    examples = ({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"})
 
     def check(self, shape: Shape) -> None:
         if shape.output == "bfloat16" and shape.n % 8:
@@ -139,8 +141,7 @@ class Bf16GemmTt(_Bf16Gemm):
 
 
 def _is_deterministic() -> bool:
-    import deep_gemm
-
+    deep_gemm = sys.modules.get("deep_gemm")  # a process that has not imported it has not changed its mode
     ask = getattr(deep_gemm, "get_deterministic_algorithms", None)
     return bool(ask()) if ask else False
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
 from kregistry_plugins.bf16_gemm.contiguous import GROUPS, N
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
+from kregistry_plugins.masked_rows import rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +23,15 @@ class MGroupedBf16GemmNtMasked(KernelType):
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
     archs = ARCHS
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 136})
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, n, k = shape.num_groups, shape.n, shape.k
+        rows = rows_of_a_group(max_m)
         return {
-            "a": BufferSpec((groups, max_m, k), "bfloat16"),
+            "a": BufferSpec((groups, rows, k), "bfloat16"),
             "b": BufferSpec((groups, n, k), "bfloat16", "weight"),
-            "d": BufferSpec((groups, max_m, n), "bfloat16", "output"),
+            "d": BufferSpec((groups, rows, n), "bfloat16", "output"),
             "masked_m": BufferSpec((groups,), "int32", initial=0),
         }
 
@@ -53,6 +56,9 @@ class MGroupedBf16GemmNtMasked(KernelType):
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, :m]}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a.normal_(generator=generator)

@@ -42,6 +42,8 @@ class Fp8EinsumBhrHdrBhd(KernelType):
         ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown SF transformation' (layout.hpp:60) on sm120"),
     )
 
+    examples = ({"h": 4, "r": 512, "d": 256}, {"h": 3, "r": 384, "d": 128})
+
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         h, r, d = shape.h, shape.r, shape.d
         return {

@@ -83,6 +83,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     dimensions = (N, K)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     archs = ARCHS
+    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
     a_group = b_group = 128
     scale_form = "f32"
     output_dtype = "float32"
@@ -98,7 +99,11 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         super().fill(buffers, m, generator)
-        buffers.d[:m].zero_()
+        buffers.d[:m].normal_(generator=generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """The sum with what ``d`` holds, so it must be asked before the launch."""
+        return {"d": buffers.d[:m] + super().reference(buffers, m)["d"]}
 
 
 class MxFp8GemmNt(_FineGrainedGemm):
@@ -113,6 +118,7 @@ class MxFp8GemmNt(_FineGrainedGemm):
         ArchSupport("sm100"),
         _SM120,
     )
+    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
     a_group = b_group = 32
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
 
@@ -125,6 +131,7 @@ class Fp8Fp4GemmNt(_FineGrainedGemm):
     dimensions = (N, K_FP4)
     function_names = ("fp8_fp4_gemm_nt",)
     archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
+    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
     a_group, b_group = 128, 32
     b_fp4 = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe_a": (1, 128), "recipe_b": (1, 32)}
@@ -138,6 +145,7 @@ class Fp4GemmNt(_FineGrainedGemm):
     dimensions = (N, K_FP4)
     function_names = ("fp4_gemm_nt", "fp8_fp4_gemm_nt")
     archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
+    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
     a_group = b_group = 32
     a_fp4 = b_fp4 = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}

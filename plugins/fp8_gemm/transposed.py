@@ -39,6 +39,12 @@ class _TransposedFp8Gemm(KernelType):
     dimensions = (N, K, scales.SCALES, MAJOR)
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     archs = ARCHS
+    examples = (
+        {"n": 576, "k": 512},
+        {"n": 208, "k": 144},
+        {"n": 200, "k": 144, "major": "k"},
+        {"n": 256, "k": 640, "scales": "f32"},
+    )
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)
