@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
 from kregistry_plugins import settings
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 
@@ -26,9 +26,13 @@ class _MGroupedBf16GemmContiguous(KernelType):
     archs = ARCHS
     examples = (
         {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 72, "k": 192},
         {"num_groups": 3, "n": 72, "k": 136},
         {"num_groups": 2, "n": 64, "k": 64, "mk_alignment": 64},
     )
+
+    def check(self, shape: Shape) -> None:
+        check_k(self.name, shape)
 
     def scope(self, shape: Shape) -> Any:
         return settings.mk_alignment(shape)
@@ -87,6 +91,12 @@ class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     transposed_b = False
     summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x k x n (MoE prefill)"
     function_names = ("m_grouped_bf16_gemm_nn_contiguous",)
+
+
+def check_k(kernel_type: str, shape: Shape) -> None:
+    """Refuse what the grouped kernels of SM90 refuse (sm90_bf16_gemm.hpp: ``k % 64 == 0``)."""
+    if shape.target.arch == "sm90" and shape.k % 64:
+        raise ShapeError(kernel_type, "k", f"sm90 needs a multiple of 64 in a grouped BF16 GEMM, got {shape.k}")
 
 
 def _blocks(shape: Shape, m: int) -> list[tuple[slice, int]]:

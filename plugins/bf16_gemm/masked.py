@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins.bf16_gemm.contiguous import GROUPS, N
+from kregistry_plugins.bf16_gemm.contiguous import GROUPS, N, check_k
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.masked_rows import rows_of_a_group
 
@@ -23,7 +23,14 @@ class MGroupedBf16GemmNtMasked(KernelType):
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
     archs = ARCHS
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 136})
+    examples = (
+        {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 72, "k": 192},
+        {"num_groups": 3, "n": 72, "k": 136},
+    )
+
+    def check(self, shape: Shape) -> None:
+        check_k(self.name, shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, n, k = shape.num_groups, shape.n, shape.k

@@ -59,8 +59,13 @@ class Fp8EinsumBhrHdrBhd(KernelType):
         return Call((EXPRESSION, x, y, buffers.z[:m]), {"recipe": (1, 128, 128)})
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        copy = 4 * max_m * shape.h * scales.ceil_div(shape.r, scales.GROUP)
-        return copy if shape.target.arch == "sm90" else copy * 3 // 2
+        """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound)."""
+        h, d, columns = shape.h, shape.d, scales.ceil_div(shape.r, scales.GROUP)
+        copy = 4 * scales.align(max_m, 4) * h * columns
+        if shape.target.arch == "sm90":
+            return copy
+        packed = scales.ceil_div(columns, 4)
+        return copy + 4 * scales.align(max_m, 4) * h * packed + 4 * h * d * (columns + packed)
 
     def read_m(self, expression: str, a: Any, b: Any, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
