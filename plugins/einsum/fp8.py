@@ -16,6 +16,7 @@ from kregistry import (
     Shape,
     Value,
 )
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -70,7 +71,13 @@ class Fp8EinsumBhrHdrBhd(KernelType):
     def read_m(self, expression: str, a: Any, b: Any, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
 
-    def read_shape(self, expression: str, a: Any, b: Any, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+    def read_shape(
+        self, expression: str, a: Any, b: Any, d: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Mapping[str, Value]:
+        """Takes the calls of this expression with FP32 scale factors and BF16 output only."""
+        calls.belongs(self.name, "expression", expression, (EXPRESSION,))
+        calls.belongs(self.name, "the dtype of scale factors", calls.dtype_of(a[1]), ("float32",))
+        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), ("bfloat16",))
         h, d, r = b[0].shape
         return {"h": h, "r": r, "d": d}
 

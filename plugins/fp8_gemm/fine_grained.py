@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand
 
@@ -30,6 +31,8 @@ class _FineGrainedGemm(KernelType):
     b_fp4: ClassVar[bool] = False
     scale_form: ClassVar[str] = "ue8m0"
     output_dtype: ClassVar[str] = "bfloat16"
+    #: Whether the product is added to ``c``.
+    adds: ClassVar[bool] = False
     keywords: ClassVar[Mapping[str, Any]]
 
     run_dimension = RunDimension("m", "tokens of one step", "rows")
@@ -52,7 +55,26 @@ class _FineGrainedGemm(KernelType):
     def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
 
-    def read_shape(self, a: Operand, b: Operand, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+    def read_shape(
+        self,
+        a: Operand,
+        b: Operand,
+        d: torch.Tensor,
+        c: torch.Tensor | None = None,
+        recipe: Collection[int] | None = None,
+        recipe_a: Collection[int] | None = None,
+        recipe_b: Collection[int] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Mapping[str, Value]:
+        """Takes the calls with this kernel type's recipe and dtypes only: functions are shared with fp8_gemm_nt."""
+        for name, operand, fp4 in (("a", a, self.a_fp4), ("b", b, self.b_fp4)):
+            wanted = "int8" if fp4 else "float8_e4m3fn"
+            calls.belongs(self.name, f"{name}.dtype", calls.dtype_of(operand[0]), (wanted,))
+        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), (self.output_dtype,))
+        calls.belongs(self.name, "c", "a tensor" if c is not None else None, ("a tensor" if self.adds else None,))
+        for name, found in (("recipe", recipe), ("recipe_a", recipe_a), ("recipe_b", recipe_b)):
+            calls.belongs(self.name, name, calls.recipe_of(found), (self.keywords.get(name),))
         n, k = b[0].shape
         return {"n": n, "k": k * 2 if self.b_fp4 else k}
 
@@ -87,6 +109,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     a_group = b_group = 128
     scale_form = "f32"
     output_dtype = "float32"
+    adds = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 128)}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
 from kregistry.target import Target
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight, scale_form
+from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, check_dense_call, fill_rows, fill_weight, scale_form
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +81,7 @@ class _TransposedFp8Gemm(KernelType):
         return d.shape[0]
 
     def read_shape(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        check_dense_call(self.name, a, b, d, *args, **kwargs)
         k, n = b[0].shape if self.layout[1] == "n" else reversed(b[0].shape)
         transposed = a[0] if self.layout[0] == "t" else b[0]
         major = "mn" if transposed.stride(-1) == 1 else "k"
