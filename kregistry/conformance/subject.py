@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kregistry.conformance.cases import sweep_of, value_of
 from kregistry.conformance.machine import Machine
+from kregistry.conformance.rule import NotApplicable
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.target import TARGETS, Target
@@ -78,6 +80,18 @@ class Subject:
     def returns_results(self) -> bool:
         """Whether results are in what a launch returns."""
         return type(self.kernel_type).returned is not KernelType.returned
+
+    @contextmanager
+    def scope(self, shape: Shape) -> Iterator[None]:
+        """The settings that calls of a shape need; a scope that sets any of DeepGEMM's needs it installed."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.kernel_type.scope(shape))
+            except ModuleNotFoundError as error:
+                if error.name != "deep_gemm":
+                    raise
+                raise NotApplicable("its scope sets something in DeepGEMM, which is not installed") from error
+            yield
 
     # ---- buffers -----------------------------------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: i
     poisoned = filled_buffers(kernel_type, shape, m, max_m, seed, poison, device)
     wanted = {name: tensor.clone() for name, tensor in kernel_type.reference(poisoned.buffers, m).items()}
     before = poisoned.snapshot()
-    value = kernel_type.execute(poisoned.buffers, m)
+    with kernel_type.scope(shape):
+        value = kernel_type.execute(poisoned.buffers, m)
     synchronize(device)
     got = {name: tensor.clone() for name, tensor in results_of(kernel_type, poisoned.buffers, m, value).items()}
     after = poisoned.snapshot()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
@@ -126,7 +127,11 @@ class KernelType(ABC):
 
     @abstractmethod
     def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        """The dimensions of a real call, so that ``resolve(read_shape(...))`` is the shape that planned it."""
+        """The dimensions of a real call, so that ``resolve(read_shape(...))`` is the shape that planned it.
+
+        Raises:
+            ShapeError: the call belongs to another kernel type of the same function.
+        """
 
     @abstractmethod
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
@@ -166,6 +171,17 @@ class KernelType(ABC):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """Bytes that DeepGEMM allocates on its own during a launch, on top of the buffers."""
         return 0
+
+    def scope(self, shape: Shape) -> AbstractContextManager[None]:
+        """Process-wide settings of DeepGEMM that calls of a shape need; entering sets them, leaving restores them.
+
+        Whoever calls :meth:`execute` enters it once around all calls of a shape, so that a sweep does not pay for it
+        at every value. A server sets such things itself.
+
+        Raises:
+            ShapeError: on entering, if the installed DeepGEMM lacks a setting.
+        """
+        return nullcontext()
 
     # ---- what the author gets --------------------------------------------------------------------------------
 

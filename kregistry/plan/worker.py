@@ -73,7 +73,8 @@ class Worker:
             kernel_type: KernelType = pickle.loads(base64.b64decode(job["kernel_type"]))
             answer["loaded"] = True
             shape = kernel_type.resolve(job["shape"], self.target)
-            answer["probed"] = probe(kernel_type, shape, job["probe"], self.recorder)
+            with kernel_type.scope(shape):
+                answer["probed"] = probe(kernel_type, shape, job["probe"], self.recorder)
         except Exception as error:
             answer["error"] = describe_error(error)
         self._announce()
@@ -87,7 +88,8 @@ class Worker:
             values = range(job["start"], job["stop"] + 1, job["step"])
             reason = kernel_type.unsupported_reason(self.target, self.deep_gemm_version)
             if reason is None:
-                self._sweep(kernel_type, shape, values, answer)
+                with kernel_type.scope(shape):
+                    self._sweep(kernel_type, shape, values, answer)
             else:
                 answer["error"] = f"not supported on {self.target.name} ({self.target.arch}): {reason}"
         except Exception as error:

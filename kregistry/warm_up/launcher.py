@@ -84,7 +84,8 @@ def _try_launch(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str
     import torch
 
     try:
-        kernel_type.execute(kernel_type.allocate_buffers(entry.shape, m, "cuda", lent), m)
+        with kernel_type.scope(entry.shape):
+            kernel_type.execute(kernel_type.allocate_buffers(entry.shape, m, "cuda", lent), m)
         torch.cuda.synchronize()
     except torch.OutOfMemoryError as error:
         return Warmed.LEFT, f"the device has too little memory: {str(error).splitlines()[0]}"

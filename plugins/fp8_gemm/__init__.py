@@ -11,6 +11,19 @@ from kregistry import KernelType, hookimpl
 def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.fp8_gemm.contiguous import MGroupedFp8GemmNtContiguous
     from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt
+    from kregistry_plugins.fp8_gemm.fine_grained import Fp4GemmNt, Fp8Fp4GemmNt, Fp8GemmNtWgrad, MxFp8GemmNt
     from kregistry_plugins.fp8_gemm.masked import MGroupedFp8GemmNtMasked
+    from kregistry_plugins.fp8_gemm.transposed import Fp8GemmNn, Fp8GemmTn, Fp8GemmTt
 
-    return [Fp8GemmNt(), MGroupedFp8GemmNtContiguous(), MGroupedFp8GemmNtMasked()]
+    return [
+        Fp8GemmNt(),
+        Fp8GemmNn(),
+        Fp8GemmTn(),
+        Fp8GemmTt(),
+        Fp8GemmNtWgrad(),
+        MxFp8GemmNt(),
+        Fp8Fp4GemmNt(),
+        Fp4GemmNt(),
+        MGroupedFp8GemmNtContiguous(),
+        MGroupedFp8GemmNtMasked(),
+    ]

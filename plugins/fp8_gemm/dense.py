@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ Operand = tuple["torch.Tensor", "torch.Tensor"]
 
 
 class Fp8GemmNt(KernelType):
-    """Dense FP8 GEMM, the linear layers of FP8 block-quantised models."""
+    """Dense FP8 GEMM, the linear layers of FP8 block-quantised models.
+
+    Of the calls of ``fp8_gemm_nt``, those with FP8 operands, BF16 output, no ``c``, and the recipe left out or of 128
+    columns belong here. The kernel types of fine_grained.py take the others.
+    """
 
     name = "fp8_gemm_nt"
     summary = "dense FP8 GEMM with 128-column scale factors, BF16 output"
@@ -59,6 +64,7 @@ class Fp8GemmNt(KernelType):
         return d.shape[0]
 
     def read_shape(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        check_dense_call(self.name, a, b, d, *args, **kwargs)
         n, k = b[0].shape
         return {"n": n, "k": k, "scales": scale_form(a[1])}
 
@@ -72,6 +78,32 @@ class Fp8GemmNt(KernelType):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m))
         return {"d": a @ scales.dequantize(buffers.b, buffers.sfb).T}
+
+
+#: What DeepGEMM chooses when the recipe is left out, and how an engine may write it.
+_RECIPES = (None, (1, 128, 128), (1, 1, 128))
+
+
+def check_dense_call(
+    kernel_type: str,
+    a: Operand,
+    b: Operand,
+    d: torch.Tensor,
+    c: torch.Tensor | None = None,
+    recipe: Collection[int] | None = None,
+    recipe_a: Collection[int] | None = None,
+    recipe_b: Collection[int] | None = None,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """Refuse a call of the same function that is no plain FP8 GEMM with 128-column scale factors and BF16 output."""
+    for name, operand in (("a", a), ("b", b)):
+        calls.belongs(kernel_type, f"{name}.dtype", calls.dtype_of(operand[0]), ("float8_e4m3fn",))
+    calls.belongs(kernel_type, "d.dtype", calls.dtype_of(d), ("bfloat16",))
+    calls.belongs(kernel_type, "c", None if c is None else "a tensor", (None,))
+    calls.belongs(kernel_type, "recipe", calls.recipe_of(recipe), _RECIPES)
+    calls.belongs(kernel_type, "recipe_a", calls.recipe_of(recipe_a), (None, (1, 128)))
+    calls.belongs(kernel_type, "recipe_b", calls.recipe_of(recipe_b), (None, (1, 128), (128, 128)))
 
 
 def scale_form(scale_factors: torch.Tensor) -> str:

@@ -9,13 +9,10 @@ from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.contiguous import GROUPS
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight, scale_form
+from kregistry_plugins.masked_rows import rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
-
-#: Rows of each group's buffer must be a multiple of the tile height: the kernel stores whole tiles, and the last tile
-#: of a group would run into the rows of the next (seen on an H100: wrong results with 1, 65 and 300 rows).
-ROW_ALIGNMENT = 128
 
 
 class MGroupedFp8GemmNtMasked(KernelType):
@@ -42,7 +39,7 @@ class MGroupedFp8GemmNtMasked(KernelType):
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, n, k = shape.num_groups, shape.n, shape.k
-        rows = scales.align(max_m, ROW_ALIGNMENT)
+        rows = rows_of_a_group(max_m)
         return {
             "a": BufferSpec((groups, rows, k), "float8_e4m3fn"),
             "sfa": scales.row_scales(shape.scales, rows, k, groups),
@@ -53,7 +50,7 @@ class MGroupedFp8GemmNtMasked(KernelType):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        rows = scales.align(max_m, ROW_ALIGNMENT)
+        rows = rows_of_a_group(max_m)
         return scales.conversion_workspace(shape, rows, groups=shape.num_groups, row_groups=shape.num_groups)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:

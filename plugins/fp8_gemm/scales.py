@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kregistry import BufferSpec, Dimension, Shape, ShapeError
 from kregistry.target import Target
+from kregistry_plugins.fp8_gemm import fp4
 
 if TYPE_CHECKING:
     import torch
@@ -49,12 +50,13 @@ def check_scales(kernel_type: str, shape: Shape) -> None:
         raise ShapeError(kernel_type, "scales", "ue8m0 is refused on sm90", "leave it out, or say f32")
 
 
-def row_scales(scales: str, rows: int, k: int, groups: int | None = None) -> BufferSpec:
-    """Scale factors of an operand that is quantised by row: [groups,] rows, k / 128 (f32) or k / 512 (ue8m0)."""
+def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group: int = GROUP) -> BufferSpec:
+    """Scale factors of an operand quantised by row and ``group`` columns: [groups,] rows, k / group (f32) or a quarter
+    of that (ue8m0)."""
     if scales == "f32":
-        size = (rows, ceil_div(k, GROUP))
+        size = (rows, ceil_div(k, group))
         return BufferSpec(size if groups is None else (groups, *size), "float32")
-    columns, stride = ceil_div(k, 4 * GROUP), align(rows, 4)
+    columns, stride = ceil_div(k, 4 * group), align(rows, 4)
     if groups is None:
         return BufferSpec((rows, columns), "int32", strides=(1, stride), storage=columns * stride)
     strides = (columns * stride, 1, stride)
@@ -92,17 +94,19 @@ def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: i
     return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
 
 
-def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor) -> None:
-    """Quantise [..., rows, k] by row and 128 columns into ``data`` (fp8) and ``scale_factors`` (either form)."""
+def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
+    """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales."""
     import torch
 
+    fp4_data = data.dtype == torch.int8
     k = values.shape[-1]
-    padded = torch.nn.functional.pad(values.float(), (0, align(k, GROUP) - k))
-    blocks = padded.unflatten(-1, (-1, GROUP))
-    scale = blocks.abs().amax(-1).clamp(1e-4) / FP8_MAX
+    padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k))
+    blocks = padded.unflatten(-1, (-1, group))
+    scale = blocks.abs().amax(-1).clamp(1e-4) / (fp4.MAX if fp4_data else FP8_MAX)
     if scale_factors.dtype == torch.int32:
         scale = scale.log2().ceil().exp2()
-    data.copy_((blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k].to(data.dtype))
+    scaled = (blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k]
+    data.copy_(fp4.encode(scaled) if fp4_data else scaled.to(data.dtype))
     scale_factors.copy_(scale if scale_factors.dtype == torch.float32 else _pack(scale))
 
 
@@ -118,16 +122,17 @@ def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: tor
     scale_factors.copy_(scale[..., 0, :, 0])
 
 
-def dequantize(data: torch.Tensor, scale_factors: torch.Tensor) -> torch.Tensor:
+def dequantize(data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> torch.Tensor:
     """The float32 values of an operand in either form; block scales are recognised by their fewer rows."""
     import torch
 
-    n, k = data.shape[-2:]
-    scale = scale_factors if scale_factors.dtype == torch.float32 else _unpack(scale_factors, ceil_div(k, GROUP))
-    scale = scale.repeat_interleave(GROUP, -1)[..., :k]
+    values = fp4.decode(data) if data.dtype == torch.int8 else data.float()
+    n, k = values.shape[-2:]
+    scale = scale_factors if scale_factors.dtype == torch.float32 else _unpack(scale_factors, ceil_div(k, group))
+    scale = scale.repeat_interleave(group, -1)[..., :k]
     if scale.shape[-2] != n:
-        scale = scale.repeat_interleave(GROUP, -2)[..., :n, :]
-    return data.float() * scale
+        scale = scale.repeat_interleave(group, -2)[..., :n, :]
+    return values * scale
 
 
 def _pack(scale: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,7 @@ target: h100
 models:
   my-model: {kernels: [
       {type: fp8_gemm_nt, shape: {  n: '7168', k: 16}, m: {stop: 1}}, {
-  type: fp8_gemm_tn, shape: {n: 8, k: 16}}]}
+  type: fp8_gem_nt, shape: {n: 8, k: 16}}]}
 """
     with pytest.raises(ManifestError) as caught:
         read_manifest(parse_document(text, "kernels.yaml"), Registry())

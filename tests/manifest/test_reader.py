@@ -117,13 +117,12 @@ ONE_PROBLEM = {
         f"6:16: {K}.type: expected a string, got 3",
     ),
     "unknown kernel type": (
-        with_kernels("{type: fp8_gemm_mt, shape: {}, m: {stop: 8}}"),
-        f"6:16: {K}.type: unknown kernel type 'fp8_gemm_mt' | did you mean 'fp8_gemm_nt'?",
+        with_kernels("{type: fp8_gem_nt, shape: {}, m: {stop: 8}}"),
+        f"6:16: {K}.type: unknown kernel type 'fp8_gem_nt' | did you mean 'fp8_gemm_nt'?",
     ),
     "kernel type that looks like none": (
         with_kernels("{type: zzz, shape: {}, m: {stop: 8}}"),
-        f"6:16: {K}.type: unknown kernel type 'zzz' | known kernel types: fp8_gemm_nt, "
-        "m_grouped_fp8_gemm_nt_contiguous, m_grouped_fp8_gemm_nt_masked, tf32_hc_prenorm_gemm",
+        f"6:16: {K}.type: unknown kernel type 'zzz' | known kernel types: {', '.join(Registry().names())}",
     ),
     "label is a number": (gemm(rest="label: 3, m: {stop: 8}"), f"6:60: {K}.label: expected a string, got 3"),
     # ---- shapes ------------------------------------------------------------------------------------------------

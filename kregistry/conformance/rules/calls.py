@@ -57,7 +57,8 @@ def check_run_time_value(kernel_type: KernelType, buffers: Buffers, m: int) -> N
 def shape_of_call(subject: Subject, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
-        check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
+        with subject.scope(shape):
+            check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
 
 
 def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> None:
@@ -84,10 +85,12 @@ def same_call(subject: Subject, case: str) -> None:
         buffers = subject.meta_buffers(shape, m)
         recorder, calls = recorder_of(kernel_type)
         call = kernel_type.arguments(buffers, m)
-        recorder.launch(*call.args, **call.kwargs)
+        with subject.scope(shape):
+            recorder.launch(*call.args, **call.kwargs)
         serving = [_words(call, buffers) for call in calls]
         calls.clear()
-        recorder.execute(buffers, m)
+        with subject.scope(shape):
+            recorder.execute(buffers, m)
         warm_up = [_words(call, buffers) for call in calls]
         if serving != warm_up or not serving:
             got = "; ".join(warm_up) or "no call of function()"

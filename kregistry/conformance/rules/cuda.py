@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 _BUSY_CYCLES = 100_000_000
 
 
-def _shapes(subject: Subject) -> tuple[Shape, ...]:
+def _shapes(subject: Subject) -> Iterator[Shape]:
+    """Each example shape, inside its scope."""
     if subject.device != "cuda":
         raise NotApplicable("it does not run on CUDA devices")
-    return device_shapes(subject)
+    for shape in device_shapes(subject):
+        with subject.scope(shape):
+            yield shape
 
 
 def _inputs(subject: Subject, shape: Shape, m: int, seed: int, pattern: int = NAN_POISON) -> Buffers:

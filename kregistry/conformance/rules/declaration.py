@@ -89,7 +89,8 @@ def stateless(subject: Subject) -> None:
         buffers = subject.kernel_type.allocate_buffers(shape, m, "meta")
         call = kernel_type.arguments(buffers, m)
         kernel_type.read_m(*call.args, **call.kwargs)
-        kernel_type.read_shape(*call.args, **call.kwargs)
+        with subject.scope(shape):
+            kernel_type.read_shape(*call.args, **call.kwargs)
         kernel_type.memory_requirement(shape, m)
     after = _state(kernel_type)
     changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))

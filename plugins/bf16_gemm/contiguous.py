@@ -1,0 +1,106 @@
+"""``m_grouped_bf16_gemm_nt_contiguous`` and ``nn``: one BF16 GEMM for each expert, all rows one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
+from kregistry_plugins import settings
+from kregistry_plugins.bf16_gemm.dense import ARCHS, K
+
+if TYPE_CHECKING:
+    import torch
+
+GROUPS = Dimension("num_groups", "experts on this rank", "groups")
+N = Dimension("n", "columns of the output: rows of each expert's weight", "columns", multiple_of=8)
+
+
+class _MGroupedBf16GemmContiguous(KernelType):
+    """Grouped BF16 GEMM of a mixture-of-experts prefill."""
+
+    transposed_b: ClassVar[bool]
+
+    dimensions = (GROUPS, N, K, settings.MK_ALIGNMENT)
+    run_dimension = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
+    archs = ARCHS
+    examples = (
+        {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 72, "k": 192},
+        {"num_groups": 3, "n": 72, "k": 136},
+        {"num_groups": 2, "n": 64, "k": 64, "mk_alignment": 64},
+    )
+
+    def check(self, shape: Shape) -> None:
+        check_k(self.name, shape)
+
+    def scope(self, shape: Shape) -> Any:
+        return settings.mk_alignment(shape)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        groups, n, k = shape.num_groups, shape.n, shape.k
+        return {
+            "a": BufferSpec((max_m, k), "bfloat16"),
+            "b": BufferSpec((groups, n, k) if self.transposed_b else (groups, k, n), "bfloat16", "weight"),
+            "d": BufferSpec((max_m, n), "bfloat16", "output"),
+            "grouped_layout": BufferSpec((max_m,), "int32", initial=0),
+        }
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        return Call((buffers.a[:m], buffers.b, buffers.d[:m], buffers.grouped_layout[:m]))
+
+    def read_m(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return d.shape[0]
+
+    def read_shape(self, a: torch.Tensor, b: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        groups, n, k = b.shape if self.transposed_b else b.mT.shape
+        return {"num_groups": groups, "n": n, "k": k, "mk_alignment": settings.current_mk_alignment()}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m]}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        buffers.a[:m].normal_(generator=generator)
+        buffers.b.normal_(generator=generator)
+        for rows, group in _blocks(buffers.shape, m):
+            buffers.grouped_layout[rows] = group
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        import torch
+
+        d = torch.empty(buffers.d[:m].shape, device=buffers.d.device)
+        for rows, group in _blocks(buffers.shape, m):
+            weight = buffers.b[group].float()
+            d[rows] = buffers.a[rows].float() @ (weight.T if self.transposed_b else weight)
+        return {"d": d}
+
+
+class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
+    """b [num_groups, n, k]."""
+
+    name = "m_grouped_bf16_gemm_nt_contiguous"
+    transposed_b = True
+    summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x n x k (MoE prefill)"
+    function_names = ("m_grouped_bf16_gemm_nt_contiguous",)
+
+
+class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
+    """b [num_groups, k, n]."""
+
+    name = "m_grouped_bf16_gemm_nn_contiguous"
+    transposed_b = False
+    summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x k x n (MoE prefill)"
+    function_names = ("m_grouped_bf16_gemm_nn_contiguous",)
+
+
+def check_k(kernel_type: str, shape: Shape) -> None:
+    """Refuse what the grouped kernels of SM90 refuse (sm90_bf16_gemm.hpp: ``k % 64 == 0``)."""
+    if shape.target.arch == "sm90" and shape.k % 64:
+        raise ShapeError(kernel_type, "k", f"sm90 needs a multiple of 64 in a grouped BF16 GEMM, got {shape.k}")
+
+
+def _blocks(shape: Shape, m: int) -> list[tuple[slice, int]]:
+    """Which group owns each aligned block of rows: ascending, spread over all groups."""
+    size = shape.mk_alignment
+    count = -(-m // size)
+    return [(slice(i * size, min(m, (i + 1) * size)), i * shape.num_groups // count) for i in range(count)]

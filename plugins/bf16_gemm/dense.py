@@ -1,0 +1,164 @@
+"""``bf16_gemm_nt``, ``nn``, ``tn``, ``tt``: d[m, n] = a[m, k] @ b[n, k].T in BF16.
+
+The first letter says how ``a`` is stored (n: [m, k], t: [k, m]), the second how ``b`` is (t: [n, k], n: [k, n]).
+DeepGEMM 0.2 hands these calls to cuBLASLt, unless it runs in deterministic mode: then a plan has no kernel for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kregistry import (
+    ArchSupport,
+    Buffers,
+    BufferSpec,
+    Call,
+    Dimension,
+    KernelType,
+    RunDimension,
+    Shape,
+    ShapeError,
+    Value,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+N = Dimension("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=4)
+K = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=8)
+OUTPUT = Dimension("output", "dtype of the output", default="bfloat16", integer=False, choices=("bfloat16", "float32"))
+DETERMINISTIC = Dimension(
+    name="deterministic",
+    meaning="deep_gemm.use_deterministic_algorithms(True): JIT kernels in place of cuBLASLt (DeepGEMM 0.2)",
+    default=False,
+    integer=False,
+    choices=(False, True),
+)
+
+ARCHS = (
+    ArchSupport("sm90"),
+    ArchSupport("sm100"),
+    ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unsupported architecture' (gemm.hpp) on sm120"),
+)
+
+
+class _Bf16Gemm(KernelType):
+    """A dense BF16 GEMM in one of four layouts."""
+
+    layout: ClassVar[str]
+
+    dimensions = (N, K, OUTPUT, DETERMINISTIC)
+    run_dimension = RunDimension("m", "tokens of one step", "rows")
+    archs = ARCHS
+    examples = ({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"})
+
+    def check(self, shape: Shape) -> None:
+        if shape.output == "bfloat16" and shape.n % 8:
+            raise ShapeError(self.name, "n", f"BF16 output needs a multiple of 8, got {shape.n}")
+        if self.layout[1] == "n" and shape.n % 8:
+            raise ShapeError(
+                self.name, "n", f"rows of b [k, n] must be a multiple of 16 bytes: 8 columns, got {shape.n}"
+            )
+
+    def scope(self, shape: Shape) -> Any:
+        return _deterministic(self.name, shape)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        n, k = shape.n, shape.k
+        # Rows of a [k, m] must be a multiple of 16 bytes; a view of a wider buffer makes every m possible.
+        a = (k, -(-max_m // 8) * 8) if self.layout[0] == "t" else (max_m, k)
+        return {
+            "a": BufferSpec(a, "bfloat16"),
+            "b": BufferSpec((k, n) if self.layout[1] == "n" else (n, k), "bfloat16", "weight"),
+            "d": BufferSpec((max_m, n), shape.output, "output"),
+        }
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        return Call((self._a(buffers, m), buffers.b, buffers.d[:m]))
+
+    def read_m(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return d.shape[0]
+
+    def read_shape(
+        self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Mapping[str, Value]:
+        k, n = b.shape if self.layout[1] == "n" else reversed(b.shape)
+        return {"n": n, "k": k, "output": str(d.dtype).removeprefix("torch."), "deterministic": _is_deterministic()}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m]}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        self._a(buffers, m).normal_(generator=generator)
+        buffers.b.normal_(generator=generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        a, b = self._a(buffers, m).float(), buffers.b.float()
+        return {"d": (a.T if self.layout[0] == "t" else a) @ (b if self.layout[1] == "n" else b.T)}
+
+    def _a(self, buffers: Buffers, m: int) -> torch.Tensor:
+        a: torch.Tensor = buffers.a
+        return a[:, :m] if self.layout[0] == "t" else a[:m]
+
+
+class Bf16GemmNt(_Bf16Gemm):
+    """Linear layers of BF16 models: a [m, k], b [n, k]."""
+
+    name = "bf16_gemm_nt"
+    layout = "nt"
+    summary = "dense BF16 GEMM, a m x k, b n x k, BF16 or FP32 output"
+    function_names = ("bf16_gemm_nt",)
+
+
+class Bf16GemmNn(_Bf16Gemm):
+    """a [m, k], b [k, n]."""
+
+    name = "bf16_gemm_nn"
+    layout = "nn"
+    summary = "dense BF16 GEMM, a m x k, b k x n, BF16 or FP32 output"
+    function_names = ("bf16_gemm_nn",)
+
+
+class Bf16GemmTn(_Bf16Gemm):
+    """a [k, m], b [k, n]."""
+
+    name = "bf16_gemm_tn"
+    layout = "tn"
+    summary = "dense BF16 GEMM, a k x m, b k x n, BF16 or FP32 output"
+    function_names = ("bf16_gemm_tn",)
+
+
+class Bf16GemmTt(_Bf16Gemm):
+    """a [k, m], b [n, k]."""
+
+    name = "bf16_gemm_tt"
+    layout = "tt"
+    summary = "dense BF16 GEMM, a k x m, b n x k, BF16 or FP32 output"
+    function_names = ("bf16_gemm_tt",)
+
+
+def _is_deterministic() -> bool:
+    deep_gemm = sys.modules.get("deep_gemm")  # a process that has not imported it has not changed its mode
+    ask = getattr(deep_gemm, "get_deterministic_algorithms", None)
+    return bool(ask()) if ask else False
+
+
+@contextmanager
+def _deterministic(kernel_type: str, shape: Shape) -> Iterator[None]:
+    """Deterministic mode, where the shape asks for it (DeepGEMM 0.1 has none)."""
+    if not shape.deterministic:
+        yield
+        return
+    import deep_gemm
+
+    if not hasattr(deep_gemm, "use_deterministic_algorithms"):
+        raise ShapeError(kernel_type, "deterministic", "this DeepGEMM has no deterministic mode", "leave it out")
+    before = _is_deterministic()
+    deep_gemm.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        deep_gemm.use_deterministic_algorithms(before)

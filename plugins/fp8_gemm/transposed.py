@@ -1,0 +1,137 @@
+"""``fp8_gemm_nn``, ``tn``, ``tt``: the dense FP8 GEMM with operands given transposed.
+
+The first letter says how ``a`` is given (n: [m, k], t: [k, m]), the second how ``b`` is (t: [n, k], n: [k, n]).
+SM90 takes only views of K-major storage; elsewhere a [k, m] or [k, n] tensor is as good, and has kernels of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
+from kregistry.target import Target
+from kregistry_plugins.fp8_gemm import scales
+from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, check_dense_call, fill_rows, fill_weight, scale_form
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _default_major(target: Target) -> str:
+    return "k" if target.arch == "sm90" else "mn"
+
+
+MAJOR = Dimension(
+    name="major",
+    meaning="storage of the transposed operands: k (a transposed view of [rows, k]) or mn ([k, rows] contiguous)",
+    default=_default_major,
+    integer=False,
+    choices=("k", "mn"),
+)
+
+
+class _TransposedFp8Gemm(KernelType):
+    """A dense FP8 GEMM with at least one operand given transposed."""
+
+    layout: ClassVar[str]
+
+    dimensions = (N, K, scales.SCALES, MAJOR)
+    run_dimension = RunDimension("m", "tokens of one step", "rows")
+    archs = ARCHS
+    examples = (
+        {"n": 576, "k": 512},
+        {"n": 208, "k": 144},
+        {"n": 200, "k": 144, "major": "k"},
+        {"n": 256, "k": 640, "scales": "f32"},
+    )
+
+    def check(self, shape: Shape) -> None:
+        scales.check_scales(self.name, shape)
+        if shape.major == "mn":
+            if shape.target.arch == "sm90":
+                raise ShapeError(self.name, "major", "mn is refused on sm90: FP8 operands must be K-major", "say k")
+            if self.layout[1] == "n" and shape.n % 16:
+                raise ShapeError(self.name, "n", f"rows of b [k, n] must be a multiple of 16 bytes, got {shape.n}")
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        n, k = shape.n, shape.k
+        # Rows of a [k, m] must be a multiple of 16 bytes; a view of a wider buffer makes every m possible.
+        a = (k, scales.align(max_m, 16)) if self._mn(shape, 0) else (max_m, k)
+        return {
+            "a": BufferSpec(a, "float8_e4m3fn"),
+            "sfa": scales.row_scales(shape.scales, max_m, k),
+            "b": BufferSpec((k, n) if self._mn(shape, 1) else (n, k), "float8_e4m3fn", "weight"),
+            "sfb": scales.weight_scales(shape.scales, n, k),
+            "d": BufferSpec((max_m, n), "bfloat16", "output"),
+        }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return scales.conversion_workspace(shape, max_m)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        a, sfa, b, sfb = self._row_major(buffers, m)
+        if self.layout[0] == "t":
+            a, sfa = a.T, sfa.T
+        if self.layout[1] == "n":
+            b, sfb = b.T, sfb.T
+        return Call(((a, sfa), (b, sfb), buffers.d[:m]))
+
+    def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return d.shape[0]
+
+    def read_shape(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        check_dense_call(self.name, a, b, d, *args, **kwargs)
+        k, n = b[0].shape if self.layout[1] == "n" else reversed(b[0].shape)
+        transposed = a[0] if self.layout[0] == "t" else b[0]
+        major = "mn" if transposed.stride(-1) == 1 else "k"
+        return {"n": n, "k": k, "scales": scale_form(a[1]), "major": major}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m]}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        a, sfa, b, sfb = self._row_major(buffers, m)
+        fill_rows(a, sfa, generator)
+        fill_weight(b, sfb, generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        a, sfa, b, sfb = self._row_major(buffers, m)
+        return {"d": scales.dequantize(a, sfa) @ scales.dequantize(b, sfb).T}
+
+    def _mn(self, shape: Shape, operand: int) -> bool:
+        """Whether an operand is stored [k, rows]."""
+        return shape.major == "mn" and self.layout[operand] != "nt"[operand]
+
+    def _row_major(self, buffers: Buffers, m: int) -> tuple[torch.Tensor, ...]:
+        """a [m, k], its scale factors, b [n, k], its scale factors: views, whatever the storage."""
+        a = buffers.a[:, :m].T if self._mn(buffers.shape, 0) else buffers.a[:m]
+        b = buffers.b.T if self._mn(buffers.shape, 1) else buffers.b
+        return a, scales.rows_of(buffers.sfa, m), b, buffers.sfb
+
+
+class Fp8GemmNn(_TransposedFp8Gemm):
+    """a [m, k], b [k, n]."""
+
+    name = "fp8_gemm_nn"
+    layout = "nn"
+    summary = "dense FP8 GEMM, a m x k, b k x n (input gradients)"
+    function_names = ("fp8_gemm_nn", "fp8_fp4_gemm_nn")
+
+
+class Fp8GemmTn(_TransposedFp8Gemm):
+    """a [k, m], b [k, n]."""
+
+    name = "fp8_gemm_tn"
+    layout = "tn"
+    summary = "dense FP8 GEMM, a k x m, b k x n"
+    function_names = ("fp8_gemm_tn", "fp8_fp4_gemm_tn")
+
+
+class Fp8GemmTt(_TransposedFp8Gemm):
+    """a [k, m], b [n, k]."""
+
+    name = "fp8_gemm_tt"
+    layout = "tt"
+    summary = "dense FP8 GEMM, a k x m, b n x k"
+    function_names = ("fp8_gemm_tt", "fp8_fp4_gemm_tt")

@@ -1,0 +1,40 @@
+"""DeepGEMM's process-wide settings as dimensions, and the scope that sets them around the calls of a shape."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kregistry import Dimension, Shape
+
+#: DeepGEMM's default on every arch.
+_MK_ALIGNMENT = 128
+
+MK_ALIGNMENT = Dimension(
+    name="mk_alignment",
+    meaning="rows that each group is aligned to: deep_gemm.set_mk_alignment_for_contiguous_layout()",
+    unit="rows",
+    default=_MK_ALIGNMENT,
+    multiple_of=32,
+    minimum=32,
+)
+
+
+@contextmanager
+def mk_alignment(shape: Shape) -> Iterator[None]:
+    """The alignment of a shape is in force; what was in force before returns afterwards."""
+    import deep_gemm
+
+    before = deep_gemm.get_mk_alignment_for_contiguous_layout()
+    deep_gemm.set_mk_alignment_for_contiguous_layout(shape.mk_alignment)
+    try:
+        yield
+    finally:
+        deep_gemm.set_mk_alignment_for_contiguous_layout(before)
+
+
+def current_mk_alignment() -> int:
+    """What the process uses now; a process that has not imported DeepGEMM has not changed it."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    return int(deep_gemm.get_mk_alignment_for_contiguous_layout()) if deep_gemm else _MK_ALIGNMENT

@@ -1,0 +1,73 @@
+"""Public functions of DeepGEMM that no kernel type of the catalogue claims, and why. A function that is in neither
+place fails tests/plugins/test_coverage.py: DeepGEMM has gained something that the catalogue should know of.
+"""
+
+from __future__ import annotations
+
+_NOT_YET = "compiles kernels; not in the catalogue yet"
+_CUBLASLT = "cuBLASLt: compiles no kernel"
+_TORCH = "torch operations: compiles no kernel"
+_HOST = "host code: settings, sizes, set-up"
+
+UNCLAIMED: dict[str, tuple[str, ...]] = {
+    _NOT_YET: (
+        "bf16_mega_moe",
+        "einsum",
+        "fp8_fp4_mega_moe",
+        "fp8_fp4_mqa_logits",
+        "fp8_fp4_paged_mqa_logits",
+        "fp8_gemm_nt_skip_head_mid",
+        "fp8_mega_moe",
+        "fp8_mqa_logits",
+        "fp8_paged_mqa_logits",
+        "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
+        "get_mn_major_tma_aligned_packed_ue8m0_tensor",
+        "get_mn_major_tma_aligned_tensor",
+        "get_paged_mqa_logits_metadata",
+        "k_grouped_bf16_gemm_tn_contiguous",
+        "k_grouped_fp8_gemm_nt_contiguous",
+        "k_grouped_fp8_gemm_tn_contiguous",
+        "m_grouped_fp8_fp4_gemm_nn_contiguous",
+        "m_grouped_fp8_gemm_nn_contiguous",
+        "mega_moe_pre_dispatch",
+        "mega_moe_pre_dispatch_sm90",
+        "transform_sf_into_required_layout",
+    ),
+    _CUBLASLT: ("cublaslt_gemm_nn", "cublaslt_gemm_nt", "cublaslt_gemm_tn", "cublaslt_gemm_tt"),
+    _TORCH: (
+        "cast_back_from_fp4",
+        "ceil_to_ue8m0",
+        "pack_ue8m0_to_int",
+        "per_block_cast_to_fp8",
+        "per_channel_cast_to_fp8",
+        "per_custom_dims_cast_to_fp8",
+        "per_token_cast_to_fp4",
+        "per_token_cast_to_fp8",
+        "transform_weights_for_mega_moe",
+        "transform_weights_for_mega_moe_sm90",
+        "transpose_packed_fp4",
+        "unpack_ue8m0_from_int",
+    ),
+    _HOST: (
+        "align",
+        "ceil_div",
+        "find_cuda_home",
+        "get_cuda_arch",
+        "get_k_alignment_for_contiguous_layout",
+        "get_m_alignment_for_contiguous_layout",
+        "get_mk_alignment_for_contiguous_layout",
+        "get_num_sms",
+        "get_pdl",
+        "get_symm_buffer_for_mega_moe",
+        "get_symm_buffer_for_sm90_mega_moe",
+        "get_tc_util",
+        "get_theoretical_mk_alignment_for_contiguous_layout",
+        "get_tma_aligned_size",
+        "init_dist",
+        "set_mk_alignment_for_contiguous_layout",
+        "set_num_sms",
+        "set_pdl",
+        "set_tc_util",
+        "uneven_all_gather",
+    ),
+}
