@@ -32,13 +32,13 @@ def test_every_problem_is_told_and_exit_2(kregistry: Run, tmp_path: Path) -> Non
     path = tmp_path / "k.yaml"
     path.write_text(
         "version: 1\ntarget: h100\nmodels:\n  a:\n    kernels:\n"
-        "      - {type: fp8_gemm_mt, shape: {n: 16, k: 128}}\n"
+        "      - {type: fp8_gem_nt, shape: {n: 16, k: 128}}\n"
         "      - {type: fp8_gemm_nt, shape: {n: 17, k: 128}, m: {stop: 8}}\n"
     )
     result = kregistry("check", path)
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        f"error: {path}:6:16: models.a.kernels[0].type: unknown kernel type 'fp8_gemm_mt'\n"
+        f"error: {path}:6:16: models.a.kernels[0].type: unknown kernel type 'fp8_gem_nt'\n"
         "  hint: did you mean 'fp8_gemm_nt'?\n"
         f"{path}:7:40: models.a.kernels[1].shape.n: expected an integer >= 1 and a multiple of 8, got 17\n"
         f"2 problems in {path}\n"
