@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import json
 import os
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -43,11 +43,12 @@ def fingerprint(
 
 
 def _provenance(registry: Registry, name: str) -> list[str]:
-    """Who provides a kernel type, and the text of the package that defines it."""
+    """Who provides a kernel type, and the text of the top-level package (or module) that defines it."""
     registration = registry.registration(name)
-    source = Path(inspect.getfile(type(registration.kernel_type)))
-    family = [source] if not (source.parent / "__init__.py").exists() else sorted(source.parent.rglob("*.py"))
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in family)).hexdigest()
+    package = sys.modules[type(registration.kernel_type).__module__.partition(".")[0]]
+    places = [Path(place) for place in getattr(package, "__path__", ())]
+    files = [path for place in places for path in sorted(place.rglob("*.py"))] or [Path(str(package.__file__))]
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
     return [str(registration.provider), digest]
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
 
+import pytest
+from attrs import evolve
+from shapes import entry_of
+
+from kregistry import KernelType, hookimpl
 from kregistry.manifest import Manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
@@ -30,3 +37,28 @@ def test_every_input_counts(tiny_manifest: Manifest, toolchain: Toolchain) -> No
         fingerprint(tiny_manifest, registry, toolchain, {"DG_JIT_DEBUG": "1"}),
     ]
     assert len(set(prints)) == len(prints)
+
+
+def test_the_source_of_the_plugin_counts(toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a module of the package that the kernel type only imports from."""
+    package = tmp_path / "some_plugin"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "shared.py").write_text("NUMBER = 1\n")
+    (package / "kinds.py").write_text("from sample_kernel_types import Prenorm\n\n\nclass Mine(Prenorm):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = importlib.import_module("some_plugin.kinds").Mine()
+    registry = Registry(load_entry_points=False)
+
+    class Plugin:
+        @hookimpl
+        def kregistry_kernel_types(self) -> Iterable[KernelType]:
+            yield kind
+
+    registry.register(Plugin())
+    entry = entry_of(kind)
+    manifest = Manifest("k.yaml", get_target("h100"), ("a",), (entry,), {})
+    before = fingerprint(manifest, registry, toolchain, {})
+    assert fingerprint(manifest, registry, toolchain, {}) == before
+    (package / "shared.py").write_text("NUMBER = 2\n")
+    assert fingerprint(manifest, registry, toolchain, {}) != before
