@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Mapping
 from functools import cache
@@ -55,8 +56,9 @@ def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
     if on_path:
         found.append((Path(on_path).parent.parent, "nvcc on PATH"))
     found.append((Path("/usr/local/cuda"), "/usr/local/cuda"))
-    for wheels in sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/cu[0-9]*")):
-        found.append((wheels, "wheels in site-packages"))
+    for place in dict.fromkeys([sysconfig.get_path("purelib"), *sys.path]):
+        for wheels in sorted(Path(place or ".").glob("nvidia/cu[0-9]*")):
+            found.append((wheels, "wheels in site-packages"))
     return found
 
 

@@ -16,7 +16,7 @@ WHO = "model: sample n=8 layout=row splits=none sms=132"
 
 def report(*, failed: tuple[FailedKernel, ...] = (), error: str = "") -> BuildReport:
     plan = plan_of(planned((1, 16, "0"), (17, 32, "1"), (33, 40, "0"), (41, 41, "1")), planned(error=error, n=16))
-    return BuildReport(plan, (CompiledKernel(K[0], 2.5, 1000),), 1 - len(failed), failed, 2, "/jit", 3.25)
+    return BuildReport(plan, (CompiledKernel(K[0], 2.5, 1000),), 1 - len(failed), failed, 2, "/jit", 3.25, 2.5)
 
 
 def test_everything_is_ready() -> None:
@@ -61,4 +61,5 @@ def test_the_json_of_a_report() -> None:
         "cache_entries_filled": 2,
         "cache_directory": "/jit",
         "seconds": 3.25,
+        "compiling_seconds": 2.5,
     }
