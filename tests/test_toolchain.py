@@ -67,10 +67,13 @@ def test_an_nvcc_without_headers_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_the_wheels_in_site_packages_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = toolkit(tmp_path / "nvidia" / "cu13")
-    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    home = toolkit(tmp_path / "own" / "nvidia" / "cu13")
+    elsewhere = toolkit(tmp_path / "elsewhere" / "nvidia" / "cu13")
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "own"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), str(tmp_path / "elsewhere")])
     candidates = toolchain._candidates({"PATH": ""})
-    assert candidates == [(Path("/usr/local/cuda"), "/usr/local/cuda"), (home, "wheels in site-packages")]
+    wheels = "wheels in site-packages"
+    assert candidates == [(Path("/usr/local/cuda"), "/usr/local/cuda"), (home, wheels), (elsewhere, wheels)]
 
 
 def test_an_nvcc_that_does_not_run(tmp_path: Path) -> None:
