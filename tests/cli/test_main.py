@@ -18,6 +18,8 @@ from kregistry.cli import COMMANDS, EXIT_CODES
 
 INTERRUPTED = "error: interrupted; what was published is kept, and the next run goes on from there"
 ENTRY = "from kregistry.cli import main; main()"
+#: The same, where an interrupt is heard: a shell starts what it puts into the background with interrupts ignored.
+HEARING = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {ENTRY}"
 Run = Callable[..., Result]
 
 
@@ -112,7 +114,7 @@ def test_an_interrupted_build_leaves_nothing_half_done(tiny_file: Path, tmp_path
     """A real interrupt, as the terminal sends it: to the whole process group, while kernels compile."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-c", ENTRY, "build", str(tiny_file), "--cache-dir", str(tmp_path / "jit")]
+    command = [sys.executable, "-c", HEARING, "build", str(tiny_file), "--cache-dir", str(tmp_path / "jit")]
     environment = {**os.environ, "TMPDIR": str(scratch)}
     store = Path(os.environ["KREGISTRY_STORE"])
     with subprocess.Popen(
@@ -145,7 +147,7 @@ def test_an_interrupted_plan_takes_its_children_along(tmp_path: Path) -> None:
     """The interrupt reaches only the parent, while both children sweep; nothing is left in the temporary directory."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-c", ENTRY, "plan", str(Path(__file__).parents[2] / "kernels.yaml")]
+    command = [sys.executable, "-c", HEARING, "plan", str(Path(__file__).parents[2] / "kernels.yaml")]
     with subprocess.Popen(
         command,
         env={**os.environ, "TMPDIR": str(scratch)},
