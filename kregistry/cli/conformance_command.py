@@ -36,15 +36,18 @@ def command(
     registry = make_registry(plugins)
     required = Level[(require or "anywhere").upper()]
     records: list[Record] = []
-    with Machine() as machine:
-        for name in names or registry.names():
-            registration = registry.registration(name)
-            origin = (registration.provider.distribution, registration.provider.version)
-            examination = Examination(registration.kernel_type, machine, required)
-            click.echo(f"examining {name}", err=True)
-            records.extend(record(registration.kernel_type, each, origin) for each in examination.outcomes())
-    if report is not None:
-        write_report(records, report)
+    try:
+        with Machine() as machine:
+            for name in names or registry.names():
+                registration = registry.registration(name)
+                origin = (registration.provider.distribution, registration.provider.version)
+                examination = Examination(registration.kernel_type, machine, required)
+                click.echo(f"examining {name}", err=True)
+                for outcome in examination.outcomes():
+                    records.append(record(registration.kernel_type, outcome, origin))
+    finally:
+        if report is not None:
+            write_report(records, report)
     if as_json:
         print_json(records)
     else:

@@ -92,6 +92,11 @@ class Prober:
             self._child.close()
         self._scratch.cleanup()
 
+    @property
+    def kernels(self) -> Mapping[str, Kernel]:
+        """Every kernel that a probe has met, by its id."""
+        return self._run.kernels
+
     def probe(self, kernel_type: KernelType, shape: Mapping[str, Value], values: Sequence[int]) -> Probed:
         """Launch at each value.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,8 +134,11 @@ def warmed(subject: Subject) -> None:
 
     kernel_type = subject.kernel_type
     values = sweep_of(kernel_type)
+    plans, directories = _plan(subject)
     for shape in _shapes(subject):
-        planned, directories = _plan(subject, shape)
+        planned = plans[shape]
+        if not planned.ok:
+            raise Breach("the dry run", "; ".join(planned.problems()), "a plan", place(shape))
         for m in planned.launch_points():
             kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
         torch.cuda.synchronize()
@@ -151,20 +154,20 @@ def warmed(subject: Subject) -> None:
         torch.cuda.synchronize()
 
 
-def _plan(subject: Subject, shape: Shape) -> tuple[PlannedEntry, tuple[Path, ...]]:
-    """The plan of the swept range, and DeepGEMM's cache directories for its kernels."""
+def _plan(subject: Subject) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
+    """The plan of the swept range of each shape, and DeepGEMM's cache directories for the kernels."""
     from kregistry.cache import JitCache
     from kregistry.manifest.model import Entry, Range
     from kregistry.plan.dry_run import DryRun, Sweep
 
+    shapes = device_shapes(subject)
     run = subject.kernel_type.run_dimension
     values = Range(run.name, run.start, subject.at("largest"), run.step)
-    dry_run = DryRun(subject.machine.toolchain, shape.target, subject.machine.stub_directory)
-    (planned,) = dry_run.run([Sweep(Entry("conformance", "", shape, values), subject.kernel_type)], 1)
-    if not planned.ok:
-        raise Breach("the dry run", "; ".join(planned.problems()), "a plan", place(shape))
+    sweeps = [Sweep(Entry("conformance", "", shape, values), subject.kernel_type) for shape in shapes]
+    dry_run = DryRun(subject.machine.toolchain, subject.machine.gpu, subject.machine.stub_directory)
+    planned = dry_run.run(sweeps, processes=1)
     cache = JitCache()
-    return planned, tuple({cache.directory_for(kernel) for kernel in dry_run.kernels.values()})
+    return dict(zip(shapes, planned)), tuple({cache.directory_for(kernel) for kernel in dry_run.kernels.values()})
 
 
 def _listing(directories: tuple[Path, ...]) -> set[str]:

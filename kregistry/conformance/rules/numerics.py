@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kregistry.conformance.compile_ahead import compile_ahead
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
 from kregistry.conformance.rule import FULL, Breach, NotApplicable, rule
 from kregistry.conformance.subject import Subject, place
@@ -15,9 +16,10 @@ _SEEDS = (0, 1, 2)
 
 
 def device_shapes(subject: Subject) -> tuple[Shape, ...]:
-    """The example shapes that the device takes."""
+    """The example shapes that the device takes; their kernels are compiled."""
     if not subject.device_shapes:
         raise NotApplicable("no example shape is for this device")
+    compile_ahead(subject)
     return subject.device_shapes
 
 

@@ -1,0 +1,107 @@
+"""The conformance kit on a real GPU: every installed kernel type at every level, several processes at once.
+
+    python benchmarks/conformance.py --work DIR [NAME ...]
+
+Each process has its share of the cores and of the kernel types, and a JIT cache of its own. Writes DIR/conformance.json:
+the machine, for each kernel type what became of its checks, and every failure and skip with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hardware import describe_machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="kernel types; default: all")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--timeout", type=float, default=500.0, help="seconds")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    records = run(options.names or installed(), options)
+    seconds = round(time.perf_counter() - started, 1)
+    results = {"machine": describe_machine(), "seconds": seconds, **summary(records)}
+    (options.work / "conformance.json").write_text(json.dumps(results, indent=1) + "\n")
+    for name, counts in results["kernel_types"].items():
+        print(f"{name:<44} " + "  ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    for line in results["failures"]:
+        print("FAILED", line)
+    print(f"{len(results['kernel_types'])} kernel types, {seconds} s")
+
+
+def installed() -> list[str]:
+    from kregistry import Registry
+
+    return list(Registry().names())
+
+
+def run(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every record; kernel types are dealt out in turn."""
+    cores = sorted(os.sched_getaffinity(0))
+    share = max(1, len(cores) // options.processes)
+    running: list[tuple[subprocess.Popen[bytes], Path]] = []
+    for number in range(min(options.processes, len(names))):
+        mine = names[number :: options.processes]
+        report = options.work / f"report-{number}.jsonl"
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-W", "ignore", "-m", "kregistry", "conformance", "--require", "gpu", *mine]
+        env = {**os.environ, "DG_JIT_CACHE_DIR": str(options.work / f"cache-{number}")}
+        env["KREGISTRY_STORE"] = str(options.work / "store")
+        with (options.work / f"output-{number}.txt").open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--report", str(report)],
+                env=env,
+                stdout=output,
+                stderr=output,
+                preexec_fn=lambda first=number * share: os.sched_setaffinity(0, cores[first : first + share] or cores),
+            )
+        running.append((process, report))
+    deadline = time.monotonic() + options.timeout
+    records: list[dict[str, Any]] = []
+    for process, report in running:
+        try:
+            process.wait(max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.send_signal(2)  # what it found so far is written
+            process.wait()
+            print(f"cut off after {options.timeout:g} s: {report.stem}")
+        if report.exists():
+            records += [json.loads(line) for line in report.read_text().splitlines()]
+        else:
+            print(f"no report: {report.stem}")
+    return records
+
+
+def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
+    kernel_types: dict[str, Counter[str]] = {}
+    levels: dict[str, Counter[str]] = {}
+    skipped: dict[str, list[str]] = {}
+    for each in records:
+        kernel_types.setdefault(each["kernel_type"], Counter())[each["outcome"]] += 1
+        levels.setdefault(each["level"], Counter())[each["outcome"]] += 1
+        if each["outcome"] == "skipped":
+            skipped.setdefault(f"{each['rule']}: {each['reason']}", []).append(each["kernel_type"])
+    failures = [f"{each['kernel_type']}: {each['reason']}" for each in records if each["outcome"] == "failed"]
+    skips = {reason: sorted(set(names)) for reason, names in sorted(skipped.items())}
+    return {
+        "kernel_types": dict(sorted(kernel_types.items())),
+        "levels": levels,
+        "failures": failures,
+        "skipped": skips,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Compile what launches on a GPU will need, in parallel: DeepGEMM would compile one kernel after the other."""
+
+from __future__ import annotations
+
+from kregistry.conformance.rule import Level
+from kregistry.conformance.subject import Subject
+
+
+def compile_ahead(subject: Subject) -> None:
+    """Fill DeepGEMM's JIT cache with the kernels of every case, once; a kernel that fails is left to its launch.
+
+    Raises:
+        StorageError: the store or the JIT cache cannot be written.
+    """
+    if subject.device == "cuda" and Level.STUB not in subject.machine.lacking:
+        subject.once("compiled ahead", lambda: _compile(subject))
+
+
+def _compile(subject: Subject) -> None:
+    from kregistry.build.builder import Builder
+    from kregistry.cache import JitCache, Store
+    from kregistry.plan.make import available_cores
+    from kregistry.registry import Registry
+
+    probed = [subject.probed(shape) for shape in subject.device_shapes]
+    met = {kernel for each in probed for value in each.values for launch in value.launches for kernel in launch.kernels}
+    kernels = subject.machine.prober(subject.machine.gpu).kernels
+    nvcc = subject.machine.toolchain.cuda.nvcc
+    listeners = Registry(load_entry_points=False)
+    with Builder(listeners, Store.default(), JitCache(), nvcc, available_cores()) as builder:
+        for kernel in sorted(met):
+            builder.add(kernels[kernel])
+        builder.finish()
