@@ -2,8 +2,9 @@
 
     python benchmarks/conformance.py --work DIR [NAME ...]
 
-Each process has its share of the cores and of the kernel types, and a JIT cache of its own. Writes DIR/conformance.json:
-the machine, for each kernel type what became of its checks, and every failure and skip with its reason.
+Each process has its share of the cores and of the kernel types, and a JIT cache of its own. Writes
+DIR/conformance.json: the machine, for each kernel type what became of its checks, every failure and skip with its
+reason.
 """
 
 from __future__ import annotations

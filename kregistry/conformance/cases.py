@@ -14,16 +14,21 @@ def value_of(kernel_type: KernelType, case: str) -> int:
     """The run-time value of a case; it is one that a range of the kernel type reaches."""
     if case == "empty":
         return 0
-    run = kernel_type.run_dimension
+    run, start = kernel_type.run_dimension, start_of(kernel_type)
     steps = (_DENSE if run.step == 1 else _ALIGNED)[case]
-    value = run.start + steps * run.step
+    value = start + steps * run.step
     stop = kernel_type.example_stop
     if stop and (case == "largest" or value > stop):
-        return run.start + max(stop - run.start, 0) // run.step * run.step
+        return start + max(stop - start, 0) // run.step * run.step
     return value
+
+
+def start_of(kernel_type: KernelType) -> int:
+    """The first run-time value that is launched at."""
+    return kernel_type.example_start or kernel_type.run_dimension.start
 
 
 def sweep_of(kernel_type: KernelType) -> tuple[int, ...]:
     """0, and every value from the first to the largest."""
     run = kernel_type.run_dimension
-    return (0, *range(run.start, value_of(kernel_type, "largest") + 1, run.step))
+    return (0, *range(start_of(kernel_type), value_of(kernel_type, "largest") + 1, run.step))

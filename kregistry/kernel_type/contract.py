@@ -102,6 +102,8 @@ class KernelType(ABC):
     #: Shapes that prove the kernel type in the conformance kit: small, so that the reference is quick on a CPU, and
     #: each with something that the others lack (an odd size, another form of scale factors, a policy).
     examples: ClassVar[tuple[Mapping[str, Value], ...]] = ()
+    #: Smallest run-time value above 0 that the conformance kit launches at; 0: the first of :attr:`run_dimension`.
+    example_start: ClassVar[int] = 0
     #: Largest run-time value that the conformance kit tries; 0: it chooses by the step of :attr:`run_dimension`.
     example_stop: ClassVar[int] = 0
     #: Whether the same inputs give the same bits on every launch.

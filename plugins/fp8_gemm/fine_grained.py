@@ -106,6 +106,8 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     archs = ARCHS
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
+    #: For fewer rows DeepGEMM 0.1.4 chooses kernels on SM90 that do not compile (docs/upstream-broken-kernels.md).
+    example_start = 33
     a_group = b_group = 128
     scale_form = "f32"
     output_dtype = "float32"

@@ -35,6 +35,8 @@ def warm(directory: Path, **options: object) -> WarmupReport:
 def test_a_loads_every_kernel_and_frees_everything(workplace: Path) -> None:
     import torch
 
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
     report = warm(workplace)
     report.raise_problems()
     assert len(report.loaded) == report.total > 4
@@ -42,7 +44,7 @@ def test_a_loads_every_kernel_and_frees_everything(workplace: Path) -> None:
     assert report.peak_bytes > 4096 * 7168
     reserved = torch.cuda.memory_reserved()  # what DeepGEMM itself keeps: the workspace of cuBLASLt
     warm(workplace, replan=True)
-    assert torch.cuda.memory_reserved() == reserved <= 32 << 20
+    assert torch.cuda.memory_reserved() == reserved <= before + (32 << 20)
 
 
 def test_what_does_not_fit_the_budget_is_left_on_disk_and_said(workplace: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kregistry.conformance.cases import sweep_of
+from kregistry.conformance.cases import start_of, sweep_of
 from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import Breach, NotApplicable, rule
 from kregistry.conformance.rules.buffers import bytes_held
@@ -162,7 +162,7 @@ def _plan(subject: Subject) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, .
 
     shapes = device_shapes(subject)
     run = subject.kernel_type.run_dimension
-    values = Range(run.name, run.start, subject.at("largest"), run.step)
+    values = Range(run.name, start_of(subject.kernel_type), subject.at("largest"), run.step)
     sweeps = [Sweep(Entry("conformance", "", shape, values), subject.kernel_type) for shape in shapes]
     dry_run = DryRun(subject.machine.toolchain, subject.machine.gpu, subject.machine.stub_directory)
     planned = dry_run.run(sweeps, processes=1)

@@ -17,6 +17,9 @@ _SEEDS = (0, 1, 2)
 
 def device_shapes(subject: Subject) -> tuple[Shape, ...]:
     """The example shapes that the device takes; their kernels are compiled."""
+    gpu = subject.machine.gpu if subject.device == "cuda" else None
+    if gpu is not None and gpu.arch not in {target.arch for target in subject.targets}:
+        raise NotApplicable(f"it does not claim {gpu.arch}, the GPU of this machine")
     if not subject.device_shapes:
         raise NotApplicable("no example shape is for this device")
     compile_ahead(subject)

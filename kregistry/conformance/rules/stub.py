@@ -61,7 +61,7 @@ def accepted(subject: Subject) -> None:
 @rule("KR203", "DeepGEMM accepts what the dimensions allow", needs=("KR201", "KR107"))
 def granularity(subject: Subject) -> None:
     kernel_type = subject.kernel_type
-    values = (kernel_type.run_dimension.start, subject.at("tail"))
+    values = (subject.at("one"), subject.at("tail"))
     for shape, _ in _probed(subject):
         for dimension in kernel_type.dimensions:
             number = shape[dimension.name]
