@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kregistry.build.broken import BrokenKernel
 from kregistry.dispatch.binding import bind, plain_class, unbind
 from kregistry.dispatch.checks import check_call
 from kregistry.dispatch.coverage import Coverage
@@ -23,6 +22,7 @@ from kregistry.manifest import Manifest
 from kregistry.target import Target, detect_target
 
 if TYPE_CHECKING:
+    from kregistry.build.broken import BrokenKernel
     from kregistry.registry import Registry
     from kregistry.warm_up.report import WarmupReport
 
