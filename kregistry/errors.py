@@ -14,7 +14,7 @@
     `-- IncompleteError            (1)   the work was done as far as it could be, and is not complete
         |-- PlanError                    an entry could not be planned
         |-- DriftError                   the plan differs from a lock file
-        |-- CompileError                 a kernel that DeepGEMM chooses does not compile
+        |-- CompileError           (5)   a kernel that DeepGEMM chooses does not compile
         |-- VerifyError                  a kernel is missing or damaged
         |-- ConformanceError             a kernel type breaks a rule of the conformance kit
         `-- WarmupError                  an entry could not be warmed up
@@ -138,19 +138,23 @@ class ArgumentError(InputError):
 
 @define
 class UnseenCallError(InputError):
-    """A call that no covered entry foresees: DeepGEMM would compile a kernel now."""
+    """A call that no covered entry foresees: DeepGEMM would compile a kernel now, or (``crashes``) try in vain."""
 
     kernel_type: str
     shape: str
     run_dimension: str
     m: int
+    crashes: bool = False
 
     @property
     def message(self) -> str:
-        return f"unseen call: {self.kernel_type} {self.shape} at {self.run_dimension} {self.m}"
+        where = f"{self.kernel_type} {self.shape} at {self.run_dimension} {self.m}"
+        return f"call of a kernel that does not compile: {where}" if self.crashes else f"unseen call: {where}"
 
     @property
     def hint(self) -> str:  # type: ignore[override]
+        if self.crashes:
+            return "DeepGEMM chooses a kernel here that the compiler refuses; see docs/broken-kernels.md"
         return "add it to the manifest: kregistry record writes one that covers a run"
 
 
@@ -256,6 +260,8 @@ class DriftError(IncompleteError):
 
 class CompileError(IncompleteError):
     """One or more kernels that DeepGEMM chooses do not compile."""
+
+    exit_code: ClassVar[int] = 5
 
 
 class VerifyError(IncompleteError):

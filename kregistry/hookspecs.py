@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 if TYPE_CHECKING:
-    from kregistry.build.report import CompiledKernel, FailedKernel
+    from kregistry.build.report import CompiledKernel
+    from kregistry.cache.broken import FailedKernel
     from kregistry.jit_monitor import JitEvent
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
@@ -91,7 +92,7 @@ def kregistry_kernel_found(kernel: Kernel) -> None:
 
 @hookspec
 def kregistry_kernel_failed(kernel: Kernel, failed: FailedKernel) -> None:
-    """A kernel did not compile; the others go on."""
+    """A kernel did not compile, now or (``failed.known``) in an earlier build; the others go on."""
 
 
 @hookspec

@@ -55,6 +55,12 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
         "add it to the manifest: kregistry record writes one that covers a run",
         2,
     ),
+    (
+        UnseenCallError("gemm", "n=8 k=16", "m", 7, crashes=True),
+        "call of a kernel that does not compile: gemm n=8 k=16 at m 7",
+        "DeepGEMM chooses a kernel here that the compiler refuses; see docs/broken-kernels.md",
+        2,
+    ),
     (ShapeError("gemm", "", "n and k do not fit"), "gemm: n and k do not fit", "", 2),
     (
         ProviderConflictError("gemm", ("ours (dist-a 1.0)", "theirs (dist-b 2.0)")),
@@ -74,7 +80,7 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (IncompleteError("half done", ("this", "that"), "again"), "half done\n  this\n  that", "again", 1),
     (PlanError("1 problem", ("this",)), "1 problem\n  this", "", 1),
     (DriftError("drifted"), "drifted", "", 1),
-    (CompileError("1 of 2", report={"any": "thing"}), "1 of 2", "", 1),
+    (CompileError("1 of 2", report={"any": "thing"}), "1 of 2", "", 5),
     (VerifyError("1 missing", hint="build"), "1 missing", "build", 1),
     (WarmupError("1 failed"), "1 failed", "", 1),
     (ConformanceError("1 rule is broken"), "1 rule is broken", "", 1),

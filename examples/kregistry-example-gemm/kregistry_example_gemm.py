@@ -2,25 +2,22 @@
 
 from kregistry import ArchSupport, BufferSpec, Call, Dimension, KernelType, RunDimension, hookimpl
 
+N = Dimension("n", "columns of the output", "columns", multiple_of=8)
+K = Dimension("k", "columns of the input", "columns", multiple_of=8)
+
 
 class ExampleGemm(KernelType):
     name = "example_gemm"
     summary = "dense BF16 GEMM"
-    dimensions = (
-        Dimension("n", "columns of the output", "columns", multiple_of=8),
-        Dimension("k", "columns of the input", "columns", multiple_of=8),
-    )
+    dimensions = (N, K)
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     function_names = ("bf16_gemm_nt",)
     archs = (ArchSupport("sm90"), ArchSupport("sm100"))
     examples = ({"n": 256, "k": 512}, {"n": 40, "k": 72})
 
     def buffers(self, shape, max_m):
-        return {
-            "a": BufferSpec((max_m, shape.k), "bfloat16"),
-            "b": BufferSpec((shape.n, shape.k), "bfloat16", "weight"),
-            "d": BufferSpec((max_m, shape.n), "bfloat16", "output"),
-        }
+        a, b = BufferSpec((max_m, shape.k), "bfloat16"), BufferSpec((shape.n, shape.k), "bfloat16", "weight")
+        return {"a": a, "b": b, "d": BufferSpec((max_m, shape.n), "bfloat16", "output")}
 
     def arguments(self, buffers, m):
         return Call((buffers.a[:m], buffers.b, buffers.d[:m]))

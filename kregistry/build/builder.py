@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kregistry.build.compiler import Compiler
 from kregistry.build.costs import Costs
-from kregistry.build.report import CompiledKernel, FailedKernel
+from kregistry.build.report import CompiledKernel
+from kregistry.cache.broken import BrokenKernels, FailedKernel
 from kregistry.cache.claims import Claims
 from kregistry.cache.jit_cache import Filled, JitCache
 from kregistry.cache.store import DamagedEntry, Store, StoredKernel
@@ -44,6 +45,7 @@ class Builder:
         self.filled = 0
         self.compiling_since = self.compiling_until = 0.0
         self.jobs = jobs
+        self._broken = BrokenKernels(store.directory)
         self._claims = Claims(store.directory / "claims")
         self._queue: list[tuple[float, int, Kernel]] = []
         self._waiting: list[tuple[float, int, Kernel]] = []
@@ -77,8 +79,8 @@ class Builder:
         self._claims.__exit__()
 
     def add(self, kernel: Kernel) -> None:
-        """Make a kernel ready: at once if the store has it, else by compiling it when its turn comes."""
-        if self._use_stored(kernel):
+        """Make a kernel ready: at once if the store knows it, else by compiling it when its turn comes."""
+        if self._use_known(kernel):
             return
         with self._condition:
             self._pending += 1
@@ -108,7 +110,7 @@ class Builder:
         while (kernel := self._next()) is not None:
             try:
                 with self._claims.claim(kernel.key) as ours:
-                    done = self._use_stored(kernel)
+                    done = self._use_known(kernel)
                     if not done and ours:
                         self._compile(kernel)
                         done = True
@@ -142,6 +144,20 @@ class Builder:
                     return None
                 self._condition.wait(self._waiting[0][0] - now if self._waiting else None)
 
+    def _use_known(self, kernel: Kernel) -> bool:
+        """Whether the store has the kernel, or the verdict that it does not compile."""
+        if self._use_stored(kernel):
+            return True
+        failed = self._broken.get(kernel)
+        if failed is not None:
+            self._fail(failed)
+        return failed is not None
+
+    def _fail(self, failed: FailedKernel) -> None:
+        with self._condition:
+            self.failed.append(failed)
+        self.registry.hook.kregistry_kernel_failed(kernel=failed.kernel, failed=failed)
+
     def _use_stored(self, kernel: Kernel) -> bool:
         try:
             stored = self.store.get(kernel.key)
@@ -165,8 +181,8 @@ class Builder:
             return  # cut off, which says nothing about the kernel
         if result.failure:
             failed = FailedKernel(kernel, result.command, result.failure)
-            self.failed.append(failed)
-            self.registry.hook.kregistry_kernel_failed(kernel=kernel, failed=failed)
+            self._broken.put(failed)
+            self._fail(failed)
             return
         stored = self.store.put(kernel, result.cubin, self.compiler_name, result.seconds)
         self._fill(kernel, stored)

@@ -52,7 +52,7 @@ def build_kernels(
         plan=plan,
         compiled=tuple(builder.compiled),
         found=builder.found,
-        failed=tuple(builder.failed),
+        failed=tuple(sorted(builder.failed, key=lambda each: each.kernel.id)),
         filled=builder.filled,
         cache_directory=" ".join(sorted(directories)),
         seconds=time.perf_counter() - started,

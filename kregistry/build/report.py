@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
-from kregistry.errors import CompileError, PlanError
+from kregistry.build.broken import BrokenKernel, broken_error, broken_kernels
+from kregistry.cache.broken import FailedKernel
+from kregistry.errors import PlanError
 from kregistry.kernel import Kernel
 from kregistry.plan.model import Plan
 
@@ -18,15 +20,6 @@ class CompiledKernel:
     kernel: Kernel
     seconds: float
     nbytes: int
-
-
-@frozen
-class FailedKernel:
-    """A kernel that does not compile: what the compiler was told and what it said."""
-
-    kernel: Kernel
-    command: str = field(repr=False)
-    output: str
 
 
 @frozen
@@ -61,27 +54,23 @@ class BuildReport:
     def total(self) -> int:
         return len(self.plan.kernels)
 
-    def failures(self) -> tuple[str, ...]:
-        """For each kernel that does not compile: its name, who would crash at which values, the compiler's words."""
-        return tuple(self._describe(failed) for failed in self.failed)
+    @property
+    def broken(self) -> tuple[BrokenKernel, ...]:
+        """The kernels that do not compile, with the calls that would crash a server."""
+        return broken_kernels(self.plan, self.failed)
 
-    def _describe(self, failed: FailedKernel) -> str:
-        lines = [f"{failed.kernel.id} does not compile"]
-        for planned, spans in self.plan.users_of(failed.kernel.id):
-            lines.append(f"a server would crash in {planned.entry} at {spans}")
-        lines += failed.output.strip().splitlines()[-12:]
-        return "\n    ".join(lines)
-
-    def raise_problems(self) -> None:
+    def raise_problems(self, *, allow_broken: bool = False) -> None:
         """
+        Args:
+            allow_broken: accept kernels that do not compile, where no call comes to the values that need them.
+
         Raises:
             CompileError: a kernel does not compile.
             PlanError: an entry could not be planned.
         """
         problems = self.plan.problems()
-        if self.failed:
-            text = f"{len(self.failed)} of {self.total} kernels do not compile"
-            raise CompileError(text, (*self.failures(), *problems), report=self)
+        if self.failed and not allow_broken:
+            raise broken_error(self.broken, self.total, problems, self)
         if problems:
             raise PlanError(f"{len(problems)} problems in {len(self.plan.entries)} entries", problems, report=self)
 
@@ -95,7 +84,9 @@ class BuildReport:
                 {"id": each.kernel.id, "seconds": round(each.seconds, 3), "bytes": each.nbytes}
                 for each in self.compiled
             ],
-            "failed": [{"id": each.kernel.id, "command": each.command, "output": each.output} for each in self.failed],
+            "failed": [
+                {**broken.to_json(), "command": failed.command} for broken, failed in zip(self.broken, self.failed)
+            ],
             "problems": list(self.plan.problems()),
             "cache_entries_filled": self.filled,
             "cache_directory": self.cache_directory,

@@ -2,6 +2,7 @@
 
 STORE/kernels/KE/KEY.../kernel.cubin    the machine code
                         kernel.json     its sha256, size, name, symbol, compiler, seconds
+STORE/broken/KE/KEY.json                kernels that do not compile (see broken.py)
 STORE/claims/KEY                        who is compiling it right now (only to avoid double work)
 STORE/tmp/                              what is not complete yet
 STORE/costs.json                        seconds that each family took, to start the longest first

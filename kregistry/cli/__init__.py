@@ -28,12 +28,13 @@ COMMANDS = {
 EXIT_CODES = """\b
 Exit codes:
   0    done, complete
-  1    done as far as possible: a kernel does not compile, is missing or damaged,
-       an entry cannot be planned or warmed up, a lock file differs,
-       a kernel type breaks a rule
+  1    done as far as possible: a kernel is missing or damaged, an entry cannot be
+       planned or warmed up, a lock file differs, a kernel type breaks a rule
   2    the input is wrong: manifest, option, name
   3    the machine lacks something: CUDA torch, DeepGEMM, a compiler, a GPU
   4    storage: disk full, directory or file that cannot be read or written
+  5    all else is done, but DeepGEMM chooses kernels that do not compile:
+       the message names the calls that would crash a server
   70   a bug in kregistry or a plugin, with its traceback
   130  interrupted"""
 

@@ -10,11 +10,13 @@ from kregistry.build.report import BuildReport
 from kregistry.cli.options import (
     Selection,
     Storage,
+    allow_broken_option,
     jobs_option,
     json_option,
     manifest_options,
     print_json,
     storage_options,
+    warn_of_broken,
 )
 
 
@@ -22,8 +24,9 @@ from kregistry.cli.options import (
 @manifest_options
 @storage_options
 @jobs_option
+@allow_broken_option
 @json_option
-def command(selection: Selection, storage: Storage, jobs: int | None, as_json: bool) -> None:
+def command(selection: Selection, storage: Storage, jobs: int | None, allow_broken: bool, as_json: bool) -> None:
     """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
     from kregistry.build import build_kernels
     from kregistry.cli.progress import ProgressBar
@@ -36,7 +39,9 @@ def command(selection: Selection, storage: Storage, jobs: int | None, as_json: b
         print_json(report.to_json())
     else:
         print_report(report)
-    report.raise_problems()
+    if allow_broken:
+        warn_of_broken(report.broken)
+    report.raise_problems(allow_broken=allow_broken)
 
 
 def print_report(report: BuildReport) -> None:

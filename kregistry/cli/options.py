@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +12,7 @@ import click
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from kregistry.build import BrokenKernel
     from kregistry.cache import JitCache, Store
     from kregistry.manifest import Manifest
     from kregistry.registry import Registry
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 Command: TypeAlias = Callable[..., Any]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+allow_broken_option = click.option(
+    "--allow-broken", is_flag=True, help="Accept kernels that do not compile: report them, and exit 0."
+)
 plugin_option = click.option(
     "--plugin",
     "plugins",
@@ -28,6 +32,13 @@ plugin_option = click.option(
 )
 jobs_option = click.option(
     "-j", "--jobs", type=click.IntRange(min=1), help="Compilers at once (default: one for each core)."
+)
+_STORE_OPTION = click.option(
+    "--store",
+    "store_directory",
+    type=click.Path(path_type=Path),
+    envvar="KREGISTRY_STORE",
+    help="Directory of compiled kernels.",
 )
 
 
@@ -88,25 +99,32 @@ def manifest_options(command: Command) -> Command:
     )
 
 
+def store_option(command: Command) -> Command:
+    """--store; the command gets a ``store``."""
+
+    @functools.wraps(command)
+    def with_store(*, store_directory: Path | None, **rest: Any) -> Any:
+        return command(store=_store(store_directory), **rest)
+
+    return _with_options(with_store, _STORE_OPTION)
+
+
+def _store(directory: Path | None) -> Store:
+    from kregistry.cache import Store
+
+    return Store(directory) if directory else Store.default()
+
+
 def storage_options(command: Command) -> Command:
     """--store and --cache-dir; the command gets a ``storage``."""
 
     @functools.wraps(command)
     def with_storage(*, store_directory: Path | None, cache_dir: Path | None, **rest: Any) -> Any:
-        from kregistry.cache import Store
-
-        store = Store(store_directory) if store_directory else Store.default()
-        return command(storage=Storage(store, cache_dir), **rest)
+        return command(storage=Storage(_store(store_directory), cache_dir), **rest)
 
     return _with_options(
         with_storage,
-        click.option(
-            "--store",
-            "store_directory",
-            type=click.Path(path_type=Path),
-            envvar="KREGISTRY_STORE",
-            help="Directory of compiled kernels.",
-        ),
+        _STORE_OPTION,
         click.option(
             "--cache-dir",
             type=click.Path(path_type=Path),
@@ -140,6 +158,12 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
     for error in registry.broken:
         click.echo(f"warning: {error.message}", err=True)
     return registry
+
+
+def warn_of_broken(broken: Iterable[BrokenKernel]) -> None:
+    """Tell on standard error of kernels that do not compile, and were accepted."""
+    for each in broken:
+        click.echo(f"warning: {each}", err=True)
 
 
 def print_json(content: Any) -> None:

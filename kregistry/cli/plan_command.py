@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from kregistry.cli.options import Selection, json_option, manifest_options, print_json
+from kregistry.cli.options import (
+    Selection,
+    allow_broken_option,
+    json_option,
+    manifest_options,
+    print_json,
+    store_option,
+    warn_of_broken,
+)
 from kregistry.plan.model import Plan
+
+if TYPE_CHECKING:
+    from kregistry.cache import Store
 
 
 @click.command(name="plan")
 @manifest_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
 @click.option("--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 on drift.")
+@store_option
+@allow_broken_option
 @json_option
-def command(selection: Selection, output: Path | None, lock: Path | None, as_json: bool) -> None:
+def command(
+    selection: Selection, store: Store, output: Path | None, lock: Path | None, allow_broken: bool, as_json: bool
+) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, by a dry run on a stub GPU."""
+    from kregistry.build.broken import broken_error, broken_kernels
+    from kregistry.cache.broken import BrokenKernels
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import PlanError
     from kregistry.plan import make_plan
@@ -26,8 +44,9 @@ def command(selection: Selection, output: Path | None, lock: Path | None, as_jso
     with ProgressBar() as progress:
         registry.listen(progress)
         plan = make_plan(manifest, registry)
+    broken = broken_kernels(plan, BrokenKernels(store.directory).among(plan.kernels.values()))
     if as_json:
-        print_json(plan.to_json())
+        print_json({**plan.to_json(), "known_broken": [each.to_json() for each in broken]})
     else:
         print_plan(plan)
     if output is not None:
@@ -35,6 +54,10 @@ def command(selection: Selection, output: Path | None, lock: Path | None, as_jso
     if lock is not None:
         check_lock(plan, lock)
     problems = plan.problems()
+    if allow_broken:
+        warn_of_broken(broken)
+    elif broken:
+        raise broken_error(broken, len(plan.kernels), problems)
     if problems:
         raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems)
 

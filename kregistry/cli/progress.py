@@ -7,7 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kregistry.build.report import CompiledKernel, FailedKernel
+from kregistry.build.report import CompiledKernel
+from kregistry.cache.broken import FailedKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
 from kregistry.plan.model import PlannedEntry
@@ -71,9 +72,11 @@ class ProgressBar:
 
     @hookimpl
     def kregistry_kernel_failed(self, kernel: Kernel, failed: FailedKernel) -> None:
-        self._count_running(-1)
+        if not failed.known:
+            self._count_running(-1)
         self._progress.advance(self._build)
-        self._progress.console.print(f"{kernel.id} does not compile", style="red", highlight=False)
+        words = "is known not to compile" if failed.known else "does not compile"
+        self._progress.console.print(f"{kernel.id} {words}", style="red", highlight=False)
 
     @hookimpl
     def kregistry_warmup_started(self, launches: int) -> None:

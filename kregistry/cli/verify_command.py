@@ -7,20 +7,25 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    allow_broken_option,
     json_option,
     manifest_options,
     print_json,
     storage_options,
+    warn_of_broken,
 )
 
 
 @click.command(name="verify")
 @manifest_options
 @storage_options
+@allow_broken_option
 @json_option
-def command(selection: Selection, storage: Storage, as_json: bool) -> None:
+def command(selection: Selection, storage: Storage, allow_broken: bool, as_json: bool) -> None:
     """Read store and JIT cache again against the plan of the manifest FILE: complete, intact, loadable."""
+    from kregistry.build.broken import broken_error, broken_kernels
     from kregistry.cache import verify_kernels
+    from kregistry.cache.broken import BrokenKernels
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import PlanError, VerifyError
     from kregistry.plan import make_plan
@@ -29,15 +34,30 @@ def command(selection: Selection, storage: Storage, as_json: bool) -> None:
     with ProgressBar() as progress:
         registry.listen(progress)
         plan = make_plan(manifest, registry)
-    result = verify_kernels(plan.kernels.values(), storage.store, storage.jit_cache)
+    broken = broken_kernels(plan, BrokenKernels(storage.store.directory).among(plan.kernels.values()))
+    hopeless = {each.kernel for each in broken}
+    compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in hopeless]
+    result = verify_kernels(compiling, storage.store, storage.jit_cache)
     problems = plan.problems()
     if as_json:
         faults = [{"id": each.kernel.id, "place": each.place, "text": each.text} for each in result.faults]
-        print_json({"kernels": result.total, "intact": result.intact, "faults": faults, "problems": list(problems)})
+        print_json(
+            {
+                "kernels": len(plan.kernels),
+                "intact": result.intact,
+                "faults": faults,
+                "broken": [each.to_json() for each in broken],
+                "problems": list(problems),
+            }
+        )
     else:
-        click.echo(f"{result.intact} of {result.total} kernels are in place and intact")
+        click.echo(f"{result.intact} of {len(plan.kernels)} kernels are in place and intact")
     if result.faults:
-        text = f"{result.total - result.intact} of {result.total} kernels are missing or damaged"
+        text = f"{result.total - result.intact} of {len(plan.kernels)} kernels are missing or damaged"
         raise VerifyError(text, tuple(map(str, result.faults)), "kregistry build makes what is missing or damaged")
+    if allow_broken:
+        warn_of_broken(broken)
+    elif broken:
+        raise broken_error(broken, len(plan.kernels), problems)
     if problems:
         raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems)

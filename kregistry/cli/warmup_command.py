@@ -7,11 +7,13 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    allow_broken_option,
     jobs_option,
     json_option,
     manifest_options,
     print_json,
     storage_options,
+    warn_of_broken,
 )
 
 
@@ -21,8 +23,17 @@ from kregistry.cli.options import (
 @jobs_option
 @click.option("--memory", default="0.9", help="Device memory to use: a fraction of what is free, or e.g. 2GiB.")
 @click.option("--replan", is_flag=True, help="Plan again, even if an earlier start left a plan that still holds.")
+@allow_broken_option
 @json_option
-def command(selection: Selection, storage: Storage, jobs: int | None, memory: str, replan: bool, as_json: bool) -> None:
+def command(
+    selection: Selection,
+    storage: Storage,
+    jobs: int | None,
+    memory: str,
+    replan: bool,
+    allow_broken: bool,
+    as_json: bool,
+) -> None:
     """Build what is missing, then load every kernel of the manifest FILE on this GPU with one launch each."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.cli.tables import human_bytes
@@ -50,4 +61,6 @@ def command(selection: Selection, storage: Storage, jobs: int | None, memory: st
             f"{report.seconds:.2f} s, at most {human_bytes(report.peak_bytes)} of device memory, "
             f"{len(report.compiled)} compiled"
         )
-    report.raise_problems()
+    if allow_broken:
+        warn_of_broken(report.broken)
+    report.raise_problems(allow_broken=allow_broken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ from kregistry.manifest import Manifest
 from kregistry.target import Target, detect_target
 
 if TYPE_CHECKING:
+    from kregistry.build.broken import BrokenKernel
     from kregistry.registry import Registry
+    from kregistry.warm_up.report import WarmupReport
 
 _log = logging.getLogger("kregistry.dispatch")
 
@@ -73,14 +75,17 @@ class Dispatch:
             self._sealed = False
             self._bind_all()
 
-    def cover(self, manifest: Manifest) -> None:
-        """Foresee the entries of a manifest. A warm-up through this registry does so by itself."""
+    def cover(self, manifest: Manifest, broken: Iterable[BrokenKernel] = ()) -> None:
+        """Foresee the entries of a manifest, but where they need kernels that do not compile.
+
+        A warm-up through this registry does so by itself.
+        """
         with self._lock:
-            self._coverage.add(manifest)
+            self._coverage.add(manifest, broken)
 
     @hookimpl
-    def kregistry_warmup_finished(self, manifest: Manifest) -> None:
-        self.cover(manifest)
+    def kregistry_warmup_finished(self, manifest: Manifest, report: WarmupReport) -> None:
+        self.cover(manifest, report.broken)
 
     def seal(self) -> Mapping[str, Callable[..., Any]]:
         """Bind each kernel type to DeepGEMM's own function, plus the empty check only where its version lacks one.
@@ -164,7 +169,8 @@ class Dispatch:
         if self._coverage.foresees(kernel_type, shape, m):
             return
         words = " ".join(f"{name}={'none' if value is None else value}" for name, value in shape.items())
-        error = UnseenCallError(kernel_type.name, words, kernel_type.run_dimension.name, m)
+        crashes = self._coverage.crashes(kernel_type, shape, m)
+        error = UnseenCallError(kernel_type.name, words, kernel_type.run_dimension.name, m, crashes)
         if self._unseen is Unseen.ERROR:
             raise error
         key = (kernel_type.name, words, m)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from kregistry.build.broken import BrokenKernel, BrokenRange
 from kregistry.kernel_type import Dimension, KernelType, Value
 from kregistry.manifest import Entry, Manifest
 
@@ -13,9 +14,14 @@ class Coverage:
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[Entry, ...]] = {}
+        self._broken: tuple[BrokenRange, ...] = ()
 
-    def add(self, manifest: Manifest) -> None:
-        """Foresee every entry of a manifest. A reader in another thread sees all or none of a kernel type's."""
+    def add(self, manifest: Manifest, broken: Iterable[BrokenKernel] = ()) -> None:
+        """Foresee every entry of a manifest, but where it needs a kernel that does not compile.
+
+        A reader in another thread sees all or none of a kernel type's.
+        """
+        self._broken = tuple(dict.fromkeys((*self._broken, *(each for kernel in broken for each in kernel.ranges))))
         for entry in manifest.entries:
             known = self._entries.get(entry.kernel_type, ())
             if entry not in known:
@@ -29,6 +35,15 @@ class Coverage:
         return any(
             entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
             for entry in self._entries.get(kernel_type.name, ())
+        ) and not self.crashes(kernel_type, shape, m)
+
+    def crashes(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+        """Whether a call is known to need a kernel that does not compile."""
+        return any(
+            each.entry.kernel_type == kernel_type.name
+            and each.start <= m <= each.stop
+            and _fits(kernel_type.dimensions, each.entry, shape, m)
+            for each in self._broken
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -61,14 +61,26 @@ class PlannedEntry:
         """The smallest run-time values that together use every kernel of the entry, ascending."""
         return tuple(start for start, _ in self.first_uses())
 
-    def first_uses(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """(run-time value, kernels that no smaller value uses), ascending."""
+    def first_uses(self, without: Collection[str] = ()) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """(run-time value, kernels that no smaller value uses), ascending; no value that needs a kernel ``without``."""
         seen: set[str] = set()
         for segment in self.segments:
+            if not set(without).isdisjoint(segment.kernels):
+                continue
             new = tuple(kernel for kernel in dict.fromkeys(segment.kernels) if kernel not in seen)
             if new:
                 seen.update(new)
                 yield segment.start, new
+
+    def spans_of(self, kernel_id: str) -> tuple[tuple[int, int], ...]:
+        """The run-time values at which a kernel is used, as (first, last), ascending."""
+        spans: list[tuple[int, int]] = []
+        for segment in self.segments:
+            if kernel_id in segment.kernels:
+                follows = bool(spans) and spans[-1][1] + self.entry.range.step == segment.start
+                start = spans.pop()[0] if follows else segment.start
+                spans.append((start, segment.stop))
+        return tuple(spans)
 
     def problems(self) -> tuple[str, ...]:
         """What went wrong, a line each."""
@@ -109,13 +121,6 @@ class Plan:
 
     def problems(self) -> tuple[str, ...]:
         return tuple(line for planned in self.entries for line in planned.problems())
-
-    def users_of(self, kernel_id: str) -> Iterator[tuple[PlannedEntry, str]]:
-        """The entries that use a kernel, each with the run-time values at which it does: ``"m 1..16, 65..128"``."""
-        for planned in self.entries:
-            spans = [span(segment.start, segment.stop) for segment in planned.segments if kernel_id in segment.kernels]
-            if spans:
-                yield planned, f"{planned.entry.range.name} {', '.join(spans)}"
 
     def to_json(self) -> dict[str, Any]:
         """The content of a lock file."""

@@ -43,7 +43,8 @@ def warmup(
     """Build what is missing, then load every kernel with one launch each.
 
     Call it in the serving process, before memory for the KV cache is measured out: everything is freed again.
-    It does not raise for an entry that fails: ask the report (:meth:`WarmupReport.raise_problems`).
+    It does not raise for an entry that fails: ask the report (:meth:`WarmupReport.raise_problems`). Nothing is launched
+    at run-time values that need a kernel which does not compile; they are reported.
 
     Args:
         manifest: a file, or a manifest that is already read.
@@ -138,7 +139,8 @@ def _launch_all(
     seconds = time.perf_counter() - started
     compiled = tuple(sorted(_listing(directories) - before))
     peak = max((each.nbytes for each in launches), default=0)
-    warmed = WarmupReport(launches, len(outline.kernels), peak, seconds, compiled, report)
+    broken = outline.broken_kernels(manifest)
+    warmed = WarmupReport(launches, outline.total, peak, seconds, compiled, report, broken)
     registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
     return warmed
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from kregistry.build.broken import BrokenKernel, broken_error
 from kregistry.build.report import BuildReport
 from kregistry.errors import WarmupError
 from kregistry.manifest import Entry
@@ -56,6 +57,7 @@ class WarmupReport:
         seconds: of the launches, without planning and building.
         compiled: directories that DeepGEMM added to its JIT cache meanwhile: kernels that it compiled after all.
         build: the build before it; ``None`` where another rank built, or where an earlier start's plan still holds.
+        broken: kernels of the plan that do not compile; nothing was launched where they are needed.
     """
 
     launches: tuple[WarmedKernel, ...]
@@ -64,6 +66,7 @@ class WarmupReport:
     seconds: float
     compiled: tuple[str, ...]
     build: BuildReport | None = None
+    broken: tuple[BrokenKernel, ...] = ()
 
     def _kernels(self, outcome: Warmed) -> tuple[str, ...]:
         return tuple(dict.fromkeys(k for each in self.launches if each.outcome is outcome for k in each.kernels))
@@ -85,14 +88,19 @@ class WarmupReport:
     def failed(self) -> tuple[WarmedKernel, ...]:
         return tuple(each for each in self.launches if each.outcome is Warmed.FAILED)
 
-    def raise_problems(self) -> None:
+    def raise_problems(self, *, allow_broken: bool = False) -> None:
         """
+        Args:
+            allow_broken: accept kernels that do not compile, where no call comes to the values that need them.
+
         Raises:
             WarmupError: a launch failed, or DeepGEMM compiled something.
             CompileError, PlanError: as of the build.
         """
         if self.build is not None:
-            self.build.raise_problems()
+            self.build.raise_problems(allow_broken=allow_broken)
+        if self.broken and not allow_broken:
+            raise broken_error(self.broken, self.total, report=self)
         if self.failed:
             text = f"{len(self.failed)} of {len(self.launches)} launches failed"
             raise WarmupError(text, tuple(map(str, self.failed)), report=self)
@@ -108,6 +116,7 @@ class WarmupReport:
             "left_on_disk": [{"entry": str(each), "bytes": each.nbytes} for each in self.left],
             "failed": [str(each) for each in self.failed],
             "compiled": list(self.compiled),
+            "broken": [each.to_json() for each in self.broken],
             "peak_bytes": self.peak_bytes,
             "seconds": round(self.seconds, 4),
             "build": self.build.to_json() if self.build else None,

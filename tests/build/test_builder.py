@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from small_kernels import BROKEN, small_kernel
 
 from kregistry.build.builder import Builder
 from kregistry.cache import JitCache, Store
+from kregistry.cache.broken import BrokenKernels, FailedKernel
 from kregistry.cache.claims import Claims
 from kregistry.errors import StorageError
 from kregistry.kernel import Kernel
@@ -59,11 +61,37 @@ def test_what_fails_does_not_stop_the_rest(toolchain: Toolchain, store: Store, j
     for kernel in (good, other):
         stored = store.get(kernel.key)
         assert stored is not None and jit.fault(kernel, stored) is None
+    assert not failed.known
     assert store.get(broken.key) is None
     assert not jit.entry(broken).exists()
     assert (made.found, made.filled) == (0, 2)
     assert list((store.directory / "claims").iterdir()) == []
     assert list((store.directory / "tmp").iterdir()) == []
+
+
+def test_a_verdict_is_not_asked_for_again(toolchain: Toolchain, store: Store, jit: JitCache, copying: Path) -> None:
+    """Also where another builder has just found it; a cubin in the store counts for more."""
+    broken = small_kernel("broken", BROKEN)
+    build(builder(store, jit, toolchain.cuda.nvcc), broken)
+    (failed,) = build(builder(store, jit, Path("/no/nvcc")), broken).failed
+    assert failed.known
+    assert 'identifier "undeclared_name" is undefined' in failed.output
+    shutil.rmtree(store.directory / "broken")
+    build(builder(store, jit, copying), broken)
+    BrokenKernels(store.directory).put(failed)
+    again = build(builder(store, jit, Path("/no/nvcc")), broken)
+    assert (again.failed, again.found) == ([], 1)
+
+
+def test_what_another_builder_finds_broken_is_not_waited_for(store: Store, jit: JitCache, copying: Path) -> None:
+    kernel = small_kernel("a")
+    made = builder(store, jit, copying)
+    with made, Claims(store.directory / "claims").claim(kernel.key) as ours:
+        assert ours
+        made.add(kernel)
+        BrokenKernels(store.directory).put(FailedKernel(kernel, "nvcc", "a.cu(1): error: odd"))
+        made.finish()
+    assert (made.compiled, [each.known for each in made.failed]) == ([], [True])
 
 
 def test_what_the_store_has_is_not_compiled(store: Store, jit: JitCache, copying: Path, tmp_path: Path) -> None:

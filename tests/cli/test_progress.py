@@ -64,6 +64,18 @@ def test_it_counts_what_the_events_say(terminal: io.StringIO) -> None:
     assert "left: model: sample" in text and "3/4" in text and "ETA" in text
 
 
+def test_a_kernel_that_is_known_to_be_broken_was_not_compiled(
+    terminal: io.StringIO,
+) -> None:
+    registry = Registry(load_entry_points=False)
+    with module.ProgressBar() as bar:
+        registry.listen(bar)
+        send(registry)
+        registry.hook.kregistry_kernel_failed(kernel=K[0], failed=FailedKernel(K[0], "nvcc", "odd", known=True))
+    assert (tasks(bar)["kernels"].done, tasks(bar)["kernels"].note) == (4, "1 running")
+    assert f"{K[0].id} is known not to compile" in terminal.getvalue()
+
+
 def test_a_log_file_gets_only_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry(load_entry_points=False)
     with module.ProgressBar() as bar:

@@ -28,7 +28,19 @@ def test_every_block_does_what_the_page_says(tmp_path: Path) -> None:
     assert here.is_dir()
 
 
+def shown() -> str:
+    (text,) = [text for language, text in BLOCKS if language == "python"]
+    return text
+
+
 def test_the_module_is_shown_whole(tmp_path: Path) -> None:
-    (shown,) = [text for language, text in BLOCKS if language == "python"]
     files = write_plugin("my-gemm", tmp_path)
-    assert shown in [path.read_text() for path in files]
+    assert shown() in [path.read_text() for path in files]
+    assert f"```python\n{shown()}```" in (PAGE.parents[1] / "README.md").read_text()
+
+
+def test_a_simple_kernel_type_takes_thirty_lines() -> None:
+    (docstring, *lines) = [line for line in shown().splitlines() if line.strip()]
+    assert docstring.startswith('"""') and docstring.endswith('"""')
+    assert len(lines) == 30
+    assert [line for line in lines if line.lstrip().startswith("#") or len(line) > 120] == []

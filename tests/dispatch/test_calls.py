@@ -140,3 +140,25 @@ def test_unknown_policy_and_missing_function() -> None:
 
     with pytest.raises(KregistryError, match="unknown policy 'wran'\nhint: did you mean 'warn'"):
         Registry().dispatch.watch("wran")
+
+
+def test_a_call_that_is_known_to_crash_is_not_foreseen(tmp_path: Path) -> None:
+    got = answer(
+        "import os; os.chdir(os.environ['HOME'])\n"
+        + UNSEEN
+        + """
+from kregistry.build import BrokenKernel, BrokenRange
+manifest = kregistry.load_manifest("m.yaml", registry)
+broken = BrokenKernel("gemm.0", "0" * 64, "error", (BrokenRange(manifest.entries[0], 3, 5),))
+registry.dispatch.cover(manifest, [broken])
+registry.dispatch.watch("error")
+answer(calls=[attempt(m, 4) for m in (2, 3, 5, 6)])
+""",
+        tmp_path,
+    )
+    refused = [
+        f"call of a kernel that does not compile: tf32_hc_prenorm_gemm n=24 k=1024 num_splits=4 at m {m}\n"
+        "hint: DeepGEMM chooses a kernel here that the compiler refuses; see docs/broken-kernels.md"
+        for m in (3, 5)
+    ]
+    assert got["calls"] == ["called", *refused, "called"]

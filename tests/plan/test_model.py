@@ -27,12 +27,18 @@ def test_a_segment_may_launch_one_kernel_twice_or_none() -> None:
     assert planned().launch_points() == ()
 
 
-def test_users_of_a_kernel_are_named_with_their_values() -> None:
-    first, second = planned((1, 16, "0"), (17, 64, "1"), (65, 65, "0")), planned((1, 9, "1"), n=16)
-    plan = plan_of(first, second)
-    assert list(plan.users_of(IDS[0])) == [(first, "m 1..16, 65")]
-    assert list(plan.users_of(IDS[1])) == [(first, "m 17..64"), (second, "m 1..9")]
-    assert list(plan.users_of(IDS[3])) == []
+def test_the_spans_of_a_kernel_join_segments_that_meet() -> None:
+    entry = planned((1, 16, "0"), (17, 64, "01"), (65, 65, "1"), (66, 70, "0"))
+    assert entry.spans_of(IDS[0]) == ((1, 64), (66, 70))
+    assert entry.spans_of(IDS[1]) == ((17, 65),)
+    assert entry.spans_of(IDS[3]) == ()
+
+
+def test_launch_points_without_a_kernel_leave_out_every_value_that_needs_it() -> None:
+    """What a left-out value would have loaded as well is loaded at the next value that can be called."""
+    entry = planned((1, 16, "01"), (17, 32, "02"), (33, 64, "3"), (65, 70, "13"))
+    assert list(entry.first_uses(without={IDS[1]})) == [(17, (IDS[0], IDS[2])), (33, (IDS[3],))]
+    assert list(entry.first_uses(without=IDS)) == []
 
 
 def test_problems_name_the_entry_and_the_range() -> None:

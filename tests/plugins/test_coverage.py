@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import typing
 from collections import Counter
 from types import ModuleType
 from typing import get_origin
 
-from kregistry import Registry
+import pytest
+
+from kregistry import Registry, get_target
+from tests.plugins.stack import VERSIONS, installed_stack
 from tests.plugins.unclaimed_functions import UNCLAIMED
+from tests.plugins.unclaimed_functions_b import ADDED, GONE
 
 
 def _public_functions() -> set[str]:
-    import typing
-
     import deep_gemm
 
     def is_function(value: object) -> bool:
@@ -27,15 +30,46 @@ def _claimed() -> set[str]:
     return {function for name in registry.names() for function in registry[name].function_names}
 
 
-def test_every_function_is_claimed_or_listed_and_none_is_both() -> None:
+def _listed() -> Counter[str]:
+    """The unclaimed functions of the installed DeepGEMM."""
     listed = Counter(name for names in UNCLAIMED.values() for name in names)
+    if installed_stack() == "0.2":
+        listed -= Counter(GONE)
+        listed += Counter(name for names in ADDED.values() for name in names)
+    return listed
+
+
+def _unknown() -> list[str]:
+    return sorted(_public_functions() - _claimed() - set(_listed()))
+
+
+def test_every_function_is_claimed_or_listed_and_none_is_both() -> None:
+    listed = _listed()
     assert [name for name, count in listed.items() if count > 1] == []
     assert sorted(_claimed() & set(listed)) == []
-    assert sorted(_public_functions() - _claimed() - set(listed)) == []
+    assert _unknown() == []
     # The list is of the DeepGEMM that the tests run with: what is gone from it must leave the list.
     assert sorted(set(listed) - _public_functions()) == []
 
 
-def test_every_kernel_type_has_its_function() -> None:
-    registry = Registry()
-    assert {name for name in registry.names() if not callable(registry[name].function())} == set()
+def test_a_function_that_upstream_adds_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import deep_gemm
+
+    monkeypatch.setattr(deep_gemm, "fp2_gemm_nt", lambda a, b, d: None, raising=False)
+    monkeypatch.setattr(deep_gemm, "_private", lambda: None, raising=False)
+    monkeypatch.setattr(deep_gemm, "SomeClass", type("SomeClass", (), {}), raising=False)
+    assert _unknown() == ["fp2_gemm_nt"]
+
+
+def test_the_list_of_the_other_stack_names_no_claimed_function() -> None:
+    """Seen on both stacks, so that claiming a function mends both lists at once."""
+    assert sorted(_claimed() & {name for names in ADDED.values() for name in names}) == []
+
+
+def test_a_kernel_type_has_its_function_wherever_it_says_that_it_works() -> None:
+    """And where DeepGEMM has lost the function, no arch is said to work."""
+    registry, version = Registry(), VERSIONS[installed_stack()]
+    targets = [get_target(name) for name in ("h100", "b200", "rtx-pro-6000")]
+    works = {n for n in registry.names() if any(registry[n].unsupported_reason(t, version) is None for t in targets)}
+    public = _public_functions()
+    assert {name for name in works if public.isdisjoint(registry[name].function_names)} == set()

@@ -64,6 +64,7 @@ def test_the_json_of_a_report() -> None:
         "left_on_disk": [{"entry": f"{WHO} at m 2: too large", "bytes": 20}],
         "failed": [f"{WHO} at m 3: odd"],
         "compiled": [],
+        "broken": [],
         "peak_bytes": 40,
         "seconds": 0.1235,
         "build": None,

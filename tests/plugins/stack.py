@@ -1,0 +1,18 @@
+"""Which of the two stacks the tests run on: the catalogue differs between DeepGEMM 0.1 and 0.2."""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from kregistry.toolchain import deep_gemm_version
+
+#: DeepGEMM of stack A and of stack B (docs/stacks.md), by the part of the version that expectations are kept for.
+VERSIONS = {"0.1": "0.1.4.post1", "0.2": "0.2.3.post2"}
+
+
+def installed_stack() -> str:
+    """``"0.1"`` or ``"0.2"``; expectations are for exactly the pinned versions."""
+    found = deep_gemm_version()
+    stack = ".".join(map(str, Version(found).release[:2]))
+    assert VERSIONS.get(stack) == found, f"expectations are kept for DeepGEMM {VERSIONS}, found {found}"
+    return stack

@@ -1,0 +1,43 @@
+"""A warm-up in a process that takes the stub for its GPU: everything but the device itself is real."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kregistry.plan.stub import compile_stub, stub_environment
+from kregistry.target import get_target
+from kregistry.toolchain import Toolchain
+
+SCRIPT = Path(__file__).with_name("warm_up_on_stub.py")
+
+
+@pytest.fixture
+def warm_up(tmp_path: Path, tiny_file: Path, toolchain: Toolchain, stub_directory: Path) -> Any:
+    """Runs the script, each time in a new process, on the same store and cache."""
+    forbidden = tmp_path / "forbidden_nvcc"
+    forbidden.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec "{toolchain.cuda.nvcc}" --version\nexit 1\n')
+    forbidden.chmod(0o755)
+    library = compile_stub(toolchain, stub_directory)
+    environment = stub_environment(get_target("h100"), toolchain, library, Path(os.environ["HOME"]))
+    environment["DG_JIT_NVCC_COMPILER"] = str(forbidden)
+
+    def run(*flags: str) -> dict[str, Any]:
+        command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tiny_file)]
+        done = subprocess.run(
+            [*command, str(tmp_path / "store"), str(tmp_path / "cache"), *flags],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return report
+
+    return run
