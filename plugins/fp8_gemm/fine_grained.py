@@ -36,6 +36,7 @@ class _FineGrainedGemm(KernelType):
     keywords: ClassVar[Mapping[str, Any]]
 
     run_dimension = RunDimension("m", "tokens of one step", "rows")
+    handles_empty = ""
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         n, k = shape.n, shape.k
