@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from kregistry.cache import Store
 from kregistry.errors import KregistryError
@@ -38,6 +39,8 @@ class EngineWarmup:
         self.registry = registry or Registry()
         self.store = Store.default()
         self._target: Target | None = None
+        #: Whether warm-up runs now, kregistry's or the engine's: its calls are not those of a model.
+        self.warming = False
 
     @property
     def target(self) -> Target:
@@ -65,7 +68,8 @@ class EngineWarmup:
             KregistryError: a kernel cannot be planned, built or launched; the caller falls back to the engine's way.
         """
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
-        report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
+        with self.warming_up():
+            report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
         report.raise_problems()
         for each in report.left:
             log.warning("left on disk: %s", each)
@@ -78,6 +82,15 @@ class EngineWarmup:
             report.seconds,
         )
         return report
+
+    @contextmanager
+    def warming_up(self) -> Iterator[None]:
+        """Mark the calls of the block as a warm-up's."""
+        before, self.warming = self.warming, True
+        try:
+            yield
+        finally:
+            self.warming = before
 
 
 def enabled(variable: str) -> bool:
