@@ -2,8 +2,8 @@
 
 Engines warm up some functions, with the arguments that they think of. Their models call more functions, and with other
 recipes, settings and numbers of parts. So while a server starts, every DeepGEMM function that a kernel type knows is
-watched: the first call of a shape warms it up over the whole range, then the call goes on. Once many calls in a row
-have brought nothing new, the watch ends, and the functions are DeepGEMM's own again.
+watched, layouts apart: the first call of a shape warms it up over the whole range, then the call goes on. Once many
+calls in a row have brought nothing new, the watch ends, and the functions are DeepGEMM's own again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ log = logging.getLogger("kregistry.integrations")
 
 #: A forward pass of the largest models makes about 600 calls.
 _QUIET_CALLS = 2000
+#: Functions that change the layout of scale factors: called for every weight while it is loaded, with few kernels.
+_NOT_WATCHED = ("get_mn_major_", "get_k_grouped_mn_major_", "transform_")
 
 
 class FirstCalls:
@@ -63,10 +65,13 @@ class FirstCalls:
         for registration in self._engine.registry.registrations():
             for name in registration.kernel_type.function_names:
                 function = getattr(deep_gemm, name, None)
-                if function is not None and name not in names.setdefault(function, []):
+                if function is None or name.startswith(_NOT_WATCHED):
+                    continue
+                if name not in names.setdefault(function, []):
                     names[function].append(name)  # DeepGEMM has one function under several names
-        self._watched = [(function, self._in_front_of(function, own)) for function, own in names.items()]
-        _replace_everywhere(self._watched)
+        pairs = [(function, self._in_front_of(function, own)) for function, own in names.items()]
+        self._watched += pairs
+        _replace_everywhere(pairs)
 
     def end(self) -> None:
         """DeepGEMM's own functions return to where they were."""
@@ -108,7 +113,8 @@ class FirstCalls:
             return False
         if shape.get("deterministic") is False or self._coverage.foresees(kernel_type, shape, m):
             return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
-        key = (kernel_type.name, *shape.items(), self._stop(m))
+        sizes = {each.name for each in kernel_type.dimensions if getattr(each, "sizes_only", False)}
+        key = (kernel_type.name, *(item for item in shape.items() if item[0] not in sizes), self._stop(m))
         new = key not in self._tried
         self._tried.add(key)
         return new
