@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kregistry.dispatch.binding import bind, plain_class, unbind
+from kregistry.dispatch.binding import bind, unbind
 from kregistry.dispatch.checks import check_call
 from kregistry.dispatch.coverage import Coverage
-from kregistry.dispatch.pass_through import passed_on_to
 from kregistry.dispatch.policy import Unseen
 from kregistry.dispatch.recording import Recording
 from kregistry.errors import EnvironmentProblem, KregistryError, UnseenCallError
@@ -217,13 +216,9 @@ def _debug_watcher(target: Target) -> _Watcher:
 
 def _sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[..., Any] | None:
     try:
-        function = kernel_type.function()
+        return kernel_type.sealed(deep_gemm_version)
     except EnvironmentProblem:
         return None
-    if not kernel_type.needs_guard(deep_gemm_version):
-        return function
-    positional = plain_class(kernel_type).guard is not KernelType.guard  # the contract of an override
-    return kernel_type.guard(passed_on_to(function) if positional else function)
 
 
 def _deep_gemm_version() -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from kregistry.cache import Store
 from kregistry.errors import KregistryError
@@ -38,6 +39,8 @@ class EngineWarmup:
         self.registry = registry or Registry()
         self.store = Store.default()
         self._target: Target | None = None
+        #: Whether warm-up runs now, kregistry's or the engine's: its calls are not those of a model.
+        self.warming = False
 
     @property
     def target(self) -> Target:
@@ -66,7 +69,8 @@ class EngineWarmup:
                 Not for a kernel that does not compile: the engine's own way would crash over it.
         """
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
-        report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
+        with self.warming_up():
+            report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
         report.raise_problems(allow_broken=True)
         for broken in report.broken:
             log.warning("%s", broken)
@@ -81,6 +85,15 @@ class EngineWarmup:
             report.seconds,
         )
         return report
+
+    @contextmanager
+    def warming_up(self) -> Iterator[None]:
+        """Mark the calls of the block as a warm-up's."""
+        before, self.warming = self.warming, True
+        try:
+            yield
+        finally:
+            self.warming = before
 
 
 def enabled(variable: str) -> bool:

@@ -14,6 +14,7 @@ from kregistry.errors import EnvironmentProblem, ShapeError, nearest_hint
 from kregistry.kernel_type import buffers as buffers_module
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
 from kregistry.kernel_type.dimension import Dimension, RunDimension, Value
+from kregistry.kernel_type.guard import guard
 from kregistry.kernel_type.shape import Shape
 from kregistry.target import Target
 
@@ -96,6 +97,9 @@ class KernelType(ABC):
     #: PEP 440 specifier of the DeepGEMM versions whose own function returns at once for an empty input, so that a
     #: sealed call needs no check; empty: all; ``"none"``: no version.
     handles_empty: ClassVar[str] = "none"
+    #: The same of versions whose own function raises ``RuntimeError`` for an empty input before it launches anything
+    #: (or returns at once), so that a sealed call needs to ask only after such an error.
+    refuses_empty: ClassVar[str] = "none"
     tolerance: ClassVar[Tolerance] = Tolerance()
     #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
     reads_device_memory: ClassVar[bool] = False
@@ -223,14 +227,12 @@ class KernelType(ABC):
 
     def unsupported_reason(self, target: Target, deep_gemm_version: str) -> str | None:
         """Why the kernel type does not work on a target with a DeepGEMM version; ``None`` if it does."""
-        from packaging.specifiers import SpecifierSet
-
         for support in self.archs:
             if support.arch != target.arch:
                 continue
             if support.deep_gemm == "none":
                 return support.reason
-            if SpecifierSet(support.deep_gemm).contains(deep_gemm_version, prereleases=True):
+            if _applies(support.deep_gemm, deep_gemm_version):
                 return None
             return f"{support.reason} (needs DeepGEMM {support.deep_gemm}, found {deep_gemm_version})"
         supported = ", ".join(support.arch for support in self.archs if support.deep_gemm != "none")
@@ -281,33 +283,25 @@ class KernelType(ABC):
         """The call that an engine makes, ``registry["fp8_gemm_nt"](...)``; sealing replaces it by DeepGEMM's own."""
         return self.launch(*args, **kwargs)
 
-    def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function`` behind the empty-input rule: what a sealed call is where DeepGEMM lacks the check.
+    def sealed(self, deep_gemm_version: str) -> Callable[..., Any]:
+        """What a sealed call is: DeepGEMM's own function, with a guard only where that version breaks the empty rule.
 
-        Override it with the function's own signature where calls take few microseconds: packing arguments costs
-        more than the check. An override must call ``function`` with all of its arguments by position.
+        Raises:
+            EnvironmentProblem: the installed DeepGEMM has none of the names.
         """
-        read_m, handle_empty = self.read_m, self.handle_empty
-
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if read_m(*args, **kwargs) == 0:
-                return handle_empty(*args, **kwargs)
-            return function(*args, **kwargs)
-
-        return guarded
-
-    def needs_guard(self, deep_gemm_version: str) -> bool:
-        """Whether a sealed call must check for an empty input itself."""
-        from packaging.specifiers import SpecifierSet
-
+        function = self.function()
         if self.empty_input is EmptyInput.LAUNCH:
-            return False
-        if self.empty_input is EmptyInput.ZERO_OUTPUTS or self.handles_empty == "none":
-            return True
-        return not SpecifierSet(self.handles_empty).contains(deep_gemm_version, prereleases=True)
+            return function
+        if self.empty_input is EmptyInput.RETURN and _applies(self.handles_empty, deep_gemm_version):
+            return function
+        refuses = _applies(self.refuses_empty, deep_gemm_version)
+        return guard(function, self.read_m, self.handle_empty, refuses_empty=refuses)
 
     def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
-        """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared."""
+        """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared.
+
+        A sealed call gives it, and :meth:`read_m`, every parameter of DeepGEMM's function by position.
+        """
         return None
 
     def execute(self, buffers: Buffers, m: int) -> Any:
@@ -317,3 +311,10 @@ class KernelType(ABC):
 
     def __repr__(self) -> str:
         return f"<kernel type {self.name}>"
+
+
+def _applies(specifier: str, version: str) -> bool:
+    """Whether a PEP 440 specifier, or ``"none"``, holds for a version."""
+    from packaging.specifiers import SpecifierSet
+
+    return specifier != "none" and SpecifierSet(specifier).contains(version, prereleases=True)

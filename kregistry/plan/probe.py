@@ -12,11 +12,13 @@ from kregistry.plan.stub.recorder import Recorder
 
 
 def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder: Recorder) -> list[dict[str, Any]]:
-    """What three launches did at each run-time value.
+    """What a few launches did at each run-time value.
 
     Warm-up: :meth:`~KernelType.execute` with buffers made for just that value. Serving: :meth:`~KernelType.launch`
     with the arguments that buffers for the largest value give. Stream: the former on another stream than the default.
+    Sealed: at 0 only, :meth:`~KernelType.sealed` in place of the launch.
     """
+    import deep_gemm
     import torch
 
     values = list(values)
@@ -30,17 +32,23 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
             found.append({"m": m, "refusal": reason})
             continue
         exact = kernel_type.allocate_buffers(shape, max(m, first))
-        warm_up, serving = partial(kernel_type.execute, exact, m), partial(_serve, kernel_type, large, m)
+        warm_up, serving = (
+            partial(kernel_type.execute, exact, m),
+            partial(_call, kernel_type.launch, kernel_type, large, m),
+        )
         facts = {"m": m, "warm_up": _watch(recorder, warm_up), "serving": _watch(recorder, serving)}
         with torch.cuda.stream(side):
             facts["stream"] = _watch(recorder, warm_up)
+        if m == 0:
+            sealed = kernel_type.sealed(str(getattr(deep_gemm, "__version__", "0")))
+            facts["sealed"] = _watch(recorder, partial(_call, sealed, kernel_type, large, m))
         found.append(facts)
     return found
 
 
-def _serve(kernel_type: KernelType, buffers: Buffers, m: int) -> None:
+def _call(function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int) -> None:
     call = kernel_type.arguments(buffers, m)
-    kernel_type.launch(*call.args, **call.kwargs)
+    function(*call.args, **call.kwargs)
 
 
 def _watch(recorder: Recorder, call: Callable[[], object]) -> dict[str, Any]:

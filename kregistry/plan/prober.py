@@ -48,6 +48,7 @@ class ProbedValue:
     warm_up: ProbedLaunch = ProbedLaunch()
     serving: ProbedLaunch = ProbedLaunch()
     stream: ProbedLaunch = ProbedLaunch()
+    sealed: ProbedLaunch = ProbedLaunch()
 
     @property
     def launches(self) -> tuple[ProbedLaunch, ...]:
@@ -125,7 +126,7 @@ class Prober:
 
 
 def _value(kernels: Mapping[int, Kernel], facts: dict[str, Any]) -> ProbedValue:
-    names = ("warm_up", "serving", "stream")
+    names = ("warm_up", "serving", "stream", "sealed")
     launches = {name: _launch(kernels, **facts[name]) for name in names if name in facts}
     return ProbedValue(facts["m"], facts.get("refusal", ""), **launches)
 

@@ -23,6 +23,7 @@ class _MGroupedBf16GemmContiguous(KernelType):
 
     dimensions = (GROUPS, N, K, settings.MK_ALIGNMENT)
     run_dimension = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
+    handles_empty = ""
     archs = ARCHS
     examples = (
         {"num_groups": 4, "n": 256, "k": 512},

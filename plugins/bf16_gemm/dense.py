@@ -52,6 +52,7 @@ class _Bf16Gemm(KernelType):
 
     dimensions = (N, K, OUTPUT, DETERMINISTIC)
     run_dimension = RunDimension("m", "tokens of one step", "rows")
+    handles_empty = ""
     archs = ARCHS
     examples = ({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"})
 

@@ -36,6 +36,7 @@ class Fp8EinsumBhrHdrBhd(KernelType):
         Dimension("d", "columns of the output of each head", "columns", multiple_of=128),
     )
     run_dimension = RunDimension("b", "tokens of one step", "rows")
+    handles_empty = ""
     function_names = ("fp8_einsum",)
     archs = (
         ArchSupport("sm90"),

@@ -34,8 +34,11 @@ class _FineGrainedGemm(KernelType):
     #: Whether the product is added to ``c``.
     adds: ClassVar[bool] = False
     keywords: ClassVar[Mapping[str, Any]]
+    #: Other words for the same recipe, for which DeepGEMM takes the same kernels.
+    same_recipe: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     run_dimension = RunDimension("m", "tokens of one step", "rows")
+    handles_empty = ""
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         n, k = shape.n, shape.k
@@ -73,8 +76,9 @@ class _FineGrainedGemm(KernelType):
             calls.belongs(self.name, f"{name}.dtype", calls.dtype_of(operand[0]), (wanted,))
         calls.belongs(self.name, "d.dtype", calls.dtype_of(d), (self.output_dtype,))
         calls.belongs(self.name, "c", "a tensor" if c is not None else None, ("a tensor" if self.adds else None,))
-        for name, found in (("recipe", recipe), ("recipe_a", recipe_a), ("recipe_b", recipe_b)):
-            calls.belongs(self.name, name, calls.recipe_of(found), (self.keywords.get(name),))
+        recipes = {"recipe": recipe, "recipe_a": recipe_a, "recipe_b": recipe_b}
+        given = {name: calls.recipe_of(each) for name, each in recipes.items() if each is not None}
+        calls.belongs(self.name, "recipes", given, (self.keywords, *self.same_recipe))
         n, k = b[0].shape
         return {"n": n, "k": k * 2 if self.b_fp4 else k}
 
@@ -146,6 +150,7 @@ class MxFp8GemmNt(_FineGrainedGemm):
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
     a_group = b_group = 32
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
+    same_recipe = ({"recipe_a": (1, 32), "recipe_b": (1, 32)},)
 
 
 class Fp8Fp4GemmNt(_FineGrainedGemm):

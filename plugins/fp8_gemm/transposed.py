@@ -38,6 +38,7 @@ class _TransposedFp8Gemm(KernelType):
 
     dimensions = (N, K, scales.SCALES, MAJOR)
     run_dimension = RunDimension("m", "tokens of one step", "rows")
+    handles_empty = ""
     archs = ARCHS
     examples = (
         {"n": 576, "k": 512},

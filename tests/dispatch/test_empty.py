@@ -31,7 +31,8 @@ for name, shape in SHAPES.items():
     kernel_type = registry[name]
     buffers = kernel_type.allocate_buffers(kernel_type.resolve(shape, target), 128)
     call = kernel_type.arguments(buffers, 0)
-    raw[name] = [outcome(kernel_type.function(), call), kernel_type.needs_guard(deep_gemm.__version__)]
+    own = kernel_type.function()
+    raw[name] = [outcome(own, call), kernel_type.sealed(deep_gemm.__version__) is own]
     plain[name] = outcome(kernel_type, call)
 registry.seal()
 sealed = {}
@@ -48,8 +49,8 @@ def test_every_kernel_type_returns_without_a_launch(tmp_path: Path) -> None:
     names = ["fp8_gemm_nt", "m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_gemm_nt_masked", "tf32_hc_prenorm_gemm"]
     assert got["plain"] == got["sealed"] == dict.fromkeys(names, "returned")
     assert got["raw"] == {
-        names[0]: ["returned", False],
-        names[1]: ["returned", False],
-        names[2]: ["refused", True],
-        names[3]: ["refused", True],
+        names[0]: ["returned", True],
+        names[1]: ["returned", True],
+        names[2]: ["refused", False],
+        names[3]: ["refused", False],
     }

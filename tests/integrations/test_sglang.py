@@ -18,13 +18,14 @@ def sglang() -> None:
 
 #: As a scheduler does: its imports have brought the wrapper in, then plugins are loaded, then the model runs.
 START = """
+import deep_gemm
 import torch
 from sglang.srt.layers import deep_gemm_wrapper
 from sglang.srt.layers.deep_gemm_wrapper import compile_utils, entrypoint
 own = {  # in a dictionary: HookRegistry rebinds plain names in every module, this one included
     "compile": compile_utils._compile_deep_gemm_one_type_all,
     "hook": compile_utils.deep_gemm_execution_hook,
-    "hc": entrypoint.tf32_hc_prenorm_gemm,
+    "hc": deep_gemm.tf32_hc_prenorm_gemm,
 }
 from sglang.srt.plugins import load_plugins
 load_plugins()
@@ -97,27 +98,46 @@ def test_a_failure_leaves_sglangs_own_path(tmp_path: Path, fault: str) -> None:
     assert got["kernels"] and got["real"] == 0
 
 
-def test_hc_prenorm_is_warmed_and_then_free(tmp_path: Path) -> None:
+def test_what_sglang_does_not_warm_is_warmed_at_its_first_call_and_then_free(tmp_path: Path) -> None:
+    """``fp8_einsum`` and both ways to ``tf32_hc_prenorm_gemm``: SGLang's wrapper, and DeepGEMM's own name."""
     got = run(
         START
         + """
-own["hooked"] = entrypoint.tf32_hc_prenorm_gemm
+import kregistry
+kind = kregistry.Registry()["fp8_einsum_bhr_hdr_bhd"]
+shape = kind.resolve({"h": 4, "r": 512, "d": 256}, kregistry.get_target("h100"))
+call = kind.arguments(kind.allocate_buffers(shape, 64), 5)
+
 hc(0, 4)
 nothing = kernels()
-still = entrypoint.tf32_hc_prenorm_gemm is own["hooked"]
 hc(3, 4)
+hc(3, 1)
+x, out, s = (torch.empty(*size, device="cuda") for size in ((9, 1024), (2, 9, 24), (2, 9)))
+deep_gemm.tf32_hc_prenorm_gemm(x.bfloat16(), torch.empty(24, 1024, device="cuda"), out, s, num_splits=2)
+deep_gemm.fp8_einsum(*call.args, **call.kwargs)
 warmed = kernels()
-for m, splits in ((1, 1), (9, 2), (64, 4)):
-    hc(m, splits)
-answer(nothing=nothing, still=still, warmed=warmed, kernels=kernels(), real=real_cubins(),
-       free=entrypoint.tf32_hc_prenorm_gemm is own["hc"], hooked=own["hooked"] is not own["hc"])
+watched = deep_gemm.tf32_hc_prenorm_gemm is not own["hc"]
+for m in range(1, 65):
+    hc(m, 4)
+    deep_gemm.fp8_einsum(*call.args, **call.kwargs)
+for _ in range(2000):
+    hc(3, 4)
+answer(nothing=nothing, warmed=warmed, kernels=kernels(), real=real_cubins(), watched=watched,
+       free=deep_gemm.tf32_hc_prenorm_gemm is own["hc"])
 """,
         tmp_path,
     )
-    assert got["nothing"] == [] and got["still"] and got["hooked"] and got["free"]
-    # k = 1024: at most 16 / 4 parts, whatever the number of tokens up to 64.
-    assert got["real"] == len(got["warmed"]) == 1
-    assert len(got["kernels"]) == 3  # num_splits 1 and 2 are not what SGLang's rules give here
+    assert got["nothing"] == [] and got["watched"] and got["free"]
+    assert got["real"] == len(got["warmed"]) == len(got["kernels"]) >= 5
+
+
+def test_sglangs_switch_ends_the_watch(tmp_path: Path) -> None:
+    got = run(
+        START + "\nhc(3, 4)\nanswer(free=deep_gemm.tf32_hc_prenorm_gemm is own['hc'], real=real_cubins())\n",
+        tmp_path,
+        SGLANG_JIT_DEEPGEMM_PRECOMPILE="0",
+    )
+    assert got["free"] and got["real"] == 0
 
 
 def test_the_manifest_is_warmed_when_sglang_is_configured(tmp_path: Path) -> None:
@@ -164,11 +184,12 @@ answer(hook=compile_utils.deep_gemm_execution_hook is not own["hook"])
 
 def test_the_jit_monitor_runs_inside_sglang(tmp_path: Path) -> None:
     got = run(
-        START + "\nhc(3, 4)\nbefore = kernels()\nhc(3, 3)\nanswer(new=len(kernels()) - len(before))\n",
+        START + "\nhc(3, 3)\nanswer(kernels=kernels())\n",
         tmp_path,
+        SGLANG_JIT_DEEPGEMM_PRECOMPILE="0",
         KREGISTRY_JIT_MONITOR="warn",
         KREGISTRY_JIT_LOG=str(tmp_path / "jit.jsonl"),
     )
-    assert got["new"] == 1
+    assert len(got["kernels"]) == 1
     (line,) = (tmp_path / "jit.jsonl").read_text().splitlines()
     assert '"num_splits": 3' in line and "entrypoint.py" in line

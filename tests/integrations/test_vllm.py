@@ -108,6 +108,32 @@ importlib.machinery.PathFinder.find_spec = _hidden
     assert got["first"] == got["kernels"] and got["real"] == len(got["kernels"]) >= 2
 
 
+@pytest.mark.parametrize("warmup", ["relax", "skip"])
+def test_what_vllm_does_not_warm_is_warmed_at_its_first_call(tmp_path: Path, warmup: str) -> None:
+    got = run(
+        START
+        + """
+import deep_gemm
+before = kernels()
+watched = hasattr(wrappers._tf32_hc_prenorm_gemm_impl, "__wrapped__")
+def hc(m, splits, k=1024):
+    x = torch.empty(m, k, dtype=torch.bfloat16, device="cuda")
+    out, s = torch.empty(splits, m, 24, device="cuda"), torch.empty(splits, m, device="cuda")
+    wrappers.tf32_hc_prenorm_gemm(x, torch.empty(24, k, device="cuda"), out, s, splits)
+hc(3, 4)
+first = kernels()
+hc(60, 4)
+answer(before=before, first=first, kernels=kernels(), real=real_cubins(),
+       free=not hasattr(wrappers._tf32_hc_prenorm_gemm_impl, "__wrapped__"), watched=watched)
+""",
+        tmp_path,
+        VLLM_DEEP_GEMM_WARMUP=warmup,
+    )
+    assert len(got["first"]) == len(got["kernels"]) == len(got["before"]) + 1 and got["watched"]
+    assert got["real"] == len(got["kernels"]) - (warmup == "skip")  # DeepGEMM's stand-in compiled that one
+    assert got["free"] == (warmup == "skip")
+
+
 def test_a_compile_while_serving_reaches_vllms_monitor(tmp_path: Path) -> None:
     got = run(
         START
@@ -127,6 +153,7 @@ answer(quiet=quiet, told=told)
 """,
         tmp_path,
         KREGISTRY_JIT_MONITOR="count",
+        VLLM_DEEP_GEMM_WARMUP="skip",  # or the first call at 4096 would be warmed
     )
     assert got["quiet"] == []
     assert "DeepGEMM kernel JIT compilation during inference: sm90_fp8_gemm" in got["told"][0]

@@ -27,6 +27,17 @@ def test_each_call_is_taken_by_its_own_kernel_type_and_refused_by_the_others(own
     assert takers == [owner]
 
 
+def test_mxfp8_is_known_by_both_of_its_recipes() -> None:
+    """SGLang writes the recipe of each operand; DeepGEMM takes the same kernels (stub GPU, both stacks)."""
+    kernel_type = Registry()["mxfp8_gemm_nt"]
+    shape = kernel_type.resolve({"n": 256, "k": 512}, get_target("b200"))
+    args = kernel_type.arguments(kernel_type.allocate_buffers(shape, 64, "meta"), 17).args
+    spelled = {"recipe_a": (1, 32), "recipe_b": (1, 32), "disable_ue8m0_cast": True}
+    assert kernel_type.read_shape(*args, **spelled) == {"n": 256, "k": 512}
+    with pytest.raises(ShapeError, match="a call with recipes"):
+        kernel_type.read_shape(*args, recipe_a=(1, 32))
+
+
 def test_another_einsum_is_refused() -> None:
     kernel_type = Registry()["fp8_einsum_bhr_hdr_bhd"]
     shape = kernel_type.resolve({"h": 2, "r": 128, "d": 128}, get_target("h100"))

@@ -84,16 +84,22 @@ def granularity(subject: Subject) -> None:
 
 @rule("KR204", "an empty input launches what is declared", needs=("KR201", "KR116"))
 def empty(subject: Subject) -> None:
-    declared = subject.kernel_type.empty_input
+    kernel_type = subject.kernel_type
+    declared = f"empty_input = {kernel_type.empty_input.name}"
+    own = f"{declared}, handles_empty = {kernel_type.handles_empty!r}, refuses_empty = {kernel_type.refuses_empty!r}"
     for shape, value in _values(subject):
         if value.m:
             continue
-        for launch in (value.warm_up, value.serving):
+        launches = (
+            ("a launch of an empty input", declared, value.warm_up),
+            ("a launch of an empty input", declared, value.serving),
+            ("a sealed call of an empty input", own, value.sealed),
+        )
+        for what, words, launch in launches:
             if launch.error:
-                raise Breach("a launch of an empty input", launch.error, "no error", place(shape, 0))
-            if launch.kernels and declared is not EmptyInput.LAUNCH:
-                got = f"{len(launch.kernels)} kernels"
-                raise Breach(f"an empty input with empty_input = {declared.name}", got, "none", place(shape, 0))
+                raise Breach(f"{what} with {words}", launch.error, "no error", place(shape, 0))
+            if launch.kernels and kernel_type.empty_input is not EmptyInput.LAUNCH:
+                raise Breach(f"{what} with {words}", f"{len(launch.kernels)} kernels", "none", place(shape, 0))
 
 
 @rule("KR205", "warm-up loads the kernels that serving uses", needs=("KR201", "KR117"))

@@ -34,5 +34,6 @@ def register() -> None:
     start_monitor(takeover.engine.registry)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", takeover.compile_one_type, around)
-    HookRegistry.register(f"{_ENTRYPOINT}.tf32_hc_prenorm_gemm", takeover.hc_prenorm, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", takeover.configured, HookType.AFTER)
+    if "deep_gemm" in sys.modules:
+        takeover.first_calls.watch(sys.modules["deep_gemm"])

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from kregistry.kernel_type import Value
 from kregistry.target import Target
 
-#: SGLang's DeepGemmKernelType -> (kernel type, whether it has groups). What is not here, SGLang warms up as before.
-KERNEL_TYPES: Mapping[str, tuple[str, bool]] = {
-    "GEMM_NT_F8F8BF16": ("fp8_gemm_nt", False),
-    "GROUPED_GEMM_NT_F8F8BF16_CONTIG": ("m_grouped_fp8_gemm_nt_contiguous", True),
-    "GROUPED_GEMM_NT_F8F8BF16_MASKED": ("m_grouped_fp8_gemm_nt_masked", True),
+#: SGLang's DeepGemmKernelType -> kernel type. What is not here, SGLang warms up as before:
+#: GEMM_NT_BF16BF16F32, which its DeepGEMM hands to cuBLASLt, and GEMM_NT_F8F8BF16_BLOCK32 (Blackwell only).
+KERNEL_TYPES: Mapping[str, str] = {
+    "GEMM_NT_F8F8BF16": "fp8_gemm_nt",
+    "GROUPED_GEMM_NT_F8F8BF16_CONTIG": "m_grouped_fp8_gemm_nt_contiguous",
+    "GROUPED_GEMM_NT_F8F8BF16_MASKED": "m_grouped_fp8_gemm_nt_masked",
+    "GROUPED_GEMM_NT_BF16_CONTIG": "m_grouped_bf16_gemm_nt_contiguous",
+    "GROUPED_GEMM_NT_BF16_MASKED": "m_grouped_bf16_gemm_nt_masked",
 }
 
 #: How SGLang 0.5.23 derives num_splits from the number of tokens: its own kernels, and FlashInfer's.
@@ -27,7 +30,10 @@ def shapes(
     """
     if sglang_type not in KERNEL_TYPES:
         return
-    kernel_type, grouped = KERNEL_TYPES[sglang_type]
-    groups: Mapping[str, Value] = {"num_groups": num_groups} if grouped else {}
+    shape: dict[str, Value] = {"num_groups": num_groups} if sglang_type.startswith("GROUPED") else {}
+    shape |= {"n": n, "k": k}
+    if "F8F8" not in sglang_type:
+        yield KERNEL_TYPES[sglang_type], shape
+        return
     for scales in ("f32",) if target.arch == "sm90" else ("ue8m0", "f32"):
-        yield kernel_type, {**groups, "n": n, "k": k, "scales": scales}
+        yield KERNEL_TYPES[sglang_type], {**shape, "scales": scales}

@@ -15,7 +15,7 @@ _KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
 
 
 def register() -> None:
-    """Have ``deep_gemm_warmup`` replaced once vLLM imports it; nothing of vLLM is imported here."""
+    """Have ``deep_gemm_warmup`` replaced, and DeepGEMM watched, once vLLM imports them; nothing is imported here."""
     from kregistry.integrations.engine_warmup import enabled, start_monitor
     from kregistry.integrations.vllm.late import after_import
 
@@ -25,11 +25,11 @@ def register() -> None:
     if getattr(sys, "_kregistry_vllm", False):
         return
     sys._kregistry_vllm = True  # type: ignore[attr-defined]
-    from kregistry.integrations.engine_warmup import EngineWarmup
     from kregistry.integrations.vllm.hooks import Takeover
 
-    engine = EngineWarmup("vllm")
-    start_monitor(engine.registry)
-    takeover = Takeover(engine)
+    takeover = Takeover()
+    start_monitor(takeover.engine.registry)
+    for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
+        after_import(deep_gemm, takeover.first_calls.watch)
     after_import(_WARMUP, takeover.replace)
     after_import(_KERNEL_WARMUP, takeover.replace)

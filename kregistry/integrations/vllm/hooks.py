@@ -5,27 +5,46 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kregistry.hookspecs import hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.integrations.first_calls import FirstCalls
 from kregistry.jit_monitor import JitEvent
 from kregistry.manifest import Entry, load_manifest
+from kregistry.warm_up import WarmupReport
 
 log = logging.getLogger("kregistry.integrations")
+
+
+#: How vLLM 0.33.0 derives num_splits of ``tf32_hc_prenorm_gemm`` from the number of tokens.
+_RULES = ("vllm-buckets",)
+
+
+class _Engine(EngineWarmup):
+    """Warms up the DeepGEMM that vLLM uses."""
+
+    def __init__(self) -> None:
+        super().__init__("vllm")
+
+    def warm(self, entries: Iterable[Entry]) -> WarmupReport:
+        use_deep_gemm_of_vllm()
+        return super().warm(entries)
 
 
 class Takeover:
     """The hooks of one process. Whatever fails in them, vLLM's own path runs, and the log says so."""
 
-    def __init__(self, engine: EngineWarmup) -> None:
-        self.engine = engine
+    def __init__(self) -> None:
+        self.engine = _Engine()
+        self.first_calls = FirstCalls(self.engine, _RULES, lambda: self._max_tokens, _warms_up)
+        self._max_tokens = 1
         self._original: Callable[[Any, int], None] | None = None
         self._module: Any = None
-        engine.registry.listen(self)
+        self.engine.registry.listen(self)
 
     def replace(self, module: ModuleType) -> None:
         """Bind our function to the name, in vLLM's module and in the one that has imported it from there."""
@@ -40,20 +59,22 @@ class Takeover:
 
         What kregistry has no kernel type for (mega MoE) is left to vLLM.
         """
+        self._max_tokens = max_tokens
         try:
-            use_deep_gemm_of_vllm()
             entries = [*self._dense(model, max_tokens), *self._grouped(model, max_tokens), *self._manifest()]
             if entries:
                 self.engine.warm(entries)
         except Exception:
             log.exception("kregistry cannot warm up DeepGEMM: vLLM's own path runs")
             assert self._original is not None
-            self._original(model, max_tokens)
+            with self.engine.warming_up():
+                self._original(model, max_tokens)
             return
-        if self.engine.target.arch != "sm90":
-            # There vLLM varies DeepGEMM's alignment of grouped rows, which makes other kernels.
-            self._module.deepgemm_grouped_fp8_gemm_nt_contiguous_warmup(model, max_tokens, None)
-        self._module.deepgemm_fp8_fp4_mega_moe_warmup(model, max_tokens, None)
+        with self.engine.warming_up():
+            if self.engine.target.arch != "sm90":
+                # There vLLM varies DeepGEMM's alignment of grouped rows, which makes other kernels.
+                self._module.deepgemm_grouped_fp8_gemm_nt_contiguous_warmup(model, max_tokens, None)
+            self._module.deepgemm_fp8_fp4_mega_moe_warmup(model, max_tokens, None)
 
     # ---- the layers, found by vLLM's own functions -----------------------------------------------------------
 
@@ -107,6 +128,11 @@ class Takeover:
                 # vLLM's mode error raises where the event is told, which here is not the thread that called:
                 # KREGISTRY_JIT_MONITOR=error refuses the compile itself.
                 log.error("%s", error)
+
+
+def _warms_up() -> bool:
+    """vLLM's switch."""
+    return os.environ.get("VLLM_DEEP_GEMM_WARMUP", "").lower() != "skip"
 
 
 def use_deep_gemm_of_vllm() -> None:

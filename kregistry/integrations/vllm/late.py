@@ -20,26 +20,32 @@ def after_import(name: str, action: Callable[[ModuleType], None]) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Lets the module be found as usual, and steps aside after its first import."""
+    """Lets the module be found as usual, and steps aside once it is loaded: to be found is not to be imported."""
 
     def __init__(self, name: str, action: Callable[[ModuleType], None]) -> None:
         self._name = name
         self._action = action
+        self._busy = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._name or self not in sys.meta_path:
+        if fullname != self._name or self._busy:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._busy = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._busy = False
         if spec is None or spec.loader is None:
             return spec
-        load, action = spec.loader.exec_module, self._action
+        load = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             load(module)
-            action(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            self._action(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kregistry.dispatch.pass_through import passed_on_to
+from kregistry.kernel_type.pass_through import passed_on_to
 from tests.on_stub import answer
 
 
@@ -57,7 +57,7 @@ def test_left(function: Any) -> None:
 def test_of_deep_gemm(tmp_path: Path) -> None:
     got = answer(
         """
-        from kregistry.dispatch.pass_through import passed_on_to
+        from kregistry.kernel_type.pass_through import passed_on_to
         answer(
             hc=passed_on_to(deep_gemm.tf32_hc_prenorm_gemm) is not deep_gemm.tf32_hc_prenorm_gemm,
             fp8=passed_on_to(deep_gemm.fp8_gemm_nt) is deep_gemm.fp8_gemm_nt,

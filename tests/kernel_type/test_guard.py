@@ -1,0 +1,110 @@
+"""Guards: the parameters of the function, the empty-input rule, and every other error as it was."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kregistry.kernel_type.guard import guard
+from tests.on_stub import answer
+
+
+def refuses(a: list[int], b: int, splits: int | None = None) -> Any:
+    """Refuses an empty input, as DeepGEMM's host code does."""
+    if not a:
+        raise RuntimeError("Assertion error: stride")
+    if b == 13:
+        raise RuntimeError("out of memory")
+    return [*a, b, splits]
+
+
+def takes_all(a: list[int], b: int, splits: int | None = None) -> Any:
+    return [*a, b, splits]
+
+
+def variadic(*args: Any, **kwargs: Any) -> Any:
+    return refuses(*args, **kwargs)
+
+
+def keyword_only(a: list[int], b: int, *, splits: int | None = None) -> Any:
+    return refuses(a, b, splits)
+
+
+def read_m(a: list[int], *args: Any, **kwargs: Any) -> int:
+    return len(a)
+
+
+def guarded(function: Callable[..., Any], refuses_empty: bool, reader: Callable[..., int] = read_m) -> Any:
+    return guard(function, reader, lambda *args, **kwargs: "empty", refuses_empty=refuses_empty)
+
+
+@pytest.mark.parametrize("refuses_empty", [True, False])
+@pytest.mark.parametrize("function", [refuses, variadic, keyword_only])
+def test_an_empty_input_is_handled_and_others_reach_the_function(
+    function: Callable[..., Any], refuses_empty: bool
+) -> None:
+    call = guarded(function, refuses_empty)
+    assert call([1], 2) == [1, 2, None]
+    assert call([1], b=2, splits=3) == [1, 2, 3]
+    assert call([], 2) == call([], 2, splits=3) == "empty"
+    with pytest.raises(RuntimeError, match="out of memory"):
+        call([1], 13)
+    with pytest.raises(TypeError):
+        call([1], 2, other=3)
+    assert call.__name__ == function.__name__
+    assert inspect.signature(call) == inspect.signature(function)
+
+
+def test_a_function_that_takes_empty_inputs_is_not_asked_where_the_guard_asks_first() -> None:
+    assert guarded(takes_all, False)([], 2) == "empty"
+    assert guarded(takes_all, True)([], 2) == [2, None]  # what the claim allows: the function returned
+
+
+def test_a_call_that_cannot_be_read_keeps_its_own_error() -> None:
+    def fails(*args: Any) -> int:
+        raise AttributeError("no shape")
+
+    with pytest.raises(RuntimeError, match="stride"):
+        guarded(refuses, True, fails)([], 2)
+
+
+def test_a_function_of_c_is_called_as_the_caller_did() -> None:
+    assert guarded(max, True, lambda *args, **kwargs: len(args[0]))([1, 2], default=0) == 2
+
+
+def test_parameters_are_passed_without_packing_them() -> None:
+    code = guarded(refuses, True).__code__
+    assert code.co_varnames[: code.co_argcount] == ("a", "b", "splits")
+    assert not code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+
+
+def test_a_compile_below_a_guard_is_seen_as_a_call_of_deep_gemm(tmp_path: Path) -> None:
+    got = answer(
+        """
+        from kregistry.jit_monitor import JitMonitor
+        events = []
+        class Listener:
+            @kregistry.hookimpl
+            def kregistry_jit_compiled(self, event):
+                events.append([event.site, event.kernel_type, dict(event.shape), event.m])
+        registry = kregistry.Registry()
+        registry.listen(Listener())
+        registry.seal()
+        monitor = JitMonitor(registry, "count").start(deep_gemm_unused=True)
+        call = registry["tf32_hc_prenorm_gemm"]
+        def layer():
+            args, kwargs = hc(5, 3)
+            call(*args, **kwargs)
+        layer()
+        monitor.stop()
+        answer(events=events)
+        """,
+        tmp_path,
+    )
+    ((site, *call),) = got["events"]  # type: ignore[misc]
+    assert site.endswith("in layer") and "script.py" in site
+    assert call == ["tf32_hc_prenorm_gemm", {"n": 24, "k": 1024, "num_splits": 3}, 5]
