@@ -18,7 +18,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "fp8_fp4_paged_mqa_logits",
         "fp8_gemm_nt_skip_head_mid",
         "fp8_mega_moe",
-        "fp8_mqa_logits",
         "fp8_paged_mqa_logits",
         "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
         "get_mn_major_tma_aligned_packed_ue8m0_tensor",

@@ -1,0 +1,14 @@
+"""Indexer logits of DeepSeek sparse attention: over contiguous keys, over pages of a cache, and their schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kregistry import KernelType, hookimpl
+
+
+@hookimpl
+def kregistry_kernel_types() -> Iterable[KernelType]:
+    from kregistry_plugins.mqa_logits.contiguous import Fp8MqaLogits
+
+    return [Fp8MqaLogits()]

@@ -1,0 +1,17 @@
+"""What the indexer's kernel types must plan: as catalogue_cases.py, measured in the same way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Case = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
+
+_EVERY = (1, 4096, 1)
+
+CASES: list[Case] = [
+    ("fp8_mqa_logits", {"num_heads": 64, "seq_len_kv": 65536}, _EVERY, 1, 1),
+    ("fp8_mqa_logits", {"num_heads": 64, "seq_len_kv": 65536, "logits": "compressed"}, _EVERY, 1, 1),
+    ("fp8_mqa_logits", {"num_heads": 64, "seq_len_kv": 65536, "logits": "clean"}, (1, 512, 1), 2, 2),
+    ("fp8_mqa_logits", {"num_heads": 32, "seq_len_kv": 65536}, _EVERY, 1, 1),
+    ("fp8_mqa_logits", {"num_heads": 16, "seq_len_kv": 131072}, _EVERY, None, 1),
+]
