@@ -29,7 +29,7 @@ SEQ_LEN_KV = Dimension("seq_len_kv", "keys of one call", "tokens", default=4096,
 _BLOCK_HEADS = 128
 
 
-class _MqaLogits(KernelType):
+class MqaLogits(KernelType):
     """Logits [seq_len, columns] of seq_len query tokens, in a tensor that DeepGEMM allocates."""
 
     run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
@@ -50,11 +50,10 @@ class _MqaLogits(KernelType):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        """The result, with whole blocks of queries and of keys (an upper bound for DeepGEMM 0.2)."""
-        dtype = self.logits_dtype(shape)
+        """The result: whole blocks of queries, and room for a last block of keys that starts anywhere (compressed
+        logits of most versions do without the room)."""
         rows = align(max_m, _BLOCK_HEADS // shape.num_heads)
-        columns = forms.room_for_a_block(shape.seq_len_kv)
-        return int(rows * forms.row_elements(columns, dtype) * forms.item_bytes(dtype))
+        return int(rows * forms.row_bytes(shape.seq_len_kv + forms.BLOCK_KV, self.logits_dtype(shape)))
 
     def operands(self, shape: Shape) -> str:
         """Form of queries and keys, a word of operands.py."""
@@ -105,7 +104,7 @@ class _MqaLogits(KernelType):
         return int(shape.seq_len_kv) if shape.logits == "compressed" else 0
 
 
-class Fp8MqaLogits(_MqaLogits):
+class Fp8MqaLogits(MqaLogits):
     """FP8 queries and keys, FP32 weights and logits: the indexer of DeepSeek-V3.2 in a prefill.
 
     Without queries or keys there is nothing to launch: DeepGEMM would fail in the driver.

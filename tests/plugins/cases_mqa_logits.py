@@ -14,4 +14,10 @@ CASES: list[Case] = [
     ("fp8_mqa_logits", {"num_heads": 64, "seq_len_kv": 65536, "logits": "clean"}, (1, 512, 1), 2, 2),
     ("fp8_mqa_logits", {"num_heads": 32, "seq_len_kv": 65536}, _EVERY, 1, 1),
     ("fp8_mqa_logits", {"num_heads": 16, "seq_len_kv": 131072}, _EVERY, None, 1),
+    ("fp8_fp4_mqa_logits", {"num_heads": 64, "seq_len_kv": 65536}, _EVERY, 1, 1),
+    ("fp8_fp4_mqa_logits", {"num_heads": 64, "operands": "fp4", "seq_len_kv": 65536}, _EVERY, None, 1),
+    ("fp8_fp4_mqa_logits", {"operands": "fp4", "logits": "compressed", "seq_len_kv": 65536}, _EVERY, None, 1),
+    ("fp8_fp4_mqa_logits", {"logits_dtype": "bfloat16", "weights_dtype": "bfloat16"}, _EVERY, None, 1),
+    ("fp8_fp4_mqa_logits", {"logits_dtype": "bfloat16", "logits": "clean"}, (1, 512, 1), 2, 2),
+    ("mxfp8_mqa_logits", {"seq_len_kv": 65536}, (1, 64, 1), None, None),
 ]
