@@ -11,5 +11,6 @@ from kregistry import KernelType, hookimpl
 def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.mqa_logits.contiguous import Fp8MqaLogits
     from kregistry_plugins.mqa_logits.contiguous_mixed import Fp8Fp4MqaLogits, Mxfp8MqaLogits
+    from kregistry_plugins.mqa_logits.metadata import GetPagedMqaLogitsMetadata
 
-    return [Fp8MqaLogits(), Fp8Fp4MqaLogits(), Mxfp8MqaLogits()]
+    return [Fp8MqaLogits(), Fp8Fp4MqaLogits(), Mxfp8MqaLogits(), GetPagedMqaLogitsMetadata()]

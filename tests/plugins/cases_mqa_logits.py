@@ -7,6 +7,7 @@ from typing import Any
 Case = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
 
 _EVERY = (1, 4096, 1)
+_BATCH = (1, 1024, 1)
 
 CASES: list[Case] = [
     ("fp8_mqa_logits", {"num_heads": 64, "seq_len_kv": 65536}, _EVERY, 1, 1),
@@ -20,4 +21,10 @@ CASES: list[Case] = [
     ("fp8_fp4_mqa_logits", {"logits_dtype": "bfloat16", "weights_dtype": "bfloat16"}, _EVERY, None, 1),
     ("fp8_fp4_mqa_logits", {"logits_dtype": "bfloat16", "logits": "clean"}, (1, 512, 1), 2, 2),
     ("mxfp8_mqa_logits", {"seq_len_kv": 65536}, (1, 64, 1), None, None),
+    ("get_paged_mqa_logits_metadata", {}, _BATCH, 32, 1),
+    ("get_paged_mqa_logits_metadata", {"next_n": 2}, _BATCH, 32, 1),
+    ("get_paged_mqa_logits_metadata", {"next_n": 4}, _BATCH, 32, 1),
+    ("get_paged_mqa_logits_metadata", {"indices": True}, _BATCH, None, 1),
+    ("get_paged_mqa_logits_metadata", {"block_kv": 32}, _BATCH, None, 1),
+    ("get_paged_mqa_logits_metadata", {"block_kv": 128}, (1, 8, 1), None, None),
 ]

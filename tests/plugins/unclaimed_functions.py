@@ -21,7 +21,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
         "get_mn_major_tma_aligned_packed_ue8m0_tensor",
         "get_mn_major_tma_aligned_tensor",
-        "get_paged_mqa_logits_metadata",
         "k_grouped_bf16_gemm_tn_contiguous",
         "k_grouped_fp8_gemm_nt_contiguous",
         "k_grouped_fp8_gemm_tn_contiguous",
