@@ -12,5 +12,15 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.mqa_logits.contiguous import Fp8MqaLogits
     from kregistry_plugins.mqa_logits.contiguous_mixed import Fp8Fp4MqaLogits, Mxfp8MqaLogits
     from kregistry_plugins.mqa_logits.metadata import GetPagedMqaLogitsMetadata
+    from kregistry_plugins.mqa_logits.paged import Fp8PagedMqaLogits
+    from kregistry_plugins.mqa_logits.paged_mixed import Fp8Fp4PagedMqaLogits, Mxfp8PagedMqaLogits
 
-    return [Fp8MqaLogits(), Fp8Fp4MqaLogits(), Mxfp8MqaLogits(), GetPagedMqaLogitsMetadata()]
+    return [
+        Fp8MqaLogits(),
+        Fp8Fp4MqaLogits(),
+        Mxfp8MqaLogits(),
+        GetPagedMqaLogitsMetadata(),
+        Fp8PagedMqaLogits(),
+        Fp8Fp4PagedMqaLogits(),
+        Mxfp8PagedMqaLogits(),
+    ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import ArchSupport, Buffers, Call, Shape, Tolerance, Value
+from kregistry import Buffers, Call, Shape, Tolerance, Value
 from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits, read_logits
-from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, OPERANDS, WEIGHTS_DTYPE, MixedDtypes
+from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, MXFP8_ARCHS, OPERANDS, WEIGHTS_DTYPE, MixedDtypes
 
 if TYPE_CHECKING:
     import torch
@@ -122,11 +122,7 @@ class Mxfp8MqaLogits(_MixedMqaLogits):
     summary = "indexer logits of a prefill (DeepSeek sparse attention), MXFP8 (DeepGEMM 0.2, SM100)"
     forms = ("mxfp8",)
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, WEIGHTS_DTYPE, LOGITS_DTYPE, LOGITS, SEQ_LEN_KV)
-    archs = (
-        ArchSupport("sm90", "none", "sm90 has no kernels for packed scale factors"),
-        ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 takes packed scale factors with FP4 only"),
-        ArchSupport("sm120", "none", "DeepGEMM takes the call and uses the kernel of FP32 scale factors for it"),
-    )
+    archs = MXFP8_ARCHS
     examples = (
         {"num_heads": 32, "seq_len_kv": 601},
         {"num_heads": 8, "head_dim": 64, "weights_dtype": "bfloat16", "logits_dtype": "bfloat16", "seq_len_kv": 300},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import Dimension, Shape, ShapeError, Value
+from kregistry import ArchSupport, Dimension, Shape, ShapeError, Value
 from kregistry_plugins import calls
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ WEIGHTS_DTYPE = Dimension(
 )
 LOGITS_DTYPE = Dimension(
     "logits_dtype", "dtype of the result", default="float32", integer=False, choices=("float32", "bfloat16")
+)
+
+
+MXFP8_ARCHS = (
+    ArchSupport("sm90", "none", "sm90 has no kernels for packed scale factors"),
+    ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 takes packed scale factors with FP4 only"),
+    ArchSupport("sm120", "none", "DeepGEMM takes the call and uses the kernel of FP32 scale factors for it"),
 )
 
 

@@ -91,12 +91,12 @@ def values_of(data: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
 
 
 def scores(queries_: torch.Tensor, keys_: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """What the indexer computes: queries [s, heads, dim], keys [t, dim], weights [s, heads] to logits [s, t]:
-    the sum over heads of weight * relu(query . key)."""
-    import torch
+    """What the indexer computes: the sum over heads of weight * relu(query . key).
 
-    products = torch.einsum("shd,td->sht", queries_, keys_).relu_()
-    return torch.einsum("sht,sh->st", products, weights.float())
+    Queries [..., s, heads, dim], keys [..., t, dim], weights [..., s, heads] give logits [..., s, t].
+    """
+    products = (queries_.flatten(-3, -2) @ keys_.mT).relu_().unflatten(-2, queries_.shape[-3:-1])
+    return (products * weights.float().unsqueeze(-1)).sum(-2)
 
 
 def _dtype(operands: str) -> str:

@@ -27,4 +27,12 @@ CASES: list[Case] = [
     ("get_paged_mqa_logits_metadata", {"indices": True}, _BATCH, None, 1),
     ("get_paged_mqa_logits_metadata", {"block_kv": 32}, _BATCH, None, 1),
     ("get_paged_mqa_logits_metadata", {"block_kv": 128}, (1, 8, 1), None, None),
+    ("fp8_paged_mqa_logits", {"num_heads": 64, "max_context_len": 65536, "num_pages": 4096}, _BATCH, 1, 1),
+    ("fp8_paged_mqa_logits", {"num_heads": 64, "next_n": 2}, _BATCH, 1, 1),
+    ("fp8_paged_mqa_logits", {"num_heads": 64, "next_n": 3}, _BATCH, None, 1),
+    ("fp8_paged_mqa_logits", {"num_heads": 64, "next_n": 4}, _BATCH, None, 1),
+    ("fp8_paged_mqa_logits", {"num_heads": 64, "indices": True}, _BATCH, None, 1),
+    ("fp8_fp4_paged_mqa_logits", {"num_heads": 64, "next_n": 2}, _BATCH, 1, 1),
+    ("fp8_fp4_paged_mqa_logits", {"num_heads": 64, "operands": "fp4"}, _BATCH, None, 1),
+    ("mxfp8_paged_mqa_logits", {"num_heads": 64}, (1, 64, 1), None, None),
 ]
