@@ -11,6 +11,8 @@ from kregistry import KernelType, hookimpl
 def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.mqa_logits.contiguous import Fp8MqaLogits
     from kregistry_plugins.mqa_logits.contiguous_mixed import Fp8Fp4MqaLogits, Mxfp8MqaLogits
+    from kregistry_plugins.mqa_logits.contiguous_schedule import GetMqaLogitsMetadata
+    from kregistry_plugins.mqa_logits.contiguous_scheduled import ScheduledMqaLogits
     from kregistry_plugins.mqa_logits.metadata import GetPagedMqaLogitsMetadata
     from kregistry_plugins.mqa_logits.paged import Fp8PagedMqaLogits
     from kregistry_plugins.mqa_logits.paged_mixed import Fp8Fp4PagedMqaLogits, Mxfp8PagedMqaLogits
@@ -19,6 +21,8 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
         Fp8MqaLogits(),
         Fp8Fp4MqaLogits(),
         Mxfp8MqaLogits(),
+        GetMqaLogitsMetadata(),
+        ScheduledMqaLogits(),
         GetPagedMqaLogitsMetadata(),
         Fp8PagedMqaLogits(),
         Fp8Fp4PagedMqaLogits(),

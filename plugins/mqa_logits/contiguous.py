@@ -26,7 +26,7 @@ LOGITS = Dimension(
 )
 SEQ_LEN_KV = Dimension("seq_len_kv", "keys of one call", "tokens", default=4096, sizes_only=True)
 #: Query heads that one block of the kernel works on.
-_BLOCK_HEADS = 128
+BLOCK_HEADS = 128
 
 
 class MqaLogits(KernelType):
@@ -52,7 +52,7 @@ class MqaLogits(KernelType):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """The result: whole blocks of queries, and room for a last block of keys that starts anywhere (compressed
         logits of most versions do without the room)."""
-        rows = align(max_m, _BLOCK_HEADS // shape.num_heads)
+        rows = align(max_m, BLOCK_HEADS // shape.num_heads)
         return int(rows * forms.row_bytes(shape.seq_len_kv + forms.BLOCK_KV, self.logits_dtype(shape)))
 
     def operands(self, shape: Shape) -> str:
@@ -74,15 +74,11 @@ class MqaLogits(KernelType):
         return results
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        import torch
-
-        tensors, device, tokens = buffers.tensors, generator.device, buffers.shape.seq_len_kv
+        tensors = buffers.tensors
         operands.fill(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None, generator)
         operands.fill(buffers.kv, buffers.kv_sf, generator)
         buffers.weights[:m].normal_(generator=generator)
-        middle = tokens // 2 + 1
-        for name, least, most in (("ks", 0, middle), ("ke", middle, tokens + 1)):
-            tensors[name][:m] = torch.randint(least, most, (m,), device=device, generator=generator)
+        fill_ranges(buffers, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
@@ -160,6 +156,16 @@ class Fp8MqaLogits(MqaLogits):
         import torch
 
         return q.new_empty((q.shape[0], max_seqlen_k or kv[0].shape[0]), dtype=torch.float32)
+
+
+def fill_ranges(buffers: Buffers, m: int, generator: torch.Generator) -> None:
+    """Random key ranges [ks, ke), none of them empty."""
+    import torch
+
+    tokens = buffers.shape.seq_len_kv
+    middle = tokens // 2 + 1
+    for bound, least, most in ((buffers.ks, 0, middle), (buffers.ke, middle, tokens + 1)):
+        bound[:m] = torch.randint(least, most, (m,), device=generator.device, generator=generator)
 
 
 def read_logits(kernel_type: str, clean_logits: bool, max_seqlen_k: int) -> str:

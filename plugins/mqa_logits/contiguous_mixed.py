@@ -6,23 +6,26 @@ With FP8 and FP32 it is ``fp8_mqa_logits`` under another name, and uses the same
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import Buffers, Call, Shape, Tolerance, Value
 from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits, read_logits
+from kregistry_plugins.mqa_logits.contiguous_schedule import words
 from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, MXFP8_ARCHS, OPERANDS, WEIGHTS_DTYPE, MixedDtypes
 
 if TYPE_CHECKING:
     import torch
 
 
-class _MixedMqaLogits(MixedDtypes, MqaLogits):
+class MixedMqaLogits(MixedDtypes, MqaLogits):
     """Any dtypes; DeepGEMM allocates the result."""
 
     function_names = ("fp8_fp4_mqa_logits",)
     tolerance = Tolerance(3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
+    #: Whether calls come with a schedule.
+    scheduled: ClassVar[bool] = False
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
@@ -32,6 +35,7 @@ class _MixedMqaLogits(MixedDtypes, MqaLogits):
         import torch
 
         shape, tensors = buffers.shape, buffers.tensors
+        schedule = {"schedule_meta": buffers.schedule_meta[: words(shape, m)]} if self.scheduled else {}
         queries = (buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
         return Call(
             (queries, (buffers.kv, buffers.kv_sf), buffers.weights[:m], buffers.ks[:m], buffers.ke[:m]),
@@ -39,6 +43,7 @@ class _MixedMqaLogits(MixedDtypes, MqaLogits):
                 "clean_logits": shape.logits == "clean",
                 "max_seqlen_k": self.max_seqlen_k(shape),
                 "logits_dtype": getattr(torch, shape.logits_dtype),
+                **schedule,
             },
         )
 
@@ -57,7 +62,7 @@ class _MixedMqaLogits(MixedDtypes, MqaLogits):
         logits_dtype: torch.dtype | None = None,
         schedule_meta: torch.Tensor | None = None,
     ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "schedule_meta", None if schedule_meta is None else "a tensor", (None,))
+        calls.belongs(self.name, "a schedule", schedule_meta is not None, (self.scheduled,))
         return {
             **self.read_dtypes(q, weights, logits_dtype),
             "logits": read_logits(self.name, clean_logits, max_seqlen_k),
@@ -84,7 +89,7 @@ class _MixedMqaLogits(MixedDtypes, MqaLogits):
         return empty
 
 
-class Fp8Fp4MqaLogits(_MixedMqaLogits):
+class Fp8Fp4MqaLogits(MixedMqaLogits):
     """The indexer of vLLM in a prefill."""
 
     name = "fp8_fp4_mqa_logits"
@@ -115,7 +120,7 @@ class Fp8Fp4MqaLogits(_MixedMqaLogits):
     )
 
 
-class Mxfp8MqaLogits(_MixedMqaLogits):
+class Mxfp8MqaLogits(MixedMqaLogits):
     """Queries and keys quantised to FP8 with a power of two for each 32 columns."""
 
     name = "mxfp8_mqa_logits"

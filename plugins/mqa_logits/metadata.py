@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Tolerance, Value
 from kregistry_plugins.mqa_logits import forms
-from kregistry_plugins.mqa_logits.schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
+from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
 
 if TYPE_CHECKING:
     import torch

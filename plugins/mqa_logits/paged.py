@@ -24,7 +24,7 @@ from kregistry import (
 from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import forms, operands
 from kregistry_plugins.mqa_logits.metadata import fill_context_lens
-from kregistry_plugins.mqa_logits.schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
+from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, MXFP8_ARCHS, OPERANDS, WEIGHTS_DTYPE, MixedDtypes
 from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits
-from kregistry_plugins.mqa_logits.schedule import BLOCK_KV, INDICES, NEXT_N
+from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N
 
 if TYPE_CHECKING:
     import torch

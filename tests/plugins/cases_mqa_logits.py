@@ -35,4 +35,7 @@ CASES: list[Case] = [
     ("fp8_fp4_paged_mqa_logits", {"num_heads": 64, "next_n": 2}, _BATCH, 1, 1),
     ("fp8_fp4_paged_mqa_logits", {"num_heads": 64, "operands": "fp4"}, _BATCH, None, 1),
     ("mxfp8_paged_mqa_logits", {"num_heads": 64}, (1, 64, 1), None, None),
+    # DeepGEMM 0.2 only.
+    ("get_mqa_logits_metadata", {}, (1, 64, 1), None, None),
+    ("scheduled_mqa_logits", {}, (1, 64, 1), None, None),
 ]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
-from kregistry_plugins.mqa_logits.schedule import schedule
+from kregistry_plugins.mqa_logits.contiguous_schedule import parts, schedule_of
+from kregistry_plugins.mqa_logits.paged_schedule import schedule
 
 _REFUSED = [
     ("fp8_mqa_logits", "h100", {"num_heads": 16}, "sm90 takes 32 or 64, got 16"),
@@ -214,3 +215,30 @@ def test_every_request_starts_at_its_first_token_on_sm100(indices: list[int] | N
     # Work: 3 splits x 3 tokens, 1 x 1, 1 x 2 = 12 units; or 3 + 3 + 3 + 1 + 1 + 1 = 12.
     expected = [[0, 0], [0, 1], [0, 2], [3, 0], [6, 0]] if indices else [[0, 0], [1, 0], [2, 0], [3, 0], [6, 0]]
     assert entries == expected
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 300])
+@pytest.mark.parametrize("heads", [8, 64])
+def test_every_split_of_a_prefill_is_done_once(tokens: int, heads: int) -> None:
+    import torch
+
+    shape = Registry()["get_mqa_logits_metadata"].resolve({"num_heads": heads}, get_target("b200"))
+    generator = torch.Generator().manual_seed(tokens)
+    ks = torch.randint(0, 3000, (tokens,), generator=generator, dtype=torch.int32)
+    ke = ks + torch.randint(0, 5000, (tokens,), generator=generator, dtype=torch.int32)
+    ke[: tokens // 4] = ks[: tokens // 4]  # some blocks may have no key at all
+    found = {name: part.tolist() for name, part in parts(shape, schedule_of(shape, ks, ke)).items()}
+    per_block = 128 // heads
+    spans = []
+    for first in range(0, tokens, per_block):
+        base = int(ks[first : first + per_block].min()) // 4 * 4
+        spans.append([base, -(-(int(ke[first : first + per_block].max()) - base) // 256)])
+    assert found["spans"] == spans
+    units = [(block, split) for block, (_, splits) in enumerate(spans) for split in range(splits)]
+    place = {unit: index for index, unit in enumerate([*units, (len(spans), 0)])}
+    done = 0
+    for start, count in zip(found["starts"], found["counts"]):
+        assert count == 0 or place[tuple(start)] == done
+        done += count
+    assert done == len(units)
+    assert max(found["counts"]) <= -(-(len(units) + len(spans)) // 148)
