@@ -24,7 +24,9 @@ LOGITS = Dimension(
     integer=False,
     choices=("all", "clean", "compressed"),
 )
-SEQ_LEN_KV = Dimension("seq_len_kv", "keys of one call", "tokens", default=4096, sizes_only=True)
+SEQ_LEN_KV = Dimension(
+    "seq_len_kv", "keys of one call; sizes buffers, decides no kernel", "tokens", default=4096, sizes_only=True
+)
 #: Query heads that one block of the kernel works on.
 BLOCK_HEADS = 128
 

@@ -13,7 +13,14 @@ from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits, read_logits
 from kregistry_plugins.mqa_logits.contiguous_schedule import words
-from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, MXFP8_ARCHS, OPERANDS, WEIGHTS_DTYPE, MixedDtypes
+from kregistry_plugins.mqa_logits.dtypes import (
+    LOGITS_DTYPE,
+    MXFP8_ARCHS,
+    OPERANDS,
+    WEIGHTS_DTYPE,
+    MixedDtypes,
+    parts_of,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +55,7 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
         )
 
     def read_m(self, q: Any, kv: Any, *args: Any, **kwargs: Any) -> int:
-        return int(q[0].shape[0]) if kv[0].shape[0] else 0
+        return parts_of(q)[0].shape[0] if kv[0].shape[0] else 0
 
     def read_shape(
         self,
@@ -84,9 +91,8 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
         """No query, or no key: logits without a defined element."""
         import torch
 
-        size = (q[0].shape[0], max_seqlen_k or kv[0].shape[0])
-        empty: torch.Tensor = q[0].new_empty(size, dtype=logits_dtype or torch.float32)
-        return empty
+        data, _ = parts_of(q)
+        return data.new_empty((data.shape[0], max_seqlen_k or kv[0].shape[0]), dtype=logits_dtype or torch.float32)
 
 
 class Fp8Fp4MqaLogits(MixedMqaLogits):

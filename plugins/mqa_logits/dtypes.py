@@ -33,8 +33,13 @@ MXFP8_ARCHS = (
 )
 
 
+def parts_of(q: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Data and packed powers of two of the queries of a real call; DeepGEMM 0.2 takes the data alone too."""
+    return (q[0], q[1]) if isinstance(q, (tuple, list)) else (q, None)
+
+
 class MixedDtypes:
-    """The part of a kernel type that knows its dtypes. Queries are a pair: data, and packed powers of two or none."""
+    """The part of a kernel type that knows its dtypes."""
 
     name: ClassVar[str]
     #: Words of operands.py that the kernel type takes; several of them are the dimension ``operands``.
@@ -69,7 +74,7 @@ class MixedDtypes:
         Raises:
             ShapeError: queries of a form that another kernel type takes.
         """
-        data, scale = q if isinstance(q, (tuple, list)) else (q, None)
+        data, scale = parts_of(q)
         packed = calls.dtype_of(data) == "int8"
         form = "fp4" if packed else "fp8" if scale is None else "mxfp8"
         calls.belongs(self.name, "queries", form, self.forms)

@@ -30,9 +30,15 @@ if TYPE_CHECKING:
     import torch
 
 MAX_CONTEXT_LEN = Dimension(
-    "max_context_len", "columns of the result: the longest context", "tokens", default=4096, sizes_only=True
+    "max_context_len",
+    "columns of the result; sizes buffers, decides no kernel",
+    "tokens",
+    default=4096,
+    sizes_only=True,
 )
-NUM_PAGES = Dimension("num_pages", "pages of the cache", "pages", default=64, sizes_only=True)
+NUM_PAGES = Dimension(
+    "num_pages", "pages of the cache; sizes buffers, decides no kernel", "pages", default=64, sizes_only=True
+)
 
 
 class PagedMqaLogits(KernelType):

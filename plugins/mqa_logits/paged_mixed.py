@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from kregistry import Buffers, Call, Shape, Tolerance, Value
 from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
-from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, MXFP8_ARCHS, OPERANDS, WEIGHTS_DTYPE, MixedDtypes
+from kregistry_plugins.mqa_logits.dtypes import (
+    LOGITS_DTYPE,
+    MXFP8_ARCHS,
+    OPERANDS,
+    WEIGHTS_DTYPE,
+    MixedDtypes,
+    parts_of,
+)
 from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits
 from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N
 
@@ -44,7 +51,7 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
         return Call((queries, *self.common_arguments(buffers, m)), keywords)
 
     def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return int(q[0].shape[0])
+        return parts_of(q)[0].shape[0]
 
     def read_shape(
         self,
@@ -62,7 +69,7 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
         calls.belongs(self.name, "clean_logits", clean_logits, (False,))
         return {
             **self.read_dtypes(q, weights, logits_dtype),
-            "next_n": q[0].shape[1],
+            "next_n": parts_of(q)[0].shape[1],
             "block_kv": kv_cache.shape[1],
             "indices": indices is not None,
             "max_context_len": max_context_len,
@@ -84,8 +91,7 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
     ) -> torch.Tensor:
         import torch
 
-        empty: torch.Tensor = q[0].new_empty((0, max_context_len), dtype=logits_dtype or torch.float32)
-        return empty
+        return parts_of(q)[0].new_empty((0, max_context_len), dtype=logits_dtype or torch.float32)
 
 
 class Fp8Fp4PagedMqaLogits(_MixedPagedMqaLogits):

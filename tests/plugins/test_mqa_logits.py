@@ -155,6 +155,20 @@ def test_queries_tell_fp8_and_mxfp8_apart(owner: str) -> None:
     assert takers == [owner]
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("fp8_fp4_mqa_logits", (5, 64, 128)), ("fp8_fp4_paged_mqa_logits", (5, 2, 64, 128))]
+)
+def test_queries_without_scale_factors_may_come_as_a_tensor(name: str, size: tuple[int, ...]) -> None:
+    """DeepGEMM 0.2 takes ``q`` as well as ``(q, None)``."""
+    kernel_type = Registry()[name]
+    shape = kernel_type.resolve({"next_n": 2} if "paged" in name else {}, get_target("h100"))
+    call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 5, "meta"), 5)
+    (q, none), *rest = call.args
+    assert (tuple(q.shape), none) == (size, None)
+    assert kernel_type.read_m(q, *rest, **call.kwargs) == 5
+    assert kernel_type.resolve(kernel_type.read_shape(q, *rest, **call.kwargs), shape.target) == shape
+
+
 # ---- bytes: kernels.md's closed formulas, by hand ------------------------------------------------------------------
 
 
