@@ -32,7 +32,7 @@ class GetPagedMqaLogitsMetadata(KernelType):
     function_names = ("get_paged_mqa_logits_metadata",)
     archs = forms.ARCHS
     tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
-    examples: tuple[Mapping[str, Value], ...] = (
+    examples = (
         {"next_n": 1},
         {"next_n": 2, "num_sms": 32},
         {"next_n": 3},

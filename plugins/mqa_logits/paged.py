@@ -137,9 +137,10 @@ class Fp8PagedMqaLogits(PagedMqaLogits):
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, NEXT_N, BLOCK_KV, INDICES, MAX_CONTEXT_LEN, NUM_PAGES)
     function_names = ("fp8_paged_mqa_logits",)
     tolerance = Tolerance(5e-6)  # DeepGEMM's own test asks for this
-    examples: tuple[Mapping[str, Value], ...] = (
+    examples = (
         {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
         {"num_heads": 64, "next_n": 2, "max_context_len": 300, "num_pages": 7},
+        {"num_heads": 32, "head_dim": 64, "max_context_len": 300, "num_pages": 7},
         {"num_heads": 8, "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
         {"num_heads": 16, "head_dim": 64, "indices": True, "max_context_len": 300, "num_pages": 20},
     )

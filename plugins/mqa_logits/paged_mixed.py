@@ -101,7 +101,7 @@ class Fp8Fp4PagedMqaLogits(_MixedPagedMqaLogits):
     summary = "indexer logits of a decode step, FP8 or FP4, FP32 or BF16 weights and logits, paged cache"
     forms = ("fp8", "fp4")
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, OPERANDS, *_DTYPES, *_REST)
-    examples: tuple[Mapping[str, Value], ...] = (
+    examples = (
         {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
         {"num_heads": 32, "next_n": 2, "logits_dtype": "bfloat16", "max_context_len": 300, "num_pages": 7},
         {"num_heads": 8, "operands": "fp4", "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
@@ -117,7 +117,7 @@ class Mxfp8PagedMqaLogits(_MixedPagedMqaLogits):
     forms = ("mxfp8",)
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, *_DTYPES, *_REST)
     archs = MXFP8_ARCHS
-    examples: tuple[Mapping[str, Value], ...] = (
+    examples = (
         {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
         {"num_heads": 8, **_BF16, "indices": True, "block_kv": 128, "max_context_len": 300, "num_pages": 7},
     )
