@@ -199,8 +199,9 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
             kernel_type.fill(buffers, m, generator)
             for output in kernel_type.outputs(buffers, m).values():
                 output.fill_(float("nan"))
-            kernel_type.execute(buffers, m)
-            results, reference = kernel_type.results(buffers, m), kernel_type.reference(buffers, m)
+            value = kernel_type.execute(buffers, m)
+            results = {**kernel_type.results(buffers, m), **kernel_type.returned(value, buffers, m)}
+            reference = kernel_type.reference(buffers, m)
             for name, expected in reference.items():
                 difference = relative_difference(results[name], expected)
                 key = f"{entry.kernel_type}.{name}"

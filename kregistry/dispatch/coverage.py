@@ -48,9 +48,10 @@ class Coverage:
 
 
 def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
-    """A dimension that the call does not show is taken as foreseen; a rule stands for its number at ``m``."""
+    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a rule stands for its
+    number at ``m``."""
     for dimension in dimensions:
-        if dimension.name not in shape:
+        if dimension.name not in shape or dimension.sizes_only:
             continue
         foreseen = entry.shape[dimension.name]
         if isinstance(foreseen, str) and foreseen in dimension.policies:

@@ -71,7 +71,7 @@ def _merged(
     calls: tuple[Recorded, ...], kernel_types: Callable[[str], KernelType], target: Target
 ) -> Iterator[tuple[KernelType, Mapping[str, Value], frozenset[int]]]:
     """Call sites that differ only in a number that one of the kernel type's rules gives at every m become one."""
-    rest = list(calls)
+    rest = _largest(calls, kernel_types)
     while rest:
         first = rest.pop(0)
         kernel_type = kernel_types(first.kernel_type)
@@ -85,6 +85,18 @@ def _merged(
                 values = frozenset().union(*(each.values for each in family))
                 break
         yield kernel_type, shape, values
+
+
+def _largest(calls: tuple[Recorded, ...], kernel_types: Callable[[str], KernelType]) -> list[Recorded]:
+    """Call sites that differ only in dimensions that size buffers become one, with the largest of each."""
+    found: dict[object, Recorded] = {}
+    for call in calls:
+        sizes = {each.name for each in kernel_types(call.kernel_type).dimensions if each.sizes_only} & call.shape.keys()
+        key = (call.kernel_type, tuple(item for item in call.shape.items() if item[0] not in sizes))
+        known = found.get(key, call)
+        largest = {name: max(call.shape[name], known.shape[name]) for name in sizes}  # type: ignore[type-var]
+        found[key] = Recorded(call.kernel_type, {**call.shape, **largest}, call.values | known.values)
+    return list(found.values())
 
 
 def _differs_only_in(name: str, one: Recorded, other: Recorded) -> bool:

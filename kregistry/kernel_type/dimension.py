@@ -40,6 +40,8 @@ class Dimension:
         choices: allowed words (or numbers, if ``integer`` is false).
         optional: whether ``none`` is allowed, meaning "not given" to DeepGEMM.
         policies: allowed names of rules that give the number at each run-time value.
+        sizes_only: the number sizes buffers, differs from call to call, and decides no kernel (tokens in a KV cache):
+            a call with any number is foreseen, and a recording keeps the largest.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Dimension:
     choices: tuple[Value, ...] = ()
     optional: bool = False
     policies: Mapping[str, Policy] = field(factory=dict)
+    sizes_only: bool = False
 
     @property
     def required(self) -> bool:

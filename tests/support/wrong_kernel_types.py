@@ -326,6 +326,12 @@ class SaysOneKernel(Bf16Gemm):
     kernel_depends_on_m = False
 
 
+@breaks("KR206", "n=2304, which sizes_only says decides no kernel: got .*, as with 576")
+class SaysThatNOnlySizes(Bf16Gemm):
+    dimensions = (evolve(N, multiple_of=8, sizes_only=True), evolve(K, multiple_of=8))
+    examples = ({"n": 576, "k": 512},)
+
+
 @breaks("KR207", "got 1 synchronisations, wanted none")
 class WaitsForTheDevice(Bf16Gemm):
     def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kregistry.conformance.rule import Breach, NotApplicable, rule
+from kregistry.conformance.rule import FULL, Breach, NotApplicable, rule
 from kregistry.conformance.subject import Subject, place
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import EmptyInput, Shape
+from kregistry.kernel_type import Dimension, EmptyInput, Shape
 from kregistry.plan.prober import Probed, ProbedValue
 
 
@@ -111,11 +111,20 @@ def same_kernels(subject: Subject) -> None:
             raise Breach("execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", place(shape, value.m))
 
 
-@rule("KR206", "kernels depend on m only where that is declared", needs=("KR201",))
+@rule("KR206", "kernels depend only on what they are declared to depend on", needs=("KR201",))
 def kernel_choice(subject: Subject) -> None:
     kernel_type = subject.kernel_type
-    if kernel_type.kernel_depends_on_m:
-        raise NotApplicable("it declares that kernels depend on m")
+    sizes = [dimension for dimension in kernel_type.dimensions if dimension.sizes_only]
+    if kernel_type.kernel_depends_on_m and not sizes:
+        raise NotApplicable("it declares that kernels depend on m and on every dimension")
+    if not kernel_type.kernel_depends_on_m:
+        _check_values(subject)
+    for dimension in sizes:
+        _check_sizes(subject, dimension)
+
+
+def _check_values(subject: Subject) -> None:
+    kernel_type = subject.kernel_type
     for shape, probed in _probed(subject):
         seen: dict[tuple[object, ...], ProbedValue] = {}
         for value in probed.values:
@@ -126,6 +135,21 @@ def kernel_choice(subject: Subject) -> None:
             if value.warm_up.kernels != first.warm_up.kernels:
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
                 raise Breach("kernel_depends_on_m = False", got, f"{wanted}, as at m={first.m}", place(shape, value.m))
+
+
+def _check_sizes(subject: Subject, dimension: Dimension) -> None:
+    """More than three times the size of the example, at a few values."""
+    values = tuple(subject.at(case) for case in FULL)
+    for shape, probed in _probed(subject):
+        number = shape[dimension.name]
+        assert type(number) is int
+        larger = subject.kernel_type.resolve({**shape, dimension.name: 4 * number}, shape.target)
+        for value in subject.probed(larger, values).values:
+            first = next(each for each in probed.values if each.m == value.m)
+            if value.warm_up.kernels != first.warm_up.kernels:
+                what = f"{dimension.name}={4 * number}, which sizes_only says decides no kernel"
+                got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
+                raise Breach(what, got, f"{wanted}, as with {number}", place(shape, value.m))
 
 
 @rule("KR207", "no launch waits for the device", needs=("KR201",))

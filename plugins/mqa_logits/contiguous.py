@@ -1,0 +1,189 @@
+"""``fp8_mqa_logits`` and ``fp8_fp4_mqa_logits``: indexer logits of a prefill, over keys that lie one after another.
+
+Each query token i has a range [ks[i], ke[i]) of keys; only its columns of the result are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry_plugins import calls
+from kregistry_plugins.fp8_gemm.scales import align
+from kregistry_plugins.mqa_logits import forms, operands
+
+if TYPE_CHECKING:
+    import torch
+
+LOGITS = Dimension(
+    name="logits",
+    meaning="columns of a row: all keys (undefined outside [ks, ke)); clean: all keys (-inf outside, clean_logits); "
+    "compressed: from key ks on (max_seqlen_k > 0)",
+    default="all",
+    integer=False,
+    choices=("all", "clean", "compressed"),
+)
+SEQ_LEN_KV = Dimension(
+    "seq_len_kv", "keys of one call; sizes buffers, decides no kernel", "tokens", default=4096, sizes_only=True
+)
+#: Query heads that one block of the kernel works on.
+BLOCK_HEADS = 128
+
+
+class MqaLogits(KernelType):
+    """Logits [seq_len, columns] of seq_len query tokens, in a tensor that DeepGEMM allocates."""
+
+    run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
+    archs = forms.ARCHS
+    kernel_depends_on_m = False
+
+    def check(self, shape: Shape) -> None:
+        forms.check_heads(self.name, shape)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        form, heads, head_dim = self.operands(shape), shape.num_heads, shape.head_dim
+        return {
+            **operands.queries(form, (max_m, heads), head_dim),
+            **operands.keys(form, shape.seq_len_kv, head_dim),
+            "weights": BufferSpec((max_m, heads), str(shape.get("weights_dtype", "float32"))),
+            "ks": BufferSpec((max_m,), "int32", initial=0),
+            "ke": BufferSpec((max_m,), "int32", initial=0),
+        }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        """The result: whole blocks of queries, and room for a last block of keys that starts anywhere (compressed
+        logits of most versions do without the room)."""
+        rows = align(max_m, BLOCK_HEADS // shape.num_heads)
+        return int(rows * forms.row_bytes(shape.seq_len_kv + forms.BLOCK_KV, self.logits_dtype(shape)))
+
+    def operands(self, shape: Shape) -> str:
+        """Form of queries and keys, a word of operands.py."""
+        return "fp8"
+
+    def logits_dtype(self, shape: Shape) -> str:
+        return "float32"
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {}
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Logits with zeros where they are undefined; and for ``clean``, which of them are not -inf."""
+        inside = _inside(buffers, m)
+        results = {"logits": value.where(inside, 0)}
+        if buffers.shape.logits == "clean":
+            results["defined"] = value.isneginf().logical_not().int()
+        return results
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        tensors = buffers.tensors
+        operands.fill(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None, generator)
+        operands.fill(buffers.kv, buffers.kv_sf, generator)
+        buffers.weights[:m].normal_(generator=generator)
+        fill_ranges(buffers, m, generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        import torch
+
+        tensors = buffers.tensors
+        queries = operands.values_of(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
+        keys = operands.values_of(buffers.kv, buffers.kv_sf)
+        logits = operands.scores(queries, keys, buffers.weights[:m])
+        inside = _inside(buffers, m)
+        if buffers.shape.logits == "compressed":
+            columns = torch.arange(logits.shape[1], device=logits.device) + buffers.ks[:m, None]
+            logits = logits.gather(1, columns.clamp_max_(logits.shape[1] - 1))
+        results = {"logits": logits.where(inside, 0)}
+        if buffers.shape.logits == "clean":
+            results["defined"] = inside.int()
+        return results
+
+    def max_seqlen_k(self, shape: Shape) -> int:
+        return int(shape.seq_len_kv) if shape.logits == "compressed" else 0
+
+
+class Fp8MqaLogits(MqaLogits):
+    """FP8 queries and keys, FP32 weights and logits: the indexer of DeepSeek-V3.2 in a prefill.
+
+    Without queries or keys there is nothing to launch: DeepGEMM would fail in the driver.
+    """
+
+    name = "fp8_mqa_logits"
+    summary = "indexer logits of a prefill (DeepSeek sparse attention), FP8"
+    dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, LOGITS, SEQ_LEN_KV)
+    function_names = ("fp8_mqa_logits",)
+    tolerance = Tolerance(5e-6)  # DeepGEMM's own test asks for this
+    examples = (
+        {"num_heads": 32, "seq_len_kv": 601},
+        {"num_heads": 64, "head_dim": 64, "logits": "clean", "seq_len_kv": 300},
+        {"num_heads": 32, "head_dim": 32, "logits": "compressed", "seq_len_kv": 515},
+        {"num_heads": 8, "logits": "clean", "seq_len_kv": 512},
+    )
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        shape, keys = buffers.shape, (buffers.kv, buffers.kv_sf)
+        return Call(
+            (buffers.q[:m], keys, buffers.weights[:m], buffers.ks[:m], buffers.ke[:m]),
+            {"clean_logits": shape.logits == "clean", "max_seqlen_k": self.max_seqlen_k(shape)},
+        )
+
+    def read_m(self, q: torch.Tensor, kv: Any, *args: Any, **kwargs: Any) -> int:
+        return q.shape[0] if kv[0].shape[0] else 0
+
+    def read_shape(
+        self,
+        q: torch.Tensor,
+        kv: Any,
+        weights: torch.Tensor,
+        ks: torch.Tensor,
+        ke: torch.Tensor,
+        clean_logits: bool = False,
+        max_seqlen_k: int = 0,
+    ) -> Mapping[str, Value]:
+        _, heads, head_dim = q.shape
+        logits = read_logits(self.name, clean_logits, max_seqlen_k)
+        return {"num_heads": heads, "head_dim": head_dim, "logits": logits, "seq_len_kv": kv[0].shape[0]}
+
+    def handle_empty(
+        self,
+        q: torch.Tensor,
+        kv: Any,
+        weights: torch.Tensor,
+        ks: torch.Tensor,
+        ke: torch.Tensor,
+        clean_logits: bool = False,
+        max_seqlen_k: int = 0,
+    ) -> torch.Tensor:
+        """No query, or no key: logits without a defined element."""
+        import torch
+
+        return q.new_empty((q.shape[0], max_seqlen_k or kv[0].shape[0]), dtype=torch.float32)
+
+
+def fill_ranges(buffers: Buffers, m: int, generator: torch.Generator) -> None:
+    """Random key ranges [ks, ke), none of them empty."""
+    import torch
+
+    tokens = buffers.shape.seq_len_kv
+    middle = tokens // 2 + 1
+    for bound, least, most in ((buffers.ks, 0, middle), (buffers.ke, middle, tokens + 1)):
+        bound[:m] = torch.randint(least, most, (m,), device=generator.device, generator=generator)
+
+
+def read_logits(kernel_type: str, clean_logits: bool, max_seqlen_k: int) -> str:
+    """The form of the logits that a real call asks for; DeepGEMM asserts against clean and compressed ones."""
+    if max_seqlen_k:
+        calls.belongs(kernel_type, "max_seqlen_k > 0 and clean_logits", clean_logits, (False,))
+        return "compressed"
+    return "clean" if clean_logits else "all"
+
+
+def _inside(buffers: Buffers, m: int) -> torch.Tensor:
+    """Which elements of the result are defined: [m, columns]."""
+    import torch
+
+    columns = torch.arange(buffers.shape.seq_len_kv, device=buffers.ks.device)
+    start, stop = buffers.ks[:m, None], buffers.ke[:m, None]
+    if buffers.shape.logits == "compressed":
+        return columns < stop - start
+    return (columns >= start) & (columns < stop)

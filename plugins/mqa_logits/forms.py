@@ -1,0 +1,29 @@
+"""What the kernel types of this family share: where they work, and the bytes of the logits that come back."""
+
+from __future__ import annotations
+
+from kregistry import ArchSupport, Shape, ShapeError
+from kregistry_plugins.fp8_gemm.scales import align
+
+ARCHS = (
+    ArchSupport("sm90"),
+    ArchSupport("sm100"),
+    ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts on the arch (attention.hpp) on sm120"),
+)
+#: Rows of logits start at multiples of this many bytes.
+_ROW_BYTES = 1024
+#: DeepGEMM works on this many keys at once.
+BLOCK_KV = 256
+
+
+def check_heads(kernel_type: str, shape: Shape) -> None:
+    """Refuse the numbers of heads that SM90 has no kernel for."""
+    if shape.target.arch == "sm90" and shape.num_heads not in (32, 64):
+        text = f"sm90 takes 32 or 64, got {shape.num_heads}"
+        raise ShapeError(kernel_type, "num_heads", text, "SGLang pads fewer heads to 32")
+
+
+def row_bytes(columns: int, dtype: str) -> int:
+    """Bytes from one row of logits to the next, for a result of that many columns."""
+    item = 4 if dtype == "float32" else 2
+    return int(item * align(align(columns, BLOCK_KV), _ROW_BYTES // item))

@@ -1,0 +1,110 @@
+"""``get_paged_mqa_logits_metadata``: the schedule that paged indexer logits follow, computed before them in each step.
+
+SM90 and SM120 have a kernel for each 32 of the batch: a server with a batch of up to 1024 needs 32 of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry_plugins.mqa_logits import forms
+from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
+
+if TYPE_CHECKING:
+    import torch
+
+NUM_SMS = Dimension(
+    "num_sms", "SMs that the work is cut for: deep_gemm.get_num_sms()", "SMs", default=lambda target: target.num_sms
+)
+#: Longest context of the random inputs.
+_LONGEST = 40_000
+
+
+class GetPagedMqaLogitsMetadata(KernelType):
+    """A schedule int32 [num_sms + 1, 2], in a tensor that DeepGEMM allocates. An empty batch has an empty schedule."""
+
+    name = "get_paged_mqa_logits_metadata"
+    summary = "schedule of paged indexer logits (DeepSeek sparse attention)"
+    dimensions = (NEXT_N, BLOCK_KV, NUM_SMS, INDICES)
+    run_dimension = RunDimension("batch_size", "requests of one decode step; with indices, their tokens", "rows")
+    function_names = ("get_paged_mqa_logits_metadata",)
+    archs = forms.ARCHS
+    tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
+    examples = (
+        {"next_n": 1},
+        {"next_n": 2, "num_sms": 32},
+        {"next_n": 3},
+        {"indices": True, "block_kv": 32},
+    )
+
+    def check(self, shape: Shape) -> None:
+        check_pages(self.name, shape)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        # The kernel of SM90 reads past its shared memory if no request has a context.
+        specs = {"context_lens": BufferSpec((max_m, shape.next_n), "int32", initial=1)}
+        return {**specs, "indices": BufferSpec((max_m,), "int32", initial=0)} if shape.indices else specs
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return 8 * (int(shape.num_sms) + 1)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        shape = buffers.shape
+        return Call(
+            (buffers.context_lens[:m], shape.block_kv, shape.num_sms),
+            {"indices": buffers.indices[:m]} if shape.indices else {},
+        )
+
+    def read_m(self, context_lens: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return context_lens.shape[0]
+
+    def read_shape(
+        self, context_lens: torch.Tensor, block_kv: int, num_sms: int, indices: torch.Tensor | None = None
+    ) -> Mapping[str, Value]:
+        return {
+            "next_n": context_lens.shape[1],
+            "block_kv": block_kv,
+            "num_sms": num_sms,
+            "indices": indices is not None,
+        }
+
+    def handle_empty(
+        self, context_lens: torch.Tensor, block_kv: int, num_sms: int, indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """DeepGEMM 0.1 launches a kernel for an empty batch, 0.2 asserts on sm120."""
+        return context_lens.new_zeros((num_sms + 1, 2))
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {}
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"schedule": value}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        fill_context_lens(buffers, m, generator, _LONGEST)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        shape = buffers.shape
+        indices = buffers.indices[:m] if shape.indices else None
+        return {"schedule": schedule(shape, shape.num_sms, buffers.context_lens[:m], indices)}
+
+
+def fill_context_lens(buffers: Buffers, m: int, generator: torch.Generator, longest: int) -> None:
+    """Contexts of random length, and requests of one to three tokens with ``indices``; each token sees one more
+    token of its request than the one before it."""
+    import torch
+
+    shape, device = buffers.shape, generator.device
+    row = torch.arange(m, device=device)
+    lengths = torch.randint(min(4, longest), longest + 1, (m,), device=device, generator=generator)
+    if shape.indices:
+        steps = torch.randint(0, 2, (m,), device=device, generator=generator)
+        request = torch.maximum(steps.cumsum(0), row.div(3, rounding_mode="floor"))
+        first = torch.searchsorted(request, request)  # row of the first token of its request
+        buffers.indices[:m] = request
+        buffers.context_lens[:m, 0] = (lengths[first] - 3 + (row - first)).clamp_(1, longest)
+    else:
+        step = torch.arange(1 - shape.next_n, 1, device=device)
+        buffers.context_lens[:m] = (lengths[:, None] + step).clamp_min_(1)

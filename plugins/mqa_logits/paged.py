@@ -1,0 +1,213 @@
+"""``fp8_paged_mqa_logits``: indexer logits of a decode step, over a paged cache.
+
+Each query token sees the first ``context_lens`` tokens of its request, in the pages that a row of the block table
+names. The work follows a schedule of ``get_paged_mqa_logits_metadata`` for the same context lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import (
+    Buffers,
+    BufferSpec,
+    Call,
+    Dimension,
+    KernelType,
+    RunDimension,
+    Shape,
+    ShapeError,
+    Tolerance,
+    Value,
+)
+from kregistry_plugins import calls
+from kregistry_plugins.mqa_logits import forms, operands
+from kregistry_plugins.mqa_logits.metadata import fill_context_lens
+from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_CONTEXT_LEN = Dimension(
+    "max_context_len",
+    "columns of the result; sizes buffers, decides no kernel",
+    "tokens",
+    default=4096,
+    sizes_only=True,
+)
+NUM_PAGES = Dimension(
+    "num_pages", "pages of the cache; sizes buffers, decides no kernel", "pages", default=64, sizes_only=True
+)
+
+
+class PagedMqaLogits(KernelType):
+    """Logits [batch_size * next_n, max_context_len], in a tensor that DeepGEMM allocates.
+
+    An empty batch has nothing to launch: DeepGEMM would fail in the driver.
+    """
+
+    run_dimension = RunDimension("batch_size", "requests of one decode step; with indices, their tokens", "rows")
+    archs = forms.ARCHS
+    kernel_depends_on_m = False
+    example_stop = 100
+
+    def check(self, shape: Shape) -> None:
+        forms.check_heads(self.name, shape)
+        check_pages(self.name, shape)
+        if shape.target.arch == "sm90" and shape.next_n > 2:
+            raise ShapeError(self.name, "next_n", f"sm90 takes 1 or 2, got {shape.next_n}")
+
+    def operands(self, shape: Shape) -> str:
+        """Form of queries and keys, a word of operands.py."""
+        return "fp8"
+
+    def logits_dtype(self, shape: Shape) -> str:
+        return "float32"
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        form, heads, head_dim, next_n = self.operands(shape), shape.num_heads, shape.head_dim, shape.next_n
+        row = operands.columns(form, head_dim) + operands.SCALE_BYTES
+        blocks = -(-shape.max_context_len // shape.block_kv)
+        specs = {
+            **operands.queries(form, (max_m, next_n, heads), head_dim),
+            "kv_cache": BufferSpec((shape.num_pages, shape.block_kv, 1, row), "uint8"),
+            "weights": BufferSpec((max_m * next_n, heads), str(shape.get("weights_dtype", "float32"))),
+            "context_lens": BufferSpec((max_m, next_n), "int32", initial=0),
+            "block_table": BufferSpec((max_m, blocks), "int32", initial=0),
+            # All zeros is a schedule without work.
+            "schedule_meta": BufferSpec((shape.target.num_sms + 1, 2), "int32", initial=0),
+        }
+        return {**specs, "indices": BufferSpec((max_m,), "int32", initial=0)} if shape.indices else specs
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        """The result."""
+        return int(max_m * shape.next_n * forms.row_bytes(shape.max_context_len, self.logits_dtype(shape)))
+
+    def common_arguments(self, buffers: Buffers, m: int) -> tuple[Any, ...]:
+        """The arguments after the queries, up to max_context_len."""
+        return (
+            buffers.kv_cache,
+            buffers.weights[: m * buffers.shape.next_n],
+            buffers.context_lens[:m],
+            buffers.block_table[:m],
+            buffers.schedule_meta,
+            buffers.shape.max_context_len,
+        )
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {}
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Logits with zeros past the end of each context, where they are undefined."""
+        return {"logits": value.where(_inside(buffers, m), 0)}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        import torch
+
+        tensors, shape = buffers.tensors, buffers.shape
+        operands.fill(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None, generator)
+        operands.fill(*operands.cached_keys(self.operands(shape), buffers.kv_cache, shape.head_dim), generator)
+        buffers.weights[: m * shape.next_n].normal_(generator=generator)
+        fill_context_lens(buffers, m, generator, shape.max_context_len)
+        # Pages may be shared between requests, as prefixes are. Tokens of one request have the same pages.
+        table, device = buffers.block_table[:m], generator.device
+        table.copy_(torch.randint(0, shape.num_pages, table.shape, device=device, generator=generator))
+        if shape.indices:
+            index = buffers.indices[:m]
+            table.copy_(table[torch.searchsorted(index, index)])
+        buffers.schedule_meta.copy_(_schedule(buffers, m))
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        tensors, shape = buffers.tensors, buffers.shape
+        queries = operands.values_of(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
+        cached = operands.cached_keys(self.operands(shape), buffers.kv_cache, shape.head_dim)
+        pages = operands.values_of(*cached)
+        weights = buffers.weights[: m * shape.next_n].view(m, shape.next_n, shape.num_heads)
+        keys = pages[buffers.block_table[:m].long()].flatten(1, 2)[:, : shape.max_context_len]
+        logits = operands.scores(queries, keys, weights).flatten(0, 1)
+        return {"logits": logits.where(_inside(buffers, m), 0)}
+
+
+class Fp8PagedMqaLogits(PagedMqaLogits):
+    """FP8 queries and keys, FP32 weights and logits: the indexer of DeepSeek-V3.2 in a decode step."""
+
+    name = "fp8_paged_mqa_logits"
+    summary = "indexer logits of a decode step (DeepSeek sparse attention), FP8, paged cache"
+    dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, NEXT_N, BLOCK_KV, INDICES, MAX_CONTEXT_LEN, NUM_PAGES)
+    function_names = ("fp8_paged_mqa_logits",)
+    tolerance = Tolerance(5e-6)  # DeepGEMM's own test asks for this
+    examples = (
+        {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
+        {"num_heads": 64, "next_n": 2, "max_context_len": 300, "num_pages": 7},
+        {"num_heads": 32, "head_dim": 64, "max_context_len": 300, "num_pages": 7},
+        {"num_heads": 8, "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
+        {"num_heads": 16, "head_dim": 64, "indices": True, "max_context_len": 300, "num_pages": 20},
+    )
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        keywords = {"indices": buffers.indices[:m]} if buffers.shape.indices else {}
+        return Call((buffers.q[:m], *self.common_arguments(buffers, m)), keywords)
+
+    def read_m(self, q: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return q.shape[0]
+
+    def read_shape(
+        self,
+        q: torch.Tensor,
+        kv_cache: torch.Tensor,
+        weights: torch.Tensor,
+        context_lens: torch.Tensor,
+        block_table: torch.Tensor,
+        schedule_meta: torch.Tensor,
+        max_context_len: int,
+        clean_logits: bool = False,
+        indices: torch.Tensor | None = None,
+    ) -> Mapping[str, Value]:
+        calls.belongs(self.name, "clean_logits", clean_logits, (False,))
+        _, next_n, heads, head_dim = q.shape
+        return {
+            "num_heads": heads,
+            "head_dim": head_dim,
+            "next_n": next_n,
+            "block_kv": kv_cache.shape[1],
+            "indices": indices is not None,
+            "max_context_len": max_context_len,
+            "num_pages": kv_cache.shape[0],
+        }
+
+    def handle_empty(
+        self,
+        q: torch.Tensor,
+        kv_cache: torch.Tensor,
+        weights: torch.Tensor,
+        context_lens: torch.Tensor,
+        block_table: torch.Tensor,
+        schedule_meta: torch.Tensor,
+        max_context_len: int,
+        clean_logits: bool = False,
+        indices: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        import torch
+
+        return q.new_empty((0, max_context_len), dtype=torch.float32)
+
+
+def _schedule(buffers: Buffers, m: int) -> torch.Tensor:
+    """The schedule of the buffers' context lengths; on a GPU it is DeepGEMM's own."""
+    shape, context_lens = buffers.shape, buffers.context_lens[:m]
+    indices, num_sms = buffers.indices[:m] if shape.indices else None, shape.target.num_sms
+    if not context_lens.is_cuda:
+        return schedule(shape, num_sms, context_lens, indices)
+    import deep_gemm
+
+    found: torch.Tensor = deep_gemm.get_paged_mqa_logits_metadata(context_lens, shape.block_kv, num_sms, indices)
+    return found
+
+
+def _inside(buffers: Buffers, m: int) -> torch.Tensor:
+    """Which elements of the result are defined: [m * next_n, max_context_len]."""
+    import torch
+
+    columns = torch.arange(buffers.shape.max_context_len, device=buffers.context_lens.device)
+    return columns < buffers.context_lens[:m].reshape(-1, 1)

@@ -1,0 +1,123 @@
+"""``fp8_fp4_paged_mqa_logits``: indexer logits of a decode step in every combination of dtypes.
+
+With FP8 and FP32 it is ``fp8_paged_mqa_logits`` under another name, and uses the same kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import Buffers, Call, Shape, Tolerance, Value
+from kregistry_plugins import calls
+from kregistry_plugins.mqa_logits import operands
+from kregistry_plugins.mqa_logits.dtypes import (
+    LOGITS_DTYPE,
+    MXFP8_ARCHS,
+    OPERANDS,
+    WEIGHTS_DTYPE,
+    MixedDtypes,
+    parts_of,
+)
+from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits
+from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = (WEIGHTS_DTYPE, LOGITS_DTYPE)
+_REST = (NEXT_N, BLOCK_KV, INDICES, MAX_CONTEXT_LEN, NUM_PAGES)
+_BF16: Mapping[str, Value] = {"weights_dtype": "bfloat16", "logits_dtype": "bfloat16"}
+
+
+class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
+    """Any dtypes; DeepGEMM allocates the result."""
+
+    function_names = ("fp8_fp4_paged_mqa_logits",)
+    tolerance = Tolerance(3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
+
+    def check(self, shape: Shape) -> None:
+        super().check(shape)
+        self.check_dtypes(shape)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        import torch
+
+        shape, tensors = buffers.shape, buffers.tensors
+        queries = (buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
+        keywords = {"logits_dtype": getattr(torch, shape.logits_dtype)}
+        if shape.indices:
+            keywords["indices"] = buffers.indices[:m]
+        return Call((queries, *self.common_arguments(buffers, m)), keywords)
+
+    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
+        return parts_of(q)[0].shape[0]
+
+    def read_shape(
+        self,
+        q: Any,
+        kv_cache: torch.Tensor,
+        weights: torch.Tensor,
+        context_lens: torch.Tensor,
+        block_table: torch.Tensor,
+        schedule_meta: torch.Tensor,
+        max_context_len: int,
+        clean_logits: bool = False,
+        logits_dtype: torch.dtype | None = None,
+        indices: torch.Tensor | None = None,
+    ) -> Mapping[str, Value]:
+        calls.belongs(self.name, "clean_logits", clean_logits, (False,))
+        return {
+            **self.read_dtypes(q, weights, logits_dtype),
+            "next_n": parts_of(q)[0].shape[1],
+            "block_kv": kv_cache.shape[1],
+            "indices": indices is not None,
+            "max_context_len": max_context_len,
+            "num_pages": kv_cache.shape[0],
+        }
+
+    def handle_empty(
+        self,
+        q: Any,
+        kv_cache: torch.Tensor,
+        weights: torch.Tensor,
+        context_lens: torch.Tensor,
+        block_table: torch.Tensor,
+        schedule_meta: torch.Tensor,
+        max_context_len: int,
+        clean_logits: bool = False,
+        logits_dtype: torch.dtype | None = None,
+        indices: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        import torch
+
+        return parts_of(q)[0].new_empty((0, max_context_len), dtype=logits_dtype or torch.float32)
+
+
+class Fp8Fp4PagedMqaLogits(_MixedPagedMqaLogits):
+    """The indexer of vLLM in a decode step."""
+
+    name = "fp8_fp4_paged_mqa_logits"
+    summary = "indexer logits of a decode step, FP8 or FP4, FP32 or BF16 weights and logits, paged cache"
+    forms = ("fp8", "fp4")
+    dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, OPERANDS, *_DTYPES, *_REST)
+    examples = (
+        {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
+        {"num_heads": 32, "next_n": 2, "logits_dtype": "bfloat16", "max_context_len": 300, "num_pages": 7},
+        {"num_heads": 8, "operands": "fp4", "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
+        {"num_heads": 16, "operands": "fp4", **_BF16, "indices": True, "max_context_len": 300, "num_pages": 20},
+    )
+
+
+class Mxfp8PagedMqaLogits(_MixedPagedMqaLogits):
+    """Queries and keys quantised to FP8 with a power of two for each 32 columns."""
+
+    name = "mxfp8_paged_mqa_logits"
+    summary = "indexer logits of a decode step, MXFP8 (DeepGEMM 0.2, SM100), paged cache"
+    forms = ("mxfp8",)
+    dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, *_DTYPES, *_REST)
+    archs = MXFP8_ARCHS
+    examples = (
+        {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
+        {"num_heads": 8, **_BF16, "indices": True, "block_kv": 128, "max_context_len": 300, "num_pages": 7},
+    )
