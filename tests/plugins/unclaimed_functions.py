@@ -27,8 +27,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "k_grouped_bf16_gemm_tn_contiguous",
         "k_grouped_fp8_gemm_nt_contiguous",
         "k_grouped_fp8_gemm_tn_contiguous",
-        "m_grouped_fp8_fp4_gemm_nn_contiguous",
-        "m_grouped_fp8_gemm_nn_contiguous",
         "mega_moe_pre_dispatch",
         "mega_moe_pre_dispatch_sm90",
         "transform_sf_into_required_layout",
