@@ -6,8 +6,14 @@ from typing import Any
 
 _GROUPED = {"num_groups": 32, "n": 4096, "k": 7168}
 _ALIGNED = (128, 16384, 128)
+# With less than 512 rows in all, sm100 has one BF16 kernel more.
+_K = (512, 8192, 128)
 
 CASES: list[tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]] = [
     ("m_grouped_fp8_gemm_nt_contiguous", _GROUPED, _ALIGNED, 12, 1),
     ("m_grouped_fp8_gemm_nn_contiguous", _GROUPED, _ALIGNED, 12, 1),
+    ("k_grouped_bf16_gemm_tn_contiguous", {"num_groups": 4, "m": 4096, "n": 7168}, _K, 1, 1),
+    ("k_grouped_fp8_gemm_nt_contiguous", {"num_groups": 4, "m": 4096, "n": 7168}, _K, 1, None),
+    ("k_grouped_fp8_gemm_nt_contiguous", {"num_groups": 8, "m": 4096, "n": 7168}, (128, 8192, 128), 2, None),
+    ("k_grouped_fp8_gemm_tn_contiguous", {"num_groups": 4, "m": 4096, "n": 7168}, _K, None, 2),
 ]
