@@ -86,7 +86,7 @@ class KGroupedGemm(KernelType):
 
     def scope(self, shape: Shape) -> Any:
         if not shape.get("accumulate", True):
-            _check_c_is_optional(self.name)
+            settings.check_version(self.name, "accumulate", "false", "0.2")
         return settings.mk_alignment(shape) if "mk_alignment" in shape else super().scope(shape)
 
     def read_m(
@@ -183,13 +183,3 @@ def group_rows(shape: Shape, k: int) -> Iterator[tuple[slice, int]]:
         if size:
             yield slice(start, start + size), group
         start += size
-
-
-def _check_c_is_optional(kernel_type: str) -> None:
-    import deep_gemm
-    from packaging.version import Version
-
-    version = getattr(deep_gemm, "__version__", "0")
-    if Version(version) < Version("0.2"):
-        text = f"false needs DeepGEMM >= 0.2, found {version}: c is required"
-        raise ShapeError(kernel_type, "accumulate", text, "leave it out")
