@@ -6,7 +6,7 @@ import pytest
 
 from kregistry import Registry, ShapeError, get_target
 
-#: An example shape of every kernel type that calls ``einsum``.
+#: An example shape of every kernel type that calls ``einsum``, and of those that call ``fp8_einsum``.
 _EINSUMS = {
     "einsum_bhr_hdr_bhd": {"h": 2, "r": 64, "d": 64},
     "einsum_bhd_hdr_bhr": {"h": 2, "r": 64, "d": 64},
@@ -14,14 +14,21 @@ _EINSUMS = {
     "einsum_bmk_bnk_mn_accumulate": {"m": 64, "n": 64, "k": 64},
 }
 
+_FP8 = {
+    "fp8_einsum_bhr_hdr_bhd": {"h": 2, "r": 128, "d": 256, "scales": "ue8m0", "scale_columns": 32},
+    "fp8_einsum_bhd_hdr_bhr": {"h": 2, "r": 128, "d": 256, "output": "float32"},
+    "fp8_einsum_bhd_bhr_hdr": {"h": 2, "r": 128, "d": 256, "scales": "ue8m0"},
+}
 
-@pytest.mark.parametrize("owner", _EINSUMS)
+
+@pytest.mark.parametrize("owner", [*_EINSUMS, *_FP8])
 def test_each_call_is_taken_by_its_own_kernel_type_and_refused_by_the_others(owner: str) -> None:
     registry = Registry()
-    shape = registry[owner].resolve(_EINSUMS[owner], get_target("h100"))
+    family = _EINSUMS if owner in _EINSUMS else _FP8
+    shape = registry[owner].resolve(family[owner], get_target("b200"))
     call = registry[owner].arguments(registry[owner].allocate_buffers(shape, 4, "meta"), 3)
     takers = []
-    for name in _EINSUMS:
+    for name in family:
         try:
             registry[name].read_shape(*call.args, **call.kwargs)
         except ShapeError as error:
@@ -73,3 +80,43 @@ def test_fp32_output_needs_a_later_deep_gemm() -> None:
         pass
     with pytest.raises(ShapeError, match="float32 is refused on sm120"):
         kernel_type.resolve(dict(shape), get_target("rtx-pro-6000"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "m", "nbytes"),
+    [
+        ("einsum_bhr_hdr_bhd", {"h": 2, "r": 64, "d": 72}, 5, 2 * (5 * 2 * 64 + 2 * 72 * 64 + 5 * 2 * 72)),
+        ("einsum_bmk_bnk_mn", {"m": 64, "n": 128, "k": 64}, 5, 2 * 5 * 64 * (64 + 128) + 2 * 64 * 128),
+        ("einsum_bmk_bnk_mn_accumulate", {"m": 64, "n": 128, "k": 64}, 5, 2 * 5 * 64 * (64 + 128) + 4 * 64 * 128),
+        (
+            "fp8_einsum_bhr_hdr_bhd",
+            {"h": 2, "r": 640, "d": 256, "scales": "ue8m0"},
+            5,
+            5 * 2 * 640 + 4 * 2 * 2 * 8 + 2 * 256 * 640 + 2 * 4 * 256 * 2 + 2 * 5 * 2 * 256,
+        ),
+        (
+            "fp8_einsum_bhd_hdr_bhr",
+            {"h": 2, "r": 256, "d": 640},
+            5,
+            5 * 2 * 640 + 4 * 5 * 2 * 5 + 2 * 256 * 640 + 4 * 2 * 2 * 5 + 2 * 5 * 2 * 256,
+        ),
+        (
+            "fp8_einsum_bhd_bhr_hdr",
+            {"h": 2, "r": 256, "d": 640},
+            256,
+            256 * 2 * (640 + 256) + 4 * 2 * 2 * (640 + 256) + 4 * 2 * 640 * 256,
+        ),
+    ],
+)
+def test_bytes_are_those_of_the_closed_formula(name: str, values: dict[str, object], m: int, nbytes: int) -> None:
+    kernel_type = Registry()[name]
+    assert kernel_type.memory_requirement(kernel_type.resolve(values, get_target("b200")), m) == nbytes
+
+
+@pytest.mark.parametrize("values", [{"scales": "ue8m0"}, {"scale_columns": 32}, {"output": "float32"}])
+def test_what_fp8_einsum_refuses_on_sm90(values: dict[str, object]) -> None:
+    kernel_type = Registry()["fp8_einsum_bhr_hdr_bhd"]
+    [name] = values
+    with pytest.raises(ShapeError, match="is refused on sm90") as caught:
+        kernel_type.resolve({"h": 2, "r": 128, "d": 128, **values}, get_target("h100"))
+    assert caught.value.dimension == name
