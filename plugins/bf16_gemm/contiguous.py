@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
-from kregistry_plugins import settings
+from kregistry_plugins import contiguous_rows, settings
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 
 if TYPE_CHECKING:
@@ -63,14 +63,13 @@ class _MGroupedBf16GemmContiguous(KernelType):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a[:m].normal_(generator=generator)
         buffers.b.normal_(generator=generator)
-        for rows, group in _blocks(buffers.shape, m):
-            buffers.grouped_layout[rows] = group
+        contiguous_rows.fill_groups(buffers.grouped_layout, buffers.shape, m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
 
         d = torch.empty(buffers.d[:m].shape, device=buffers.d.device)
-        for rows, group in _blocks(buffers.shape, m):
+        for rows, group in contiguous_rows.blocks(buffers.shape, m):
             weight = buffers.b[group].float()
             d[rows] = buffers.a[rows].float() @ (weight.T if self.transposed_b else weight)
         return {"d": d}
@@ -98,10 +97,3 @@ def check_k(kernel_type: str, shape: Shape) -> None:
     """Refuse what the grouped kernels of SM90 refuse (sm90_bf16_gemm.hpp: ``k % 64 == 0``)."""
     if shape.target.arch == "sm90" and shape.k % 64:
         raise ShapeError(kernel_type, "k", f"sm90 needs a multiple of 64 in a grouped BF16 GEMM, got {shape.k}")
-
-
-def _blocks(shape: Shape, m: int) -> list[tuple[slice, int]]:
-    """Which group owns each aligned block of rows: ascending, spread over all groups."""
-    size = shape.mk_alignment
-    count = -(-m // size)
-    return [(slice(i * size, min(m, (i + 1) * size)), i * shape.num_groups // count) for i in range(count)]

@@ -1,9 +1,9 @@
-"""``fp8_einsum("bhr,hdr->bhd")``: an FP8 GEMM for each head (DeepSeek-V4's ``wo_a``)."""
+"""``fp8_einsum`` with an FP8 GEMM for each head: ``bhr,hdr->bhd`` (DeepSeek-V4's ``wo_a``) and ``bhd,hdr->bhr``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import (
     ArchSupport,
@@ -14,73 +14,127 @@ from kregistry import (
     KernelType,
     RunDimension,
     Shape,
+    ShapeError,
     Value,
 )
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
+from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
 
 if TYPE_CHECKING:
     import torch
 
-EXPRESSION = "bhr,hdr->bhd"
+H = Dimension("h", "heads or groups on this rank", "heads")
+R = Dimension("r", "rank: the last dimension of the weight", "columns", multiple_of=16)
+D = Dimension("d", "head dimension: the middle dimension of the weight", "columns", multiple_of=16)
+SCALES = Dimension(
+    name="scales",
+    meaning="form of the scale factors: f32, or packed powers of two (sm100, sm120)",
+    default="f32",
+    integer=False,
+    choices=("f32", "ue8m0"),
+)
+SCALE_COLUMNS = Dimension(
+    name="scale_columns",
+    meaning="columns that share a scale factor: the last number of the recipe; 32 on sm100 and sm120",
+    unit="columns",
+    default=128,
+    integer=False,
+    choices=(128, 32),
+)
+OUTPUT = Dimension(
+    name="output",
+    meaning="dtype of the output; float32 on sm100 and sm120",
+    default="bfloat16",
+    integer=False,
+    choices=("bfloat16", "float32"),
+)
+SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no FP8 einsum for sm120 (layout.hpp, einsum.hpp)")
 
 
-class Fp8EinsumBhrHdrBhd(KernelType):
-    """x [b, h, r] by y [h, d, r] to z [b, h, d], quantised by row and 128 columns, and by blocks of 128x128."""
+class _Fp8Einsum(KernelType):
+    """x [b, h, summed] by y [h, d, r] to z [b, h, kept]: one of d and r is summed over."""
 
-    name = "fp8_einsum_bhr_hdr_bhd"
-    summary = "FP8 einsum bhr,hdr->bhd, FP32 scale factors, BF16 output (DeepSeek-V4 wo_a)"
-    dimensions = (
-        Dimension("h", "heads or groups on this rank", "heads"),
-        Dimension("r", "columns of the input: the dimension that is summed over", "columns", multiple_of=128),
-        Dimension("d", "columns of the output of each head", "columns", multiple_of=128),
-    )
+    expression: ClassVar[str]
+    #: The dimension that is summed over, and the one that is kept.
+    summed: ClassVar[str]
+    kept: ClassVar[str]
+
+    dimensions = (H, R, D, SCALES, SCALE_COLUMNS, OUTPUT)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     handles_empty = ""
     function_names = ("fp8_einsum",)
-    archs = (
-        ArchSupport("sm90"),
-        ArchSupport("sm100"),
-        ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown SF transformation' (layout.hpp:60) on sm120"),
+    handles_empty = ""
+    examples = (
+        {"h": 4, "r": 512, "d": 256},
+        {"h": 3, "r": 384, "d": 128},
+        {"h": 2, "r": 144, "d": 80},
+        {"h": 2, "r": 256, "d": 384, "scales": "ue8m0", "output": "float32"},
+        {"h": 2, "r": 256, "d": 128, "scales": "ue8m0", "scale_columns": 32},
+        {"h": 2, "r": 256, "d": 128, "scale_columns": 32},
     )
 
-    examples = ({"h": 4, "r": 512, "d": 256}, {"h": 3, "r": 384, "d": 128})
+    def check(self, shape: Shape) -> None:
+        if shape.target.arch != "sm90":
+            return
+        for name, only in (("scales", "f32"), ("scale_columns", 128), ("output", "bfloat16")):
+            if shape[name] != only:
+                raise ShapeError(self.name, name, f"{shape[name]} is refused on sm90", f"leave it out, or say {only}")
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        h, r, d = shape.h, shape.r, shape.d
+        h, group = shape.h, shape.scale_columns
+        summed, kept = int(shape[self.summed]), int(shape[self.kept])
         return {
-            "x": BufferSpec((max_m, h, r), "float8_e4m3fn"),
-            "sfx": BufferSpec((max_m, h, r // scales.GROUP), "float32"),
-            "y": BufferSpec((h, d, r), "float8_e4m3fn", "weight"),
-            "sfy": scales.weight_scales("f32", d, r, h),
-            "z": BufferSpec((max_m, h, d), "bfloat16", "output"),
+            "x": BufferSpec((max_m, h, summed), "float8_e4m3fn"),
+            "sfx": _row_scales(shape.scales, max_m, h, summed, group),
+            "y": BufferSpec((h, shape.d, shape.r), "float8_e4m3fn", "weight"),
+            "sfy": scales.weight_scales(shape.scales, kept, summed, h, group),
+            "z": BufferSpec((max_m, h, kept), shape.output, "output"),
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        x, y = (buffers.x[:m], buffers.sfx[:m]), (buffers.y, buffers.sfy)
-        return Call((EXPRESSION, x, y, buffers.z[:m]), {"recipe": (1, 128, 128)})
+        x, y = (buffers.x[:m], _rows_of(buffers.sfx, m)), (buffers.y, self._as_stored(buffers.sfy))
+        group = buffers.shape.scale_columns
+        recipe = (1, group, group) if buffers.shape.scales == "f32" else (1, 1, group)
+        return Call((self.expression, x, y, buffers.z[:m]), {"recipe": recipe})
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound)."""
-        h, d, columns = shape.h, shape.d, scales.ceil_div(shape.r, scales.GROUP)
-        copy = 4 * scales.align(max_m, 4) * h * columns
+        if shape.scales != "f32":
+            return 0
+        rows, columns = scales.align(max_m, 4), scales.ceil_div(int(shape[self.summed]), shape.scale_columns)
+        copy = 4 * rows * shape.h * columns
         if shape.target.arch == "sm90":
             return copy
-        packed = scales.ceil_div(columns, 4)
-        return copy + 4 * scales.align(max_m, 4) * h * packed + 4 * h * d * (columns + packed)
+        packed, kept = scales.ceil_div(columns, 4), int(shape[self.kept])
+        return copy + 4 * shape.h * (rows * packed + kept * (columns + packed))
 
-    def read_m(self, expression: str, a: Any, b: Any, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+    def read_m(self, expression: str, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
 
     def read_shape(
-        self, expression: str, a: Any, b: Any, d: torch.Tensor, *args: Any, **kwargs: Any
+        self,
+        expression: str,
+        a: Operand,
+        b: Operand,
+        d: torch.Tensor,
+        c: torch.Tensor | None = None,
+        recipe: Collection[int] = (1, 128, 128),
     ) -> Mapping[str, Value]:
-        """Takes the calls of this expression with FP32 scale factors and BF16 output only."""
-        calls.belongs(self.name, "expression", expression, (EXPRESSION,))
-        calls.belongs(self.name, "the dtype of scale factors", calls.dtype_of(a[1]), ("float32",))
-        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), ("bfloat16",))
-        h, d, r = b[0].shape
-        return {"h": h, "r": r, "d": d}
+        """Takes the calls of this expression that add to nothing."""
+        calls.belongs(self.name, "expression", expression, (self.expression,))
+        calls.belongs(self.name, "c", None if c is None else "a tensor", (None,))
+        form, group = scale_form(a[1]), tuple(recipe)[-1]
+        calls.belongs(self.name, "recipe", tuple(recipe), ((1, group, group) if form == "f32" else (1, 1, group),))
+        h, middle, last = b[0].shape
+        return {
+            "h": h,
+            "r": last,
+            "d": middle,
+            "scales": form,
+            "scale_columns": group,
+            "output": calls.dtype_of(d),
+        }
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"z": buffers.z[:m]}
@@ -88,14 +142,65 @@ class Fp8EinsumBhrHdrBhd(KernelType):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         import torch
 
-        x, y = buffers.x[:m], buffers.y
+        x, y, shape = buffers.x[:m], self._as_stored(buffers.y), buffers.shape
         values = torch.randn(x.shape, device=generator.device, generator=generator)
-        scales.quantize_rows(values, x, buffers.sfx[:m])
+        scales.quantize_rows(values, x, _rows_of(buffers.sfx, m), shape.scale_columns)
         values = torch.randn(y.shape, device=generator.device, generator=generator)
-        scales.quantize_blocks(values, y, buffers.sfy)
+        quantize = scales.quantize_blocks if shape.scales == "f32" else scales.quantize_rows
+        quantize(values, y, buffers.sfy, shape.scale_columns)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
 
-        x = scales.dequantize(buffers.x[:m], buffers.sfx[:m])
-        return {"z": torch.einsum(EXPRESSION, x, scales.dequantize(buffers.y, buffers.sfy))}
+        group = buffers.shape.scale_columns
+        x = scales.dequantize(buffers.x[:m], _rows_of(buffers.sfx, m), group)
+        y = scales.dequantize(self._as_stored(buffers.y), buffers.sfy, group)
+        return {"z": torch.einsum(self.expression, x, self._as_stored(y))}
+
+    def _as_stored(self, weight: torch.Tensor) -> torch.Tensor:
+        """[h, kept, summed] to [h, d, r] and back."""
+        return weight if self.summed == "r" else weight.mT
+
+
+class Fp8EinsumBhrHdrBhd(_Fp8Einsum):
+    """x [b, h, r] by y [h, d, r] to z [b, h, d]."""
+
+    name = "fp8_einsum_bhr_hdr_bhd"
+    summary = "FP8 einsum bhr,hdr->bhd: a GEMM for each head (DeepSeek-V4 wo_a)"
+    expression = "bhr,hdr->bhd"
+    summed, kept = "r", "d"
+    archs = (ArchSupport("sm90"), ArchSupport("sm100"), SM120)
+
+
+class Fp8EinsumBhdHdrBhr(_Fp8Einsum):
+    """x [b, h, d] by y [h, d, r] to z [b, h, r]."""
+
+    name = "fp8_einsum_bhd_hdr_bhr"
+    summary = "FP8 einsum bhd,hdr->bhr: a GEMM for each head, the weight transposed"
+    expression = "bhd,hdr->bhr"
+    summed, kept = "d", "r"
+    archs = (
+        ArchSupport("sm90", "none", "DeepGEMM asserts 'Unsupported einsum expression' (einsum.hpp) on sm90"),
+        ArchSupport("sm100"),
+        SM120,
+    )
+
+
+def _row_scales(form: str, rows: int, heads: int, columns: int, group: int) -> BufferSpec:
+    """Scale factors [rows, heads, columns / group] of x; packed ones lie head by head, each column-major."""
+    if form == "f32":
+        return BufferSpec((rows, heads, scales.ceil_div(columns, group)), "float32")
+    packed, stride = scales.ceil_div(columns, 4 * group), scales.align(rows, 4)
+    strides = (1, packed * stride, stride)
+    return BufferSpec((rows, heads, packed), "int32", strides=strides, storage=heads * packed * stride)
+
+
+def _rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
+    """The first ``m`` rows; packed ones are laid out anew for every m, as DeepGEMM wants them."""
+    import torch
+
+    if scale_factors.dtype == torch.float32:
+        return scale_factors[:m]
+    _, heads, packed = scale_factors.shape
+    stride = scales.align(m, 4)
+    return scale_factors.as_strided((m, heads, packed), (1, packed * stride, stride))

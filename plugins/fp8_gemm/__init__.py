@@ -9,7 +9,7 @@ from kregistry import KernelType, hookimpl
 
 @hookimpl
 def kregistry_kernel_types() -> Iterable[KernelType]:
-    from kregistry_plugins.fp8_gemm.contiguous import MGroupedFp8GemmNtContiguous
+    from kregistry_plugins.fp8_gemm.contiguous import MGroupedFp8GemmNnContiguous, MGroupedFp8GemmNtContiguous
     from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt
     from kregistry_plugins.fp8_gemm.fine_grained import Fp4GemmNt, Fp8Fp4GemmNt, Fp8GemmNtWgrad, MxFp8GemmNt
     from kregistry_plugins.fp8_gemm.masked import MGroupedFp8GemmNtMasked
@@ -25,5 +25,6 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
         Fp8Fp4GemmNt(),
         Fp4GemmNt(),
         MGroupedFp8GemmNtContiguous(),
+        MGroupedFp8GemmNnContiguous(),
         MGroupedFp8GemmNtMasked(),
     ]

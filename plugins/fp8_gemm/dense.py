@@ -97,10 +97,23 @@ def check_dense_call(
     **kwargs: Any,
 ) -> None:
     """Refuse a call of the same function that is no plain FP8 GEMM with 128-column scale factors and BF16 output."""
+    calls.belongs(kernel_type, "c", None if c is None else "a tensor", (None,))
+    check_fp8_operands(kernel_type, a, b, d, recipe, recipe_a, recipe_b)
+
+
+def check_fp8_operands(
+    kernel_type: str,
+    a: Operand,
+    b: Operand,
+    d: torch.Tensor,
+    recipe: Collection[int] | None,
+    recipe_a: Collection[int] | None,
+    recipe_b: Collection[int] | None,
+) -> None:
+    """Refuse operands that are not FP8 with 128-column scale factors, and outputs that are not BF16."""
     for name, operand in (("a", a), ("b", b)):
         calls.belongs(kernel_type, f"{name}.dtype", calls.dtype_of(operand[0]), ("float8_e4m3fn",))
     calls.belongs(kernel_type, "d.dtype", calls.dtype_of(d), ("bfloat16",))
-    calls.belongs(kernel_type, "c", None if c is None else "a tensor", (None,))
     calls.belongs(kernel_type, "recipe", calls.recipe_of(recipe), _RECIPES)
     calls.belongs(kernel_type, "recipe_a", calls.recipe_of(recipe_a), (None, (1, 128)))
     calls.belongs(kernel_type, "recipe_b", calls.recipe_of(recipe_b), (None, (1, 128), (128, 128)))

@@ -63,9 +63,9 @@ def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group:
     return BufferSpec((groups, rows, columns), "int32", strides=strides, storage=groups * columns * stride)
 
 
-def weight_scales(scales: str, n: int, k: int, groups: int | None = None) -> BufferSpec:
-    """Scale factors of a weight: by 128x128 block (f32), by row (ue8m0)."""
-    spec = row_scales(scales, ceil_div(n, GROUP) if scales == "f32" else n, k, groups)
+def weight_scales(scales: str, n: int, k: int, groups: int | None = None, group: int = GROUP) -> BufferSpec:
+    """Scale factors of a weight: by block of ``group`` x ``group`` (f32), by row and ``group`` columns (ue8m0)."""
+    spec = row_scales(scales, ceil_div(n, group) if scales == "f32" else n, k, groups, group)
     return BufferSpec(spec.shape, spec.dtype, "weight", spec.strides, spec.storage)
 
 
@@ -110,13 +110,13 @@ def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch
     scale_factors.copy_(scale if scale_factors.dtype == torch.float32 else _pack(scale))
 
 
-def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor) -> None:
-    """Quantise [..., n, k] by 128x128 block into ``data`` (fp8) and f32 ``scale_factors``."""
+def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
+    """Quantise [..., n, k] by block of ``group`` x ``group`` into ``data`` (fp8) and f32 ``scale_factors``."""
     import torch
 
     n, k = values.shape[-2:]
-    padded = torch.nn.functional.pad(values.float(), (0, align(k, GROUP) - k, 0, align(n, GROUP) - n))
-    blocks = padded.unflatten(-1, (-1, GROUP)).unflatten(-3, (-1, GROUP))
+    padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k, 0, align(n, group) - n))
+    blocks = padded.unflatten(-1, (-1, group)).unflatten(-3, (-1, group))
     scale = blocks.abs().amax((-3, -1), keepdim=True).clamp(1e-4) / FP8_MAX
     data.copy_((blocks / scale).flatten(-2).flatten(-3, -2)[..., :n, :k].to(data.dtype))
     scale_factors.copy_(scale[..., 0, :, 0])

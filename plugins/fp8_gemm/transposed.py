@@ -31,6 +31,16 @@ MAJOR = Dimension(
 )
 
 
+def check_major(kernel_type: str, shape: Shape, b_transposed: bool) -> None:
+    """Refuse operands stored [k, rows] where DeepGEMM does; ``b_transposed``: whether b is one of them."""
+    if shape.major != "mn":
+        return
+    if shape.target.arch == "sm90":
+        raise ShapeError(kernel_type, "major", "mn is refused on sm90: FP8 operands must be K-major", "say k")
+    if b_transposed and shape.n % 16:
+        raise ShapeError(kernel_type, "n", f"rows of b [k, n] must be a multiple of 16 bytes, got {shape.n}")
+
+
 class _TransposedFp8Gemm(KernelType):
     """A dense FP8 GEMM with at least one operand given transposed."""
 
@@ -49,11 +59,7 @@ class _TransposedFp8Gemm(KernelType):
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)
-        if shape.major == "mn":
-            if shape.target.arch == "sm90":
-                raise ShapeError(self.name, "major", "mn is refused on sm90: FP8 operands must be K-major", "say k")
-            if self.layout[1] == "n" and shape.n % 16:
-                raise ShapeError(self.name, "n", f"rows of b [k, n] must be a multiple of 16 bytes, got {shape.n}")
+        check_major(self.name, shape, b_transposed=self.layout[1] == "n")
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         n, k = shape.n, shape.k

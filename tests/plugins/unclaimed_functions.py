@@ -12,18 +12,13 @@ _HOST = "host code: settings, sizes, set-up"
 UNCLAIMED: dict[str, tuple[str, ...]] = {
     _NOT_YET: (
         "bf16_mega_moe",
-        "einsum",
         "fp8_fp4_mega_moe",
         "fp8_gemm_nt_skip_head_mid",
         "fp8_mega_moe",
         "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
         "get_mn_major_tma_aligned_packed_ue8m0_tensor",
         "get_mn_major_tma_aligned_tensor",
-        "k_grouped_bf16_gemm_tn_contiguous",
-        "k_grouped_fp8_gemm_nt_contiguous",
-        "k_grouped_fp8_gemm_tn_contiguous",
         "m_grouped_fp8_fp4_gemm_nn_contiguous",
-        "m_grouped_fp8_gemm_nn_contiguous",
         "mega_moe_pre_dispatch",
         "mega_moe_pre_dispatch_sm90",
         "transform_sf_into_required_layout",

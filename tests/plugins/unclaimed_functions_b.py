@@ -12,7 +12,6 @@ ADDED: dict[str, tuple[str, ...]] = {
         "bf16_mega_gate",
         "fp8_fp4_paged_sparse_mqa_logits",
         "fp8_fp4_sparse_mqa_logits",
-        "get_mqa_logits_metadata",
         "get_paged_sparse_mqa_logits_metadata",
         "get_sparse_mqa_logits_metadata",
         "k_grouped_fp4_gemm_nt_contiguous",

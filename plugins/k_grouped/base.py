@@ -1,0 +1,185 @@
+"""What k-grouped GEMMs share: d[group] += a[rows of the group].T @ b[rows of the group], in one launch for all groups.
+
+The rows of all groups lie one after another in ``a`` and ``b``; ``ks`` says on the host how many each group has, and
+``grouped_layout`` the same on the device. SM90 chooses the kernel by the largest group, SM100 by the rows of all
+groups together (measured). So that one number decides on each, a launch of the warm-up puts all rows into one group
+on SM100, and gives the other groups fewer rows than the largest, or none, on SM90.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError
+from kregistry_plugins import settings
+
+if TYPE_CHECKING:
+    import torch
+
+GROUPS = Dimension("num_groups", "experts on this rank", "groups")
+OUTPUT = Dimension(
+    name="output",
+    meaning="dtype of what is added to",
+    default="float32",
+    integer=False,
+    choices=("float32", "bfloat16"),
+)
+#: As of the m-grouped layouts, but DeepGEMM refuses groups that are no multiple of it.
+MK_ALIGNMENT = Dimension(
+    name=settings.MK_ALIGNMENT.name,
+    meaning=settings.MK_ALIGNMENT.meaning + "; ranges must step by it",
+    unit="rows",
+    default=128,
+    integer=False,
+    choices=tuple(range(32, 257, 32)),
+)
+ACCUMULATE = Dimension(
+    name="accumulate",
+    meaning="whether c is given and added to; DeepGEMM 0.1 and sm90 want it",
+    default=True,
+    integer=False,
+    choices=(True, False),
+)
+PSUM = Dimension(
+    name="use_psum_layout",
+    meaning="grouped_layout holds where each group ends, not how many rows it has (sm100)",
+    default=False,
+    integer=False,
+    choices=(False, True),
+)
+#: Groups of SM90 are whole blocks of this many rows.
+_SM90_ROWS = 128
+
+
+def rows_dimension(name: str, grain: int) -> Dimension:
+    """``m`` or ``n`` of each group's product."""
+    operand = "a" if name == "m" else "b"
+    return Dimension(name, f"columns of {operand}: {name} of each group's output m x n", "columns", multiple_of=grain)
+
+
+class KGroupedGemm(KernelType):
+    """A k-grouped GEMM. A launch adds to ``d``: a group without rows leaves its part of ``d`` as it is."""
+
+    run_dimension = RunDimension(
+        name="k",
+        meaning="rows of the largest group on sm90, of all groups together elsewhere: the dimension summed over",
+        unit="rows",
+        start=_SM90_ROWS,
+        step=_SM90_ROWS,
+    )
+    handles_empty = ""
+
+    def check(self, shape: Shape) -> None:
+        if shape.target.arch != "sm90":
+            return
+        alignment = shape.get("mk_alignment", _SM90_ROWS)
+        if _SM90_ROWS % alignment and alignment % _SM90_ROWS:
+            hint = "groups of sm90 are multiples of 128 rows: say 128, or a divisor or multiple of it"
+            raise ShapeError(self.name, "mk_alignment", f"{alignment} is refused on sm90", hint)
+        if shape.get("use_psum_layout"):
+            raise ShapeError(self.name, "use_psum_layout", "true is refused on sm90", "leave it out")
+        if not shape.get("accumulate", True):
+            raise ShapeError(self.name, "accumulate", "false is refused on sm90: c is required", "leave it out")
+
+    def scope(self, shape: Shape) -> Any:
+        if not shape.get("accumulate", True):
+            settings.check_version(self.name, "accumulate", "false", "0.2")
+        return settings.mk_alignment(shape) if "mk_alignment" in shape else super().scope(shape)
+
+    def read_m(
+        self,
+        a: Any,
+        b: Any,
+        d: torch.Tensor,
+        ks: Sequence[int] | None,
+        grouped_layout: torch.Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
+        if not ks:  # the psum layout may leave them to the device
+            return int((a if hasattr(a, "shape") else a[0]).shape[0])
+        return max(ks)
+
+    def handle_empty(
+        self,
+        a: Any,
+        b: Any,
+        d: torch.Tensor,
+        ks: Sequence[int] | None,
+        grouped_layout: torch.Tensor,
+        c: torch.Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """No group has rows: d = c, as DeepGEMM does."""
+        if c is None:
+            d.zero_()
+        elif c.data_ptr() != d.data_ptr():
+            d.copy_(c)
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        import torch
+
+        for rows, _ in group_rows(buffers.shape, m):
+            for name in ("a", "b"):
+                size = (rows.stop - rows.start, buffers.shape["m" if name == "a" else "n"])
+                values = torch.randn(size, device=generator.device, generator=generator)
+                self.store(buffers, name, rows, values)
+        buffers.d.normal_(generator=generator)
+        sizes = group_sizes(buffers.shape, m)
+        layout = itertools.accumulate(sizes) if buffers.shape.get("use_psum_layout") else sizes
+        buffers.grouped_layout.copy_(torch.tensor(list(layout), dtype=torch.int32))
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """The sum with what ``d`` holds, so it must be asked before the launch."""
+        d = buffers.d.float().clone() if buffers.shape.get("accumulate", True) else buffers.d.float() * 0
+        for rows, group in group_rows(buffers.shape, m):
+            d[group] += self.load(buffers, "a", rows).T @ self.load(buffers, "b", rows)
+        return {"d": d}
+
+    @abstractmethod
+    def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
+        """Write the values [rows, columns] of one group's operand."""
+
+    @abstractmethod
+    def load(self, buffers: Buffers, name: str, rows: slice) -> torch.Tensor:
+        """The float32 values [rows, columns] of one group's operand."""
+
+
+def common_buffers(shape: Shape, output: str) -> Mapping[str, BufferSpec]:
+    """``d`` [num_groups, m, n] and ``grouped_layout`` [num_groups]."""
+    groups = shape.num_groups
+    return {
+        "d": BufferSpec((groups, shape.m, shape.n), output, "output"),
+        "grouped_layout": BufferSpec((groups,), "int32", initial=0),
+    }
+
+
+def call_at(buffers: Buffers, k: int, a: Any, b: Any, **keywords: Any) -> Call:
+    """A launch at ``k``; what is added to is ``d`` itself."""
+    c = {"c": buffers.d} if buffers.shape.get("accumulate", True) else {}
+    return Call((a, b, buffers.d, list(group_sizes(buffers.shape, k)), buffers.grouped_layout), {**c, **keywords})
+
+
+def group_sizes(shape: Shape, k: int) -> tuple[int, ...]:
+    """Rows of each group in a launch at ``k``."""
+    groups = shape.num_groups
+    if shape.target.arch != "sm90":
+        return (k, *(0,) * (groups - 1))
+    half = -(-k // 2 // _SM90_ROWS) * _SM90_ROWS
+    return tuple((k, 0, half)[group % 3] for group in range(groups))
+
+
+def group_rows(shape: Shape, k: int) -> Iterator[tuple[slice, int]]:
+    """The rows of each group that has any."""
+    start = 0
+    for group, size in enumerate(group_sizes(shape, k)):
+        if size:
+            yield slice(start, start + size), group
+        start += size
