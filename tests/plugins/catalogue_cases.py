@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.plugins import cases_layout
+
 Case = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
 
 #: Kernels change only at values 16 i + 1 on these arches (measured at every value), so these find all of them.
@@ -36,3 +38,4 @@ CASES: list[Case] = [
     ("fp8_einsum_bhr_hdr_bhd", {"h": 8, "r": 4096, "d": 1024}, _FULL, 10, 18),
     ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 4096, "d": 1024}, _FULL, 19, 23),
 ]
+CASES += cases_layout.CASES

@@ -20,9 +20,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "fp8_mega_moe",
         "fp8_mqa_logits",
         "fp8_paged_mqa_logits",
-        "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",
-        "get_mn_major_tma_aligned_packed_ue8m0_tensor",
-        "get_mn_major_tma_aligned_tensor",
         "get_paged_mqa_logits_metadata",
         "k_grouped_bf16_gemm_tn_contiguous",
         "k_grouped_fp8_gemm_nt_contiguous",
@@ -31,7 +28,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "m_grouped_fp8_gemm_nn_contiguous",
         "mega_moe_pre_dispatch",
         "mega_moe_pre_dispatch_sm90",
-        "transform_sf_into_required_layout",
     ),
     _CUBLASLT: ("cublaslt_gemm_nn", "cublaslt_gemm_nt", "cublaslt_gemm_tn", "cublaslt_gemm_tt"),
     _TORCH: (
