@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.plugins import cases_layout
+from tests.plugins import cases_layout, cases_mega
 
 Case = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
 
@@ -38,4 +38,4 @@ CASES: list[Case] = [
     ("fp8_einsum_bhr_hdr_bhd", {"h": 8, "r": 4096, "d": 1024}, _FULL, 10, 18),
     ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 4096, "d": 1024}, _FULL, 19, 23),
 ]
-CASES += cases_layout.CASES
+CASES += cases_layout.CASES + cases_mega.CASES

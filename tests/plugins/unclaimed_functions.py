@@ -26,8 +26,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "k_grouped_fp8_gemm_tn_contiguous",
         "m_grouped_fp8_fp4_gemm_nn_contiguous",
         "m_grouped_fp8_gemm_nn_contiguous",
-        "mega_moe_pre_dispatch",
-        "mega_moe_pre_dispatch_sm90",
     ),
     _CUBLASLT: ("cublaslt_gemm_nn", "cublaslt_gemm_nt", "cublaslt_gemm_tn", "cublaslt_gemm_tt"),
     _TORCH: (

@@ -1,0 +1,15 @@
+"""Cases of the mega kernels; see catalogue_cases.py for what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FULL = (1, 8192, 64)
+_TOKENS = {"hidden": 7168, "top_k": 8}
+
+CASES: list[tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]] = [
+    ("mega_moe_pre_dispatch", _TOKENS, _FULL, 1, 1),
+    ("mega_moe_pre_dispatch", {**_TOKENS, "group_size": 128}, _FULL, 1, 1),
+    ("mega_moe_pre_dispatch", {**_TOKENS, "activations": "fp4"}, _FULL, 1, 1),
+    ("mega_moe_pre_dispatch_sm90", _TOKENS, _FULL, 1, None),
+]
