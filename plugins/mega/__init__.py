@@ -9,6 +9,7 @@ from kregistry import KernelType, hookimpl
 
 @hookimpl
 def kregistry_kernel_types() -> Iterable[KernelType]:
+    from kregistry_plugins.mega.moe_sm90 import Fp8MegaMoe
     from kregistry_plugins.mega.pre_dispatch import MegaMoePreDispatch, MegaMoePreDispatchSm90
 
-    return [MegaMoePreDispatch(), MegaMoePreDispatchSm90()]
+    return [MegaMoePreDispatch(), MegaMoePreDispatchSm90(), Fp8MegaMoe()]
