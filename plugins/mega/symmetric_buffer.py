@@ -6,13 +6,12 @@ made, but a launch only reads a few attributes of it, so that one process can pl
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from kregistry import Dimension, RunDimension, Shape, ShapeError
+from kregistry_plugins import installed
 
 if TYPE_CHECKING:
     import torch
@@ -109,18 +108,13 @@ def routing_of(kernel_type: str, sym_buffer: Any) -> dict[str, int]:
     }
 
 
-@lru_cache(maxsize=1)
 def tile_heights() -> tuple[int, ...]:
     """Heights of the tiles that a kernel may have; pools are laid out for all of them.
 
     They differ between versions of DeepGEMM (``kCandidateBlockM`` of include/deep_gemm/layout/mega_moe.cuh).
     """
     common = (8, 16, 32, 64, 96, 128, 192)
-    try:
-        old = metadata.version("sgl-deep-gemm").startswith("0.1.")
-    except metadata.PackageNotFoundError:
-        old = False
-    return common if old else (*common, 240)
+    return common if installed.is_first_series() else (*common, 240)
 
 
 def align(x: int, y: int) -> int:

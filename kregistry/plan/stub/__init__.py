@@ -16,6 +16,14 @@ from kregistry.toolchain import Toolchain
 
 #: The dry run's process ends with this code when host code touches device memory.
 HOST_ACCESS_EXIT_CODE = 86
+#: torch's cuBLAS handle needs a real device, the stub's cuBLASLt one does not; the others would point elsewhere.
+_NOT_INHERITED = (
+    "DG_JIT_CACHE_DIR",
+    "DJ_JIT_CACHE_DIR",
+    "CUDA_VISIBLE_DEVICES",
+    "KREGISTRY_RECORD",
+    "DG_USE_PYTORCH_CUBLASLT_HANDLE",
+)
 _SOURCE = resources.files(__package__) / "cuda_stub.c"
 _RECORDER = resources.files(__package__) / "nvcc_recorder.sh"
 
@@ -59,7 +67,7 @@ def stub_environment(
     there is where it will look for it below the user's home.
     """
     environment = dict(base)
-    for variable in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "CUDA_VISIBLE_DEVICES", "KREGISTRY_RECORD"):
+    for variable in _NOT_INHERITED:
         environment.pop(variable, None)
     preload = environment.get("LD_PRELOAD")
     user_base = environment.get("PYTHONUSERBASE") or str(Path("~/.local").expanduser())
@@ -69,7 +77,6 @@ def stub_environment(
         LD_PRELOAD=f"{library}:{preload}" if preload else str(library),
         CUDA_HOME=str(toolchain.cuda.home),
         DG_JIT_NVCC_COMPILER=str(_RECORDER),
-        DG_USE_PYTORCH_CUBLASLT_HANDLE="1",
         DG_USE_TEMP_CUBLASLT_WORKSPACE="1",
         KREGISTRY_NVCC=str(toolchain.cuda.nvcc),
         KREGISTRY_STUB_NAME=target.device_name,
