@@ -80,6 +80,9 @@ def print_plan(plan: Plan) -> None:
         for planned in plan.entries
     ]
     print_table(("model", "label", "kernel type", "shape", "range", ">launches", ">kernels", ">bytes"), rows)
+    for planned in plan.entries:
+        if planned.remark():
+            click.echo(f"{planned.entry}: {planned.remark()}")
     versions = plan.versions
     click.echo(
         f"{len(plan.kernels)} kernels for {plan.target.name} with DeepGEMM {versions.deep_gemm}, "

@@ -119,10 +119,12 @@ class Subject:
 
     @property
     def device_shapes(self) -> tuple[Shape, ...]:
-        """The example shapes for :attr:`device`."""
+        """The example shapes for :attr:`device`, without those that need other processes."""
         if self.device == "cuda":
-            return self.shapes(self.machine.gpu)
-        return self.shapes(self.targets[0]) if self.targets else ()
+            shapes = self.shapes(self.machine.gpu)
+        else:
+            shapes = self.shapes(self.targets[0]) if self.targets else ()
+        return tuple(shape for shape in shapes if self.kernel_type.collective(shape) is None)
 
     def trial(self, shape: Shape, m: int, seed: int, poison: int) -> Trial:
         """One watched launch on :attr:`device`."""

@@ -162,6 +162,14 @@ class KernelType(ABC):
         """Why a call would harm the process (a crash, not an error); ``None`` if it would not."""
         return None
 
+    def collective(self, shape: Shape) -> str | None:
+        """Why a launch waits for other processes; ``None`` if it needs none.
+
+        Such a shape is planned and built as any other, for one process can do that. Nobody launches it alone: warm-up
+        leaves its kernels on disk for the first call of the engine, the conformance kit tries it on the stub only.
+        """
+        return None
+
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """What is compared with the reference; the outputs, unless those are parts of a sum."""
         return self.outputs(buffers, m)

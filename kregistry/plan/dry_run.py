@@ -50,6 +50,7 @@ class _Outcome:
     segments: dict[int, list[Run]] = field(factory=dict)
     refusals: dict[int, list[Run]] = field(factory=dict)
     error: str = ""
+    cublaslt: bool = False
 
     @property
     def complete(self) -> bool:
@@ -176,7 +177,7 @@ class DryRun:
 
     def _ask(self, child: Child, sweep: Sweep, part: _Part) -> dict[str, Any]:
         """The answer to one part; a child that dies over it answers with how it died."""
-        nothing: dict[str, Any] = {"segments": [], "refusals": []}
+        nothing: dict[str, Any] = {"segments": [], "refusals": [], "cublaslt": False}
         try:
             kernel_type = send_form(sweep.kernel_type)
         except Unsendable as error:
@@ -209,6 +210,7 @@ class DryRun:
         with self._lock:
             outcome = self._outcomes[part.sweep]
             outcome.error = outcome.error or answer["error"]
+            outcome.cublaslt = outcome.cublaslt or answer["cublaslt"]
             outcome.segments[part.number] = [
                 Run(start, stop, tuple(child.kernels[index].id for index in libraries))
                 for start, stop, libraries in answer["segments"]
@@ -250,4 +252,4 @@ def _planned(sweep: Sweep, outcome: _Outcome) -> PlannedEntry:
     planned = PlannedEntry(sweep.entry, segments, refusals, outcome.error)
     points = planned.launch_points()
     nbytes = sweep.kernel_type.memory_requirement(sweep.entry.shape, max(points)) if points else 0
-    return PlannedEntry(sweep.entry, segments, refusals, outcome.error, nbytes)
+    return PlannedEntry(sweep.entry, segments, refusals, outcome.error, nbytes, outcome.cublaslt)

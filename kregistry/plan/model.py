@@ -41,6 +41,7 @@ class PlannedEntry:
         refusals: where DeepGEMM refuses the call.
         error: why the entry could not be planned at all.
         nbytes: bytes of the largest buffers that warm-up needs for the entry.
+        cublaslt: whether DeepGEMM hands calls on to cuBLASLt, which compiles nothing.
     """
 
     entry: Entry
@@ -48,6 +49,7 @@ class PlannedEntry:
     refusals: tuple[Refusal, ...] = ()
     error: str = ""
     nbytes: int = 0
+    cublaslt: bool = False
 
     @property
     def ok(self) -> bool:
@@ -82,6 +84,12 @@ class PlannedEntry:
                 spans.append((start, segment.stop))
         return tuple(spans)
 
+    def remark(self) -> str:
+        """Why a plan without a kernel is no mistake; empty if there is one, or a problem."""
+        if not self.ok or self.kernels():
+            return ""
+        return "nothing to compile: cuBLASLt" if self.cublaslt else "nothing to compile"
+
     def problems(self) -> tuple[str, ...]:
         """What went wrong, a line each."""
         name = self.entry.range.name
@@ -107,6 +115,7 @@ class PlannedEntry:
                 {"start": refusal.start, "stop": refusal.stop, "reason": refusal.reason} for refusal in self.refusals
             ],
             "error": self.error or None,
+            **({"remark": self.remark()} if self.remark() else {}),
         }
 
 

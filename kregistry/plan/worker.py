@@ -82,6 +82,7 @@ class Worker:
 
     def _plan(self, job: dict[str, Any]) -> None:
         answer: dict[str, Any] = {"event": "done", "job": job["job"], "segments": [], "refusals": [], "error": ""}
+        answer["cublaslt"] = False
         try:
             kernel_type: KernelType = pickle.loads(base64.b64decode(job["kernel_type"]))
             shape = kernel_type.resolve(job["shape"], self.target)
@@ -123,6 +124,7 @@ class Worker:
                 "depend on data that a plan does not have"
             )
             return
+        answer["cublaslt"] = self.recorder.cublaslt_calls() > 0
         launches = self.recorder.launches()
         contents: list[object] = [None if m in refused else raw for m, raw in zip(values, launches)]
         answer["segments"] = [

@@ -62,7 +62,10 @@ class Launcher:
         lent = self.lent.get(entry.label, {})
         nbytes = self._requirement(kernel_type, entry, m, lent)
         outcome, text = Warmed.LOADED, ""
-        if nbytes > self.limit_bytes:
+        collective = kernel_type.collective(entry.shape)
+        if collective:
+            outcome, text = Warmed.LEFT, collective
+        elif nbytes > self.limit_bytes:
             outcome, text = Warmed.LEFT, f"needs {nbytes} bytes, the memory budget is {self.limit_bytes}"
         else:
             outcome, text = _try_launch(kernel_type, entry, m, lent)

@@ -17,7 +17,8 @@ class Warmed(enum.Enum):
     """What one launch of the warm-up came to."""
 
     LOADED = "loaded"
-    #: Its buffers do not fit the memory budget; the kernel stays on disk, ready to be loaded by the first call.
+    #: Its buffers do not fit the memory budget, or it needs other processes; the kernel stays on disk, ready to be
+    #: loaded by the first call.
     LEFT = "left"
     FAILED = "failed"
 
@@ -78,7 +79,7 @@ class WarmupReport:
 
     @property
     def left(self) -> tuple[WarmedKernel, ...]:
-        """Launches that did not fit the memory budget, unless another one has loaded their kernels."""
+        """Launches that were not made: no memory, or no partners; unless another one has loaded their kernels."""
         loaded = set(self.loaded)
         return tuple(
             each for each in self.launches if each.outcome is Warmed.LEFT and not loaded.issuperset(each.kernels)

@@ -23,9 +23,12 @@ from kregistry import (
     ShapeError,
     Value,
 )
+from kregistry_plugins import installed
 
 if TYPE_CHECKING:
     import torch
+
+_CUBLASLT_WORKSPACE = 16 << 20
 
 N = Dimension("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=4)
 K = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=8)
@@ -76,6 +79,10 @@ class _Bf16Gemm(KernelType):
             "b": BufferSpec((k, n) if self.layout[1] == "n" else (n, k), "bfloat16", "weight"),
             "d": BufferSpec((max_m, n), shape.output, "output"),
         }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        """What DeepGEMM 0.2 lends to cuBLASLt, where that gets the call."""
+        return 0 if shape.deterministic or installed.is_first_series() else _CUBLASLT_WORKSPACE
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((self._a(buffers, m), buffers.b, buffers.d[:m]))

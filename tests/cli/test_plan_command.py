@@ -126,3 +126,16 @@ def test_an_empty_selection_is_a_plan_of_nothing(kregistry: Run, tmp_path: Path)
     result = kregistry("plan", path, "--json")
     assert result.code == 0
     assert (result.json["kernels"], result.json["entries"]) == ({}, [])
+
+
+def test_an_entry_without_kernels_is_no_mistake_and_says_so(kregistry: Run, tmp_path: Path) -> None:
+    path = tmp_path / "k.yaml"
+    path.write_text(
+        "version: 1\ntarget: h100\nmodels: {a: {kernels: [{type: transform_sf_into_required_layout, "
+        "shape: {k: 512, rows_per_scale: 128}, mn: {stop: 4}}]}}\n"
+    )
+    result = kregistry("plan", path)
+    assert (result.code, result.err) == (0, "")
+    said, total = result.out.splitlines()[-2:]
+    assert said.startswith("a: transform_sf_into_required_layout k=512") and said.endswith(": nothing to compile")
+    assert total.startswith("0 kernels for h100")

@@ -1,4 +1,4 @@
-"""The kit calls a kernel type inside the scope of the shape, in this process and on the stub GPU."""
+"""What surrounds the calls of the kit: the scope of the shape, and the processes that a launch waits for."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class NeedsDeepGemm(PlainGemm):
         raise ModuleNotFoundError("No module named 'deep_gemm'", name="deep_gemm")
 
 
+class WaitsForOthers(PlainGemm):
+    def collective(self, shape: Shape) -> str | None:
+        return "2 ranks launch it together"
+
+
 def _outcomes(kernel_type: KernelType, required: Level) -> dict[str, Outcome]:
     with Machine(default_stub_directory()) as machine:
         return {each.check.id: each for each in examine(kernel_type, machine, required)}
@@ -80,3 +85,10 @@ def test_without_deep_gemm_what_is_inside_a_scope_that_sets_it_is_skipped() -> N
     outcome = _outcomes(NeedsDeepGemm(), Level.ANYWHERE)["KR115-tail"]
     assert outcome.verdict is Verdict.SKIPPED
     assert outcome.reason == "its scope sets something in DeepGEMM, which is not installed"
+
+
+def test_what_waits_for_other_processes_is_not_tried_on_a_device() -> None:
+    outcomes = _outcomes(WaitsForOthers(), Level.ANYWHERE)
+    assert _failures(outcomes) == []
+    assert outcomes["KR301-tail"].reason == "no example shape is for this device"
+    assert outcomes["KR115-tail"].verdict is Verdict.PASSED

@@ -15,6 +15,7 @@ from sample_kernel_types import (
     Crashes,
     Exits,
     FailsToAllocate,
+    HandsOn,
     LaunchesNothing,
     LooksAtTheDevice,
     Prenorm,
@@ -62,6 +63,7 @@ SAMPLES: Sequence[KernelType] = (
     LooksAtTheDevice(),
     TooLittleRoom(),
     LaunchesNothing(),
+    HandsOn(),
     Nowhere(),
 )
 
@@ -139,6 +141,13 @@ def test_calls_without_a_launch_are_a_segment_without_kernels(outcome: Outcome) 
     planned = outcome.of(LaunchesNothing)
     (kernel,) = planned.kernels()
     assert planned.segments == tuple(Segment(m, m, (kernel,) if m % 2 else ()) for m in range(1, 9))
+
+
+def test_a_call_that_cublaslt_does_is_a_plan_without_kernels_that_says_so(outcome: Outcome) -> None:
+    planned = outcome.of(HandsOn)
+    assert planned.ok and planned.segments == (Segment(1, 8, ()),)
+    assert planned.remark() == "nothing to compile: cuBLASLt"
+    assert not outcome.of(LaunchesNothing).cublaslt
 
 
 def test_each_kernel_is_told_once_and_registered(outcome: Outcome) -> None:

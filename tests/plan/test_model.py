@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from plans import K, kernel_of, plan_of, planned
 
@@ -51,6 +52,15 @@ def test_problems_name_the_entry_and_the_range() -> None:
         f"model: sample n=8 {words}: DeepGEMM refuses m 8: far too much",
         f"model: sample n=16 {words}: crashes",
     )
+
+
+def test_a_plan_without_a_kernel_says_that_it_is_no_mistake() -> None:
+    nothing, handed_on = planned((1, 8, "")), attrs.evolve(planned((1, 8, "")), cublaslt=True)
+    assert [nothing.remark(), handed_on.remark()] == ["nothing to compile", "nothing to compile: cuBLASLt"]
+    assert handed_on.to_json()["remark"] == "nothing to compile: cuBLASLt"
+    some, broken = attrs.evolve(planned((1, 8, "0")), cublaslt=True), planned(error="crashes")
+    assert [some.remark(), broken.remark()] == ["", ""]
+    assert "remark" not in some.to_json()
 
 
 def test_the_json_of_a_plan() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.plugins import cases_grouped, cases_mqa_logits
+from tests.plugins import cases_grouped, cases_layout, cases_mega, cases_mqa_logits
 
 _StackB = tuple[int | None, int | None, int | None]
 _A = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
@@ -51,5 +51,7 @@ CASES: list[Case] = [
     ("tf32_hc_prenorm_gemm", _HC, _FULL, 1, 1, (1, 1, 1)),
     ("tf32_hc_prenorm_gemm", {**_HC, "num_splits": 16}, _FULL, 1, 1, (1, 1, 1)),
     *cases_grouped.CASES,
+    *cases_layout.CASES,
+    *cases_mega.CASES,
     *cases_mqa_logits.CASES,
 ]

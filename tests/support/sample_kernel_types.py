@@ -210,3 +210,14 @@ class LaunchesNothing(Prenorm):
 
     def execute(self, buffers: Buffers, m: int) -> Any:
         return super().execute(buffers, m) if m % 2 else None
+
+
+class HandsOn(Prenorm):
+    """DeepGEMM hands the call on to cuBLASLt."""
+
+    name = "hands_on"
+
+    def execute(self, buffers: Buffers, m: int) -> Any:
+        import deep_gemm
+
+        deep_gemm.cublaslt_gemm_nt(buffers.a[:m], buffers.a[:m], buffers.a.new_empty(m, m))

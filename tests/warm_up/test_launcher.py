@@ -92,6 +92,13 @@ def test_what_was_left_is_tried_again_where_another_entry_uses_it(sample: Record
     assert outcomes(found) == [(17, "b", Warmed.LEFT), (2, "b", Warmed.LOADED)]
 
 
+def test_what_waits_for_other_processes_is_left_and_said(sample: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recording, "collective", lambda self, shape: "8 ranks launch it together")
+    found = run(sample, (1, "a"))
+    assert outcomes(found) == [(1, "a", Warmed.LEFT)]
+    assert (found[0].text, sample.launched) == ("8 ranks launch it together", [])
+
+
 def test_a_failure_does_not_stop_the_rest(sample: Recording) -> None:
     found = run(sample, (13, "a"), (14, "b"), (15, "c"))
     assert outcomes(found) == [(13, "a", Warmed.FAILED), (14, "b", Warmed.LEFT), (15, "c", Warmed.LOADED)]

@@ -238,6 +238,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
 }
 
 /* cuBLASLt compiles nothing; its descriptor functions need no device and stay the real ones. */
+static unsigned long cublaslt_calls;
+unsigned long kregistry_stub_cublaslt_calls(void) { return cublaslt_calls; }
 int cublasLtCreate(void **handle) { *handle = (void *)0x50; return 0; }
 int cublasLtDestroy(void *handle) { return 0; }
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *operation, void *a, void *b, void *c, void *d, void *preference,
@@ -248,6 +250,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *operation, void *a, void 
 int cublasLtMatmul(void *handle, void *operation, const void *alpha, const void *a, void *la, const void *b, void *lb,
                    const void *beta, const void *c, void *lc, void *d, void *ld, const void *algorithm,
                    void *workspace, size_t size, void *stream) {
+  cublaslt_calls++;
   note_stream(stream);
   return 0;
 }
@@ -278,7 +281,7 @@ static void open_tables(void) {
 
 void kregistry_stub_reset(void) {
   open_tables();
-  launch_count = mark_count = host_reads = host_waits = foreign_launches = 0;
+  launch_count = mark_count = host_reads = host_waits = foreign_launches = cublaslt_calls = 0;
   stream_expected = 0;
 }
 void kregistry_stub_mark(void) {

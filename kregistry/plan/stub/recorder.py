@@ -27,6 +27,8 @@ class Recorder:
         self.host_reads = _stub_function("host_reads", ctypes.c_ulong)
         #: How often the host waited for the device since the last reset.
         self.host_waits = _stub_function("host_waits", ctypes.c_ulong)
+        #: How many matrix products cuBLASLt was asked for since the last reset.
+        self.cublaslt_calls = _stub_function("cublaslt_calls", ctypes.c_ulong)
         #: From now on, until the next reset, count the launches on other streams than this handle.
         self.expect_stream = _stub_function("expect_stream", None, ctypes.c_void_p)
         self.foreign_launches = _stub_function("foreign_launches", ctypes.c_ulong)

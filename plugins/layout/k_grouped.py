@@ -1,0 +1,111 @@
+"""``get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor``: packs the scale factors of a k-grouped GEMM.
+
+Its input is MN-major by nature: [rows, mn], a row for every 128 of k, the rows of all groups one after another. Four
+rows of a group become one row of int32; a group never shares a row with the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
+from kregistry_plugins.layout import scale_factors
+from kregistry_plugins.layout.scale_factors import EVERY_ARCH, EXACT
+
+if TYPE_CHECKING:
+    import torch
+
+#: Columns of k for each scale factor; 32 is possible too and uses the same kernels.
+_GRANULARITY = 128
+_MAX_GROUPS = 128
+
+PSUM = Dimension(
+    name="use_psum_layout",
+    meaning="grouped_layout holds where each group ends in place of its size; another kernel",
+    default=False,
+    integer=False,
+    choices=(False, True),
+)
+
+
+class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
+    """The launch gets the sizes of the groups twice: on the host, and on the device as ``grouped_layout``."""
+
+    name = "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor"
+    summary = "packs the FP32 scale factors of a k-grouped GEMM to UE8M0"
+    dimensions = (
+        Dimension("num_groups", "groups, one kernel for each number, 128 at most", "groups"),
+        Dimension("mn", "columns: rows of the operand that the scale factors are for", "columns", multiple_of=4),
+        PSUM,
+    )
+    run_dimension = RunDimension("rows", "rows of all groups together: the sum of k / 128", "rows")
+    function_names = ("get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",)
+    archs = EVERY_ARCH
+    tolerance = EXACT
+    kernel_depends_on_m = False
+    handles_empty = ""
+    examples = (
+        {"num_groups": 4, "mn": 64},
+        {"num_groups": 1, "mn": 20},
+        {"num_groups": 5, "mn": 132, "use_psum_layout": True},
+    )
+
+    def check(self, shape: Shape) -> None:
+        if shape.num_groups > _MAX_GROUPS:
+            text = f"{shape.num_groups} is more than the {_MAX_GROUPS} that DeepGEMM takes"
+            raise ShapeError(self.name, "num_groups", text)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {
+            "sf": BufferSpec((max_m, shape.mn), "float32"),
+            "grouped_layout": BufferSpec((shape.num_groups,), "int32", initial=0),
+        }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return 4 * shape.mn * sum(scale_factors.ceil_div(rows, 4) for rows in _rows_of_groups(shape, max_m))
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        shape = buffers.shape
+        ks = [_GRANULARITY * rows for rows in _rows_of_groups(shape, m)]
+        return Call((buffers.sf[:m], buffers.grouped_layout, ks, _GRANULARITY, _GRANULARITY, shape.use_psum_layout))
+
+    def read_m(self, sf: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return sf.shape[0]
+
+    def read_shape(
+        self,
+        sf: torch.Tensor,
+        grouped_layout: torch.Tensor,
+        ks: Sequence[int] | None,
+        gran_k: int,
+        k_alignment: int | None = None,
+        use_psum_layout: bool = False,
+        *args: Any,
+    ) -> Mapping[str, Value]:
+        return {"num_groups": len(grouped_layout), "mn": sf.shape[1], "use_psum_layout": use_psum_layout}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        ks = [_GRANULARITY * rows for rows in _rows_of_groups(buffers.shape, m)]
+        layout = list(accumulate(ks)) if buffers.shape.use_psum_layout else ks
+        buffers.grouped_layout.copy_(buffers.grouped_layout.new_tensor(layout))
+        scale_factors.fill_powers_of_two(buffers.sf[:m], generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        import torch
+
+        groups = buffers.sf[:m].split(_rows_of_groups(buffers.shape, m))
+        return {"exponents": torch.cat([scale_factors.exponents_of(group.T) for group in groups if len(group)])}
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"exponents": scale_factors.bytes_of(value)}
+
+
+def _rows_of_groups(shape: Shape, rows: int) -> list[int]:
+    """Rows of each group: as even as can be, the first groups one more."""
+    each, more = divmod(rows, shape.num_groups)
+    return [each + (group < more) for group in range(shape.num_groups)]

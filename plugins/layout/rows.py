@@ -1,0 +1,127 @@
+"""``get_mn_major_tma_aligned_tensor`` and ``get_mn_major_tma_aligned_packed_ue8m0_tensor``: transpose, and pack.
+
+The count of scale factors in a row is part of a kernel, the count of rows is not. Input with a leading dimension of
+groups uses the same kernels. Results are allocated by DeepGEMM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import calls
+from kregistry_plugins.layout import scale_factors
+from kregistry_plugins.layout.scale_factors import COLUMNS, EVERY_ARCH, EXACT, ROWS
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Rows(KernelType):
+    """Scale factors float32 [mn, columns], row-major."""
+
+    dimensions = (COLUMNS,)
+    run_dimension = ROWS
+    archs = EVERY_ARCH
+    tolerance = EXACT
+    kernel_depends_on_m = False
+    examples = ({"columns": 7}, {"columns": 1}, {"columns": 56})
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {"sf": BufferSpec((max_m, shape.columns), "float32")}
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        return Call((buffers.sf[:m],))
+
+    def read_m(self, sf: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return sf.shape[-2]
+
+    def read_shape(self, sf: torch.Tensor, psum_layout: object = None) -> Mapping[str, Value]:
+        """Takes row-major calls only; others are copied by torch, or belong to ``..._from_mn_major``."""
+        calls.belongs(self.name, "sf.dtype", calls.dtype_of(sf), ("float32",))
+        calls.belongs(self.name, "sf", "row-major" if sf.is_contiguous() else "strided", ("row-major",))
+        calls.belongs(self.name, "psum_layout", None if psum_layout is None else "a tensor", (None,))
+        return {"columns": sf.shape[-1]}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        scale_factors.fill_powers_of_two(buffers.sf[:m], generator)
+
+
+class GetMnMajorTmaAlignedTensor(_Rows):
+    """SM90's layout: transposed float32. An MN-major input is returned as it is."""
+
+    name = "get_mn_major_tma_aligned_tensor"
+    summary = "transposes FP32 scale factors to the MN-major layout of SM90"
+    function_names = ("get_mn_major_tma_aligned_tensor",)
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return scale_factors.result_bytes(max_m, shape.columns)
+
+    def handle_empty(self, sf: torch.Tensor) -> torch.Tensor:
+        return sf.new_empty((*sf.shape[:-2], sf.shape[-1], 0)).mT
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        buffers.sf[:m].normal_(generator=generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"transposed": buffers.sf[:m].T}
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"transposed": scale_factors.transposed(value, m, buffers.shape.columns)}
+
+
+class GetMnMajorTmaAlignedPackedUe8m0Tensor(_Rows):
+    """The layout of SM100 and SM120: exponents of powers of two, packed."""
+
+    name = "get_mn_major_tma_aligned_packed_ue8m0_tensor"
+    summary = "packs row-major FP32 scale factors to the UE8M0 layout of SM100 and SM120"
+    function_names = ("get_mn_major_tma_aligned_packed_ue8m0_tensor",)
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return scale_factors.result_bytes(max_m, scale_factors.ceil_div(shape.columns, 4))
+
+    def handle_empty(self, sf: torch.Tensor, psum_layout: object = None) -> torch.Tensor:
+        import torch
+
+        size = (*sf.shape[:-2], scale_factors.ceil_div(sf.shape[-1], 4), 0)
+        return sf.new_empty(size, dtype=torch.int32).mT
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"exponents": scale_factors.exponents_of(self.arguments(buffers, m).args[0])}
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"exponents": scale_factors.exponents(value, m, buffers.shape.columns)}
+
+
+class GetMnMajorTmaAlignedPackedUe8m0TensorFromMnMajor(GetMnMajorTmaAlignedPackedUe8m0Tensor):
+    """The same function for input that is MN-major already: another kernel, one for every number of columns.
+
+    Torch does the work, and no kernel is compiled, for a number of rows that is no multiple of 4 and for groups.
+    A single column is row-major and MN-major at once, and counts as row-major.
+    """
+
+    name = "get_mn_major_tma_aligned_packed_ue8m0_tensor_from_mn_major"
+    summary = "packs MN-major FP32 scale factors to the UE8M0 layout of SM100 and SM120"
+    dimensions = (Dimension("columns", "scale factors of a row; no effect on the kernel", "columns", minimum=2),)
+    run_dimension = RunDimension(ROWS.name, ROWS.meaning, ROWS.unit, 4, 4)
+    examples = ({"columns": 7}, {"columns": 2}, {"columns": 56})
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {"sf": BufferSpec((max_m * shape.columns,), "float32")}
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        columns = buffers.shape.columns
+        return Call((buffers.sf[: m * columns].view(columns, m).T,))
+
+    def read_shape(self, sf: torch.Tensor, psum_layout: object = None) -> Mapping[str, Value]:
+        calls.belongs(self.name, "sf.dim()", sf.dim(), (2,))
+        row_major = sf.is_contiguous() or not sf.mT.is_contiguous()
+        calls.belongs(self.name, "sf", "not MN-major" if row_major else "MN-major", ("MN-major",))
+        return {"columns": sf.shape[-1]}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        scale_factors.fill_powers_of_two(buffers.sf[: m * buffers.shape.columns], generator)

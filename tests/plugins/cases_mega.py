@@ -1,0 +1,22 @@
+"""Cases of the mega kernels; see catalogue_cases.py for what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FULL = (1, 8192, 64)
+_TOKENS = {"hidden": 7168, "top_k": 8}
+_EVERY = (1, 1024, 1)
+_MOE = {"num_experts": 256, "top_k": 8, "hidden": 7168, "intermediate": 2048, "max_tokens": 1152}
+
+CASES: list[tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]] = [
+    ("mega_moe_pre_dispatch", _TOKENS, _FULL, 1, 1),
+    ("mega_moe_pre_dispatch", {**_TOKENS, "group_size": 128}, _FULL, 1, 1),
+    ("mega_moe_pre_dispatch", {**_TOKENS, "activations": "fp4"}, _FULL, 1, 1),
+    ("mega_moe_pre_dispatch_sm90", _TOKENS, _FULL, 1, None),
+    ("fp8_mega_moe", _MOE, _EVERY, 3, None),
+    ("fp8_mega_moe", {**_MOE, "num_ranks": 8}, _EVERY, 4, None),
+    # DeepGEMM 0.2 only.
+    ("mega_mhc", {"hidden": 7168}, _FULL, None, None),
+    ("bf16_mega_gate", {"hidden": 7168, "num_experts": 256, "top_k": 8}, _FULL, None, None),
+]

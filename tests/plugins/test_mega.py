@@ -1,0 +1,108 @@
+"""Calls of the mega kernels: what is refused, and how calls of both DeepGEMM versions are read."""
+
+from __future__ import annotations
+
+import pytest
+
+from kregistry import Registry, ShapeError, get_target
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"hidden": 8320, "top_k": 8}, "8320 is more than the 8192 that DeepGEMM takes"),
+        ({"hidden": 128, "top_k": 17}, "17 is more than the 16 of hidden = 128"),
+        ({"hidden": 384, "top_k": 8, "group_size": 128}, "expected a multiple of 512, four scale factors, got 384"),
+    ],
+)
+def test_pre_dispatch_refuses_what_deep_gemm_asserts(values: dict[str, object], text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        Registry()["mega_moe_pre_dispatch"].resolve(values, get_target("b200"))
+
+
+@pytest.mark.parametrize("last", [{"use_fp4_acts": True}, {"mma_type": "mxf4xmxf4"}])
+def test_fp4_tokens_are_read_off_calls_of_both_versions(last: dict[str, object]) -> None:
+    kernel_type = Registry()["mega_moe_pre_dispatch"]
+    values = {"hidden": 256, "top_k": 4, "group_size": 32, "activations": "fp4"}
+    shape = kernel_type.resolve(values, get_target("b200"))
+    *args, _ = kernel_type.arguments(kernel_type.allocate_buffers(shape, 4, "meta"), 4).args
+    assert kernel_type.read_shape(*args, **last) == values
+    assert kernel_type.read_shape(*args, *last.values()) == values
+    assert kernel_type.read_shape(*args, False)["activations"] == "fp8"
+    with pytest.raises(ShapeError, match="a call with mma_type = nvfp4xnvfp4, expected"):
+        kernel_type.read_shape(*args, "nvfp4xnvfp4")
+
+
+_MOE = {"num_experts": 256, "top_k": 8, "hidden": 7168, "intermediate": 2048, "max_tokens": 1152}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        _MOE,
+        {**_MOE, "num_ranks": 8},
+        {"num_experts": 64, "top_k": 6, "hidden": 4096, "intermediate": 4096, "max_tokens": 7680, "num_ranks": 2},
+        {"num_experts": 3, "top_k": 3, "hidden": 512, "intermediate": 256, "max_tokens": 384},
+    ],
+)
+def test_the_symmetric_buffer_of_sm90_is_as_large_as_deep_gemm_says(values: dict[str, int]) -> None:
+    import deep_gemm
+
+    kernel_type = Registry()["fp8_mega_moe"]
+    shape = kernel_type.resolve(values, get_target("h100"))
+    sizes = (shape.num_ranks, shape.num_experts, shape.max_tokens, shape.top_k, shape.hidden, shape.intermediate)
+    said = deep_gemm._C.get_symm_buffer_size_for_sm90_mega_moe(*sizes, True, "swiglu")
+    wanted = said if isinstance(said, int) else said[0]  # DeepGEMM 0.1 adds a function that slices it
+    assert kernel_type.buffers(shape, 1)["symmetric"].nbytes == wanted
+
+
+def test_one_rank_is_launched_alone_and_more_are_not() -> None:
+    kernel_type = Registry()["fp8_mega_moe"]
+    alone, together = (kernel_type.resolve({**_MOE, "num_ranks": n}, get_target("h100")) for n in (1, 8))
+    assert kernel_type.collective(alone) is None
+    assert kernel_type.collective(together) == "8 ranks launch it together, and wait for each other"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"num_ranks": 3}, "expected a multiple of num_ranks = 3, got 256"),
+        ({"num_ranks": 128}, "128 is more than the 72"),
+        ({"intermediate": 4352}, "4352 is more than the 4096"),
+        ({"max_tokens": 1024}, "a multiple of 384, got 1024"),
+    ],
+)
+def test_fp8_mega_moe_refuses_what_deep_gemm_asserts(values: dict[str, int], text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        Registry()["fp8_mega_moe"].resolve({**_MOE, **values}, get_target("h100"))
+
+
+def test_a_bound_that_no_manifest_can_say_is_refused() -> None:
+    kernel_type = Registry()["fp8_mega_moe"]
+    shape = kernel_type.resolve({**_MOE, "activation_clamp": 10}, get_target("h100"))
+    call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 4, "meta"), 4)
+    assert kernel_type.read_shape(*call.args, **call.kwargs)["activation_clamp"] == 10
+    with pytest.raises(ShapeError, match=r"expected a whole number, got 7\.5"):
+        kernel_type.read_shape(*call.args, **{**call.kwargs, "activation_clamp": 7.5})
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"num_experts": 516, "top_k": 8}, "516 is more than the 512"),
+        ({"num_experts": 256, "top_k": 33}, "33 is more than the 32"),
+        ({"num_experts": 4, "top_k": 5}, "5 is more than the 4"),
+    ],
+)
+def test_the_router_refuses_what_deep_gemm_asserts(values: dict[str, int], text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        Registry()["bf16_mega_gate"].resolve({"hidden": 512, **values}, get_target("b200"))
+
+
+@pytest.mark.parametrize("name", ["mega_mhc", "bf16_mega_gate"])
+def test_kernels_of_deep_gemm_0_2_say_so(name: str) -> None:
+    kernel_type = Registry()[name]
+    assert kernel_type.unsupported_reason(get_target("b200"), "0.2.3.post2") is None
+    old = kernel_type.unsupported_reason(get_target("b200"), "0.1.4.post1")
+    assert old == f"DeepGEMM 0.1 has no {name} (needs DeepGEMM >=0.2, found 0.1.4.post1)"
+    assert "supported: sm100" in str(kernel_type.unsupported_reason(get_target("h100"), "0.2.3.post2"))
