@@ -67,9 +67,9 @@ class _Bf16Einsum(KernelType):
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
-            "x": BufferSpec((max_m, shape.h, shape[self.summed]), "bfloat16"),
+            "x": BufferSpec((max_m, shape.h, getattr(shape, self.summed)), "bfloat16"),
             "y": BufferSpec((shape.h, shape.d, shape.r), "bfloat16", "weight"),
-            "z": BufferSpec((max_m, shape.h, shape[self.kept]), shape.output, "output"),
+            "z": BufferSpec((max_m, shape.h, getattr(shape, self.kept)), shape.output, "output"),
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:

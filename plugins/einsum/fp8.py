@@ -83,7 +83,7 @@ class _Fp8Einsum(KernelType):
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         h, group = shape.h, shape.scale_columns
-        summed, kept = int(shape[self.summed]), int(shape[self.kept])
+        summed, kept = int(getattr(shape, self.summed)), int(getattr(shape, self.kept))
         return {
             "x": BufferSpec((max_m, h, summed), "float8_e4m3fn"),
             "sfx": _row_scales(shape.scales, max_m, h, summed, group),
@@ -102,11 +102,11 @@ class _Fp8Einsum(KernelType):
         """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound)."""
         if shape.scales != "f32":
             return 0
-        rows, columns = scales.align(max_m, 4), scales.ceil_div(int(shape[self.summed]), shape.scale_columns)
+        rows, columns = scales.align(max_m, 4), scales.ceil_div(int(getattr(shape, self.summed)), shape.scale_columns)
         copy = 4 * rows * shape.h * columns
         if shape.target.arch == "sm90":
             return copy
-        packed, kept = scales.ceil_div(columns, 4), int(shape[self.kept])
+        packed, kept = scales.ceil_div(columns, 4), int(getattr(shape, self.kept))
         return copy + 4 * shape.h * (rows * packed + kept * (columns + packed))
 
     def read_m(self, expression: str, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
