@@ -7,6 +7,8 @@ another stub GPU; ``None`` means refused. What it did not measure is kept in doc
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 _StackB = tuple[int | None, int | None, int | None]
@@ -49,3 +51,6 @@ CASES: list[Case] = [
     ("tf32_hc_prenorm_gemm", _HC, _FULL, 1, 1, (1, 1, 1)),
     ("tf32_hc_prenorm_gemm", {**_HC, "num_splits": 16}, _FULL, 1, 1, (1, 1, 1)),
 ]
+# Each family of kernel types has its cases in a file of its own.
+for _file in sorted(Path(__file__).parent.glob("cases_*.py")):
+    CASES += import_module(f"tests.plugins.{_file.stem}").CASES
