@@ -76,8 +76,12 @@ class Registry:
         self._providers: list[Provider] = []
         self._families: list[Family] = []
         if load_entry_points:
+            origins: dict[object, tuple[str, str]] = {}  # a distribution reads its metadata anew each time
             for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-                self._load(entry_point)
+                dist = entry_point.dist
+                if dist not in origins:
+                    origins[dist] = (dist.name, dist.version) if dist else ("?", "?")
+                self._load(entry_point, Provider(entry_point.name, *origins[dist]))
 
     # ---- plugins ---------------------------------------------------------------------------------------------
 
@@ -110,9 +114,7 @@ class Registry:
         """Add a listener of events that offers no kernel types."""
         self._manager.register(listener)
 
-    def _load(self, entry_point: metadata.EntryPoint) -> None:
-        dist = entry_point.dist
-        provider = Provider(entry_point.name, dist.name if dist else "?", dist.version if dist else "?")
+    def _load(self, entry_point: metadata.EntryPoint, provider: Provider) -> None:
         try:
             self._register(entry_point.load(), provider)
         except PluginError as error:

@@ -46,3 +46,21 @@ answer(ranges=[str(engine.entry(name, shape, stop).range) for stop in (1, 300, 1
         tmp_path,
     )
     assert got["ranges"] == ["m 128..128 step 128", "m 128..256 step 128", "m 128..1024 step 128"]
+
+
+def test_a_kernel_that_does_not_compile_is_logged_and_the_rest_is_loaded(tmp_path: Path) -> None:
+    """The engine's own warm-up would crash over it, so that falling back to it is no way out."""
+    got = run(
+        """
+import deep_gemm, torch
+from kregistry.integrations.engine_warmup import EngineWarmup
+engine = EngineWarmup("test")
+report = engine.warm([engine.entry("fp8_gemm_nt_wgrad", {"n": 64, "k": 256}, 64, "dw")])
+answer(loaded=len(report.loaded), broken=len(report.broken), total=report.total, compiled=len(report.compiled))
+""",
+        tmp_path,
+    )
+    assert (got["loaded"], got["broken"], got["total"], got["compiled"]) == (2, 2, 4, 0)
+    for values in ("1..16", "17..32"):
+        crash = f"a server would crash in test: fp8_gemm_nt_wgrad n=64 k=256 (dw) at m {values}"
+        assert crash in got["text"]

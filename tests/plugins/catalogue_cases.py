@@ -7,6 +7,8 @@ another stub GPU; ``None`` means refused. What it did not measure is kept in doc
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tests.plugins import cases_grouped, cases_layout, cases_mega, cases_mqa_logits
@@ -55,3 +57,6 @@ CASES: list[Case] = [
     *cases_mega.CASES,
     *cases_mqa_logits.CASES,
 ]
+# Each family of kernel types has its cases in a file of its own.
+for _file in sorted(Path(__file__).parent.glob("cases_*.py")):
+    CASES += import_module(f"tests.plugins.{_file.stem}").CASES
