@@ -16,6 +16,8 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.mqa_logits.metadata import GetPagedMqaLogitsMetadata
     from kregistry_plugins.mqa_logits.paged import Fp8PagedMqaLogits
     from kregistry_plugins.mqa_logits.paged_mixed import Fp8Fp4PagedMqaLogits, Mxfp8PagedMqaLogits
+    from kregistry_plugins.mqa_logits.sparse_contiguous import Fp8Fp4SparseMqaLogits, GetSparseMqaLogitsMetadata
+    from kregistry_plugins.mqa_logits.sparse_paged import Fp8Fp4PagedSparseMqaLogits, GetPagedSparseMqaLogitsMetadata
 
     return [
         Fp8MqaLogits(),
@@ -27,4 +29,8 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
         Fp8PagedMqaLogits(),
         Fp8Fp4PagedMqaLogits(),
         Mxfp8PagedMqaLogits(),
+        GetSparseMqaLogitsMetadata(),
+        Fp8Fp4SparseMqaLogits(),
+        GetPagedSparseMqaLogitsMetadata(),
+        Fp8Fp4PagedSparseMqaLogits(),
     ]

@@ -92,19 +92,27 @@ class GetPagedMqaLogitsMetadata(KernelType):
 
 
 def fill_context_lens(buffers: Buffers, m: int, generator: torch.Generator, longest: int) -> None:
-    """Contexts of random length, and requests of one to three tokens with ``indices``; each token sees one more
-    token of its request than the one before it."""
+    """Contexts of random length; each token sees one more token of its request than the one before it."""
     import torch
 
     shape, device = buffers.shape, generator.device
+    if shape.indices:
+        fill_requests(buffers, m, generator, longest)
+        return
+    lengths = torch.randint(min(4, longest), longest + 1, (m, 1), device=device, generator=generator)
+    step = torch.arange(1 - shape.next_n, 1, device=device)
+    buffers.context_lens[:m] = (lengths + step).clamp_min_(1)
+
+
+def fill_requests(buffers: Buffers, m: int, generator: torch.Generator, longest: int) -> None:
+    """The same for requests of a few tokens, one token a row, that ``indices`` tells apart."""
+    import torch
+
+    device = generator.device
     row = torch.arange(m, device=device)
     lengths = torch.randint(min(4, longest), longest + 1, (m,), device=device, generator=generator)
-    if shape.indices:
-        steps = torch.randint(0, 2, (m,), device=device, generator=generator)
-        request = torch.maximum(steps.cumsum(0), row.div(3, rounding_mode="floor"))
-        first = torch.searchsorted(request, request)  # row of the first token of its request
-        buffers.indices[:m] = request
-        buffers.context_lens[:m, 0] = (lengths[first] - 3 + (row - first)).clamp_(1, longest)
-    else:
-        step = torch.arange(1 - shape.next_n, 1, device=device)
-        buffers.context_lens[:m] = (lengths[:, None] + step).clamp_min_(1)
+    steps = torch.randint(0, 2, (m,), device=device, generator=generator)
+    request = torch.maximum(steps.cumsum(0), row.div(3, rounding_mode="floor"))
+    first = torch.searchsorted(request, request)  # row of the first token of its request
+    buffers.indices[:m] = request
+    buffers.context_lens[:m, 0] = (lengths[first] - 3 + (row - first)).clamp_(1, longest)

@@ -63,7 +63,7 @@ def cached_keys(operands: str, cache: torch.Tensor, head_dim: int) -> tuple[torc
 
     pages, block_kv = cache.shape[:2]
     width = columns(operands, head_dim)
-    flat = cache.view(pages, -1)
+    flat = cache.as_strided((pages, block_kv * cache.shape[3]), (cache.stride(0), 1))  # pages may be padded
     data = flat[:, : block_kv * width].unflatten(1, (block_kv, width)).view(getattr(torch, _dtype(operands)))
     return data, flat[:, block_kv * width :].view(torch.float32 if operands == "fp8" else torch.int32)
 

@@ -50,7 +50,7 @@ class PagedMqaLogits(KernelType):
     run_dimension = RunDimension("batch_size", "requests of one decode step; with indices, their tokens", "rows")
     archs = forms.ARCHS
     kernel_depends_on_m = False
-    example_stop = 100
+    example_stop = 100  # more splits than an H100 has SMs
 
     def check(self, shape: Shape) -> None:
         forms.check_heads(self.name, shape)

@@ -38,4 +38,8 @@ CASES: list[Case] = [
     # DeepGEMM 0.2 only.
     ("get_mqa_logits_metadata", {}, (1, 64, 1), None, None),
     ("scheduled_mqa_logits", {}, (1, 64, 1), None, None),
+    ("get_sparse_mqa_logits_metadata", {"num_sparse_blocks": 64}, (1, 64, 1), None, None),
+    ("fp8_fp4_sparse_mqa_logits", {"num_sparse_blocks": 64}, (1, 64, 1), None, None),
+    ("get_paged_sparse_mqa_logits_metadata", {"num_sparse_blocks": 64}, (1, 64, 1), None, None),
+    ("fp8_fp4_paged_sparse_mqa_logits", {"num_sparse_blocks": 64}, (1, 64, 1), None, None),
 ]

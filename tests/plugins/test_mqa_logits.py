@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kregistry import Registry, ShapeError, get_target
+from kregistry import Registry, Shape, ShapeError, get_target
 from kregistry_plugins.mqa_logits.contiguous_schedule import parts, schedule_of
 from kregistry_plugins.mqa_logits.paged_schedule import schedule
+
+if TYPE_CHECKING:
+    import torch
 
 _REFUSED = [
     ("fp8_mqa_logits", "h100", {"num_heads": 16}, "sm90 takes 32 or 64, got 16"),
@@ -25,6 +28,13 @@ _REFUSED = [
     ("fp8_paged_mqa_logits", "h100", {"indices": True}, "true is refused on sm90"),
     ("fp8_paged_mqa_logits", "b200", {"indices": True, "next_n": 2}, "true needs next_n 1, got 2"),
     ("get_paged_mqa_logits_metadata", "h100", {"block_kv": 128}, "sm90 takes 64, got 128"),
+    ("fp8_fp4_sparse_mqa_logits", "b200", {"num_sparse_blocks": 4100}, "at most 4096, got 4100"),
+    (
+        "fp8_fp4_paged_sparse_mqa_logits",
+        "b200",
+        {"num_sparse_blocks": 4, "sparse_block_kv": 16, "page_kv": 24},
+        "pages hold whole blocks of 16, got 24",
+    ),
 ]
 
 
@@ -256,3 +266,74 @@ def test_every_split_of_a_prefill_is_done_once(tokens: int, heads: int) -> None:
         done += count
     assert done == len(units)
     assert max(found["counts"]) <= -(-(len(units) + len(spans)) // 148)
+
+
+# ---- sparse --------------------------------------------------------------------------------------------------------
+
+
+def _metadata(shape: Shape, rows: list[list[int]], scale: int) -> torch.Tensor:
+    """Metadata as DeepGEMM's kernel lays it out: pairs of tokens, their blocks merged, splits in any order."""
+    import torch
+
+    size = (640 if shape.operands == "fp4" else 512) // shape.sparse_block_kv
+    splits: list[list[int]] = []
+    for first in range(0, len(rows), 2):
+        pair = rows[first : first + 2]
+        merged = sorted(set().union(*pair))
+        for begin in range(0, len(merged), size):
+            part = merged[begin : begin + size]
+            bases = [sum(block < part[0] for block in row) for row in pair] + [0] * (2 - len(pair))
+            words = [first, len(part), *bases]
+            for block in part:
+                slots = [row.index(block) - base if block in row else 0xFFFF for row, base in zip(pair, bases)]
+                packed = slots[0] | (slots[1] if len(slots) > 1 else 0xFFFF) << 16
+                words += [block * scale, packed - (1 << 32) if packed >= 1 << 31 else packed]
+            splits.append(words + [0, -1] * (size - len(part)))
+    splits.reverse()
+    flat = [len(splits), 1, 0, 0, *(word for split in splits for word in split), *[0] * 600]
+    return torch.tensor(flat, dtype=torch.int32).view(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_sparse_blocks": 8, "seq_len_kv": 400},
+        {"num_sparse_blocks": 100, "sparse_block_kv": 16, "operands": "mxfp8", "seq_len_kv": 3000},
+    ],
+    ids=["short", "several splits"],
+)
+def test_metadata_is_read_as_the_blocks_that_it_was_made_of(values: dict[str, Any]) -> None:
+    import torch
+
+    kernel_type = Registry()["get_sparse_mqa_logits_metadata"]
+    shape = kernel_type.resolve(values, get_target("b200"))
+    buffers = kernel_type.allocate_buffers(shape, 7, "cpu")
+    kernel_type.fill(buffers, 7, torch.Generator().manual_seed(3))
+    expected = kernel_type.reference(buffers, 7)["blocks"]
+    counts = (expected >= 0).sum(1).tolist()
+    rows = [row[:count] for row, count in zip(buffers.blocks.tolist(), counts)]
+    assert all(row == sorted(set(row)) and row for row in rows)
+    assert rows[0][0] * shape.sparse_block_kv >= int(buffers.ks[0])
+    found = kernel_type.returned(_metadata(shape, rows, shape.sparse_block_kv), buffers, 7)["blocks"]
+    assert found.equal(expected)
+
+
+def test_bytes_of_metadata_are_those_measured() -> None:
+    """With DeepGEMM 0.2.3 on the stub GPU; 8 MiB and 384 bytes are allocated once in a process."""
+    registry, b200 = Registry(), get_target("b200")
+    once = 8 * 2**20 + 384
+    contiguous, paged = registry["get_sparse_mqa_logits_metadata"], registry["get_paged_sparse_mqa_logits_metadata"]
+    for values, tokens, nbytes in (
+        ({"num_sparse_blocks": 64}, 1, 3696),
+        ({"num_sparse_blocks": 64}, 1000, 672592),
+        ({"num_sparse_blocks": 256}, 64, 151696),
+        ({"num_sparse_blocks": 64, "sparse_block_kv": 16}, 64, 45392),
+        ({"num_sparse_blocks": 64, "operands": "mxfp8"}, 64, 36176),
+    ):
+        assert contiguous.workspace_requirement(contiguous.resolve(values, b200), tokens) == nbytes + once
+    for values, tokens, nbytes in (
+        ({"num_sparse_blocks": 64}, 1, 3040),
+        ({"num_sparse_blocks": 84}, 7, 11568),
+        ({"num_sparse_blocks": 32, "operands": "mxfp8"}, 7, 6080),
+    ):
+        assert paged.workspace_requirement(paged.resolve(values, b200), tokens) == nbytes + once

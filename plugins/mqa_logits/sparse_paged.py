@@ -1,0 +1,293 @@
+"""``get_paged_sparse_mqa_logits_metadata`` and ``fp8_fp4_paged_sparse_mqa_logits``: sparse indexer logits of a decode
+step. Rows that follow each other with the same index are the query tokens of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from kregistry import (
+    Buffers,
+    BufferSpec,
+    Call,
+    Dimension,
+    KernelType,
+    RunDimension,
+    Shape,
+    ShapeError,
+    Tolerance,
+    Value,
+)
+from kregistry_plugins import calls
+from kregistry_plugins.fp8_gemm.scales import align
+from kregistry_plugins.mqa_logits import operands, sparse_blocks
+from kregistry_plugins.mqa_logits.metadata import fill_requests
+from kregistry_plugins.mqa_logits.paged import NUM_PAGES
+
+if TYPE_CHECKING:
+    import torch
+
+PAGE_KV = Dimension(
+    "page_kv", "tokens of one page of the cache, whole blocks", "tokens", default=64, minimum=8, multiple_of=8
+)
+ROW_PAGES = Dimension(
+    name="row_pages",
+    meaning="columns of the block table; sizes buffers, decides no kernel",
+    unit="pages",
+    default=64,
+    sizes_only=True,
+)
+#: Columns of the block table behind the logits, which do not read it.
+_MOST_ROW_PAGES = 16
+#: Pages of the cache that a schedule is tried with.
+_PAGES = 100_000
+#: Pages of the cache start at multiples of this many bytes.
+_PAGE_BYTES = 512
+
+
+class _PagedSparse(KernelType):
+    """What the metadata and the logits share: requests, their pages and their blocks."""
+
+    run_dimension = RunDimension("batch_size", "query tokens of one decode step", "rows")
+    archs = sparse_blocks.ARCHS
+    kernel_depends_on_m = False
+
+    def check(self, shape: Shape) -> None:
+        sparse_blocks.check_blocks(self.name, shape)
+        if shape.page_kv % shape.sparse_block_kv:
+            text = f"pages hold whole blocks of {shape.sparse_block_kv}, got {shape.page_kv}"
+            raise ShapeError(self.name, "page_kv", text)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {
+            "context_lens": BufferSpec((max_m, 1), "int32", initial=0),
+            "block_table": BufferSpec((max_m, row_pages(shape)), "int32", initial=0),
+            "indices": BufferSpec((max_m,), "int32", initial=0),
+            "blocks": BufferSpec((max_m, shape.num_sparse_blocks), "int32", initial=0),
+        }
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {}
+
+
+class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
+    """Splits of the blocks of keys that query tokens see, in a tensor that DeepGEMM allocates."""
+
+    name = "get_paged_sparse_mqa_logits_metadata"
+    summary = "splits of the sparse indexer logits of a decode step (DeepGEMM 0.2, SM100)"
+    dimensions = (
+        sparse_blocks.OPERANDS,
+        sparse_blocks.NUM_BLOCKS,
+        sparse_blocks.BLOCK_KV,
+        PAGE_KV,
+        ROW_PAGES,
+    )
+    function_names = ("get_paged_sparse_mqa_logits_metadata",)
+    tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
+    examples = (
+        {"num_sparse_blocks": 12, "row_pages": 5},
+        {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "page_kv": 48, "row_pages": 11},
+    )
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        splits = sparse_blocks.most_splits(shape, max_m, paged=True)
+        return sparse_blocks.metadata_bytes(shape, splits) + sparse_blocks.PROCESS_WORKSPACE
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        shape = buffers.shape
+        requests = (buffers.context_lens[:m], buffers.block_table[:m], buffers.indices[:m], shape.page_kv)
+        return Call((*requests, buffers.blocks[:m], sparse_blocks.qk_dtype(shape), shape.sparse_block_kv))
+
+    def read_m(self, context_lens: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return context_lens.shape[0]
+
+    def read_shape(
+        self,
+        context_lens: torch.Tensor,
+        block_table: torch.Tensor,
+        indices: torch.Tensor,
+        page_kv: int,
+        sparse_kv_block_indices: torch.Tensor,
+        qk_dtype: torch.dtype,
+        sparse_block_kv: int,
+    ) -> Mapping[str, Value]:
+        return {
+            "operands": "fp4" if str(qk_dtype) == "torch.int8" else "mxfp8",
+            "num_sparse_blocks": sparse_kv_block_indices.shape[1],
+            "sparse_block_kv": sparse_block_kv,
+            "page_kv": page_kv,
+            "row_pages": block_table.shape[1],
+        }
+
+    def handle_empty(self, context_lens: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """DeepGEMM asserts for an empty call; no launch follows that would read this."""
+        import torch
+
+        return context_lens.new_empty(0, dtype=torch.uint8)
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"blocks": sparse_blocks.blocks_read(buffers.shape, value, m)}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        fill_blocks(buffers, m, generator, _PAGES)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"blocks": _physical_blocks(buffers, m)}
+
+
+class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
+    """BF16 logits [batch_size, num_sparse_blocks * sparse_block_kv], in a tensor that DeepGEMM allocates."""
+
+    name = "fp8_fp4_paged_sparse_mqa_logits"
+    summary = "sparse indexer logits of a decode step, FP4 or MXFP8, 32 heads of 128 columns (DeepGEMM 0.2, SM100)"
+    dimensions = (
+        sparse_blocks.OPERANDS,
+        evolve(sparse_blocks.NUM_BLOCKS, sizes_only=True),
+        sparse_blocks.BLOCK_KV,
+        PAGE_KV,
+        NUM_PAGES,
+    )
+    function_names = ("fp8_fp4_paged_sparse_mqa_logits",)
+    tolerance = Tolerance(3e-5)  # as for the dense logits with BF16
+    examples = (
+        {"num_sparse_blocks": 12, "num_pages": 9},
+        {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "page_kv": 48, "num_pages": 9},
+    )
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        row = operands.columns(shape.operands, sparse_blocks.HEAD_DIM) + operands.SCALE_BYTES
+        page, tokens = align(shape.page_kv * row, _PAGE_BYTES), shape.page_kv
+        cache = BufferSpec(
+            (shape.num_pages, tokens, 1, row), "uint8", strides=(page, row, row, 1), storage=shape.num_pages * page
+        )
+        metadata = sparse_blocks.metadata_bytes(shape, sparse_blocks.most_splits(shape, max_m, paged=True))
+        return {
+            **operands.queries(shape.operands, (max_m, 1, sparse_blocks.NUM_HEADS), sparse_blocks.HEAD_DIM),
+            "kv_cache": cache,
+            "weights": BufferSpec((max_m, sparse_blocks.NUM_HEADS), "bfloat16"),
+            # All zeros is metadata without work.
+            "metadata": BufferSpec((metadata,), "uint8", initial=0),
+            # What the metadata is made of.
+            **super().buffers(shape, max_m),
+        }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        """The result, in whole pairs of query tokens."""
+        return (max_m + max_m % 2) * sparse_blocks.row_bytes(shape)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        shape = buffers.shape
+        used = sparse_blocks.metadata_bytes(shape, sparse_blocks.most_splits(shape, m, paged=True))
+        tensors = ((buffers.q[:m], buffers.q_sf[:m]), buffers.kv_cache, buffers.weights[:m], buffers.metadata[:used])
+        return Call((*tensors, shape.num_sparse_blocks, shape.sparse_block_kv))
+
+    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
+        return int(q[0].shape[0])
+
+    def read_shape(
+        self,
+        q: Any,
+        kv_cache: torch.Tensor,
+        weights: torch.Tensor,
+        metadata: torch.Tensor,
+        num_max_sparse_blocks: int,
+        sparse_block_kv: int,
+    ) -> Mapping[str, Value]:
+        return {
+            "operands": "fp4" if calls.dtype_of(q[0]) == "int8" else "mxfp8",
+            "num_sparse_blocks": num_max_sparse_blocks,
+            "sparse_block_kv": sparse_block_kv,
+            "page_kv": kv_cache.shape[1],
+            "num_pages": kv_cache.shape[0],
+        }
+
+    def handle_empty(
+        self,
+        q: Any,
+        kv_cache: torch.Tensor,
+        weights: torch.Tensor,
+        metadata: torch.Tensor,
+        num_max_sparse_blocks: int,
+        sparse_block_kv: int,
+    ) -> torch.Tensor:
+        """DeepGEMM asserts for an empty call."""
+        return weights.new_empty((0, num_max_sparse_blocks * sparse_block_kv))
+
+    def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Logits with zeros where they are undefined: past the context of a token, and in blocks that it has not."""
+        return {"logits": value.where(_defined(buffers, m), 0)}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        shape = buffers.shape
+        operands.fill(buffers.q[:m], buffers.q_sf[:m], generator)
+        cached = operands.cached_keys(shape.operands, buffers.kv_cache, sparse_blocks.HEAD_DIM)
+        operands.fill(*cached, generator)
+        buffers.weights[:m].normal_(generator=generator)
+        fill_blocks(buffers, m, generator, shape.num_pages)
+        if buffers.indices.is_cuda:
+            import deep_gemm
+
+            call = GetPagedSparseMqaLogitsMetadata().arguments(buffers, m)
+            metadata = deep_gemm.get_paged_sparse_mqa_logits_metadata(*call.args)
+            buffers.metadata[: len(metadata)] = metadata
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        import torch
+
+        shape = buffers.shape
+        queries = operands.values_of(buffers.q[:m], buffers.q_sf[:m]).squeeze(1)
+        cached = operands.cached_keys(shape.operands, buffers.kv_cache, sparse_blocks.HEAD_DIM)
+        keys = operands.values_of(*cached).flatten(0, 1)
+        step = torch.arange(shape.sparse_block_kv, device=keys.device)
+        key = _physical_blocks(buffers, m).clamp_min(0)[:, :, None] * shape.sparse_block_kv + step
+        logits = sparse_blocks.logits_of(shape, queries, keys[key.flatten(1)], buffers.weights[:m])
+        return {"logits": logits.where(_defined(buffers, m), 0)}
+
+
+def row_pages(shape: Shape) -> int:
+    """Columns of the block table."""
+    return shape.row_pages if "row_pages" in shape else min(shape.num_pages, _MOST_ROW_PAGES)
+
+
+def fill_blocks(buffers: Buffers, m: int, generator: torch.Generator, pages: int) -> None:
+    """Requests with random contexts and pages, and for each token ascending blocks of its context."""
+    import torch
+
+    shape, table = buffers.shape, buffers.block_table[:m]
+    longest = row_pages(shape) * shape.page_kv
+    fill_requests(buffers, m, generator, longest)
+    table.copy_(torch.randint(0, pages, table.shape, device=generator.device, generator=generator))
+    index = buffers.indices[:m]
+    table.copy_(table[torch.searchsorted(index, index)])
+    buffers.blocks[:m], _ = sparse_blocks.random_blocks(shape, buffers.context_lens[:m, 0], longest, generator)
+
+
+def _counts(buffers: Buffers, m: int) -> torch.Tensor:
+    """Blocks that each token's context holds: [m, 1]."""
+    block_kv = buffers.shape.sparse_block_kv
+    return (buffers.context_lens[:m].long() + block_kv - 1).div(block_kv, rounding_mode="floor")
+
+
+def _physical_blocks(buffers: Buffers, m: int) -> torch.Tensor:
+    """The block of the cache behind each slot of a token: [m, num_sparse_blocks], -1 for none."""
+    import torch
+
+    shape = buffers.shape
+    blocks, of_a_page = buffers.blocks[:m].long(), shape.page_kv // shape.sparse_block_kv
+    page = buffers.block_table[:m].long().gather(1, blocks.div(of_a_page, rounding_mode="floor"))
+    slot = torch.arange(shape.num_sparse_blocks, device=blocks.device)
+    return (page * of_a_page + blocks % of_a_page).masked_fill_(slot >= _counts(buffers, m), -1)
+
+
+def _defined(buffers: Buffers, m: int) -> torch.Tensor:
+    """Which columns of the logits are defined: [m, columns]."""
+    import torch
+
+    shape = buffers.shape
+    slot = torch.arange(shape.num_sparse_blocks, device=buffers.blocks.device)
+    step = torch.arange(shape.sparse_block_kv, device=buffers.blocks.device)
+    token = buffers.blocks[:m, :, None] * shape.sparse_block_kv + step
+    there = (slot < _counts(buffers, m))[:, :, None]
+    return (there & (token < buffers.context_lens[:m, :, None])).flatten(1)
