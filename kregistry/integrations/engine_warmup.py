@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -68,7 +69,7 @@ class EngineWarmup:
             KregistryError: a kernel cannot be planned, built or launched; the caller falls back to the engine's way.
         """
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
-        with self.warming_up():
+        with self.warming_up(), _all_sms(self.target):
             report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
         report.raise_problems()
         for each in report.left:
@@ -91,6 +92,21 @@ class EngineWarmup:
             yield
         finally:
             self.warming = before
+
+
+@contextmanager
+def _all_sms(target: Target) -> Iterator[None]:
+    """An engine may have set fewer SMs around the call that warms up (SGLang's two-batch overlap): not around ours."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    before = deep_gemm.get_num_sms() if deep_gemm else target.num_sms
+    if deep_gemm is None or before == target.num_sms:
+        yield
+        return
+    deep_gemm.set_num_sms(target.num_sms)
+    try:
+        yield
+    finally:
+        deep_gemm.set_num_sms(before)
 
 
 def enabled(variable: str) -> bool:

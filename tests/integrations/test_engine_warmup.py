@@ -46,3 +46,19 @@ answer(ranges=[str(engine.entry(name, shape, stop).range) for stop in (1, 300, 1
         tmp_path,
     )
     assert got["ranges"] == ["m 128..128 step 128", "m 128..256 step 128", "m 128..1024 step 128"]
+
+
+def test_fewer_sms_around_the_call_do_not_change_what_is_warmed(tmp_path: Path) -> None:
+    got = run(
+        """
+import deep_gemm, torch
+from kregistry.integrations.engine_warmup import EngineWarmup
+engine = EngineWarmup("test")
+deep_gemm.set_num_sms(66)
+report = engine.warm([engine.entry("fp8_gemm_nt", {"n": 512, "k": 1024}, 16)])
+answer(sms=deep_gemm.get_num_sms(), compiled=len(report.compiled), kernels=len(kernels()), real=real_cubins())
+""",
+        tmp_path,
+    )
+    assert got["sms"] == 66 and got["compiled"] == 0
+    assert got["kernels"] == got["real"] == 2
