@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -69,7 +70,7 @@ class EngineWarmup:
                 Not for a kernel that does not compile: the engine's own way would crash over it.
         """
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
-        with self.warming_up():
+        with self.warming_up(), _all_sms(self.target):
             report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
         report.raise_problems(allow_broken=True)
         for broken in report.broken:
@@ -94,6 +95,21 @@ class EngineWarmup:
             yield
         finally:
             self.warming = before
+
+
+@contextmanager
+def _all_sms(target: Target) -> Iterator[None]:
+    """An engine may have set fewer SMs around the call that warms up (SGLang's two-batch overlap): not around ours."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    before = deep_gemm.get_num_sms() if deep_gemm else target.num_sms
+    if deep_gemm is None or before == target.num_sms:
+        yield
+        return
+    deep_gemm.set_num_sms(target.num_sms)
+    try:
+        yield
+    finally:
+        deep_gemm.set_num_sms(before)
 
 
 def enabled(variable: str) -> bool:

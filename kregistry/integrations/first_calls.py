@@ -20,8 +20,9 @@ from kregistry.dispatch.recognition import recognise
 from kregistry.errors import KregistryError
 from kregistry.hookspecs import hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
-from kregistry.kernel_type import EmptyInput, KernelType, Value
+from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.manifest import Manifest
+from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -113,21 +114,22 @@ class FirstCalls:
             return False
         if shape.get("deterministic") is False or self._coverage.foresees(kernel_type, shape, m):
             return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
+        if _waits_for_others(kernel_type, shape, self._engine.target):
+            return False  # while this process builds, the others would wait inside their kernels, and give up
         sizes = {each.name for each in kernel_type.dimensions if getattr(each, "sizes_only", False)}
-        key = (kernel_type.name, *(item for item in shape.items() if item[0] not in sizes), self._stop(m))
+        key = (
+            kernel_type.name,
+            *(item for item in shape.items() if item[0] not in sizes),
+            range_end(kernel_type.run_dimension, m, self._largest()),
+        )
         new = key not in self._tried
         self._tried.add(key)
         return new
 
-    def _stop(self, m: int) -> int:
-        """The end of the range: the next power of two, where the engine's own is too small or not known yet."""
-        largest = self._largest()
-        return largest if m <= largest else 1 << (m - 1).bit_length()
-
     def _warm(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
         words = " ".join(f"{name}={value}" for name, value in shape.items())
         try:
-            stop = self._stop(m)
+            stop = range_end(kernel_type.run_dimension, m, self._largest())
             shapes = list(self._as_rules(kernel_type, shape, m))
             self._engine.warm(self._engine.entry(kernel_type.name, each, stop, "first call") for each in shapes)
         except KregistryError as error:
@@ -148,6 +150,24 @@ class FirstCalls:
                     yield varied
         if not found:
             yield shape
+
+
+def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
+    """The end of the range to warm up for a first call at ``m``.
+
+    What an engine names counts tokens. Where requests are counted, and where it has named less or nothing yet, it is
+    the next power of two: servers begin with their largest batch.
+    """
+    counts_tokens = run_dimension.name != "batch_size"
+    return largest if counts_tokens and m <= largest else 1 << (m - 1).bit_length()
+
+
+def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], target: Target) -> bool:
+    collective = getattr(kernel_type, "collective", None)
+    try:
+        return collective is not None and collective(kernel_type.resolve(shape, target)) is not None
+    except KregistryError:  # warming it up will say what is wrong
+        return False
 
 
 def _replace_everywhere(pairs: list[tuple[Callable[..., Any], Callable[..., Any]]]) -> None:

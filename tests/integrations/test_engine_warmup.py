@@ -64,3 +64,19 @@ answer(loaded=len(report.loaded), broken=len(report.broken), total=report.total,
     for values in ("1..16", "17..32"):
         crash = f"a server would crash in test: fp8_gemm_nt_wgrad n=64 k=256 (dw) at m {values}"
         assert crash in got["text"]
+
+
+def test_fewer_sms_around_the_call_do_not_change_what_is_warmed(tmp_path: Path) -> None:
+    got = run(
+        """
+import deep_gemm, torch
+from kregistry.integrations.engine_warmup import EngineWarmup
+engine = EngineWarmup("test")
+deep_gemm.set_num_sms(66)
+report = engine.warm([engine.entry("fp8_gemm_nt", {"n": 512, "k": 1024}, 16)])
+answer(sms=deep_gemm.get_num_sms(), compiled=len(report.compiled), kernels=len(kernels()), real=real_cubins())
+""",
+        tmp_path,
+    )
+    assert got["sms"] == 66 and got["compiled"] == 0
+    assert got["kernels"] == got["real"] == 2

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from kregistry import RunDimension
+from kregistry.integrations.first_calls import range_end
 from tests.on_stub import PRELUDE, answer
 
 WATCH = """
@@ -37,6 +41,14 @@ def ours():
 
 def watched(script: str, home: Path) -> Any:
     return answer(script, home, prelude=PRELUDE + WATCH, KREGISTRY_STORE=str(home / "store"))
+
+
+@pytest.mark.parametrize(
+    ("name", "m", "largest", "end"),
+    [("m", 3, 16384, 16384), ("m", 16385, 16384, 32768), ("m", 1, 0, 1), ("batch_size", 33, 16384, 64)],
+)
+def test_a_range_ends_at_the_engines_largest_number_of_tokens(name: str, m: int, largest: int, end: int) -> None:
+    assert range_end(RunDimension(name, "tokens or requests", "rows"), m, largest) == end
 
 
 def test_a_first_call_warms_the_range_by_the_engines_rules(tmp_path: Path) -> None:
@@ -110,6 +122,10 @@ def test_no_warm_up_where_it_is_not_wanted_or_cannot_be(tmp_path: Path) -> None:
         torch.cuda.is_current_stream_capturing = capturing
         with engine.warming_up():
             call(2, 4)
+        kind = type(engine.registry["tf32_hc_prenorm_gemm"])
+        kind.collective = lambda self, shape: "waits for other ranks"
+        call(2, 4)
+        del kind.collective
         try:
             deep_gemm.tf32_hc_prenorm_gemm(1, 2, 3)
         except Exception as error:

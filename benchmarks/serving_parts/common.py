@@ -1,0 +1,144 @@
+"""What several parts need: a call site with its variants, and the clocks."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+#: The command of which these are the parts.
+COMMAND = ROOT / "benchmarks" / "serving.py"
+ROUNDS = int(os.environ.get("KREGISTRY_BENCH_ROUNDS", "11"))
+#: Fewer calls than the device queues: a full queue would make the host wait.
+BATCHES, CALLS = 20, 100
+
+_WARMED: dict[tuple[str, int, int, int], bool] = {}
+
+
+@contextmanager
+def peer_hook(m: int, n: int, k: int, num_groups: int, kernel_type: str) -> Iterator[None]:
+    """As SGLang 0.5.23 has it around every call (compile_utils.py, _deep_gemm_execution_hook), warm."""
+    if m > 0:
+        key = (kernel_type, n, k, num_groups)
+        if _WARMED.get(key) is None:
+            _WARMED[key] = True
+    yield
+
+
+def hooked_fp8(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As SGLang's entrypoint.gemm_nt_f8f8bf16."""
+
+    def call(lhs: Any, rhs: Any, out: Any) -> None:
+        m, k = lhs[0].shape
+        n, _ = rhs[0].shape
+        with peer_hook(m, n, k, 1, "fp8_gemm_nt"):
+            function(lhs, rhs, out)
+
+    return call
+
+
+def hooked_hc(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As the change that routed tf32_hc_prenorm_gemm through the common wrapper had it."""
+
+    def call(x: Any, fn: Any, out: Any, sqrsum: Any, num_splits: int | None = None) -> None:
+        m, k = x.shape
+        n, _ = fn.shape
+        with peer_hook(m, n, k, 1 if num_splits is None else num_splits, "tf32_hc_prenorm_gemm"):
+            function(x, fn, out, sqrsum, num_splits=num_splits)
+
+    return call
+
+
+class Site:
+    """One call site with random inputs; ``variants`` are functions without arguments."""
+
+    def __init__(self, registry: Any, sealed: Mapping[str, Any], name: str, shape: Mapping[str, Any], m: int) -> None:
+        import torch
+
+        import kregistry
+
+        self.kernel_type = registry[name]
+        self.m = m
+        resolved = self.kernel_type.resolve(shape, kregistry.detect_target())
+        self.buffers = self.kernel_type.allocate_buffers(resolved, m)
+        self.kernel_type.fill(self.buffers, m, torch.Generator("cuda").manual_seed(1))
+        call = self.kernel_type.arguments(self.buffers, m)
+        args, kwargs = call.args, dict(call.kwargs)
+        raw, kept, function = self.kernel_type.function(), self.kernel_type, sealed[name]
+        hooked = (hooked_hc if "hc" in name else hooked_fp8)(raw)
+        self.variants: dict[str, Callable[[], object]] = {
+            "raw": lambda: raw(*args, **kwargs),
+            "sealed": lambda: function(*args, **kwargs),
+            "sealed kernel type": lambda: kept(*args, **kwargs),
+            "sealed, looked up": lambda: registry[name](*args, **kwargs),
+            "peer hook": lambda: hooked(*args, **kwargs),
+        }
+
+    def bit_equal(self) -> bool:
+        import torch
+
+        wanted: dict[str, Any] = {}
+        for name, variant in self.variants.items():
+            for output in self.kernel_type.outputs(self.buffers, self.m).values():
+                output.fill_(float("nan"))
+            variant()
+            torch.cuda.synchronize()
+            got = {key: value.clone() for key, value in self.kernel_type.outputs(self.buffers, self.m).items()}
+            if name == "raw":
+                wanted = got
+            elif not all(torch.equal(got[key], wanted[key]) for key in wanted):
+                return False
+        return True
+
+
+def host_seconds(variant: Callable[[], object]) -> float:
+    """Seconds a call, the median over batches; the device is idle when a batch begins."""
+    import torch
+
+    times = []
+    for _ in range(BATCHES):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(CALLS):
+            variant()
+        times.append((time.perf_counter() - started) / CALLS)
+    return statistics.median(times)
+
+
+def interleaved(variants: Mapping[str, Callable[[], object]], measure: Callable[..., float]) -> dict[str, float]:
+    """Medians over rounds; each round begins with another variant."""
+    names = list(variants)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        measure(variants[name])
+    for number in range(ROUNDS):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            times[name].append(measure(variants[name]))
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def against_raw(times: Mapping[str, float]) -> dict[str, Any]:
+    raw = times["raw"]
+    return {
+        name: {"us": round(t * 1e6, 3), "more_us": round((t - raw) * 1e6, 3), "more_%": round((t / raw - 1) * 100, 2)}
+        for name, t in times.items()
+    }
+
+
+def device_seconds(loop: Callable[[], object]) -> float:
+    import torch
+
+    times = []
+    for _ in range(BATCHES):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        loop()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
