@@ -10,7 +10,7 @@ Two forms (measured: DeepGEMM's host code accepts just these):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kregistry import BufferSpec, Dimension, Shape, ShapeError
 from kregistry.target import Target
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 GROUP = 128
+Role = Literal["input", "weight", "output"]
 FP8_MAX = 448.0
 
 
@@ -50,6 +51,13 @@ def check_scales(kernel_type: str, shape: Shape) -> None:
         raise ShapeError(kernel_type, "scales", "ue8m0 is refused on sm90", "leave it out, or say f32")
 
 
+def operand(size: tuple[int, int], fp4_data: bool, groups: int | None = None, role: Role = "input") -> BufferSpec:
+    """The data of an operand [groups,] rows, columns: FP8, or FP4 with two columns to an int8."""
+    rows, columns = size
+    stored = (rows, columns // 2 if fp4_data else columns)
+    return BufferSpec(stored if groups is None else (groups, *stored), "int8" if fp4_data else "float8_e4m3fn", role)
+
+
 def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group: int = GROUP) -> BufferSpec:
     """Scale factors of an operand quantised by row and ``group`` columns: [groups,] rows, k / group (f32) or a quarter
     of that (ue8m0)."""
@@ -63,9 +71,11 @@ def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group:
     return BufferSpec((groups, rows, columns), "int32", strides=strides, storage=groups * columns * stride)
 
 
-def weight_scales(scales: str, n: int, k: int, groups: int | None = None, group: int = GROUP) -> BufferSpec:
-    """Scale factors of a weight: by block of ``group`` x ``group`` (f32), by row and ``group`` columns (ue8m0)."""
-    spec = row_scales(scales, ceil_div(n, group) if scales == "f32" else n, k, groups, group)
+def weight_scales(
+    scales: str, n: int, k: int, groups: int | None = None, group: int = GROUP, blocks: bool = True
+) -> BufferSpec:
+    """Scale factors of a weight: by block of ``group`` x ``group`` (f32), or by row and ``group`` columns."""
+    spec = row_scales(scales, ceil_div(n, group) if scales == "f32" and blocks else n, k, groups, group)
     return BufferSpec(spec.shape, spec.dtype, "weight", spec.strides, spec.storage)
 
 

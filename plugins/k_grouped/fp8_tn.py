@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, Value
 from kregistry_plugins import calls, settings
+from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
-    GROUPS,
     MK_ALIGNMENT,
     OUTPUT,
     PSUM,

@@ -7,6 +7,7 @@ from typing import Any
 _GROUPED = {"num_groups": 32, "n": 4096, "k": 7168}
 #: Kernels of einsum change only at values 16 i + 1 on these arches (measured at every value).
 _FULL = (1, 16384, 16)
+_MASKED = {"num_groups": 9, "n": 4096, "k": 7168}
 _HEADS = {"h": 8, "r": 4096, "d": 1024}
 _ALIGNED = (128, 16384, 128)
 # With less than 512 rows in all, sm100 has one BF16 kernel more.
@@ -15,6 +16,20 @@ _K = (512, 8192, 128)
 CASES: list[tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]] = [
     ("m_grouped_fp8_gemm_nt_contiguous", _GROUPED, _ALIGNED, 12, 1),
     ("m_grouped_fp8_gemm_nn_contiguous", _GROUPED, _ALIGNED, 12, 1),
+    ("m_grouped_fp8_gemm_nt_contiguous", {**_GROUPED, "use_psum_layout": True}, _ALIGNED, 10, 1),
+    ("m_grouped_fp8_gemm_nt_contiguous", {**_GROUPED, "mk_alignment": 64}, (64, 16384, 64), 12, 1),
+    ("m_grouped_fp8_gemm_nt_contiguous", {**_GROUPED, "mk_alignment": 224}, (224, 16352, 224), 9, 1),
+    ("m_grouped_fp8_gemm_nt_contiguous", {**_GROUPED, "mk_alignment": 256}, (256, 16384, 256), 9, 1),
+    ("m_grouped_bf16_gemm_nt_contiguous", {**_GROUPED, "use_psum_layout": True}, _ALIGNED, 14, 1),
+    ("m_grouped_fp8_gemm_nt_masked", _MASKED, (1, 4096, 64), 4, 1),
+    ("m_grouped_fp8_gemm_nt_masked", {**_MASKED, "mk_alignment": 64}, (1, 4096, 64), 4, 1),
+    ("m_grouped_fp8_fp4_gemm_nt_contiguous", _GROUPED, _ALIGNED, None, 1),
+    ("m_grouped_fp8_fp4_gemm_nn_contiguous", _GROUPED, _ALIGNED, None, 1),
+    ("m_grouped_fp8_fp4_gemm_nt_masked", _MASKED, (1, 4096, 64), None, 1),
+    ("m_grouped_mxfp8_gemm_nt_contiguous", _GROUPED, _ALIGNED, None, 1),
+    ("m_grouped_mxfp8_gemm_nt_masked", _MASKED, (1, 4096, 64), None, 1),
+    ("m_grouped_fp4_gemm_nt_contiguous", _GROUPED, _ALIGNED, None, 1),
+    ("m_grouped_fp4_gemm_nt_masked", _MASKED, (1, 4096, 64), None, 1),
     ("k_grouped_bf16_gemm_tn_contiguous", {"num_groups": 4, "m": 4096, "n": 7168}, _K, 1, 1),
     ("k_grouped_fp8_gemm_nt_contiguous", {"num_groups": 4, "m": 4096, "n": 7168}, _K, 1, None),
     ("k_grouped_fp8_gemm_nt_contiguous", {"num_groups": 8, "m": 4096, "n": 7168}, (128, 8192, 128), 2, None),

@@ -25,6 +25,27 @@ _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
         256 * 640 + 4 * 256 * 2 + 3 * (208 * 640 + 4 * 208 * 2) + 2 * 256 * 208 + 4 * 256,
     ),
     (
+        "m_grouped_fp8_gemm_nt_contiguous",
+        "h100",
+        {"num_groups": 3, "n": 200, "k": 640, "use_psum_layout": True},
+        256,
+        256 * 640 + 4 * 256 * 5 + 3 * (200 * 640 + 4 * 2 * 5) + 2 * 256 * 200 + 4 * 3,
+    ),
+    (
+        "m_grouped_fp8_fp4_gemm_nt_contiguous",
+        "b200",
+        {"num_groups": 3, "n": 200, "k": 640},
+        256,
+        256 * 640 + 4 * 256 * 2 + 3 * (200 * 320 + 4 * 200 * 5) + 2 * 256 * 200 + 4 * 256,
+    ),
+    (
+        "m_grouped_fp8_fp4_gemm_nt_masked",
+        "b200",
+        {"num_groups": 3, "n": 200, "k": 640},
+        100,  # whole tiles of 128 rows
+        3 * (128 * 640 + 4 * 128 * 2 + 200 * 320 + 4 * 200 * 5 + 2 * 128 * 200) + 4 * 3,
+    ),
+    (
         "k_grouped_bf16_gemm_tn_contiguous",
         "h100",
         {"num_groups": 3, "m": 64, "n": 200},
@@ -98,6 +119,54 @@ def test_what_sm90_refuses(name: str, values: dict[str, Any], message: str) -> N
     with pytest.raises(ShapeError, match=message):
         kernel_type.resolve(shape, get_target("h100"))
     assert kernel_type.resolve(shape, get_target("b200")).n == 64
+
+
+#: Kernel types that share the functions of the contiguous and of the masked layout.
+_SHARING = {
+    layout: [f"m_grouped_{precision}_gemm_{layout}" for precision in ("fp8", "mxfp8", "fp8_fp4", "fp4")]
+    for layout in ("nt_contiguous", "nt_masked")
+}
+_SHARING["nn_contiguous"] = ["m_grouped_fp8_gemm_nn_contiguous", "m_grouped_fp8_fp4_gemm_nn_contiguous"]
+
+
+@pytest.mark.parametrize("owner", [name for names in _SHARING.values() for name in names])
+def test_each_call_is_taken_by_its_own_kernel_type_and_refused_by_the_others(owner: str) -> None:
+    registry = Registry()
+    shape = registry[owner].resolve({"num_groups": 2, "n": 256, "k": 512}, get_target("b200"))
+    call = registry[owner].arguments(registry[owner].allocate_buffers(shape, 256, "meta"), 128)
+    takers = []
+    for name in next(names for names in _SHARING.values() if owner in names):
+        try:
+            registry[name].read_shape(*call.args, **call.kwargs)
+        except ShapeError as error:
+            assert error.kernel_type == name and "expected" in error.text
+        else:
+            takers.append(name)
+    assert takers == [owner]
+
+
+@pytest.mark.parametrize(
+    ("groups", "m", "ends"),
+    [(2, 256, [128, 256]), (4, 256, [128, 128, 256, 256]), (3, 200, [128, 200, 256]), (3, 0, [0, 0, 0])],
+)
+def test_the_psum_layout_says_where_groups_end(groups: int, m: int, ends: list[int]) -> None:
+    import torch
+
+    kernel_type = Registry()["m_grouped_bf16_gemm_nt_contiguous"]
+    values = {"num_groups": groups, "n": 8, "k": 64, "use_psum_layout": True}
+    buffers = kernel_type.allocate_buffers(kernel_type.resolve(values, get_target("h100")), 256, "cpu")
+    kernel_type.fill(buffers, m, torch.Generator().manual_seed(0))
+    assert buffers.grouped_layout.tolist() == ends
+
+
+def test_the_hint_of_the_psum_layout_follows_m_where_it_is_asked_to() -> None:
+    kernel_type = Registry()["m_grouped_fp8_gemm_nt_contiguous"]
+    values = {"num_groups": 4, "n": 64, "k": 128, "expected_m_for_psum_layout": "rows_per_group"}
+    with pytest.raises(ShapeError, match="needs use_psum_layout: true"):
+        kernel_type.resolve(values, get_target("h100"))
+    shape = kernel_type.resolve({**values, "use_psum_layout": True}, get_target("h100"))
+    call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 1024, "meta"), 1024)
+    assert call.kwargs == {"use_psum_layout": True, "expected_m_for_psum_layout": 256}
 
 
 def test_the_contiguous_layout_of_the_process_is_read_off_a_call() -> None:
