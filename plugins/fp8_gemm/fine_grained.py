@@ -1,6 +1,7 @@
 """``fp8_gemm_nt`` with other recipes than 128x128 blocks: one scale factor for each row and group of columns.
 
 * wgrad, recipe (1, 1, 128): f32 scale factors, FP32 output that is added to;
+* blocks of 32x32, recipe (1, 32, 32): f32 scale factors;
 * MXFP8, recipe (1, 1, 32); FP8 x FP4; FP4 x FP4: packed powers of two, SM100 and SM120.
 """
 
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows
-from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8ByFp4, MxFp8, Precision
+from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight
+from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8Block32, Fp8ByFp4, MxFp8, Precision
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,9 @@ class _FineGrainedGemm(Precision, KernelType):
             **self.weights(shape),
             "d": BufferSpec((max_m, shape.n), self.output_dtype, "output"),
         }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return self.conversion_workspace(shape, max_m)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
@@ -63,7 +67,8 @@ class _FineGrainedGemm(Precision, KernelType):
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, self.a_group)
-        fill_rows(buffers.b, buffers.sfb, generator, self.b_group)
+        fill_b = fill_weight if self.weight_blocks else fill_rows
+        fill_b(buffers.b, buffers.sfb, generator, self.b_group)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m), self.a_group)
@@ -100,6 +105,16 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """The sum with what ``d`` holds, so it must be asked before the launch."""
         return {"d": buffers.d[:m] + super().reference(buffers, m)["d"]}
+
+
+class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
+    """One f32 scale factor for each 32 columns of ``a``, and each 32x32 block of ``b``."""
+
+    name = "fp8_gemm_nt_block32"
+    summary = "dense FP8 GEMM, recipe (1, 32, 32), f32 scale factors of 32x32 blocks"
+    dimensions = (N, Fp8Block32.k_dimension)
+    function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
+    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 160})
 
 
 class MxFp8GemmNt(MxFp8, _FineGrainedGemm):

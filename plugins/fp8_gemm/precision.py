@@ -3,6 +3,7 @@
 A kernel type inherits one of these next to its layout (dense, contiguous, masked):
 
 * ``Fp8``: FP8, a scale factor for each 128 columns of ``a`` and each 128x128 block or 128 columns of ``b``;
+* ``Fp8Block32``: FP8, an f32 scale factor for each 32 columns of ``a`` and each 32x32 block of ``b``;
 * ``MxFp8``: FP8, a power of two for each 32 columns of both;
 * ``Fp8ByFp4``: FP8 with 128 columns by FP4 with 32;
 * ``Fp4``: FP4 with 32 columns both.
@@ -118,6 +119,23 @@ class Fp8(Precision):
         recipe_b: Collection[int] | None = None,
     ) -> None:
         check_fp8_operands(self.name, a, b, d, recipe, recipe_a, recipe_b)
+
+
+class Fp8Block32(Precision):
+    """32 columns of ``a`` and blocks of 32x32 of ``b`` share an f32 scale factor."""
+
+    a_group = b_group = 32
+    scale_form = "f32"
+    keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 32, 32)}
+    k_dimension = Dimension("k", K.meaning, K.unit, multiple_of=32)
+    archs = (
+        ArchSupport("sm90", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown SF transformation' (layout.hpp) on sm90"),
+        ArchSupport("sm100"),
+        _SM120,
+    )
+
+    def conversion_workspace(self, shape: Shape, rows: int, row_groups: int = 1) -> int:
+        return scales.conversion_workspace(shape, rows, shape.get("num_groups", 1), row_groups, self.b_group)
 
 
 class MxFp8(Precision):

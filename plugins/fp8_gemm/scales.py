@@ -92,14 +92,14 @@ def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
     return scale_factors.as_strided((m, scale_factors.shape[1]), (1, align(m, 4)))
 
 
-def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: int = 1) -> int:
-    """Bytes that DeepGEMM allocates to convert f32 scale factors (kernels.md, section 8)."""
-    if shape.scales != "f32":
+def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: int = 1, group: int = GROUP) -> int:
+    """Bytes that DeepGEMM allocates to convert f32 scale factors (measured)."""
+    if shape.get("scales", "f32") != "f32":
         return 0
-    columns = ceil_div(shape.k, GROUP)
+    columns = ceil_div(shape.k, group)
     if shape.target.arch == "sm90":
         return 4 * row_groups * align(rows, 4) * columns
-    packed = ceil_div(shape.k, 4 * GROUP)
+    packed = ceil_div(shape.k, 4 * group)
     activations = 4 * row_groups * align(rows, 4) * packed
     return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
 

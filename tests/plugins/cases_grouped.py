@@ -1,4 +1,4 @@
-"""Cases of grouped GEMMs and einsum; see catalogue_cases.py for what they say."""
+"""Cases of grouped GEMMs, einsum and rarer dense FP8 GEMMs; see catalogue_cases.py for what they say."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ CASES: list[tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | N
     ("fp8_einsum_bhr_hdr_bhd", {**_HEADS, "scales": "ue8m0", "scale_columns": 32}, _FULL, None, 17),
     ("fp8_einsum_bhd_hdr_bhr", _HEADS, _FULL, None, 16),
     ("fp8_einsum_bhd_bhr_hdr", _HEADS, (128, 8192, 128), None, 2),
+    ("fp8_gemm_nt_block32", {"n": 4096, "k": 7168}, _FULL, None, 19),
+    ("fp8_gemm_nt_skip_head_mid", {"n": 32768, "k": 512}, _FULL, 7, 11),
     # A kernel for each split of the batch: 22 to 25 products each.
     ("einsum_bmk_bnk_mn", {"m": 128, "n": 384, "k": 128}, (1, 512, 1), 24, 21),
     ("einsum_bmk_bnk_mn_accumulate", {"m": 128, "n": 384, "k": 128}, (1, 512, 1), 24, 21),

@@ -46,6 +46,20 @@ _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
         3 * (128 * 640 + 4 * 128 * 2 + 200 * 320 + 4 * 200 * 5 + 2 * 128 * 200) + 4 * 3,
     ),
     (
+        "fp8_gemm_nt_skip_head_mid",
+        "h100",
+        {"n": 512, "k": 640},
+        17,
+        17 * 640 + 4 * 17 * 5 + 512 * 640 + 4 * 4 * 5 + 2 * 17 * (512 + 2 * 64),
+    ),
+    (
+        "fp8_gemm_nt_block32",
+        "b200",
+        {"n": 200, "k": 640},
+        17,
+        17 * 640 + 4 * 17 * 20 + 200 * 640 + 4 * 7 * 20 + 2 * 17 * 200,
+    ),
+    (
         "k_grouped_bf16_gemm_tn_contiguous",
         "h100",
         {"num_groups": 3, "m": 64, "n": 200},
@@ -176,3 +190,9 @@ def test_the_contiguous_layout_of_the_process_is_read_off_a_call() -> None:
     with kernel_type.scope(shape):
         assert kernel_type.read_shape(*call.args, **call.kwargs)["mk_alignment"] == 64
     assert kernel_type.read_shape(*call.args, **call.kwargs)["mk_alignment"] == 128
+
+
+def test_heads_must_divide_n() -> None:
+    with pytest.raises(ShapeError, match="a multiple of head_left \\+ head_right = 256, got 384") as caught:
+        Registry()["fp8_gemm_nt_skip_head_mid"].resolve({"n": 384, "k": 128}, get_target("h100"))
+    assert caught.value.dimension == "n"

@@ -15,7 +15,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
         "fp8_fp4_mega_moe",
         "fp8_fp4_mqa_logits",
         "fp8_fp4_paged_mqa_logits",
-        "fp8_gemm_nt_skip_head_mid",
         "fp8_mega_moe",
         "fp8_mqa_logits",
         "fp8_paged_mqa_logits",
