@@ -54,7 +54,7 @@ class _Contiguous(Precision, KernelType):
         return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, self.a_group)
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
         self.fill_weights(buffers, generator)
         contiguous_rows.fill_groups(buffers, m)
 
@@ -73,7 +73,7 @@ class _Contiguous(Precision, KernelType):
         return buffers.b, buffers.sfb
 
     def fill_weights(self, buffers: Buffers, generator: torch.Generator) -> None:
-        fill_weight(buffers.b, buffers.sfb, generator, self.b_group)
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
 
     def row_major(self, buffers: Buffers, weight: torch.Tensor) -> torch.Tensor:
         """A weight as [n, k], whatever its storage."""
@@ -159,7 +159,7 @@ class _NnContiguous(_Contiguous):
 
     def fill_weights(self, buffers: Buffers, generator: torch.Generator) -> None:
         row_major = self.row_major(buffers, buffers.b)
-        fill_weight(row_major, buffers.sfb, generator, self.b_group)
+        fill_weight(row_major, buffers.sfb, generator, buffers.shape, self.b_group)
         if buffers.shape.major == "mn" and self.b_fp4:
             buffers.b.copy_(fp4.transpose(row_major))
 

@@ -72,8 +72,8 @@ class Fp8GemmNt(KernelType):
         return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator)
-        fill_weight(buffers.b, buffers.sfb, generator)
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape)
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m))
@@ -127,20 +127,28 @@ def scale_form(scale_factors: torch.Tensor) -> str:
 
 
 def fill_rows(
-    data: torch.Tensor, scale_factors: torch.Tensor, generator: torch.Generator, group: int = scales.GROUP
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    generator: torch.Generator,
+    shape: Shape,
+    group: int = scales.GROUP,
 ) -> None:
     """Random activations."""
-    scales.quantize_rows(_normal(data, generator), data, scale_factors, group)
+    scales.quantize_rows(_normal(data, generator), data, scale_factors, group, scales.packs(shape))
 
 
 def fill_weight(
-    data: torch.Tensor, scale_factors: torch.Tensor, generator: torch.Generator, group: int = scales.GROUP
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    generator: torch.Generator,
+    shape: Shape,
+    group: int = scales.GROUP,
 ) -> None:
     """Random weights."""
     import torch
 
     quantize = scales.quantize_blocks if scale_factors.dtype == torch.float32 else scales.quantize_rows
-    quantize(_normal(data, generator), data, scale_factors, group)
+    quantize(_normal(data, generator), data, scale_factors, group, scales.packs(shape))
 
 
 def _normal(data: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -66,9 +66,9 @@ class _FineGrainedGemm(Precision, KernelType):
         return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, self.a_group)
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
         fill_b = fill_weight if self.weight_blocks else fill_rows
-        fill_b(buffers.b, buffers.sfb, generator, self.b_group)
+        fill_b(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m), self.a_group)

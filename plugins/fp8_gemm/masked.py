@@ -90,8 +90,8 @@ class _NtMasked(Precision, KernelType):
         return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a, buffers.sfa, generator, self.a_group)
-        fill_weight(buffers.b, buffers.sfb, generator, self.b_group)
+        fill_rows(buffers.a, buffers.sfa, generator, buffers.shape, self.a_group)
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
         buffers.masked_m.fill_(m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

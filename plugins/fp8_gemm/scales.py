@@ -104,7 +104,18 @@ def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: i
     return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
 
 
-def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
+def packs(shape: Shape) -> bool:
+    """Whether DeepGEMM packs f32 scale factors: all arches but SM90. It traps on others than powers of two."""
+    return shape.target.arch != "sm90"
+
+
+def quantize_rows(
+    values: torch.Tensor,
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    group: int = GROUP,
+    powers_of_two: bool = False,
+) -> None:
     """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales."""
     import torch
 
@@ -113,14 +124,20 @@ def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch
     padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k))
     blocks = padded.unflatten(-1, (-1, group))
     scale = blocks.abs().amax(-1).clamp(1e-4) / (fp4.MAX if fp4_data else FP8_MAX)
-    if scale_factors.dtype == torch.int32:
+    if powers_of_two or scale_factors.dtype == torch.int32:
         scale = scale.log2().ceil().exp2()
     scaled = (blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k]
     data.copy_(fp4.encode(scaled) if fp4_data else scaled.to(data.dtype))
     scale_factors.copy_(scale if scale_factors.dtype == torch.float32 else _pack(scale))
 
 
-def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
+def quantize_blocks(
+    values: torch.Tensor,
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    group: int = GROUP,
+    powers_of_two: bool = False,
+) -> None:
     """Quantise [..., n, k] by block of ``group`` x ``group`` into ``data`` (fp8) and f32 ``scale_factors``."""
     import torch
 
@@ -128,6 +145,8 @@ def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: tor
     padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k, 0, align(n, group) - n))
     blocks = padded.unflatten(-1, (-1, group)).unflatten(-3, (-1, group))
     scale = blocks.abs().amax((-3, -1), keepdim=True).clamp(1e-4) / FP8_MAX
+    if powers_of_two:
+        scale = scale.log2().ceil().exp2()
     data.copy_((blocks / scale).flatten(-2).flatten(-3, -2)[..., :n, :k].to(data.dtype))
     scale_factors.copy_(scale[..., 0, :, 0])
 

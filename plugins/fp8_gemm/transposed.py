@@ -99,8 +99,8 @@ class _TransposedFp8Gemm(KernelType):
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         a, sfa, b, sfb = self._row_major(buffers, m)
-        fill_rows(a, sfa, generator)
-        fill_weight(b, sfb, generator)
+        fill_rows(a, sfa, generator, buffers.shape)
+        fill_weight(b, sfb, generator, buffers.shape)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a, sfa, b, sfb = self._row_major(buffers, m)

@@ -128,7 +128,7 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
         data, factors = _operand(buffers, name, rows)
-        scales.quantize_rows(values.T, data, factors, buffers.shape.scale_rows)
+        scales.quantize_rows(values.T, data, factors, buffers.shape.scale_rows, scales.packs(buffers.shape))
 
     def load(self, buffers: Buffers, name: str, rows: slice) -> torch.Tensor:
         return scales.dequantize(*_operand(buffers, name, rows), buffers.shape.scale_rows).T

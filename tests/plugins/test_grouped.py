@@ -196,3 +196,28 @@ def test_heads_must_divide_n() -> None:
     with pytest.raises(ShapeError, match="a multiple of head_left \\+ head_right = 256, got 384") as caught:
         Registry()["fp8_gemm_nt_skip_head_mid"].resolve({"n": 384, "k": 128}, get_target("h100"))
     assert caught.value.dimension == "n"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("fp8_gemm_nt", {"n": 200, "k": 640, "scales": "f32"}),
+        ("fp8_gemm_nt_wgrad", {"n": 200, "k": 640}),
+        ("fp8_gemm_nt_block32", {"n": 200, "k": 640}),
+        ("m_grouped_fp8_gemm_nt_contiguous", {"num_groups": 2, "n": 200, "k": 640, "scales": "f32"}),
+        ("k_grouped_fp8_gemm_tn_contiguous", {"num_groups": 2, "m": 64, "n": 64}),
+        ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 256, "d": 128}),
+        ("fp8_einsum_bhd_bhr_hdr", {"h": 2, "r": 256, "d": 128}),
+    ],
+)
+def test_f32_scale_factors_that_are_packed_are_powers_of_two(name: str, values: dict[str, Any]) -> None:
+    """The kernel that packs them traps on any other (smxx_layout.cuh)."""
+    import torch
+
+    kernel_type = Registry()[name]
+    buffers = kernel_type.allocate_buffers(kernel_type.resolve(values, get_target("b200")), 256, "cpu")
+    kernel_type.fill(buffers, 256, torch.Generator().manual_seed(0))
+    factors = [tensor for name, tensor in buffers.tensors.items() if name.startswith("sf")]
+    assert len(factors) == 2
+    for each in factors:
+        assert (each.log2() == each.log2().round()).all()
