@@ -1,14 +1,92 @@
-"""Contiguous layouts: the rows of all groups in one buffer, each group's rows aligned."""
+"""Contiguous layouts: the rows of all groups in one buffer, each group's rows aligned.
+
+``grouped_layout`` says which rows belong to which group: the group of each row, or (the psum layout) where each
+group ends, the next one starting at the next aligned row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from kregistry import Shape
+from kregistry import Buffers, BufferSpec, Dimension, RunDimension, Shape, ShapeError
+from kregistry_plugins import settings
 
 if TYPE_CHECKING:
     import torch
+
+GROUPS = Dimension("num_groups", "experts on this rank", "groups")
+RUN = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
+PSUM = Dimension(
+    name="use_psum_layout",
+    meaning="grouped_layout holds where each group ends, not the group of each row",
+    default=False,
+    integer=False,
+    choices=(False, True),
+)
+ZERO_PADDING = Dimension(
+    name="ensure_zero_padding",
+    meaning="rows between groups are written as zeros (sm100 has kernels of its own for either)",
+    default=True,
+    integer=False,
+    choices=(True, False),
+)
+
+
+def _rows_per_group(shape: Shape, m: int) -> int:
+    return -(-m // int(shape.num_groups)) or 1
+
+
+EXPECTED_M = Dimension(
+    name="expected_m_for_psum_layout",
+    meaning="hint for the psum layout: rows that a group is expected to hold",
+    unit="rows",
+    default=None,
+    optional=True,
+    policies={"rows_per_group": _rows_per_group},
+)
+#: Dimensions of every contiguous layout; those of ``nt`` have one more.
+LAYOUT = (settings.MK_ALIGNMENT, PSUM, ZERO_PADDING)
+NT_LAYOUT = (*LAYOUT, EXPECTED_M)
+
+
+def check_layout(kernel_type: str, shape: Shape) -> None:
+    """Refuse a hint for the psum layout where it is not used, as DeepGEMM does."""
+    name = EXPECTED_M.name
+    if shape.get(name) is not None and not shape.use_psum_layout:
+        raise ShapeError(kernel_type, name, "needs use_psum_layout: true", "leave it out")
+
+
+def layout_spec(shape: Shape, max_m: int) -> BufferSpec:
+    """``grouped_layout`` [num_groups] (psum) or [m]."""
+    return BufferSpec((shape.num_groups if shape.use_psum_layout else max_m,), "int32", initial=0)
+
+
+def layout_of(buffers: Buffers, m: int) -> torch.Tensor:
+    """``grouped_layout`` of a launch at ``m``."""
+    layout: torch.Tensor = buffers.grouped_layout
+    return layout if buffers.shape.use_psum_layout else layout[:m]
+
+
+def keywords(shape: Shape, m: int) -> dict[str, Any]:
+    """The arguments that say the layout, where they are not DeepGEMM's defaults."""
+    said: dict[str, Any] = {}
+    if shape.use_psum_layout:
+        said[PSUM.name] = True
+    if not shape.ensure_zero_padding:
+        said[ZERO_PADDING.name] = False
+    if shape.get(EXPECTED_M.name) is not None:
+        said[EXPECTED_M.name] = shape.at(EXPECTED_M, m)
+    return said
+
+
+def read_layout(use_psum_layout: bool, ensure_zero_padding: bool) -> Mapping[str, Any]:
+    """The dimensions of a real call."""
+    return {
+        settings.MK_ALIGNMENT.name: settings.current_mk_alignment(),
+        PSUM.name: use_psum_layout,
+        ZERO_PADDING.name: ensure_zero_padding,
+    }
 
 
 def blocks(shape: Shape, m: int) -> Iterator[tuple[slice, int]]:
@@ -19,7 +97,15 @@ def blocks(shape: Shape, m: int) -> Iterator[tuple[slice, int]]:
         yield slice(i * size, min(m, (i + 1) * size)), i * shape.num_groups // count
 
 
-def fill_groups(grouped_layout: torch.Tensor, shape: Shape, m: int) -> None:
-    """Write the group of each of the first ``m`` rows into ``grouped_layout`` [rows]."""
-    for rows, group in blocks(shape, m):
-        grouped_layout[rows] = group
+def fill_groups(buffers: Buffers, m: int) -> None:
+    """Write into ``grouped_layout`` which of the first ``m`` rows belong to which group."""
+    shape = buffers.shape
+    if not shape.use_psum_layout:
+        for rows, group in blocks(shape, m):
+            buffers.grouped_layout[rows] = group
+        return
+    ends = {group: rows.stop for rows, group in blocks(shape, m)}
+    end = 0
+    for group in range(shape.num_groups):
+        end = ends.get(group, -(-end // shape.mk_alignment) * shape.mk_alignment)
+        buffers.grouped_layout[group] = end

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
+from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, Shape, ShapeError, Value
 from kregistry_plugins import contiguous_rows, settings
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
+from kregistry_plugins.contiguous_rows import GROUPS
 
 if TYPE_CHECKING:
     import torch
 
-GROUPS = Dimension("num_groups", "experts on this rank", "groups")
 N = Dimension("n", "columns of the output: rows of each expert's weight", "columns", multiple_of=8)
 
 
@@ -21,8 +21,7 @@ class _MGroupedBf16GemmContiguous(KernelType):
 
     transposed_b: ClassVar[bool]
 
-    dimensions = (GROUPS, N, K, settings.MK_ALIGNMENT)
-    run_dimension = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
+    run_dimension = contiguous_rows.RUN
     handles_empty = ""
     archs = ARCHS
     examples = (
@@ -30,10 +29,12 @@ class _MGroupedBf16GemmContiguous(KernelType):
         {"num_groups": 3, "n": 72, "k": 192},
         {"num_groups": 3, "n": 72, "k": 136},
         {"num_groups": 2, "n": 64, "k": 64, "mk_alignment": 64},
+        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
     )
 
     def check(self, shape: Shape) -> None:
         check_k(self.name, shape)
+        contiguous_rows.check_layout(self.name, shape)
 
     def scope(self, shape: Shape) -> Any:
         return settings.mk_alignment(shape)
@@ -44,18 +45,15 @@ class _MGroupedBf16GemmContiguous(KernelType):
             "a": BufferSpec((max_m, k), "bfloat16"),
             "b": BufferSpec((groups, n, k) if self.transposed_b else (groups, k, n), "bfloat16", "weight"),
             "d": BufferSpec((max_m, n), "bfloat16", "output"),
-            "grouped_layout": BufferSpec((max_m,), "int32", initial=0),
+            "grouped_layout": contiguous_rows.layout_spec(shape, max_m),
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        return Call((buffers.a[:m], buffers.b, buffers.d[:m], buffers.grouped_layout[:m]))
+        layout = contiguous_rows.layout_of(buffers, m)
+        return Call((buffers.a[:m], buffers.b, buffers.d[:m], layout), contiguous_rows.keywords(buffers.shape, m))
 
     def read_m(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
-
-    def read_shape(self, a: torch.Tensor, b: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        groups, n, k = b.shape if self.transposed_b else b.mT.shape
-        return {"num_groups": groups, "n": n, "k": k, "mk_alignment": settings.current_mk_alignment()}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:m]}
@@ -63,7 +61,7 @@ class _MGroupedBf16GemmContiguous(KernelType):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a[:m].normal_(generator=generator)
         buffers.b.normal_(generator=generator)
-        contiguous_rows.fill_groups(buffers.grouped_layout, buffers.shape, m)
+        contiguous_rows.fill_groups(buffers, m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
@@ -81,7 +79,24 @@ class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     name = "m_grouped_bf16_gemm_nt_contiguous"
     transposed_b = True
     summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x n x k (MoE prefill)"
+    dimensions = (GROUPS, N, K, *contiguous_rows.NT_LAYOUT)
     function_names = ("m_grouped_bf16_gemm_nt_contiguous",)
+
+    def read_shape(
+        self,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        d: torch.Tensor,
+        grouped_layout: torch.Tensor,
+        compiled_dims: str = "nk",
+        use_psum_layout: bool = False,
+        ensure_zero_padding: bool = True,
+        expected_m_for_psum_layout: int | None = None,
+    ) -> Mapping[str, Value]:
+        groups, n, k = b.shape
+        layout = contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding)
+        expected = {contiguous_rows.EXPECTED_M.name: expected_m_for_psum_layout}
+        return {"num_groups": groups, "n": n, "k": k, **layout, **expected}
 
 
 class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
@@ -90,7 +105,22 @@ class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     name = "m_grouped_bf16_gemm_nn_contiguous"
     transposed_b = False
     summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x k x n (MoE prefill)"
+    dimensions = (GROUPS, N, K, *contiguous_rows.LAYOUT)
     function_names = ("m_grouped_bf16_gemm_nn_contiguous",)
+
+    def read_shape(
+        self,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        d: torch.Tensor,
+        grouped_layout: torch.Tensor,
+        compiled_dims: str = "nk",
+        use_psum_layout: bool = False,
+        ensure_zero_padding: bool = True,
+    ) -> Mapping[str, Value]:
+        groups, k, n = b.shape
+        layout = contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding)
+        return {"num_groups": groups, "n": n, "k": k, **layout}
 
 
 def check_k(kernel_type: str, shape: Shape) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins.bf16_gemm.contiguous import GROUPS, N, check_k
+from kregistry_plugins import settings
+from kregistry_plugins.bf16_gemm.contiguous import N, check_k
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
+from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.masked_rows import rows_of_a_group
 
 if TYPE_CHECKING:
@@ -15,11 +17,14 @@ if TYPE_CHECKING:
 
 
 class MGroupedBf16GemmNtMasked(KernelType):
-    """Grouped BF16 GEMM of a mixture-of-experts decode step; ``expected_m`` alone chooses the kernel."""
+    """Grouped BF16 GEMM of a mixture-of-experts decode step.
+
+    ``expected_m`` chooses the kernel; on SM100 the alignment of contiguous layouts too.
+    """
 
     name = "m_grouped_bf16_gemm_nt_masked"
     summary = "grouped BF16 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, K)
+    dimensions = (GROUPS, N, K, settings.MK_ALIGNMENT)
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
     refuses_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
@@ -32,6 +37,9 @@ class MGroupedBf16GemmNtMasked(KernelType):
 
     def check(self, shape: Shape) -> None:
         check_k(self.name, shape)
+
+    def scope(self, shape: Shape) -> Any:
+        return settings.mk_alignment(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, n, k = shape.num_groups, shape.n, shape.k
@@ -60,7 +68,7 @@ class MGroupedBf16GemmNtMasked(KernelType):
 
     def read_shape(self, a: torch.Tensor, b: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
         groups, n, k = b.shape
-        return {"num_groups": groups, "n": n, "k": k}
+        return {"num_groups": groups, "n": n, "k": k, "mk_alignment": settings.current_mk_alignment()}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, :m]}

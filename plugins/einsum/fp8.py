@@ -144,10 +144,10 @@ class _Fp8Einsum(KernelType):
 
         x, y, shape = buffers.x[:m], self._as_stored(buffers.y), buffers.shape
         values = torch.randn(x.shape, device=generator.device, generator=generator)
-        scales.quantize_rows(values, x, _rows_of(buffers.sfx, m), shape.scale_columns)
+        scales.quantize_rows(values, x, _rows_of(buffers.sfx, m), shape.scale_columns, scales.packs(shape))
         values = torch.randn(y.shape, device=generator.device, generator=generator)
         quantize = scales.quantize_blocks if shape.scales == "f32" else scales.quantize_rows
-        quantize(values, y, buffers.sfy, shape.scale_columns)
+        quantize(values, y, buffers.sfy, shape.scale_columns, scales.packs(shape))
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch

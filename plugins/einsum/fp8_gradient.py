@@ -83,7 +83,7 @@ class Fp8EinsumBhdBhrHdr(KernelType):
 
         for data, factors in _summed_last(buffers, m):
             values = torch.randn(data.shape, device=generator.device, generator=generator)
-            scales.quantize_rows(values, data, factors)
+            scales.quantize_rows(values, data, factors, powers_of_two=scales.packs(buffers.shape))
         buffers.z.normal_(generator=generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

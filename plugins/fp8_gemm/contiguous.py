@@ -1,62 +1,51 @@
-"""``m_grouped_fp8_gemm_nt_contiguous`` and ``nn``: one GEMM for each expert, the rows of all experts in one buffer."""
+"""``m_grouped_*_gemm_nt_contiguous`` and ``nn``: one GEMM for each expert, the rows of all experts in one buffer."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry import Buffers, BufferSpec, Call, KernelType, Shape, Value
 from kregistry_plugins import contiguous_rows, settings
-from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import (
-    ARCHS,
-    K,
-    N,
-    Operand,
-    check_fp8_operands,
-    fill_rows,
-    fill_weight,
-    scale_form,
-)
+from kregistry_plugins.contiguous_rows import GROUPS
+from kregistry_plugins.fp8_gemm import fp4, scales
+from kregistry_plugins.fp8_gemm.dense import N, Operand, fill_rows, fill_weight
+from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8, Fp8ByFp4, MxFp8, Precision
 from kregistry_plugins.fp8_gemm.transposed import MAJOR, check_major
 
 if TYPE_CHECKING:
     import torch
 
-GROUPS = Dimension("num_groups", "experts on this rank", "groups")
-RUN = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
 
+class _Contiguous(Precision, KernelType):
+    """Grouped GEMM of a mixture-of-experts prefill: rows sorted by expert, each expert's rows aligned."""
 
-class _MGroupedFp8GemmContiguous(KernelType):
-    """Grouped FP8 GEMM of a mixture-of-experts prefill: rows sorted by expert, each expert's rows aligned."""
-
-    run_dimension = RUN
-    archs = ARCHS
+    run_dimension = contiguous_rows.RUN
     handles_empty = ""
 
     def check(self, shape: Shape) -> None:
-        scales.check_scales(self.name, shape)
+        self.check_precision(shape)
+        contiguous_rows.check_layout(self.name, shape)
 
     def scope(self, shape: Shape) -> Any:
         return settings.mk_alignment(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        groups, n, k = shape.num_groups, shape.n, shape.k
         return {
-            "a": BufferSpec((max_m, k), "float8_e4m3fn"),
-            "sfa": scales.row_scales(shape.scales, max_m, k),
-            "b": BufferSpec(self._stored_weight(shape), "float8_e4m3fn", "weight"),
-            "sfb": scales.weight_scales(shape.scales, n, k, groups),
-            "d": BufferSpec((max_m, n), "bfloat16", "output"),
-            "grouped_layout": BufferSpec((max_m,), "int32", initial=0),
+            **self.activations(shape, max_m),
+            **self.weights(shape, shape.num_groups),
+            "d": BufferSpec((max_m, shape.n), "bfloat16", "output"),
+            "grouped_layout": contiguous_rows.layout_spec(shape, max_m),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return scales.conversion_workspace(shape, max_m, groups=shape.num_groups)
+        return self.conversion_workspace(shape, max_m)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
-        return Call((activations, self._weights(buffers), buffers.d[:m], buffers.grouped_layout[:m]))
+        layout = contiguous_rows.layout_of(buffers, m)
+        keywords = {**self.keywords, **contiguous_rows.keywords(buffers.shape, m)}
+        return Call((activations, self.given_weights(buffers), buffers.d[:m], layout), keywords)
 
     def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
@@ -65,45 +54,34 @@ class _MGroupedFp8GemmContiguous(KernelType):
         return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator)
-        fill_weight(self._row_major_weight(buffers), buffers.sfb, generator)
-        contiguous_rows.fill_groups(buffers.grouped_layout, buffers.shape, m)
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
+        self.fill_weights(buffers, generator)
+        contiguous_rows.fill_groups(buffers, m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
 
-        a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m))
-        b = self._row_major_weight(buffers)
+        a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m), self.a_group)
         d = torch.empty(buffers.d[:m].shape, device=a.device)
         for rows, group in contiguous_rows.blocks(buffers.shape, m):
-            d[rows] = a[rows] @ scales.dequantize(b[group], buffers.sfb[group]).T
+            weight = self.row_major(buffers, buffers.b[group])
+            d[rows] = a[rows] @ scales.dequantize(weight, buffers.sfb[group], self.b_group).T
         return {"d": d}
 
-    def _stored_weight(self, shape: Shape) -> tuple[int, ...]:
-        return shape.num_groups, shape.n, shape.k
-
-    def _row_major_weight(self, buffers: Buffers) -> torch.Tensor:
-        """b [num_groups, n, k]: a view, whatever the storage."""
-        b: torch.Tensor = buffers.b
-        return b
-
-    def _weights(self, buffers: Buffers) -> Operand:
+    def given_weights(self, buffers: Buffers) -> Operand:
         """The weights as the function wants them."""
         return buffers.b, buffers.sfb
 
+    def fill_weights(self, buffers: Buffers, generator: torch.Generator) -> None:
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
 
-class MGroupedFp8GemmNtContiguous(_MGroupedFp8GemmContiguous):
+    def row_major(self, buffers: Buffers, weight: torch.Tensor) -> torch.Tensor:
+        """A weight as [n, k], whatever its storage."""
+        return weight
+
+
+class _NtContiguous(_Contiguous):
     """b [num_groups, n, k]."""
-
-    name = "m_grouped_fp8_gemm_nt_contiguous"
-    summary = "grouped FP8 GEMM, rows of all groups contiguous (MoE prefill)"
-    dimensions = (GROUPS, N, K, scales.SCALES, settings.MK_ALIGNMENT)
-    function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
-    examples = (
-        {"num_groups": 4, "n": 256, "k": 512},
-        {"num_groups": 3, "n": 72, "k": 144},
-        {"num_groups": 2, "n": 64, "k": 128, "mk_alignment": 64},
-    )
 
     def read_shape(
         self,
@@ -114,31 +92,36 @@ class MGroupedFp8GemmNtContiguous(_MGroupedFp8GemmContiguous):
         recipe: Collection[int] | None = None,
         recipe_a: Collection[int] | None = None,
         recipe_b: Collection[int] | None = None,
-        *args: Any,
-        **kwargs: Any,
+        compiled_dims: str = "nk",
+        disable_ue8m0_cast: bool = False,
+        use_psum_layout: bool = False,
+        ensure_zero_padding: bool = True,
+        expected_m_for_psum_layout: int | None = None,
     ) -> Mapping[str, Value]:
-        check_fp8_operands(self.name, a, b, d, recipe, recipe_a, recipe_b)
-        groups, n, k = b[0].shape
-        alignment = settings.current_mk_alignment()
-        return {"num_groups": groups, "n": n, "k": k, "scales": scale_form(a[1]), "mk_alignment": alignment}
+        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
+        groups, n, columns = b[0].shape
+        return {
+            "num_groups": groups,
+            "n": n,
+            "k": columns * 2 if self.b_fp4 else columns,
+            **self.scale_values(a),
+            **contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding),
+            contiguous_rows.EXPECTED_M.name: expected_m_for_psum_layout,
+        }
 
 
-class MGroupedFp8GemmNnContiguous(_MGroupedFp8GemmContiguous):
+class _NnContiguous(_Contiguous):
     """b [num_groups, k, n]: on SM90 a transposed view of [num_groups, n, k], elsewhere also stored so."""
-
-    name = "m_grouped_fp8_gemm_nn_contiguous"
-    summary = "grouped FP8 GEMM, rows of all groups contiguous, b num_groups x k x n (input gradients)"
-    dimensions = (GROUPS, N, K, scales.SCALES, MAJOR, settings.MK_ALIGNMENT)
-    function_names = ("m_grouped_fp8_gemm_nn_contiguous", "m_grouped_fp8_fp4_gemm_nn_contiguous")
-    examples = (
-        {"num_groups": 4, "n": 256, "k": 512},
-        {"num_groups": 3, "n": 80, "k": 144},
-        {"num_groups": 3, "n": 72, "k": 144, "major": "k"},
-    )
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
-        check_major(self.name, shape, b_transposed=True)
+        check_major(self.name, shape, b_transposed=True, grain=128 if self.b_fp4 else 16)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        declared = dict(super().buffers(shape, max_m))
+        if shape.major == "mn":
+            declared["b"] = scales.operand((shape.k, shape.n), self.b_fp4, shape.num_groups, "weight")
+        return declared
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         # SM120 copies a weight that is not K-major.
@@ -154,27 +137,108 @@ class MGroupedFp8GemmNnContiguous(_MGroupedFp8GemmContiguous):
         recipe: Collection[int] | None = None,
         recipe_a: Collection[int] | None = None,
         recipe_b: Collection[int] | None = None,
-        *args: Any,
-        **kwargs: Any,
+        compiled_dims: str = "nk",
+        disable_ue8m0_cast: bool = False,
+        use_psum_layout: bool = False,
+        ensure_zero_padding: bool = True,
     ) -> Mapping[str, Value]:
-        check_fp8_operands(self.name, a, b, d, recipe, recipe_a, recipe_b)
-        groups, k, n = b[0].shape
+        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
+        groups, rows, columns = b[0].shape
+        major = "mn" if b[0].stride(-1) == 1 else "k"
         return {
             "num_groups": groups,
-            "n": n,
-            "k": k,
-            "scales": scale_form(a[1]),
-            "major": "mn" if b[0].stride(-1) == 1 else "k",
-            "mk_alignment": settings.current_mk_alignment(),
+            "n": columns * 2 if self.b_fp4 and major == "mn" else columns,
+            "k": rows * 2 if self.b_fp4 and major == "k" else rows,
+            **self.scale_values(a),
+            "major": major,
+            **contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding),
         }
 
-    def _stored_weight(self, shape: Shape) -> tuple[int, ...]:
-        groups, n, k = super()._stored_weight(shape)
-        return (groups, k, n) if shape.major == "mn" else (groups, n, k)
+    def given_weights(self, buffers: Buffers) -> Operand:
+        return buffers.b if buffers.shape.major == "mn" else buffers.b.mT, buffers.sfb.mT
 
-    def _row_major_weight(self, buffers: Buffers) -> torch.Tensor:
-        b: torch.Tensor = buffers.b
-        return b.mT if buffers.shape.major == "mn" else b
+    def fill_weights(self, buffers: Buffers, generator: torch.Generator) -> None:
+        row_major = self.row_major(buffers, buffers.b)
+        fill_weight(row_major, buffers.sfb, generator, buffers.shape, self.b_group)
+        if buffers.shape.major == "mn" and self.b_fp4:
+            buffers.b.copy_(fp4.transpose(row_major))
 
-    def _weights(self, buffers: Buffers) -> Operand:
-        return self._row_major_weight(buffers).mT, buffers.sfb.mT
+    def row_major(self, buffers: Buffers, weight: torch.Tensor) -> torch.Tensor:
+        if buffers.shape.major == "k":
+            return weight
+        return fp4.transpose(weight) if self.b_fp4 else weight.mT
+
+
+class MGroupedFp8GemmNtContiguous(Fp8, _NtContiguous):
+    """b [num_groups, n, k]."""
+
+    name = "m_grouped_fp8_gemm_nt_contiguous"
+    summary = "grouped FP8 GEMM, rows of all groups contiguous (MoE prefill)"
+    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, *contiguous_rows.NT_LAYOUT)
+    function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
+    examples = (
+        {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 72, "k": 144},
+        {"num_groups": 2, "n": 64, "k": 128, "mk_alignment": 64},
+        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+        {"num_groups": 2, "n": 64, "k": 128, "use_psum_layout": True, "expected_m_for_psum_layout": 64},
+    )
+
+
+class MGroupedFp8GemmNnContiguous(Fp8, _NnContiguous):
+    """b [num_groups, k, n]."""
+
+    name = "m_grouped_fp8_gemm_nn_contiguous"
+    summary = "grouped FP8 GEMM, rows of all groups contiguous, b num_groups x k x n (input gradients)"
+    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, MAJOR, *contiguous_rows.LAYOUT)
+    function_names = ("m_grouped_fp8_gemm_nn_contiguous", "m_grouped_fp8_fp4_gemm_nn_contiguous")
+    examples = (
+        {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 80, "k": 144},
+        {"num_groups": 3, "n": 72, "k": 144, "major": "k"},
+        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True, "ensure_zero_padding": False},
+    )
+
+
+class MGroupedMxFp8GemmNtContiguous(MxFp8, _NtContiguous):
+    """MXFP8: one power of two for each 32 columns of both operands."""
+
+    name = "m_grouped_mxfp8_gemm_nt_contiguous"
+    summary = "grouped MXFP8 GEMM, recipe (1, 1, 32), rows of all groups contiguous"
+    dimensions = (GROUPS, N, MxFp8.k_dimension, *contiguous_rows.NT_LAYOUT)
+    function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
+
+
+class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
+    """FP8 activations by FP4 weights."""
+
+    name = "m_grouped_fp8_fp4_gemm_nt_contiguous"
+    summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, *contiguous_rows.NT_LAYOUT)
+    function_names = ("m_grouped_fp8_fp4_gemm_nt_contiguous",)
+    examples = (
+        {"num_groups": 4, "n": 256, "k": 512},
+        {"num_groups": 3, "n": 72, "k": 640, "mk_alignment": 64},
+        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+    )
+
+
+class MGroupedFp8Fp4GemmNnContiguous(Fp8ByFp4, _NnContiguous):
+    """FP8 activations by FP4 weights [num_groups, k, n]."""
+
+    name = "m_grouped_fp8_fp4_gemm_nn_contiguous"
+    summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous, b num_groups x k x n"
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, MAJOR, *contiguous_rows.LAYOUT)
+    function_names = ("m_grouped_fp8_fp4_gemm_nn_contiguous",)
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 128, "major": "k"})
+
+
+class MGroupedFp4GemmNtContiguous(Fp4, _NtContiguous):
+    """FP4 activations by FP4 weights."""
+
+    name = "m_grouped_fp4_gemm_nt_contiguous"
+    summary = "grouped FP4 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
+    dimensions = (GROUPS, N, Fp4.k_dimension, *contiguous_rows.NT_LAYOUT)
+    function_names = ("m_grouped_fp4_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})

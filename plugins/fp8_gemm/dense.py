@@ -72,8 +72,8 @@ class Fp8GemmNt(KernelType):
         return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator)
-        fill_weight(buffers.b, buffers.sfb, generator)
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape)
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m))
@@ -126,20 +126,35 @@ def scale_form(scale_factors: torch.Tensor) -> str:
     return "f32" if scale_factors.dtype == torch.float32 else "ue8m0"
 
 
-def fill_rows(data: torch.Tensor, scale_factors: torch.Tensor, generator: torch.Generator) -> None:
+def fill_rows(
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    generator: torch.Generator,
+    shape: Shape,
+    group: int = scales.GROUP,
+) -> None:
     """Random activations."""
-    scales.quantize_rows(_normal(data.shape, generator), data, scale_factors)
+    scales.quantize_rows(_normal(data, generator), data, scale_factors, group, scales.packs(shape))
 
 
-def fill_weight(data: torch.Tensor, scale_factors: torch.Tensor, generator: torch.Generator) -> None:
+def fill_weight(
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    generator: torch.Generator,
+    shape: Shape,
+    group: int = scales.GROUP,
+) -> None:
     """Random weights."""
     import torch
 
     quantize = scales.quantize_blocks if scale_factors.dtype == torch.float32 else scales.quantize_rows
-    quantize(_normal(data.shape, generator), data, scale_factors)
+    quantize(_normal(data, generator), data, scale_factors, group, scales.packs(shape))
 
 
-def _normal(size: torch.Size, generator: torch.Generator) -> torch.Tensor:
+def _normal(data: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A value for each that ``data`` holds: two to an int8."""
     import torch
 
-    return torch.randn(size, device=generator.device, generator=generator)
+    *rows, columns = data.shape
+    values = 2 * columns if data.dtype == torch.int8 else columns
+    return torch.randn((*rows, values), device=generator.device, generator=generator)

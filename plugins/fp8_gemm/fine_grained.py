@@ -1,6 +1,7 @@
 """``fp8_gemm_nt`` with other recipes than 128x128 blocks: one scale factor for each row and group of columns.
 
 * wgrad, recipe (1, 1, 128): f32 scale factors, FP32 output that is added to;
+* blocks of 32x32, recipe (1, 32, 32): f32 scale factors;
 * MXFP8, recipe (1, 1, 32); FP8 x FP4; FP4 x FP4: packed powers of two, SM100 and SM120.
 """
 
@@ -9,47 +10,34 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand
+from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight
+from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8Block32, Fp8ByFp4, MxFp8, Precision
 
 if TYPE_CHECKING:
     import torch
 
-K_FP4 = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=128)
-_SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no GEMM for sm120")
-_NO_SM90 = "DeepGEMM asserts: FP4 operands need sm100 or sm120 (layout.hpp)"
 
+class _FineGrainedGemm(Precision, KernelType):
+    """Both operands are quantised by row; the precision says how finely, and in which dtype."""
 
-class _FineGrainedGemm(KernelType):
-    """Both operands are quantised by row; the subclasses say how finely, and in which dtype."""
-
-    a_group: ClassVar[int]
-    b_group: ClassVar[int]
-    a_fp4: ClassVar[bool] = False
-    b_fp4: ClassVar[bool] = False
-    scale_form: ClassVar[str] = "ue8m0"
-    output_dtype: ClassVar[str] = "bfloat16"
     #: Whether the product is added to ``c``.
     adds: ClassVar[bool] = False
-    keywords: ClassVar[Mapping[str, Any]]
-    #: Other words for the same recipe, for which DeepGEMM takes the same kernels.
-    same_recipe: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     handles_empty = ""
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        n, k = shape.n, shape.k
-        sfb = scales.row_scales(self.scale_form, n, k, group=self.b_group)
         return {
-            "a": _operand(max_m, k, self.a_fp4, "input"),
-            "sfa": scales.row_scales(self.scale_form, max_m, k, group=self.a_group),
-            "b": _operand(n, k, self.b_fp4, "weight"),
-            "sfb": BufferSpec(sfb.shape, sfb.dtype, "weight", sfb.strides, sfb.storage),
-            "d": BufferSpec((max_m, n), self.output_dtype, "output"),
+            **self.activations(shape, max_m),
+            **self.weights(shape),
+            "d": BufferSpec((max_m, shape.n), self.output_dtype, "output"),
         }
+
+    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
+        return self.conversion_workspace(shape, max_m)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
@@ -70,15 +58,8 @@ class _FineGrainedGemm(KernelType):
         *args: Any,
         **kwargs: Any,
     ) -> Mapping[str, Value]:
-        """Takes the calls with this kernel type's recipe and dtypes only: functions are shared with fp8_gemm_nt."""
-        for name, operand, fp4 in (("a", a, self.a_fp4), ("b", b, self.b_fp4)):
-            wanted = "int8" if fp4 else "float8_e4m3fn"
-            calls.belongs(self.name, f"{name}.dtype", calls.dtype_of(operand[0]), (wanted,))
-        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), (self.output_dtype,))
         calls.belongs(self.name, "c", "a tensor" if c is not None else None, ("a tensor" if self.adds else None,))
-        recipes = {"recipe": recipe, "recipe_a": recipe_a, "recipe_b": recipe_b}
-        given = {name: calls.recipe_of(each) for name, each in recipes.items() if each is not None}
-        calls.belongs(self.name, "recipes", given, (self.keywords, *self.same_recipe))
+        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
         n, k = b[0].shape
         return {"n": n, "k": k * 2 if self.b_fp4 else k}
 
@@ -86,15 +67,9 @@ class _FineGrainedGemm(KernelType):
         return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        import torch
-
-        k = buffers.shape.k
-        for data, factors, group in (
-            (buffers.a[:m], scales.rows_of(buffers.sfa, m), self.a_group),
-            (buffers.b, buffers.sfb, self.b_group),
-        ):
-            values = torch.randn((data.shape[0], k), device=generator.device, generator=generator)
-            scales.quantize_rows(values, data, factors, group)
+        fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
+        fill_b = fill_weight if self.weight_blocks else fill_rows
+        fill_b(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m), self.a_group)
@@ -112,8 +87,8 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
     #: For fewer rows DeepGEMM 0.1.4 chooses kernels on SM90 that do not compile (docs/upstream-broken-kernels.md).
     example_start = 33
-    a_group = b_group = 128
     scale_form = "f32"
+    weight_blocks = False
     output_dtype = "float32"
     adds = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 128)}
@@ -135,51 +110,41 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
         return {"d": buffers.d[:m] + super().reference(buffers, m)["d"]}
 
 
-class MxFp8GemmNt(_FineGrainedGemm):
+class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
+    """One f32 scale factor for each 32 columns of ``a``, and each 32x32 block of ``b``."""
+
+    name = "fp8_gemm_nt_block32"
+    summary = "dense FP8 GEMM, recipe (1, 32, 32), f32 scale factors of 32x32 blocks"
+    dimensions = (N, Fp8Block32.k_dimension)
+    function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
+    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 160})
+
+
+class MxFp8GemmNt(MxFp8, _FineGrainedGemm):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
     name = "mxfp8_gemm_nt"
     summary = "dense MXFP8 GEMM, recipe (1, 1, 32), packed scale factors"
-    dimensions = (N, K)
+    dimensions = (N, MxFp8.k_dimension)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
-    archs = (
-        ArchSupport("sm90", "none", "DeepGEMM asserts 'Unknown SF transformation' (layout.hpp) on sm90"),
-        ArchSupport("sm100"),
-        _SM120,
-    )
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
-    a_group = b_group = 32
-    keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
-    same_recipe = ({"recipe_a": (1, 32), "recipe_b": (1, 32)},)
 
 
-class Fp8Fp4GemmNt(_FineGrainedGemm):
+class Fp8Fp4GemmNt(Fp8ByFp4, _FineGrainedGemm):
     """FP8 activations (128 columns a scale factor) by FP4 weights (32 columns a scale factor)."""
 
     name = "fp8_fp4_gemm_nt"
     summary = "dense FP8 x FP4 GEMM: FP8 activations, FP4 weights, packed scale factors"
-    dimensions = (N, K_FP4)
+    dimensions = (N, Fp8ByFp4.k_dimension)
     function_names = ("fp8_fp4_gemm_nt",)
-    archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
-    a_group, b_group = 128, 32
-    b_fp4 = True
-    keywords: ClassVar[Mapping[str, Any]] = {"recipe_a": (1, 128), "recipe_b": (1, 32)}
 
 
-class Fp4GemmNt(_FineGrainedGemm):
+class Fp4GemmNt(Fp4, _FineGrainedGemm):
     """FP4 activations by FP4 weights, 32 columns a scale factor."""
 
     name = "fp4_gemm_nt"
     summary = "dense FP4 x FP4 GEMM, recipe (1, 1, 32), packed scale factors"
-    dimensions = (N, K_FP4)
+    dimensions = (N, Fp4.k_dimension)
     function_names = ("fp4_gemm_nt", "fp8_fp4_gemm_nt")
-    archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
-    a_group = b_group = 32
-    a_fp4 = b_fp4 = True
-    keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
-
-
-def _operand(rows: int, k: int, fp4: bool, role: Any) -> BufferSpec:
-    return BufferSpec((rows, k // 2), "int8", role) if fp4 else BufferSpec((rows, k), "float8_e4m3fn", role)

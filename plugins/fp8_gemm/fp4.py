@@ -18,7 +18,7 @@ def encode(values: torch.Tensor) -> torch.Tensor:
 
     magnitudes = torch.tensor(_MAGNITUDES, device=values.device)
     middles = (magnitudes[1:] + magnitudes[:-1]) / 2
-    codes = torch.bucketize(values.abs(), middles).to(torch.uint8) | (values < 0).to(torch.uint8) << 3
+    codes = torch.bucketize(values.abs().contiguous(), middles).to(torch.uint8) | (values < 0).to(torch.uint8) << 3
     low, high = codes.unflatten(-1, (-1, 2)).unbind(-1)
     return (low | high << 4).view(torch.int8)
 
@@ -31,3 +31,8 @@ def decode(packed: torch.Tensor) -> torch.Tensor:
     table = torch.cat([magnitudes, -magnitudes])
     codes = packed.contiguous().view(torch.uint8)
     return table[torch.stack([codes & 15, codes >> 4], -1).flatten(-2).int()]
+
+
+def transpose(packed: torch.Tensor) -> torch.Tensor:
+    """[..., rows, columns / 2] int8 to [..., columns, rows / 2]: a copy, since the values share bytes."""
+    return encode(decode(packed).mT)

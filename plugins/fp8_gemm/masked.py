@@ -1,62 +1,53 @@
-"""``m_grouped_fp8_gemm_nt_masked``: one GEMM for each expert, each with a buffer of its own, filled in part."""
+"""``m_grouped_*_gemm_nt_masked``: one GEMM for each expert, each with a buffer of its own, filled in part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import settings
+from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.contiguous import GROUPS
-from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight, scale_form
+from kregistry_plugins.fp8_gemm.dense import N, Operand, fill_rows, fill_weight
+from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8, Fp8ByFp4, MxFp8, Precision
 from kregistry_plugins.masked_rows import rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
 
 
-class MGroupedFp8GemmNtMasked(KernelType):
-    """Grouped FP8 GEMM of a mixture-of-experts decode step.
+class _NtMasked(Precision, KernelType):
+    """Grouped GEMM of a mixture-of-experts decode step.
 
     ``expected_m``, a hint on the host, chooses the kernel; the rows that count are in ``masked_m`` on the device,
-    and the size of the buffers has no effect on the kernel.
+    and the size of the buffers has no effect on the kernel. On SM100 the alignment of contiguous layouts has.
     """
 
-    name = "m_grouped_fp8_gemm_nt_masked"
-    summary = "grouped FP8 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, K, scales.SCALES)
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
-    function_names = (
-        "m_grouped_fp8_gemm_nt_masked",
-        "fp8_m_grouped_gemm_nt_masked",
-        "m_grouped_fp8_fp4_gemm_nt_masked",
-    )
-    archs = ARCHS
     refuses_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
     def check(self, shape: Shape) -> None:
-        scales.check_scales(self.name, shape)
+        self.check_precision(shape)
+
+    def scope(self, shape: Shape) -> Any:
+        return settings.mk_alignment(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        groups, n, k = shape.num_groups, shape.n, shape.k
-        rows = rows_of_a_group(max_m)
+        groups, rows = shape.num_groups, rows_of_a_group(max_m)
         return {
-            "a": BufferSpec((groups, rows, k), "float8_e4m3fn"),
-            "sfa": scales.row_scales(shape.scales, rows, k, groups),
-            "b": BufferSpec((groups, n, k), "float8_e4m3fn", "weight"),
-            "sfb": scales.weight_scales(shape.scales, n, k, groups),
-            "d": BufferSpec((groups, rows, n), "bfloat16", "output"),
+            **self.activations(shape, rows, groups),
+            **self.weights(shape, groups),
+            "d": BufferSpec((groups, rows, shape.n), "bfloat16", "output"),
             "masked_m": BufferSpec((groups,), "int32", initial=0),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        rows = rows_of_a_group(max_m)
-        return scales.conversion_workspace(shape, rows, groups=shape.num_groups, row_groups=shape.num_groups)
+        return self.conversion_workspace(shape, rows_of_a_group(max_m), row_groups=shape.num_groups)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        weights = (buffers.b, buffers.sfb)
-        return Call(((buffers.a, buffers.sfa), weights, buffers.d, buffers.masked_m, m))
+        a, b = (buffers.a, buffers.sfa), (buffers.b, buffers.sfb)
+        return Call((a, b, buffers.d, buffers.masked_m, m), self.keywords)
 
     def read_m(
         self,
@@ -70,9 +61,28 @@ class MGroupedFp8GemmNtMasked(KernelType):
     ) -> int:
         return expected_m if d.shape[1] else 0
 
-    def read_shape(self, a: Operand, b: Operand, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        groups, n, k = b[0].shape
-        return {"num_groups": groups, "n": n, "k": k, "scales": scale_form(a[1])}
+    def read_shape(
+        self,
+        a: Operand,
+        b: Operand,
+        d: torch.Tensor,
+        masked_m: torch.Tensor,
+        expected_m: int,
+        recipe: Collection[int] | None = None,
+        recipe_a: Collection[int] | None = None,
+        recipe_b: Collection[int] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Mapping[str, Value]:
+        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
+        groups, n, columns = b[0].shape
+        return {
+            "num_groups": groups,
+            "n": n,
+            "k": columns * 2 if self.b_fp4 else columns,
+            **self.scale_values(a),
+            settings.MK_ALIGNMENT.name: settings.current_mk_alignment(),
+        }
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, :m]}
@@ -81,10 +91,54 @@ class MGroupedFp8GemmNtMasked(KernelType):
         return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        fill_rows(buffers.a, buffers.sfa, generator)
-        fill_weight(buffers.b, buffers.sfb, generator)
+        fill_rows(buffers.a, buffers.sfa, generator, buffers.shape, self.a_group)
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
         buffers.masked_m.fill_(m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        a = scales.dequantize(buffers.a, buffers.sfa)[:, :m]
-        return {"d": a @ scales.dequantize(buffers.b, buffers.sfb).mT}
+        a = scales.dequantize(buffers.a, buffers.sfa, self.a_group)[:, :m]
+        return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).mT}
+
+
+class MGroupedFp8GemmNtMasked(Fp8, _NtMasked):
+    """FP8 with 128 columns a scale factor."""
+
+    name = "m_grouped_fp8_gemm_nt_masked"
+    summary = "grouped FP8 GEMM, one buffer for each group, filled in part (MoE decode)"
+    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, settings.MK_ALIGNMENT)
+    function_names = (
+        "m_grouped_fp8_gemm_nt_masked",
+        "fp8_m_grouped_gemm_nt_masked",
+        "m_grouped_fp8_fp4_gemm_nt_masked",
+    )
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
+
+
+class MGroupedMxFp8GemmNtMasked(MxFp8, _NtMasked):
+    """MXFP8: one power of two for each 32 columns of both operands."""
+
+    name = "m_grouped_mxfp8_gemm_nt_masked"
+    summary = "grouped MXFP8 GEMM, recipe (1, 1, 32), one buffer for each group, filled in part"
+    dimensions = (GROUPS, N, MxFp8.k_dimension, settings.MK_ALIGNMENT)
+    function_names = MGroupedFp8GemmNtMasked.function_names
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
+
+
+class MGroupedFp8Fp4GemmNtMasked(Fp8ByFp4, _NtMasked):
+    """FP8 activations by FP4 weights."""
+
+    name = "m_grouped_fp8_fp4_gemm_nt_masked"
+    summary = "grouped FP8 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, settings.MK_ALIGNMENT)
+    function_names = ("m_grouped_fp8_fp4_gemm_nt_masked",)
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})
+
+
+class MGroupedFp4GemmNtMasked(Fp4, _NtMasked):
+    """FP4 activations by FP4 weights."""
+
+    name = "m_grouped_fp4_gemm_nt_masked"
+    summary = "grouped FP4 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
+    dimensions = (GROUPS, N, Fp4.k_dimension, settings.MK_ALIGNMENT)
+    function_names = ("m_grouped_fp4_gemm_nt_masked", "m_grouped_fp8_fp4_gemm_nt_masked")
+    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})

@@ -10,7 +10,7 @@ Two forms (measured: DeepGEMM's host code accepts just these):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kregistry import BufferSpec, Dimension, Shape, ShapeError
 from kregistry.target import Target
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 GROUP = 128
+Role = Literal["input", "weight", "output"]
 FP8_MAX = 448.0
 
 
@@ -50,6 +51,13 @@ def check_scales(kernel_type: str, shape: Shape) -> None:
         raise ShapeError(kernel_type, "scales", "ue8m0 is refused on sm90", "leave it out, or say f32")
 
 
+def operand(size: tuple[int, int], fp4_data: bool, groups: int | None = None, role: Role = "input") -> BufferSpec:
+    """The data of an operand [groups,] rows, columns: FP8, or FP4 with two columns to an int8."""
+    rows, columns = size
+    stored = (rows, columns // 2 if fp4_data else columns)
+    return BufferSpec(stored if groups is None else (groups, *stored), "int8" if fp4_data else "float8_e4m3fn", role)
+
+
 def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group: int = GROUP) -> BufferSpec:
     """Scale factors of an operand quantised by row and ``group`` columns: [groups,] rows, k / group (f32) or a quarter
     of that (ue8m0)."""
@@ -63,9 +71,11 @@ def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group:
     return BufferSpec((groups, rows, columns), "int32", strides=strides, storage=groups * columns * stride)
 
 
-def weight_scales(scales: str, n: int, k: int, groups: int | None = None, group: int = GROUP) -> BufferSpec:
-    """Scale factors of a weight: by block of ``group`` x ``group`` (f32), by row and ``group`` columns (ue8m0)."""
-    spec = row_scales(scales, ceil_div(n, group) if scales == "f32" else n, k, groups, group)
+def weight_scales(
+    scales: str, n: int, k: int, groups: int | None = None, group: int = GROUP, blocks: bool = True
+) -> BufferSpec:
+    """Scale factors of a weight: by block of ``group`` x ``group`` (f32), or by row and ``group`` columns."""
+    spec = row_scales(scales, ceil_div(n, group) if scales == "f32" and blocks else n, k, groups, group)
     return BufferSpec(spec.shape, spec.dtype, "weight", spec.strides, spec.storage)
 
 
@@ -82,19 +92,30 @@ def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
     return scale_factors.as_strided((m, scale_factors.shape[1]), (1, align(m, 4)))
 
 
-def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: int = 1) -> int:
-    """Bytes that DeepGEMM allocates to convert f32 scale factors (kernels.md, section 8)."""
-    if shape.scales != "f32":
+def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: int = 1, group: int = GROUP) -> int:
+    """Bytes that DeepGEMM allocates to convert f32 scale factors (measured)."""
+    if shape.get("scales", "f32") != "f32":
         return 0
-    columns = ceil_div(shape.k, GROUP)
+    columns = ceil_div(shape.k, group)
     if shape.target.arch == "sm90":
         return 4 * row_groups * align(rows, 4) * columns
-    packed = ceil_div(shape.k, 4 * GROUP)
+    packed = ceil_div(shape.k, 4 * group)
     activations = 4 * row_groups * align(rows, 4) * packed
     return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
 
 
-def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
+def packs(shape: Shape) -> bool:
+    """Whether DeepGEMM packs f32 scale factors: all arches but SM90. It traps on others than powers of two."""
+    return shape.target.arch != "sm90"
+
+
+def quantize_rows(
+    values: torch.Tensor,
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    group: int = GROUP,
+    powers_of_two: bool = False,
+) -> None:
     """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales."""
     import torch
 
@@ -103,14 +124,20 @@ def quantize_rows(values: torch.Tensor, data: torch.Tensor, scale_factors: torch
     padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k))
     blocks = padded.unflatten(-1, (-1, group))
     scale = blocks.abs().amax(-1).clamp(1e-4) / (fp4.MAX if fp4_data else FP8_MAX)
-    if scale_factors.dtype == torch.int32:
+    if powers_of_two or scale_factors.dtype == torch.int32:
         scale = scale.log2().ceil().exp2()
     scaled = (blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k]
     data.copy_(fp4.encode(scaled) if fp4_data else scaled.to(data.dtype))
     scale_factors.copy_(scale if scale_factors.dtype == torch.float32 else _pack(scale))
 
 
-def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: torch.Tensor, group: int = GROUP) -> None:
+def quantize_blocks(
+    values: torch.Tensor,
+    data: torch.Tensor,
+    scale_factors: torch.Tensor,
+    group: int = GROUP,
+    powers_of_two: bool = False,
+) -> None:
     """Quantise [..., n, k] by block of ``group`` x ``group`` into ``data`` (fp8) and f32 ``scale_factors``."""
     import torch
 
@@ -118,6 +145,8 @@ def quantize_blocks(values: torch.Tensor, data: torch.Tensor, scale_factors: tor
     padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k, 0, align(n, group) - n))
     blocks = padded.unflatten(-1, (-1, group)).unflatten(-3, (-1, group))
     scale = blocks.abs().amax((-3, -1), keepdim=True).clamp(1e-4) / FP8_MAX
+    if powers_of_two:
+        scale = scale.log2().ceil().exp2()
     data.copy_((blocks / scale).flatten(-2).flatten(-3, -2)[..., :n, :k].to(data.dtype))
     scale_factors.copy_(scale[..., 0, :, 0])
 

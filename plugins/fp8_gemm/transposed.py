@@ -31,14 +31,15 @@ MAJOR = Dimension(
 )
 
 
-def check_major(kernel_type: str, shape: Shape, b_transposed: bool) -> None:
-    """Refuse operands stored [k, rows] where DeepGEMM does; ``b_transposed``: whether b is one of them."""
+def check_major(kernel_type: str, shape: Shape, b_transposed: bool, grain: int = 16) -> None:
+    """Refuse operands stored [k, rows] where DeepGEMM does; ``b_transposed``: whether b is one of them, of rows in
+    multiples of ``grain``."""
     if shape.major != "mn":
         return
     if shape.target.arch == "sm90":
         raise ShapeError(kernel_type, "major", "mn is refused on sm90: FP8 operands must be K-major", "say k")
-    if b_transposed and shape.n % 16:
-        raise ShapeError(kernel_type, "n", f"rows of b [k, n] must be a multiple of 16 bytes, got {shape.n}")
+    if b_transposed and shape.n % grain:
+        raise ShapeError(kernel_type, "n", f"rows of b [k, n] must be a multiple of {grain} columns, got {shape.n}")
 
 
 class _TransposedFp8Gemm(KernelType):
@@ -99,8 +100,8 @@ class _TransposedFp8Gemm(KernelType):
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         a, sfa, b, sfb = self._row_major(buffers, m)
-        fill_rows(a, sfa, generator)
-        fill_weight(b, sfb, generator)
+        fill_rows(a, sfa, generator, buffers.shape)
+        fill_weight(b, sfb, generator, buffers.shape)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a, sfa, b, sfb = self._row_major(buffers, m)

@@ -19,7 +19,6 @@ from kregistry_plugins import settings
 if TYPE_CHECKING:
     import torch
 
-GROUPS = Dimension("num_groups", "experts on this rank", "groups")
 OUTPUT = Dimension(
     name="output",
     meaning="dtype of what is added to",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
 from kregistry_plugins import calls, settings
+from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
-    GROUPS,
     MK_ALIGNMENT,
     OUTPUT,
     PSUM,

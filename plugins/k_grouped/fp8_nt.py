@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
 from kregistry_plugins import calls
+from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand
 from kregistry_plugins.k_grouped.base import (
-    GROUPS,
     KGroupedGemm,
     call_at,
     common_buffers,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, Value
 from kregistry_plugins import calls, settings
+from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
-    GROUPS,
     MK_ALIGNMENT,
     OUTPUT,
     PSUM,
@@ -128,7 +128,7 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
         data, factors = _operand(buffers, name, rows)
-        scales.quantize_rows(values.T, data, factors, buffers.shape.scale_rows)
+        scales.quantize_rows(values.T, data, factors, buffers.shape.scale_rows, scales.packs(buffers.shape))
 
     def load(self, buffers: Buffers, name: str, rows: slice) -> torch.Tensor:
         return scales.dequantize(*_operand(buffers, name, rows), buffers.shape.scale_rows).T

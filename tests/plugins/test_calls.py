@@ -7,7 +7,14 @@ import pytest
 from kregistry import Registry, ShapeError, get_target
 
 #: Kernel types that share fp8_gemm_nt or fp8_fp4_gemm_nt.
-_SHARING = ("fp8_gemm_nt", "fp8_gemm_nt_wgrad", "mxfp8_gemm_nt", "fp8_fp4_gemm_nt", "fp4_gemm_nt")
+_SHARING = (
+    "fp8_gemm_nt",
+    "fp8_gemm_nt_wgrad",
+    "fp8_gemm_nt_block32",
+    "mxfp8_gemm_nt",
+    "fp8_fp4_gemm_nt",
+    "fp4_gemm_nt",
+)
 
 
 @pytest.mark.parametrize("owner", _SHARING)

@@ -25,6 +25,41 @@ _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
         256 * 640 + 4 * 256 * 2 + 3 * (208 * 640 + 4 * 208 * 2) + 2 * 256 * 208 + 4 * 256,
     ),
     (
+        "m_grouped_fp8_gemm_nt_contiguous",
+        "h100",
+        {"num_groups": 3, "n": 200, "k": 640, "use_psum_layout": True},
+        256,
+        256 * 640 + 4 * 256 * 5 + 3 * (200 * 640 + 4 * 2 * 5) + 2 * 256 * 200 + 4 * 3,
+    ),
+    (
+        "m_grouped_fp8_fp4_gemm_nt_contiguous",
+        "b200",
+        {"num_groups": 3, "n": 200, "k": 640},
+        256,
+        256 * 640 + 4 * 256 * 2 + 3 * (200 * 320 + 4 * 200 * 5) + 2 * 256 * 200 + 4 * 256,
+    ),
+    (
+        "m_grouped_fp8_fp4_gemm_nt_masked",
+        "b200",
+        {"num_groups": 3, "n": 200, "k": 640},
+        100,  # whole tiles of 128 rows
+        3 * (128 * 640 + 4 * 128 * 2 + 200 * 320 + 4 * 200 * 5 + 2 * 128 * 200) + 4 * 3,
+    ),
+    (
+        "fp8_gemm_nt_skip_head_mid",
+        "h100",
+        {"n": 512, "k": 640},
+        17,
+        17 * 640 + 4 * 17 * 5 + 512 * 640 + 4 * 4 * 5 + 2 * 17 * (512 + 2 * 64),
+    ),
+    (
+        "fp8_gemm_nt_block32",
+        "b200",
+        {"n": 200, "k": 640},
+        17,
+        17 * 640 + 4 * 17 * 20 + 200 * 640 + 4 * 7 * 20 + 2 * 17 * 200,
+    ),
+    (
         "k_grouped_bf16_gemm_tn_contiguous",
         "h100",
         {"num_groups": 3, "m": 64, "n": 200},
@@ -100,6 +135,54 @@ def test_what_sm90_refuses(name: str, values: dict[str, Any], message: str) -> N
     assert kernel_type.resolve(shape, get_target("b200")).n == 64
 
 
+#: Kernel types that share the functions of the contiguous and of the masked layout.
+_SHARING = {
+    layout: [f"m_grouped_{precision}_gemm_{layout}" for precision in ("fp8", "mxfp8", "fp8_fp4", "fp4")]
+    for layout in ("nt_contiguous", "nt_masked")
+}
+_SHARING["nn_contiguous"] = ["m_grouped_fp8_gemm_nn_contiguous", "m_grouped_fp8_fp4_gemm_nn_contiguous"]
+
+
+@pytest.mark.parametrize("owner", [name for names in _SHARING.values() for name in names])
+def test_each_call_is_taken_by_its_own_kernel_type_and_refused_by_the_others(owner: str) -> None:
+    registry = Registry()
+    shape = registry[owner].resolve({"num_groups": 2, "n": 256, "k": 512}, get_target("b200"))
+    call = registry[owner].arguments(registry[owner].allocate_buffers(shape, 256, "meta"), 128)
+    takers = []
+    for name in next(names for names in _SHARING.values() if owner in names):
+        try:
+            registry[name].read_shape(*call.args, **call.kwargs)
+        except ShapeError as error:
+            assert error.kernel_type == name and "expected" in error.text
+        else:
+            takers.append(name)
+    assert takers == [owner]
+
+
+@pytest.mark.parametrize(
+    ("groups", "m", "ends"),
+    [(2, 256, [128, 256]), (4, 256, [128, 128, 256, 256]), (3, 200, [128, 200, 256]), (3, 0, [0, 0, 0])],
+)
+def test_the_psum_layout_says_where_groups_end(groups: int, m: int, ends: list[int]) -> None:
+    import torch
+
+    kernel_type = Registry()["m_grouped_bf16_gemm_nt_contiguous"]
+    values = {"num_groups": groups, "n": 8, "k": 64, "use_psum_layout": True}
+    buffers = kernel_type.allocate_buffers(kernel_type.resolve(values, get_target("h100")), 256, "cpu")
+    kernel_type.fill(buffers, m, torch.Generator().manual_seed(0))
+    assert buffers.grouped_layout.tolist() == ends
+
+
+def test_the_hint_of_the_psum_layout_follows_m_where_it_is_asked_to() -> None:
+    kernel_type = Registry()["m_grouped_fp8_gemm_nt_contiguous"]
+    values = {"num_groups": 4, "n": 64, "k": 128, "expected_m_for_psum_layout": "rows_per_group"}
+    with pytest.raises(ShapeError, match="needs use_psum_layout: true"):
+        kernel_type.resolve(values, get_target("h100"))
+    shape = kernel_type.resolve({**values, "use_psum_layout": True}, get_target("h100"))
+    call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 1024, "meta"), 1024)
+    assert call.kwargs == {"use_psum_layout": True, "expected_m_for_psum_layout": 256}
+
+
 def test_the_contiguous_layout_of_the_process_is_read_off_a_call() -> None:
     kernel_type = Registry()["m_grouped_fp8_gemm_nt_contiguous"]
     shape = kernel_type.resolve({"num_groups": 2, "n": 64, "k": 128, "mk_alignment": 64}, get_target("h100"))
@@ -107,3 +190,34 @@ def test_the_contiguous_layout_of_the_process_is_read_off_a_call() -> None:
     with kernel_type.scope(shape):
         assert kernel_type.read_shape(*call.args, **call.kwargs)["mk_alignment"] == 64
     assert kernel_type.read_shape(*call.args, **call.kwargs)["mk_alignment"] == 128
+
+
+def test_heads_must_divide_n() -> None:
+    with pytest.raises(ShapeError, match="a multiple of head_left \\+ head_right = 256, got 384") as caught:
+        Registry()["fp8_gemm_nt_skip_head_mid"].resolve({"n": 384, "k": 128}, get_target("h100"))
+    assert caught.value.dimension == "n"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("fp8_gemm_nt", {"n": 200, "k": 640, "scales": "f32"}),
+        ("fp8_gemm_nt_wgrad", {"n": 200, "k": 640}),
+        ("fp8_gemm_nt_block32", {"n": 200, "k": 640}),
+        ("m_grouped_fp8_gemm_nt_contiguous", {"num_groups": 2, "n": 200, "k": 640, "scales": "f32"}),
+        ("k_grouped_fp8_gemm_tn_contiguous", {"num_groups": 2, "m": 64, "n": 64}),
+        ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 256, "d": 128}),
+        ("fp8_einsum_bhd_bhr_hdr", {"h": 2, "r": 256, "d": 128}),
+    ],
+)
+def test_f32_scale_factors_that_are_packed_are_powers_of_two(name: str, values: dict[str, Any]) -> None:
+    """The kernel that packs them traps on any other (smxx_layout.cuh)."""
+    import torch
+
+    kernel_type = Registry()[name]
+    buffers = kernel_type.allocate_buffers(kernel_type.resolve(values, get_target("b200")), 256, "cpu")
+    kernel_type.fill(buffers, 256, torch.Generator().manual_seed(0))
+    factors = [tensor for name, tensor in buffers.tensors.items() if name.startswith("sf")]
+    assert len(factors) == 2
+    for each in factors:
+        assert (each.log2() == each.log2().round()).all()

@@ -13,8 +13,6 @@ UNCLAIMED: dict[str, tuple[str, ...]] = {
     _NOT_YET: (
         "bf16_mega_moe",
         "fp8_fp4_mega_moe",
-        "fp8_gemm_nt_skip_head_mid",
-        "m_grouped_fp8_fp4_gemm_nn_contiguous",
     ),
     _CUBLASLT: ("cublaslt_gemm_nn", "cublaslt_gemm_nt", "cublaslt_gemm_tn", "cublaslt_gemm_tt"),
     _TORCH: (

@@ -1,0 +1,91 @@
+"""``fp8_gemm_nt_skip_head_mid``: a dense FP8 GEMM that leaves room in the middle of each head of its output.
+
+A head of the output is left + mid + right columns wide; ``b`` has rows for left and right only, and what lies in mid
+stays as it is (DeepSeek-V3's ``kv_b_proj``, with the rotary part in between).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, ShapeError, Value
+from kregistry_plugins.fp8_gemm import scales
+from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt, K, N, Operand, check_fp8_operands, scale_form
+
+if TYPE_CHECKING:
+    import torch
+
+#: Whole stores of the epilogue, at most 64 columns wide, must lie in one part of a head.
+_GRAIN = 64
+HEAD_LEFT = Dimension("head_left", "columns at the start of each head", "columns", 128, multiple_of=_GRAIN)
+HEAD_MID = Dimension("head_mid", "columns of each head that are left alone", "columns", 64, multiple_of=_GRAIN)
+HEAD_RIGHT = Dimension("head_right", "columns at the end of each head", "columns", 128, multiple_of=_GRAIN)
+_GONE = "DeepGEMM 0.2.5 has this function no more"
+
+
+class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
+    """a [m, k], b [n, k], d [m, heads x (left + mid + right)], where n = heads x (left + right)."""
+
+    name = "fp8_gemm_nt_skip_head_mid"
+    summary = "dense FP8 GEMM that leaves the middle of each head of its output alone (kv_b_proj)"
+    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES)
+    function_names = ("fp8_gemm_nt_skip_head_mid",)
+    archs = (
+        ArchSupport("sm90", "<0.2.5", _GONE),
+        ArchSupport("sm100", "<0.2.5", _GONE),
+        ArchSupport(
+            "sm120", ">=0.2,<0.2.5", f"DeepGEMM 0.1 asserts 'Unknown recipe' (layout.hpp:76) on sm120; {_GONE}"
+        ),
+    )
+    examples = (
+        {"n": 512, "k": 512},
+        {"n": 384, "k": 144, "head_left": 64, "head_right": 64},
+        {"n": 512, "k": 256, "head_left": 192, "head_mid": 128, "head_right": 64},
+    )
+
+    def check(self, shape: Shape) -> None:
+        super().check(shape)
+        head = shape.head_left + shape.head_right
+        if shape.n % head:
+            text = f"expected a multiple of head_left + head_right = {head}, got {shape.n}"
+            raise ShapeError(self.name, "n", text)
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        columns = _heads(shape) * (shape.head_left + shape.head_mid + shape.head_right)
+        return {**super().buffers(shape, max_m), "d": BufferSpec((max_m, columns), "bfloat16", "output")}
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        shape = buffers.shape
+        return Call((*super().arguments(buffers, m).args, (shape.head_left, shape.head_mid, shape.head_right)))
+
+    def read_shape(
+        self,
+        a: Operand,
+        b: Operand,
+        d: torch.Tensor,
+        head_splits: Collection[int],
+        recipe: Collection[int] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Mapping[str, Value]:
+        check_fp8_operands(self.name, a, b, d, recipe, None, None)
+        n, k = b[0].shape
+        left, mid, right = head_splits
+        heads = {"head_left": left, "head_mid": mid, "head_right": right}
+        return {"n": n, "k": k, **heads, "scales": scale_form(a[1])}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """``left`` and ``right`` [m, heads, columns]."""
+        shape = buffers.shape
+        heads = buffers.d[:m].unflatten(-1, (_heads(shape), -1))
+        return {"left": heads[..., : shape.head_left], "right": heads[..., shape.head_left + shape.head_mid :]}
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        shape = buffers.shape
+        heads = super().reference(buffers, m)["d"].unflatten(-1, (_heads(shape), -1))
+        return {"left": heads[..., : shape.head_left], "right": heads[..., shape.head_left :]}
+
+
+def _heads(shape: Shape) -> int:
+    return int(shape.n) // (int(shape.head_left) + int(shape.head_right))
