@@ -16,4 +16,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | N
     ("mega_moe_pre_dispatch_sm90", _TOKENS, _FULL, 1, None),
     ("fp8_mega_moe", _MOE, _EVERY, 3, None),
     ("fp8_mega_moe", {**_MOE, "num_ranks": 8}, _EVERY, 4, None),
+    # DeepGEMM 0.2 only.
+    ("mega_mhc", {"hidden": 7168}, _FULL, None, None),
+    ("bf16_mega_gate", {"hidden": 7168, "num_experts": 256, "top_k": 8}, _FULL, None, None),
 ]

@@ -84,3 +84,25 @@ def test_a_bound_that_no_manifest_can_say_is_refused() -> None:
     assert kernel_type.read_shape(*call.args, **call.kwargs)["activation_clamp"] == 10
     with pytest.raises(ShapeError, match=r"expected a whole number, got 7\.5"):
         kernel_type.read_shape(*call.args, **{**call.kwargs, "activation_clamp": 7.5})
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"num_experts": 516, "top_k": 8}, "516 is more than the 512"),
+        ({"num_experts": 256, "top_k": 33}, "33 is more than the 32"),
+        ({"num_experts": 4, "top_k": 5}, "5 is more than the 4"),
+    ],
+)
+def test_the_router_refuses_what_deep_gemm_asserts(values: dict[str, int], text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        Registry()["bf16_mega_gate"].resolve({"hidden": 512, **values}, get_target("b200"))
+
+
+@pytest.mark.parametrize("name", ["mega_mhc", "bf16_mega_gate"])
+def test_kernels_of_deep_gemm_0_2_say_so(name: str) -> None:
+    kernel_type = Registry()[name]
+    assert kernel_type.unsupported_reason(get_target("b200"), "0.2.3.post2") is None
+    old = kernel_type.unsupported_reason(get_target("b200"), "0.1.4.post1")
+    assert old == f"DeepGEMM 0.1 has no {name} (needs DeepGEMM >=0.2, found 0.1.4.post1)"
+    assert "supported: sm100" in str(kernel_type.unsupported_reason(get_target("h100"), "0.2.3.post2"))
