@@ -40,6 +40,8 @@ class Dimension:
         choices: allowed words (or numbers, if ``integer`` is false).
         optional: whether ``none`` is allowed, meaning "not given" to DeepGEMM.
         policies: allowed names of rules that give the number at each run-time value.
+        quiet: a setting of the process that few servers change: shapes are shown and written without it as long as it
+            has its default, and a real call that does not show it has the default.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Dimension:
     choices: tuple[Value, ...] = ()
     optional: bool = False
     policies: Mapping[str, Policy] = field(factory=dict)
+    quiet: bool = False
 
     @property
     def required(self) -> bool:
