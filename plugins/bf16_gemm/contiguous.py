@@ -75,6 +75,7 @@ class _MGroupedBf16GemmContiguous(KernelType):
         return {"d": d}
 
 
+@settings.follows_num_sms
 class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     """b [num_groups, n, k]."""
 
@@ -84,6 +85,7 @@ class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     function_names = ("m_grouped_bf16_gemm_nt_contiguous",)
 
 
+@settings.follows_num_sms
 class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     """b [num_groups, k, n]."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import settings
 from kregistry_plugins.bf16_gemm.contiguous import GROUPS, N, check_k
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.masked_rows import rows_of_a_group
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@settings.follows_num_sms
 class MGroupedBf16GemmNtMasked(KernelType):
     """Grouped BF16 GEMM of a mixture-of-experts decode step; ``expected_m`` alone chooses the kernel."""
 

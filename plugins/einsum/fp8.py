@@ -16,7 +16,7 @@ from kregistry import (
     Shape,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXPRESSION = "bhr,hdr->bhd"
 
 
+@settings.follows_num_sms
 class Fp8EinsumBhrHdrBhd(KernelType):
     """x [b, h, r] by y [h, d, r] to z [b, h, d], quantised by row and 128 columns, and by blocks of 128x128."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight, scale_form
 
@@ -17,6 +18,7 @@ GROUPS = Dimension("num_groups", "experts on this rank", "groups")
 ALIGNMENT = 128
 
 
+@settings.follows_num_sms
 class MGroupedFp8GemmNtContiguous(KernelType):
     """Grouped FP8 GEMM of a mixture-of-experts prefill: rows sorted by expert, each expert's rows aligned to 128."""
 

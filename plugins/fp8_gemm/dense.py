@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ ARCHS = (
 Operand = tuple["torch.Tensor", "torch.Tensor"]
 
 
+@settings.follows_num_sms
 class Fp8GemmNt(KernelType):
     """Dense FP8 GEMM, the linear layers of FP8 block-quantised models.
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand
 
@@ -97,6 +97,7 @@ class _FineGrainedGemm(KernelType):
         return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).T}
 
 
+@settings.follows_num_sms
 class Fp8GemmNtWgrad(_FineGrainedGemm):
     """Weight gradients: ``d += a @ b.T`` in FP32. SM90 wants ``c`` to be ``d``."""
 
@@ -129,6 +130,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
         return {"d": buffers.d[:m] + super().reference(buffers, m)["d"]}
 
 
+@settings.follows_num_sms
 class MxFp8GemmNt(_FineGrainedGemm):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
@@ -146,6 +148,7 @@ class MxFp8GemmNt(_FineGrainedGemm):
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
 
 
+@settings.follows_num_sms
 class Fp8Fp4GemmNt(_FineGrainedGemm):
     """FP8 activations (128 columns a scale factor) by FP4 weights (32 columns a scale factor)."""
 
@@ -160,6 +163,7 @@ class Fp8Fp4GemmNt(_FineGrainedGemm):
     keywords: ClassVar[Mapping[str, Any]] = {"recipe_a": (1, 128), "recipe_b": (1, 32)}
 
 
+@settings.follows_num_sms
 class Fp4GemmNt(_FineGrainedGemm):
     """FP4 activations by FP4 weights, 32 columns a scale factor."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
+from kregistry_plugins import settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.contiguous import GROUPS
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight, scale_form
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@settings.follows_num_sms
 class MGroupedFp8GemmNtMasked(KernelType):
     """Grouped FP8 GEMM of a mixture-of-experts decode step.
 

@@ -22,6 +22,7 @@ from kregistry import (
     Tolerance,
     Value,
 )
+from kregistry_plugins import settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.mega import sm90_buffer, symmetric_buffer
 from kregistry_plugins.mega.symmetric_buffer import SymmetricBuffer
@@ -37,6 +38,7 @@ _MAX_INTERMEDIATE = 4096
 _INTERLEAVED_ROWS = 8
 
 
+@settings.follows_num_sms
 class Fp8MegaMoe(KernelType):
     """FP8 weights with FP32 scale factors for blocks of 128x128; one GPU can launch it as a group of one rank."""
 
