@@ -11,9 +11,7 @@ _HOST = "host code: settings, sizes, set-up"
 
 UNCLAIMED: dict[str, tuple[str, ...]] = {
     _NOT_YET: (
-        "bf16_mega_moe",
         "einsum",
-        "fp8_fp4_mega_moe",
         "fp8_fp4_mqa_logits",
         "fp8_fp4_paged_mqa_logits",
         "fp8_gemm_nt_skip_head_mid",
