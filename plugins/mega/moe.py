@@ -105,11 +105,11 @@ class MegaMoe(KernelType):
         fast_math: bool = True,
         **kwargs: Any,
     ) -> Mapping[str, Value]:
-        """Takes calls without shared experts; what follows the buffer is read where it is given by name."""
+        """Takes calls without shared experts; the clamp and fast_math are read where they are given by name."""
         calls.belongs(self.name, "mma_type", getattr(sym_buffer, "mma_type", self.mma_type), (self.mma_type,))
         calls.belongs(self.name, "activation", activation, ("swiglu",))
-        shared = any(each is not None for each in (*args, kwargs.get("shared_l1_weights")))
-        calls.belongs(self.name, "further tensors", "some" if shared else "none", ("none",))
+        shared = any(_are_weights(each) for each in (*args, kwargs.get("shared_l1_weights")))
+        calls.belongs(self.name, "shared experts", "some" if shared else "none", ("none",))
         rows = (l1_weights[0] if isinstance(l1_weights, tuple) else l1_weights).shape[1]
         return {
             **symmetric_buffer.routing_of(self.name, sym_buffer),
@@ -161,6 +161,11 @@ class MegaMoe(KernelType):
     def _inputs(self, buffers: Buffers, m: int) -> dict[str, torch.Tensor]:
         """The first m rows of the input slots."""
         return {name: slot.view(buffers.symmetric)[:m] for name, slot in self.slots(buffers.shape).items()}
+
+
+def _are_weights(argument: Any) -> bool:
+    """Whether an argument holds matrices; counts of received tokens have one dimension."""
+    return getattr(argument[0] if isinstance(argument, tuple) else argument, "ndim", 0) > 1
 
 
 def interleaved(rows: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
@@ -47,6 +50,9 @@ class _Sm100MegaMoe(moe.MegaMoe):
 
     def slots(self, shape: Shape) -> Mapping[str, Slot]:
         return sm100_buffer.input_slots(shape, self.elements)
+
+    def scope(self, shape: Shape) -> Any:
+        return _no_daemon()
 
     def ring_tokens(self, shape: Shape) -> int | None:
         return sm100_buffer.ring_tokens(shape) if installed.is_first_series() else None
@@ -124,6 +130,21 @@ class Bf16MegaMoe(_Sm100MegaMoe):
 
     def tokens(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return inputs["x"].float()
+
+
+@contextmanager
+def _no_daemon() -> Iterator[None]:
+    """Later versions of DeepGEMM 0.2 look for partitioned GPUs, for which they start ``nvidia-cuda-mps-control``."""
+    if find_spec("deep_gemm") is None or find_spec("deep_gemm.utils.mlopart") is None:
+        yield
+        return
+    mlopart = import_module("deep_gemm.utils.mlopart")
+    before = mlopart.is_available
+    mlopart.is_available = lambda *_: False
+    try:
+        yield
+    finally:
+        mlopart.is_available = before
 
 
 def _paged(scale_factors: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import attrs
 import pytest
 
@@ -136,10 +139,27 @@ def test_mega_moe_calls_with_shared_experts_or_other_dtypes_are_refused() -> Non
     kernel_type = Registry()["fp8_fp4_mega_moe"]
     shape = kernel_type.resolve(_SM100_SIZES[0], get_target("b200"))
     y, l1, l2, symmetric = kernel_type.arguments(kernel_type.allocate_buffers(shape, 4, "meta"), 4).args
-    with pytest.raises(ShapeError, match="a call with further tensors = some, expected none"):
+    counts = l2[1].new_zeros(8)
+    assert kernel_type.resolve(kernel_type.read_shape(y, l1, l2, symmetric, counts), get_target("b200")) == shape
+    with pytest.raises(ShapeError, match="a call with shared experts = some, expected none"):
         kernel_type.read_shape(y, l1, l2, symmetric, l1)
     with pytest.raises(ShapeError, match="a call with activation = situ, expected swiglu"):
         kernel_type.read_shape(y, l1, l2, symmetric, activation="situ")
     other = attrs.evolve(symmetric, mma_type="nvfp4xnvfp4")
     with pytest.raises(ShapeError, match="a call with mma_type = nvfp4xnvfp4, expected fp8xfp4"):
         kernel_type.read_shape(y, l1, l2, other)
+
+
+def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The module that starts it came after the DeepGEMM that the tests run with: one with its name stands for it."""
+    import deep_gemm.utils
+
+    (tmp_path / "mlopart.py").write_text("def is_available(user):\n    return True\n")
+    monkeypatch.setattr(deep_gemm.utils, "__path__", [*deep_gemm.utils.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart", raising=False)
+    kernel_type = Registry()["fp8_fp4_mega_moe"]
+    with kernel_type.scope(kernel_type.resolve(_SM100_SIZES[0], get_target("b200"))):
+        mlopart = sys.modules["deep_gemm.utils.mlopart"]
+        assert not mlopart.is_available("user")
+    assert mlopart.is_available("user")
+    monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart")
