@@ -88,7 +88,7 @@ def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
 
     kernel_type.dimensions = (*kernel_type.dimensions, NUM_SMS)
     kernel_type.check = check_with_num_sms  # type: ignore[method-assign]
-    kernel_type.scope = scope_with_num_sms  # type: ignore[method-assign,assignment]
+    kernel_type.scope = scope_with_num_sms  # type: ignore[method-assign]
     kernel_type.read_shape = read_shape_with_num_sms  # type: ignore[method-assign]
     return kernel_type
 

@@ -138,7 +138,7 @@ def _no_daemon() -> Iterator[None]:
     if find_spec("deep_gemm") is None or find_spec("deep_gemm.utils.mlopart") is None:
         yield
         return
-    mlopart = import_module("deep_gemm.utils.mlopart")
+    mlopart: Any = import_module("deep_gemm.utils.mlopart")
     before = mlopart.is_available
     mlopart.is_available = lambda *_: False
     try:
