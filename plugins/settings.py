@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
-from kregistry import Dimension, Shape, ShapeError
+from kregistry import Dimension, KernelType, Shape, ShapeError, Target, Value
+
+_KernelTypeClass = TypeVar("_KernelTypeClass", bound=type[KernelType])
 
 #: DeepGEMM's default on every arch.
 _MK_ALIGNMENT = 128
@@ -52,3 +56,96 @@ def check_version(kernel_type: str, dimension: str, value: str, least: str) -> N
     found = getattr(deep_gemm, "__version__", "0")
     if Version(found) < Version(least):
         raise ShapeError(kernel_type, dimension, f"{value} needs DeepGEMM >= {least}, found {found}", "leave it out")
+
+
+def _all_sms(target: Target) -> int:
+    return target.num_sms
+
+
+NUM_SMS = Dimension(
+    name="num_sms",
+    meaning="SMs that a launch may use: deep_gemm.set_num_sms(), for engines that share the GPU between two batches",
+    unit="SMs",
+    default=_all_sms,
+    multiple_of=2,
+    minimum=2,
+    quiet=True,
+)
+
+
+def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
+    """Class decorator: kernels depend on the number of SMs, so it is a dimension too, and in force around calls.
+
+    Kernels that DeepGEMM shares between numbers of SMs (transposing, packing, hc_prenorm) need no such dimension.
+    """
+    check, scope, read_shape = kernel_type.check, kernel_type.scope, kernel_type.read_shape
+
+    @wraps(check)
+    def check_with_num_sms(self: KernelType, shape: Shape) -> None:
+        if shape.num_sms > shape.target.num_sms:
+            text = f"{shape.num_sms} is more than the {shape.target.num_sms} of {shape.target.name}"
+            raise ShapeError(self.name, NUM_SMS.name, text)
+        check(self, shape)
+
+    @contextmanager
+    @wraps(scope)
+    def scope_with_num_sms(self: KernelType, shape: Shape) -> Iterator[None]:
+        with ExitStack() as settings:
+            settings.enter_context(scope(self, shape))
+            if shape.num_sms != _sms_in_force(shape):
+                settings.enter_context(_num_sms(self.name, shape))
+            yield
+
+    @wraps(read_shape)
+    def read_shape_with_num_sms(self: KernelType, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        return {**read_shape(self, *args, **kwargs), **_reduced_num_sms()}
+
+    kernel_type.dimensions = (*kernel_type.dimensions, NUM_SMS)
+    kernel_type.check = check_with_num_sms  # type: ignore[method-assign]
+    kernel_type.scope = scope_with_num_sms  # type: ignore[method-assign]
+    kernel_type.read_shape = read_shape_with_num_sms  # type: ignore[method-assign]
+    return kernel_type
+
+
+@contextmanager
+def _num_sms(kernel_type: str, shape: Shape) -> Iterator[None]:
+    """The number of SMs of a shape is in force; what was in force before returns afterwards."""
+    import deep_gemm
+
+    try:
+        before = deep_gemm.get_num_sms()
+        deep_gemm.set_num_sms(shape.num_sms)
+    except RuntimeError as error:
+        text = f"set_num_sms({shape.num_sms}) is refused: {str(error).splitlines()[0]}"
+        raise ShapeError(kernel_type, NUM_SMS.name, text, "it needs a GPU, or the stub of a plan") from error
+    try:
+        yield
+    finally:
+        deep_gemm.set_num_sms(before)
+
+
+def _sms_in_force(shape: Shape) -> int:
+    """What this process uses now; all of the target's where nothing can have changed it."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    return int(deep_gemm.get_num_sms()) if deep_gemm and _device_sms() else int(shape.target.num_sms)
+
+
+def _reduced_num_sms() -> Mapping[str, Value]:
+    """The number of SMs, where this process has changed it; DeepGEMM itself asks the device, which must exist."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    if deep_gemm is None or not _device_sms():
+        return {}
+    current = int(deep_gemm.get_num_sms())
+    return {} if current == _device_sms() else {NUM_SMS.name: current}
+
+
+@lru_cache(maxsize=1)
+def _device_sms() -> int:
+    """SMs of the device of this process, 0 if there is none."""
+    import torch
+
+    return (
+        torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count
+        if torch.cuda.is_available()
+        else 0
+    )

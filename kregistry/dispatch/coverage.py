@@ -33,7 +33,8 @@ class Coverage:
         An alignment of the range's values is not asked for: DeepGEMM chooses the same kernel for the values between.
         """
         return any(
-            entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
+            entry.range.start <= m <= entry.range.stop
+            and _fits(kernel_type.dimensions, entry, _complete(kernel_type, entry, shape), m)
             for entry in self._entries.get(kernel_type.name, ())
         ) and not self.crashes(kernel_type, shape, m)
 
@@ -59,3 +60,9 @@ def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, V
         if foreseen != shape[dimension.name]:
             return False
     return True
+
+
+def _complete(kernel_type: KernelType, entry: Entry, shape: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The dimensions of a call and, where it does not show a quiet one, the default of that."""
+    quiet = {each.name: each.default_for(entry.shape.target) for each in kernel_type.dimensions if each.quiet}
+    return {**quiet, **shape}

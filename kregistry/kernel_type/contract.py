@@ -214,7 +214,9 @@ class KernelType(ABC):
             else:
                 value = dimension.default_for(target)
             items.append((dimension.name, value))
-        shape = Shape(self.name, tuple(items), target)
+        defaults = {each.name: each.default_for(target) for each in self.dimensions if each.quiet}
+        unsaid = frozenset(name for name, value in items if name in defaults and value == defaults[name])
+        shape = Shape(self.name, tuple(items), target, unsaid)
         self.check(shape)
         return shape
 

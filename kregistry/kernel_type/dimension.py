@@ -42,6 +42,8 @@ class Dimension:
         policies: allowed names of rules that give the number at each run-time value.
         sizes_only: the number sizes buffers, differs from call to call, and decides no kernel (tokens in a KV cache):
             a call with any number is foreseen, and a recording keeps the largest.
+        quiet: a setting of the process that few servers change: shapes are shown and written without it as long as it
+            has its default, and a real call that does not show it has the default.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Dimension:
     optional: bool = False
     policies: Mapping[str, Policy] = field(factory=dict)
     sizes_only: bool = False
+    quiet: bool = False
 
     @property
     def required(self) -> bool:

@@ -15,15 +15,19 @@ from kregistry.target import Target
 class Shape(Mapping[str, Value]):
     """Immutable, hashable and picklable; dimensions read as items or attributes: ``shape["n"]``, ``shape.n``.
 
+    Quiet dimensions at their default are read like the others, and are left out where a shape is iterated or shown.
+
     Attributes:
         kernel_type: name of the kernel type that the shape belongs to.
         items_: (dimension, value) pairs in the order of the declaration.
         target: the GPU that the shape is planned for; buffers depend on it (scale layouts differ by arch).
+        unsaid: names of the quiet dimensions that have their default.
     """
 
     kernel_type: str
     items_: tuple[tuple[str, Value], ...]
     target: Target
+    unsaid: frozenset[str] = field(default=frozenset(), eq=False, repr=False)
     _values: dict[str, Value] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -41,13 +45,13 @@ class Shape(Mapping[str, Value]):
         raise AttributeError(f"shape of {self.kernel_type} has no dimension {name!r}")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return (name for name in self._values if name not in self.unsaid)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._values) - len(self.unsaid)
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={'none' if value is None else value}" for name, value in self.items_)
+        return " ".join(f"{name}={'none' if value is None else value}" for name, value in self.items())
 
     def at(self, dimension: Dimension, m: int) -> int | None:
         """The number that a dimension has at one run-time value: policies are asked, numbers are themselves."""

@@ -73,6 +73,7 @@ class _MGroupedBf16GemmContiguous(KernelType):
         return {"d": d}
 
 
+@settings.follows_num_sms
 class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     """b [num_groups, n, k]."""
 
@@ -99,6 +100,7 @@ class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
         return {"num_groups": groups, "n": n, "k": k, **layout, **expected}
 
 
+@settings.follows_num_sms
 class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     """b [num_groups, k, n]."""
 

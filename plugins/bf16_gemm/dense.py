@@ -23,7 +23,7 @@ from kregistry import (
     ShapeError,
     Value,
 )
-from kregistry_plugins import installed
+from kregistry_plugins import installed, settings
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +112,7 @@ class _Bf16Gemm(KernelType):
         return a[:, :m] if self.layout[0] == "t" else a[:m]
 
 
+@settings.follows_num_sms
 class Bf16GemmNt(_Bf16Gemm):
     """Linear layers of BF16 models: a [m, k], b [n, k]."""
 
@@ -121,6 +122,7 @@ class Bf16GemmNt(_Bf16Gemm):
     function_names = ("bf16_gemm_nt",)
 
 
+@settings.follows_num_sms
 class Bf16GemmNn(_Bf16Gemm):
     """a [m, k], b [k, n]."""
 
@@ -130,6 +132,7 @@ class Bf16GemmNn(_Bf16Gemm):
     function_names = ("bf16_gemm_nn",)
 
 
+@settings.follows_num_sms
 class Bf16GemmTn(_Bf16Gemm):
     """a [k, m], b [k, n]."""
 
@@ -139,6 +142,7 @@ class Bf16GemmTn(_Bf16Gemm):
     function_names = ("bf16_gemm_tn",)
 
 
+@settings.follows_num_sms
 class Bf16GemmTt(_Bf16Gemm):
     """a [k, m], b [n, k]."""
 

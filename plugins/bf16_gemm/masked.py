@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@settings.follows_num_sms
 class MGroupedBf16GemmNtMasked(KernelType):
     """Grouped BF16 GEMM of a mixture-of-experts decode step.
 

@@ -106,6 +106,7 @@ class _Bf16Einsum(KernelType):
         return {"z": torch.einsum(self.expression, buffers.x[:m].float(), buffers.y.float())}
 
 
+@settings.follows_num_sms
 class EinsumBhrHdrBhd(_Bf16Einsum):
     """x [b, h, r] by y [h, d, r] to z [b, h, d]."""
 
@@ -115,6 +116,7 @@ class EinsumBhrHdrBhd(_Bf16Einsum):
     summed, kept = "r", "d"
 
 
+@settings.follows_num_sms
 class EinsumBhdHdrBhr(_Bf16Einsum):
     """x [b, h, d] by y [h, d, r] to z [b, h, r]."""
 

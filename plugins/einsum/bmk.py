@@ -21,7 +21,7 @@ from kregistry import (
     ShapeError,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.einsum.bf16 import ARCHS
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class _BatchSum(KernelType):
         return {"d": torch.einsum(EXPRESSION, buffers.a[:m].float(), buffers.b[:m].float())}
 
 
+@settings.follows_num_sms
 class EinsumBmkBnkMn(_BatchSum):
     """BF16 output: a batch of none gives zeros, which DeepGEMM does not know."""
 
@@ -120,6 +121,7 @@ class EinsumBmkBnkMn(_BatchSum):
         d.zero_()
 
 
+@settings.follows_num_sms
 class EinsumBmkBnkMnAccumulate(_BatchSum):
     """FP32 output, added to: ``c`` is ``d``. A batch of none leaves it as it is, which DeepGEMM does not know."""
 

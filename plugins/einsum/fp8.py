@@ -17,7 +17,7 @@ from kregistry import (
     ShapeError,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
 
@@ -162,6 +162,7 @@ class _Fp8Einsum(KernelType):
         return weight if self.summed == "r" else weight.mT
 
 
+@settings.follows_num_sms
 class Fp8EinsumBhrHdrBhd(_Fp8Einsum):
     """x [b, h, r] by y [h, d, r] to z [b, h, d]."""
 
@@ -172,6 +173,7 @@ class Fp8EinsumBhrHdrBhd(_Fp8Einsum):
     archs = (ArchSupport("sm90"), ArchSupport("sm100"), SM120)
 
 
+@settings.follows_num_sms
 class Fp8EinsumBhdHdrBhr(_Fp8Einsum):
     """x [b, h, d] by y [h, d, r] to z [b, h, r]."""
 

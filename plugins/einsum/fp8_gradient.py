@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.einsum.fp8 import SCALES, SM120, D, H, R
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXPRESSION = "bhd,bhr->hdr"
 
 
+@settings.follows_num_sms
 class Fp8EinsumBhdBhrHdr(KernelType):
     """x [b, h, d] by y [b, h, r], added to z [h, d, r]; scale factors by column and 128 tokens."""
 

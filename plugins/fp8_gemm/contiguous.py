@@ -169,6 +169,7 @@ class _NnContiguous(_Contiguous):
         return fp4.transpose(weight) if self.b_fp4 else weight.mT
 
 
+@settings.follows_num_sms
 class MGroupedFp8GemmNtContiguous(Fp8, _NtContiguous):
     """b [num_groups, n, k]."""
 
@@ -185,6 +186,7 @@ class MGroupedFp8GemmNtContiguous(Fp8, _NtContiguous):
     )
 
 
+@settings.follows_num_sms
 class MGroupedFp8GemmNnContiguous(Fp8, _NnContiguous):
     """b [num_groups, k, n]."""
 
@@ -200,6 +202,7 @@ class MGroupedFp8GemmNnContiguous(Fp8, _NnContiguous):
     )
 
 
+@settings.follows_num_sms
 class MGroupedMxFp8GemmNtContiguous(MxFp8, _NtContiguous):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
@@ -210,6 +213,7 @@ class MGroupedMxFp8GemmNtContiguous(MxFp8, _NtContiguous):
     examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
 
+@settings.follows_num_sms
 class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
     """FP8 activations by FP4 weights."""
 
@@ -224,6 +228,7 @@ class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
     )
 
 
+@settings.follows_num_sms
 class MGroupedFp8Fp4GemmNnContiguous(Fp8ByFp4, _NnContiguous):
     """FP8 activations by FP4 weights [num_groups, k, n]."""
 
@@ -234,6 +239,7 @@ class MGroupedFp8Fp4GemmNnContiguous(Fp8ByFp4, _NnContiguous):
     examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 128, "major": "k"})
 
 
+@settings.follows_num_sms
 class MGroupedFp4GemmNtContiguous(Fp4, _NtContiguous):
     """FP4 activations by FP4 weights."""
 

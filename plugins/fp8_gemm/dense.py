@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ ARCHS = (
 Operand = tuple["torch.Tensor", "torch.Tensor"]
 
 
+@settings.follows_num_sms
 class Fp8GemmNt(KernelType):
     """Dense FP8 GEMM, the linear layers of FP8 block-quantised models.
 
@@ -33,9 +34,9 @@ class Fp8GemmNt(KernelType):
 
     name = "fp8_gemm_nt"
     summary = "dense FP8 GEMM with 128-column scale factors, BF16 output"
-    dimensions = (N, K, scales.SCALES)
+    dimensions: ClassVar[tuple[Dimension, ...]] = (N, K, scales.SCALES)
     run_dimension = RunDimension("m", "tokens of one step", "rows")
-    function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
+    function_names: ClassVar[tuple[str, ...]] = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     archs = ARCHS
     examples = ({"n": 576, "k": 512}, {"n": 200, "k": 144}, {"n": 256, "k": 640, "scales": "f32"})
     handles_empty = ""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8Block32, Fp8ByFp4, MxFp8, Precision
@@ -76,6 +76,7 @@ class _FineGrainedGemm(Precision, KernelType):
         return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).T}
 
 
+@settings.follows_num_sms
 class Fp8GemmNtWgrad(_FineGrainedGemm):
     """Weight gradients: ``d += a @ b.T`` in FP32. SM90 wants ``c`` to be ``d``."""
 
@@ -110,6 +111,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
         return {"d": buffers.d[:m] + super().reference(buffers, m)["d"]}
 
 
+@settings.follows_num_sms
 class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
     """One f32 scale factor for each 32 columns of ``a``, and each 32x32 block of ``b``."""
 
@@ -120,6 +122,7 @@ class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 160})
 
 
+@settings.follows_num_sms
 class MxFp8GemmNt(MxFp8, _FineGrainedGemm):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
@@ -130,6 +133,7 @@ class MxFp8GemmNt(MxFp8, _FineGrainedGemm):
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
 
 
+@settings.follows_num_sms
 class Fp8Fp4GemmNt(Fp8ByFp4, _FineGrainedGemm):
     """FP8 activations (128 columns a scale factor) by FP4 weights (32 columns a scale factor)."""
 
@@ -140,6 +144,7 @@ class Fp8Fp4GemmNt(Fp8ByFp4, _FineGrainedGemm):
     examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
 
 
+@settings.follows_num_sms
 class Fp4GemmNt(Fp4, _FineGrainedGemm):
     """FP4 activations by FP4 weights, 32 columns a scale factor."""
 

@@ -100,6 +100,7 @@ class _NtMasked(Precision, KernelType):
         return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).mT}
 
 
+@settings.follows_num_sms
 class MGroupedFp8GemmNtMasked(Fp8, _NtMasked):
     """FP8 with 128 columns a scale factor."""
 
@@ -114,6 +115,7 @@ class MGroupedFp8GemmNtMasked(Fp8, _NtMasked):
     examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
 
+@settings.follows_num_sms
 class MGroupedMxFp8GemmNtMasked(MxFp8, _NtMasked):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
@@ -124,6 +126,7 @@ class MGroupedMxFp8GemmNtMasked(MxFp8, _NtMasked):
     examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
 
 
+@settings.follows_num_sms
 class MGroupedFp8Fp4GemmNtMasked(Fp8ByFp4, _NtMasked):
     """FP8 activations by FP4 weights."""
 
@@ -134,6 +137,7 @@ class MGroupedFp8Fp4GemmNtMasked(Fp8ByFp4, _NtMasked):
     examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})
 
 
+@settings.follows_num_sms
 class MGroupedFp4GemmNtMasked(Fp4, _NtMasked):
     """FP4 activations by FP4 weights."""
 

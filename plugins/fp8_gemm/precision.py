@@ -31,6 +31,7 @@ class Precision:
     """Operands with packed scale factors by row; the subclasses say how many columns share one, and in which dtype."""
 
     name: ClassVar[str]
+    archs: ClassVar[tuple[ArchSupport, ...]]
 
     a_group: ClassVar[int] = scales.GROUP
     b_group: ClassVar[int] = scales.GROUP
@@ -58,7 +59,7 @@ class Precision:
     def activations(self, shape: Shape, rows: int, groups: int | None = None) -> Mapping[str, BufferSpec]:
         """``a`` [groups,] rows, k, and its scale factors ``sfa``."""
         k = shape.k
-        form = shape.get("scales", self.scale_form)
+        form: Any = shape.get("scales", self.scale_form)
         return {
             "a": scales.operand((rows, k), self.a_fp4, groups),
             "sfa": scales.row_scales(form, rows, k, groups, self.a_group),
@@ -67,7 +68,7 @@ class Precision:
     def weights(self, shape: Shape, groups: int | None = None) -> Mapping[str, BufferSpec]:
         """``b`` [groups,] n, k, and its scale factors ``sfb``."""
         n, k = shape.n, shape.k
-        form = shape.get("scales", self.scale_form)
+        form: Any = shape.get("scales", self.scale_form)
         sfb = scales.weight_scales(form, n, k, groups, self.b_group, self.weight_blocks)
         return {"b": scales.operand((n, k), self.b_fp4, groups, "weight"), "sfb": sfb}
 
@@ -101,7 +102,7 @@ class Fp8(Precision):
     """128 columns a scale factor, the recipe left out or said; scale factors in either form."""
 
     scale_dimensions = (scales.SCALES,)
-    archs = ARCHS
+    archs: ClassVar[tuple[ArchSupport, ...]] = ARCHS
 
     def scale_values(self, a: Operand) -> Mapping[str, Value]:
         return {"scales": scale_form(a[1])}
@@ -110,7 +111,8 @@ class Fp8(Precision):
         scales.check_scales(self.name, shape)
 
     def conversion_workspace(self, shape: Shape, rows: int, row_groups: int = 1) -> int:
-        return scales.conversion_workspace(shape, rows, shape.get("num_groups", 1), row_groups)
+        groups: Any = shape.get("num_groups", 1)
+        return scales.conversion_workspace(shape, rows, groups, row_groups)
 
     def check_operands(
         self,
@@ -131,21 +133,22 @@ class Fp8Block32(Precision):
     scale_form = "f32"
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 32, 32)}
     k_dimension = Dimension("k", K.meaning, K.unit, multiple_of=32)
-    archs = (
+    archs: ClassVar[tuple[ArchSupport, ...]] = (
         ArchSupport("sm90", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown SF transformation' (layout.hpp) on sm90"),
         ArchSupport("sm100"),
         _SM120,
     )
 
     def conversion_workspace(self, shape: Shape, rows: int, row_groups: int = 1) -> int:
-        return scales.conversion_workspace(shape, rows, shape.get("num_groups", 1), row_groups, self.b_group)
+        groups: Any = shape.get("num_groups", 1)
+        return scales.conversion_workspace(shape, rows, groups, row_groups, self.b_group)
 
 
 class MxFp8(Precision):
     a_group = b_group = 32
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
     same_recipe = ({"recipe_a": (1, 32), "recipe_b": (1, 32)},)
-    archs = (
+    archs: ClassVar[tuple[ArchSupport, ...]] = (
         ArchSupport("sm90", "none", "DeepGEMM asserts 'Unknown SF transformation' (layout.hpp) on sm90"),
         ArchSupport("sm100"),
         _SM120,
@@ -157,7 +160,7 @@ class Fp8ByFp4(Precision):
     b_fp4 = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe_a": (1, 128), "recipe_b": (1, 32)}
     k_dimension = K_FP4
-    archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
+    archs: ClassVar[tuple[ArchSupport, ...]] = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
 
 
 class Fp4(Precision):
@@ -165,4 +168,4 @@ class Fp4(Precision):
     a_fp4 = b_fp4 = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 32)}
     k_dimension = K_FP4
-    archs = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)
+    archs: ClassVar[tuple[ArchSupport, ...]] = (ArchSupport("sm90", "none", _NO_SM90), ArchSupport("sm100"), _SM120)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, ShapeError, Value
+from kregistry_plugins import settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt, K, N, Operand, check_fp8_operands, scale_form
 
@@ -29,7 +30,7 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
 
     name = "fp8_gemm_nt_skip_head_mid"
     summary = "dense FP8 GEMM that leaves the middle of each head of its output alone (kv_b_proj)"
-    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES)
+    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES, settings.NUM_SMS)
     function_names = ("fp8_gemm_nt_skip_head_mid",)
     archs = (
         ArchSupport("sm90", "<0.2.5", _GONE),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
 from kregistry.target import Target
+from kregistry_plugins import settings
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, check_dense_call, fill_rows, fill_weight, scale_form
 
@@ -118,6 +119,7 @@ class _TransposedFp8Gemm(KernelType):
         return a, scales.rows_of(buffers.sfa, m), b, buffers.sfb
 
 
+@settings.follows_num_sms
 class Fp8GemmNn(_TransposedFp8Gemm):
     """a [m, k], b [k, n]."""
 
@@ -127,6 +129,7 @@ class Fp8GemmNn(_TransposedFp8Gemm):
     function_names = ("fp8_gemm_nn", "fp8_fp4_gemm_nn")
 
 
+@settings.follows_num_sms
 class Fp8GemmTn(_TransposedFp8Gemm):
     """a [k, m], b [k, n]."""
 
@@ -136,6 +139,7 @@ class Fp8GemmTn(_TransposedFp8Gemm):
     function_names = ("fp8_gemm_tn", "fp8_fp4_gemm_tn")
 
 
+@settings.follows_num_sms
 class Fp8GemmTt(_TransposedFp8Gemm):
     """a [k, m], b [n, k]."""
 

@@ -74,7 +74,7 @@ class KGroupedGemm(KernelType):
     def check(self, shape: Shape) -> None:
         if shape.target.arch != "sm90":
             return
-        alignment = shape.get("mk_alignment", _SM90_ROWS)
+        alignment: Any = shape.get("mk_alignment", _SM90_ROWS)
         if _SM90_ROWS % alignment and alignment % _SM90_ROWS:
             hint = "groups of sm90 are multiples of 128 rows: say 128, or a divisor or multiple of it"
             raise ShapeError(self.name, "mk_alignment", f"{alignment} is refused on sm90", hint)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@settings.follows_num_sms
 class KGroupedBf16GemmTnContiguous(KGroupedGemm):
     """a [k, m], b [k, n], d [num_groups, m, n]."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand
@@ -26,6 +26,7 @@ _NO_OTHER = "only sm90 has k-grouped FP8 kernels with K-major operands; {arch} h
 _TENSOR_MAPS = 4 * 128
 
 
+@settings.follows_num_sms
 class KGroupedFp8GemmNtContiguous(KGroupedGemm):
     """a flat: [m, rows] of each group one after another, b likewise, d [num_groups, m, n] in FP32."""
 

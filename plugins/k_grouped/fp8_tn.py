@@ -42,6 +42,7 @@ SCALE_ROWS = Dimension(
 )
 
 
+@settings.follows_num_sms
 class KGroupedFp8GemmTnContiguous(KGroupedGemm):
     """a [k, m], b [k, n], d [num_groups, m, n]; scale factors by column and 128 or 32 rows."""
 

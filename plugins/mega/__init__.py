@@ -12,6 +12,15 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.mega.gate import Bf16MegaGate
     from kregistry_plugins.mega.mhc import MegaMhc
     from kregistry_plugins.mega.moe_sm90 import Fp8MegaMoe
+    from kregistry_plugins.mega.moe_sm100 import Bf16MegaMoe, Fp8Fp4MegaMoe
     from kregistry_plugins.mega.pre_dispatch import MegaMoePreDispatch, MegaMoePreDispatchSm90
 
-    return [MegaMoePreDispatch(), MegaMoePreDispatchSm90(), Fp8MegaMoe(), MegaMhc(), Bf16MegaGate()]
+    return [
+        MegaMoePreDispatch(),
+        MegaMoePreDispatchSm90(),
+        Fp8MegaMoe(),
+        Fp8Fp4MegaMoe(),
+        Bf16MegaMoe(),
+        MegaMhc(),
+        Bf16MegaGate(),
+    ]

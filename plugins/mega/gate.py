@@ -17,7 +17,7 @@ from kregistry import (
     ShapeError,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _MOST_PARTS = 16
 _BARRIER_BYTES = 8 << 20
 
 
+@settings.follows_num_sms
 class Bf16MegaGate(KernelType):
     """Claims the plain router: no mask, no map to physical experts, no shared experts, no bias for images."""
 

@@ -25,7 +25,7 @@ from kregistry import (
     Tolerance,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _LEAST_PARTS = 16
 _BARRIER_BYTES = 4 << 20
 
 
+@settings.follows_num_sms
 class MegaMhc(KernelType):
     """Claims the calls with BF16 output, and FP8 output besides where asked for."""
 

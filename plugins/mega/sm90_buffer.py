@@ -6,38 +6,13 @@ Source: ``SM90Workspace`` (include/deep_gemm/layout/mega_moe.cuh) and ``get_symm
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from kregistry import Shape
-from kregistry_plugins.mega.symmetric_buffer import align, tile_heights
-
-if TYPE_CHECKING:
-    import torch
+from kregistry_plugins.mega.symmetric_buffer import Slot, align, pool_tokens, tile_heights
 
 _BARRIER_BYTES = 32
 _BYTES_OF_A_TOKEN_SOURCE = 12
-
-
-@frozen
-class Slot:
-    """One tensor inside the buffer, contiguous: [rows, columns]."""
-
-    offset: int
-    rows: int
-    columns: int
-    dtype: str
-
-    def view(self, buffer: torch.Tensor) -> torch.Tensor:
-        """The slot as a view of an int8 buffer."""
-        import torch
-
-        dtype: torch.dtype = getattr(torch, self.dtype)
-        nbytes = self.rows * self.columns * dtype.itemsize
-        return buffer[self.offset : self.offset + nbytes].view(dtype).view(self.rows, self.columns)
 
 
 def input_slots(shape: Shape) -> Mapping[str, Slot]:
@@ -59,23 +34,16 @@ def buffer_bytes(shape: Shape) -> int:
     """Bytes of the whole buffer: workspace, input slots, the pools of both layers, and the outputs to combine."""
     rows, hidden, intermediate = shape.max_tokens, shape.hidden, shape.intermediate
     inputs = input_slots(shape)["topk_weights"].offset + rows * shape.top_k * 4
-    pool = _pool_tokens(shape)
+    pool = pool_tokens(shape)
     scales = max(pool // height * align(height, 128) for height in tile_heights())
     first_layer = pool * hidden + scales * hidden // 32 + pool * 4
     second_layer = pool * intermediate + scales * intermediate // 16
     return inputs + first_layer + second_layer + shape.top_k * rows * hidden * 2
 
 
-def _pool_tokens(shape: Shape) -> int:
-    """Tokens that the experts of this rank may receive, each expert's rounded up to a tile."""
-    experts = shape.num_experts // shape.num_ranks
-    received = shape.num_ranks * shape.max_tokens * min(shape.top_k, experts)
-    return align(received + experts * (max(tile_heights()) - 1), math.lcm(*tile_heights()))
-
-
 def _workspace_bytes(shape: Shape) -> int:
     experts = shape.num_experts // shape.num_ranks
-    pool = _pool_tokens(shape)
+    pool = pool_tokens(shape)
     blocks = pool // min(tile_heights())
     counts = shape.num_experts * 16 + experts * 8
     arrivals = align(blocks, 2) * 4 + blocks * 8

@@ -6,6 +6,7 @@ made, but a launch only reads a few attributes of it, so that one process can pl
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -60,6 +61,24 @@ class SymmetricBuffer:
     num_topk: int
     num_ring_tokens: int | None
     mma_type: str
+
+
+@frozen
+class Slot:
+    """One tensor inside the buffer, contiguous: [rows, columns]."""
+
+    offset: int
+    rows: int
+    columns: int
+    dtype: str
+
+    def view(self, buffer: torch.Tensor) -> torch.Tensor:
+        """The slot as a view of an int8 buffer."""
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        nbytes = self.rows * self.columns * dtype.itemsize
+        return buffer[self.offset : self.offset + nbytes].view(dtype).view(self.rows, self.columns)
 
 
 def symmetric_buffer(
@@ -119,3 +138,10 @@ def tile_heights() -> tuple[int, ...]:
 
 def align(x: int, y: int) -> int:
     return -(-x // y) * y
+
+
+def pool_tokens(shape: Shape) -> int:
+    """Tokens that the experts of this rank may receive, each expert's rounded up to a tile."""
+    experts = shape.num_experts // shape.num_ranks
+    received = shape.num_ranks * shape.max_tokens * min(shape.top_k, experts)
+    return align(received + experts * (max(tile_heights()) - 1), math.lcm(*tile_heights()))

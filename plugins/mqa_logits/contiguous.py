@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Tolerance, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.fp8_gemm.scales import align
 from kregistry_plugins.mqa_logits import forms, operands
 
@@ -103,6 +103,7 @@ class MqaLogits(KernelType):
         return int(shape.seq_len_kv) if shape.logits == "compressed" else 0
 
 
+@settings.follows_num_sms
 class Fp8MqaLogits(MqaLogits):
     """FP8 queries and keys, FP32 weights and logits: the indexer of DeepSeek-V3.2 in a prefill.
 

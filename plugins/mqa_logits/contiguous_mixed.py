@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import Buffers, Call, Shape, Tolerance, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, settings
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits, read_logits
 from kregistry_plugins.mqa_logits.contiguous_schedule import words
@@ -95,6 +95,7 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
         return data.new_empty((data.shape[0], max_seqlen_k or kv[0].shape[0]), dtype=logits_dtype or torch.float32)
 
 
+@settings.follows_num_sms
 class Fp8Fp4MqaLogits(MixedMqaLogits):
     """The indexer of vLLM in a prefill."""
 
@@ -126,6 +127,7 @@ class Fp8Fp4MqaLogits(MixedMqaLogits):
     )
 
 
+@settings.follows_num_sms
 class Mxfp8MqaLogits(MixedMqaLogits):
     """Queries and keys quantised to FP8 with a power of two for each 32 columns."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from kregistry import Buffers, BufferSpec, Shape
+from kregistry_plugins import settings
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV
 from kregistry_plugins.mqa_logits.contiguous_mixed import MixedMqaLogits
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@settings.follows_num_sms
 class ScheduledMqaLogits(MixedMqaLogits):
     """Logits by a schedule of ``get_mqa_logits_metadata``: kernels of their own, which share long rows between SMs."""
 

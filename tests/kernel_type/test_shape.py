@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import attrs
 import pytest
 from sample_kernel_types import Sample
 
@@ -63,3 +64,20 @@ def test_at_asks_a_policy_and_leaves_numbers_alone() -> None:
     assert [shape_of(splits="double").at(SPLITS, m) for m in (1, 5)] == [2, 10]
     assert shape_of(splits=3).at(SPLITS, 5) == 3
     assert shape_of().at(SPLITS, 5) is None
+
+
+class Quiet(Sample):
+    dimensions = (*Sample.dimensions[:3], attrs.evolve(Sample.dimensions[3], quiet=True))
+
+
+@pytest.mark.parametrize(("target", "sms"), [("h100", 132), ("b200", 148)])
+def test_a_quiet_dimension_is_not_shown_at_its_default(target: str, sms: int) -> None:
+    silent = Quiet().resolve({"n": 16}, TARGETS[target])
+    assert (silent.sms, silent["sms"]) == (sms, sms)
+    assert str(silent) == "n=16 layout=row splits=none"
+    assert dict(silent) == {"n": 16, "layout": "row", "splits": None} and len(silent) == 3
+    said = Quiet().resolve({"n": 16, "sms": sms}, TARGETS[target])
+    assert said == silent and hash(said) == hash(silent) and pickle.loads(pickle.dumps(said)) == said
+    other = Quiet().resolve({"n": 16, "sms": 64}, TARGETS[target])
+    assert other != silent and dict(other)["sms"] == 64 and str(other).endswith(" sms=64") and len(other) == 4
+    assert Quiet().resolve(dict(other), TARGETS[target]) == other

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import attrs
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
@@ -106,3 +110,56 @@ def test_kernels_of_deep_gemm_0_2_say_so(name: str) -> None:
     old = kernel_type.unsupported_reason(get_target("b200"), "0.1.4.post1")
     assert old == f"DeepGEMM 0.1 has no {name} (needs DeepGEMM >=0.2, found 0.1.4.post1)"
     assert "supported: sm100" in str(kernel_type.unsupported_reason(get_target("h100"), "0.2.3.post2"))
+
+
+_SM100_SIZES = [
+    {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384},
+    {"num_experts": 384, "top_k": 6, "hidden": 7168, "intermediate": 3072, "max_tokens": 8448, "num_ranks": 8},
+    {"num_experts": 256, "top_k": 6, "hidden": 4096, "intermediate": 2048, "max_tokens": 1152, "num_ranks": 8},
+]
+
+
+@pytest.mark.parametrize("values", _SM100_SIZES)
+@pytest.mark.parametrize(("name", "mma_type"), [("fp8_fp4_mega_moe", "fp8xfp4"), ("bf16_mega_moe", "bf16xbf16")])
+def test_the_symmetric_buffer_of_sm100_is_as_large_as_deep_gemm_says(
+    name: str, mma_type: str, values: dict[str, int]
+) -> None:
+    import deep_gemm
+
+    kernel_type = Registry()[name]
+    shape = kernel_type.resolve(values, get_target("b200"))
+    sizes = (shape.num_ranks, shape.num_experts, shape.max_tokens, shape.top_k, shape.hidden, shape.intermediate)
+    call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 1, "meta"), 1)
+    ring = call.args[-1].num_ring_tokens
+    wanted, _ = deep_gemm._C.get_symm_buffer_size_for_mega_moe(*sizes, mma_type, "swiglu", ring)
+    assert kernel_type.buffers(shape, 1)["symmetric"].nbytes == wanted
+
+
+def test_mega_moe_calls_with_shared_experts_or_other_dtypes_are_refused() -> None:
+    kernel_type = Registry()["fp8_fp4_mega_moe"]
+    shape = kernel_type.resolve(_SM100_SIZES[0], get_target("b200"))
+    y, l1, l2, symmetric = kernel_type.arguments(kernel_type.allocate_buffers(shape, 4, "meta"), 4).args
+    counts = l2[1].new_zeros(8)
+    assert kernel_type.resolve(kernel_type.read_shape(y, l1, l2, symmetric, counts), get_target("b200")) == shape
+    with pytest.raises(ShapeError, match="a call with shared experts = some, expected none"):
+        kernel_type.read_shape(y, l1, l2, symmetric, l1)
+    with pytest.raises(ShapeError, match="a call with activation = situ, expected swiglu"):
+        kernel_type.read_shape(y, l1, l2, symmetric, activation="situ")
+    other = attrs.evolve(symmetric, mma_type="nvfp4xnvfp4")
+    with pytest.raises(ShapeError, match="a call with mma_type = nvfp4xnvfp4, expected fp8xfp4"):
+        kernel_type.read_shape(y, l1, l2, other)
+
+
+def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The module that starts it came after the DeepGEMM that the tests run with: one with its name stands for it."""
+    import deep_gemm.utils
+
+    (tmp_path / "mlopart.py").write_text("def is_available(user):\n    return True\n")
+    monkeypatch.setattr(deep_gemm.utils, "__path__", [*deep_gemm.utils.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart", raising=False)
+    kernel_type = Registry()["fp8_fp4_mega_moe"]
+    with kernel_type.scope(kernel_type.resolve(_SM100_SIZES[0], get_target("b200"))):
+        mlopart = sys.modules["deep_gemm.utils.mlopart"]
+        assert not mlopart.is_available("user")
+    assert mlopart.is_available("user")
+    monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart")

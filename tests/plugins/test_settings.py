@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kregistry import Registry, get_target
+from kregistry import Registry, ShapeError, get_target, make_plan
+from manifests import read, with_kernels
+from tests.on_stub import answer
 
 
 def test_mk_alignment_is_in_force_inside_the_scope_only() -> None:
@@ -17,3 +21,54 @@ def test_mk_alignment_is_in_force_inside_the_scope_only() -> None:
         assert deep_gemm.get_mk_alignment_for_contiguous_layout() == 64 != before
         raise RuntimeError("inside")
     assert deep_gemm.get_mk_alignment_for_contiguous_layout() == before
+
+
+def test_num_sms_is_a_dimension_that_is_quiet_at_its_default() -> None:
+    kernel_type = Registry()["fp8_gemm_nt"]
+    values = {"n": 256, "k": 512}
+    shape = kernel_type.resolve(values, get_target("h100"))
+    assert (shape.num_sms, str(shape)) == (132, "n=256 k=512 scales=f32")
+    assert shape == kernel_type.resolve({**values, "num_sms": 132}, get_target("h100"))
+    reduced = kernel_type.resolve({**values, "num_sms": 112}, get_target("h100"))
+    assert str(reduced) == "n=256 k=512 scales=f32 num_sms=112" and reduced != shape
+    assert kernel_type.resolve(dict(reduced), get_target("h100")) == reduced
+
+
+@pytest.mark.parametrize(
+    ("num_sms", "text"), [(111, "a multiple of 2, got 111"), (134, "134 is more than the 132 of h100")]
+)
+def test_a_number_of_sms_that_deep_gemm_asserts_against_is_refused(num_sms: int, text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        Registry()["fp8_gemm_nt"].resolve({"n": 256, "k": 512, "num_sms": num_sms}, get_target("h100"))
+
+
+def test_other_numbers_of_sms_have_other_kernels(tmp_path: Path) -> None:
+    """SGLang's two-batch overlap reduces the number around single calls; mk_alignment is in force besides."""
+    text = with_kernels(
+        "{type: m_grouped_bf16_gemm_nt_contiguous, "
+        "shape: {num_groups: 2, n: 512, k: 512, mk_alignment: 64, num_sms: [132, 112]}, m: {start: 64, stop: 512}}",
+        "{type: m_grouped_bf16_gemm_nt_contiguous, shape: {num_groups: 2, n: 512, k: 512, mk_alignment: 64}, "
+        "m: {start: 64, stop: 512}}",
+    )
+    plan = make_plan(read(text), Registry(), processes=1, stub_directory=tmp_path)
+    assert plan.problems() == ()
+    all_sms, fewer, default = (set(planned.kernels()) for planned in plan.entries)
+    assert all_sms == default != fewer
+    assert all_sms and fewer and not all_sms & fewer
+
+
+def test_num_sms_is_in_force_inside_the_scope_and_read_off_a_call(tmp_path: Path) -> None:
+    assert answer(_READS_NUM_SMS, tmp_path) == {"before": [132, None], "inside": [112, 112], "after": [132, None]}
+
+
+_READS_NUM_SMS = """
+from kregistry import Registry, get_target
+kernel_type = Registry()["fp8_gemm_nt"]
+shape = kernel_type.resolve({"n": 256, "k": 512, "num_sms": 112}, get_target("h100"))
+call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 4), 4)
+look = lambda: [deep_gemm.get_num_sms(), kernel_type.read_shape(*call.args, **call.kwargs).get("num_sms")]
+seen = {"before": look()}
+with kernel_type.scope(shape):
+    seen["inside"] = look()
+answer(**seen, after=look())
+"""

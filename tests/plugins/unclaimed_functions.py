@@ -10,10 +10,7 @@ _TORCH = "torch operations: compiles no kernel"
 _HOST = "host code: settings, sizes, set-up"
 
 UNCLAIMED: dict[str, tuple[str, ...]] = {
-    _NOT_YET: (
-        "bf16_mega_moe",
-        "fp8_fp4_mega_moe",
-    ),
+    _NOT_YET: (),
     _CUBLASLT: ("cublaslt_gemm_nn", "cublaslt_gemm_nt", "cublaslt_gemm_tn", "cublaslt_gemm_tt"),
     _TORCH: (
         "cast_back_from_fp4",

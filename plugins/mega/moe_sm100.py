@@ -1,0 +1,159 @@
+"""``fp8_fp4_mega_moe`` and ``bf16_mega_moe``: the mega MoE of SM100; see moe.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import evolve
+
+from kregistry import ArchSupport, Buffers, BufferSpec, Dimension, Shape
+from kregistry_plugins import installed, settings
+from kregistry_plugins.fp8_gemm import scales
+from kregistry_plugins.mega import moe, sm100_buffer, symmetric_buffer
+from kregistry_plugins.mega.sm100_buffer import Elements
+from kregistry_plugins.mega.symmetric_buffer import Slot
+
+if TYPE_CHECKING:
+    import torch
+
+_GROUP = 32
+_HIDDEN = Dimension("hidden", "columns of a token", "columns", multiple_of=512)
+_INTERMEDIATE = Dimension("intermediate", "columns between the two GEMMs", "columns", multiple_of=512)
+_SETTINGS = (
+    symmetric_buffer.MAX_TOKENS,
+    symmetric_buffer.NUM_RANKS,
+    symmetric_buffer.CLAMP,
+    symmetric_buffer.FAST_MATH,
+)
+_SMALL = {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384}
+
+
+class _Sm100MegaMoe(moe.MegaMoe):
+    """The dimensions and the symmetric buffer."""
+
+    elements: ClassVar[Elements]
+
+    dimensions = (symmetric_buffer.NUM_EXPERTS, symmetric_buffer.TOP_K, _HIDDEN, _INTERMEDIATE, *_SETTINGS)
+    archs = (ArchSupport("sm100"),)
+    examples = (
+        _SMALL,
+        {**_SMALL, "num_experts": 3, "top_k": 3, "activation_clamp": 1},
+        {**_SMALL, "top_k": 4, "num_ranks": 2},
+    )
+
+    def buffer_bytes(self, shape: Shape) -> int:
+        return sm100_buffer.buffer_bytes(shape, self.elements)
+
+    def slots(self, shape: Shape) -> Mapping[str, Slot]:
+        return sm100_buffer.input_slots(shape, self.elements)
+
+    def scope(self, shape: Shape) -> Any:
+        return _no_daemon()
+
+    def ring_tokens(self, shape: Shape) -> int | None:
+        return sm100_buffer.ring_tokens(shape) if installed.is_first_series() else None
+
+
+@settings.follows_num_sms
+class Fp8Fp4MegaMoe(_Sm100MegaMoe):
+    """FP8 tokens by FP4 weights, UE8M0 scale factors for 32 columns."""
+
+    name = "fp8_fp4_mega_moe"
+    summary = "whole MoE layer in one launch, FP8 tokens, FP4 weights (SM100, expert parallel)"
+    mma_type = "fp8xfp4"
+    elements = Elements("float8_e4m3fn", 1, _GROUP)
+    function_names = ("fp8_fp4_mega_moe",)
+
+    def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
+        hidden, intermediate = shape.hidden, shape.intermediate
+
+        def packed(rows: int, columns: int) -> BufferSpec:
+            return evolve(scales.row_scales("ue8m0", rows, columns, experts, _GROUP), role="weight")
+
+        return {
+            "l1_weights": BufferSpec((experts, 2 * intermediate, hidden // 2), "int8", "weight"),
+            "l1_scales": packed(2 * intermediate, hidden),
+            "l2_weights": BufferSpec((experts, hidden, intermediate // 2), "int8", "weight"),
+            "l2_scales": packed(hidden, intermediate),
+        }
+
+    def fill_weights(self, buffers: Buffers, l1: torch.Tensor, l2: torch.Tensor) -> None:
+        scales.quantize_rows(moe.interleaved(l1), buffers.l1_weights, buffers.l1_scales, _GROUP)
+        scales.quantize_rows(l2, buffers.l2_weights, buffers.l2_scales, _GROUP)
+        for scale_factors in (buffers.l1_scales, buffers.l2_scales):
+            scale_factors.copy_(_paged(scale_factors))
+
+    def expert(self, buffers: Buffers, expert: int) -> tuple[torch.Tensor, torch.Tensor]:
+        l1_scales, l2_scales = (_unpaged(each[expert]) for each in (buffers.l1_scales, buffers.l2_scales))
+        l1 = scales.dequantize(buffers.l1_weights[expert], l1_scales, _GROUP)
+        return moe.plain(l1), scales.dequantize(buffers.l2_weights[expert], l2_scales, _GROUP)
+
+    def fill_tokens(self, inputs: Mapping[str, torch.Tensor], values: torch.Tensor) -> None:
+        scales.quantize_rows(values, inputs["x"], inputs["x_sf"], _GROUP)
+
+    def tokens(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return scales.dequantize(inputs["x"], inputs["x_sf"], _GROUP)
+
+
+@settings.follows_num_sms
+class Bf16MegaMoe(_Sm100MegaMoe):
+    """No scale factors."""
+
+    name = "bf16_mega_moe"
+    summary = "whole MoE layer in one launch, BF16 tokens and weights (SM100, expert parallel)"
+    mma_type = "bf16xbf16"
+    elements = Elements("bfloat16", 2)
+    function_names = ("bf16_mega_moe",)
+
+    def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
+        return {
+            "l1_weights": BufferSpec((experts, 2 * shape.intermediate, shape.hidden), "bfloat16", "weight"),
+            "l2_weights": BufferSpec((experts, shape.hidden, shape.intermediate), "bfloat16", "weight"),
+        }
+
+    def pass_weights(self, buffers: Buffers) -> tuple[Any, Any]:
+        return buffers.l1_weights, buffers.l2_weights
+
+    def fill_weights(self, buffers: Buffers, l1: torch.Tensor, l2: torch.Tensor) -> None:
+        buffers.l1_weights.copy_(moe.interleaved(l1))
+        buffers.l2_weights.copy_(l2)
+
+    def expert(self, buffers: Buffers, expert: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return moe.plain(buffers.l1_weights[expert]).float(), buffers.l2_weights[expert].float()
+
+    def fill_tokens(self, inputs: Mapping[str, torch.Tensor], values: torch.Tensor) -> None:
+        inputs["x"].copy_(values)
+
+    def tokens(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return inputs["x"].float()
+
+
+@contextmanager
+def _no_daemon() -> Iterator[None]:
+    """Later versions of DeepGEMM 0.2 look for partitioned GPUs, for which they start ``nvidia-cuda-mps-control``."""
+    if find_spec("deep_gemm") is None or find_spec("deep_gemm.utils.mlopart") is None:
+        yield
+        return
+    mlopart: Any = import_module("deep_gemm.utils.mlopart")
+    before = mlopart.is_available
+    mlopart.is_available = lambda *_: False
+    try:
+        yield
+    finally:
+        mlopart.is_available = before
+
+
+def _paged(scale_factors: torch.Tensor) -> torch.Tensor:
+    """Scale factors as the tensor cores read them: in each 128 rows, row 32 i + j moves to 4 j + i."""
+    pages = scale_factors.unflatten(-2, (-1, 4, 32))
+    return pages.transpose(-3, -2).flatten(-4, -2).clone()
+
+
+def _unpaged(scale_factors: torch.Tensor) -> torch.Tensor:
+    """The inverse."""
+    pages = scale_factors.unflatten(-2, (-1, 32, 4))
+    return pages.transpose(-3, -2).flatten(-4, -2)
