@@ -116,7 +116,7 @@ class FirstCalls:
             return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and give up
-        sizes = {each.name for each in kernel_type.dimensions if getattr(each, "sizes_only", False)}
+        sizes = {each.name for each in kernel_type.dimensions if each.sizes_only}
         key = (
             kernel_type.name,
             *(item for item in shape.items() if item[0] not in sizes),
@@ -163,9 +163,8 @@ def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
 
 
 def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], target: Target) -> bool:
-    collective = getattr(kernel_type, "collective", None)
     try:
-        return collective is not None and collective(kernel_type.resolve(shape, target)) is not None
+        return kernel_type.collective(kernel_type.resolve(shape, target)) is not None
     except KregistryError:  # warming it up will say what is wrong
         return False
 

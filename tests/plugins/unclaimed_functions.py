@@ -4,13 +4,11 @@ place fails tests/plugins/test_coverage.py: DeepGEMM has gained something that t
 
 from __future__ import annotations
 
-_NOT_YET = "compiles kernels; not in the catalogue yet"
 _CUBLASLT = "cuBLASLt: compiles no kernel"
 _TORCH = "torch operations: compiles no kernel"
 _HOST = "host code: settings, sizes, set-up"
 
 UNCLAIMED: dict[str, tuple[str, ...]] = {
-    _NOT_YET: (),
     _CUBLASLT: ("cublaslt_gemm_nn", "cublaslt_gemm_nt", "cublaslt_gemm_tn", "cublaslt_gemm_tt"),
     _TORCH: (
         "cast_back_from_fp4",
