@@ -24,14 +24,15 @@ from hardware import describe_machine
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="kernel types; default: all")
+    parser.add_argument("names", nargs="*", help="kernel types; default: all that claim this GPU")
+    parser.add_argument("--leave-out", action="append", default=[], metavar="NAME")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--timeout", type=float, default=500.0, help="seconds")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    records = run(options.names or installed(), options)
+    records = run([name for name in options.names or claimed() if name not in options.leave_out], options)
     seconds = round(time.perf_counter() - started, 1)
     results = {"machine": describe_machine(), "seconds": seconds, **summary(records)}
     (options.work / "conformance.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -42,10 +43,13 @@ def main() -> None:
     print(f"{len(results['kernel_types'])} kernel types, {seconds} s")
 
 
-def installed() -> list[str]:
+def claimed() -> list[str]:
     from kregistry import Registry
+    from kregistry.target import detect_target
+    from kregistry.toolchain import deep_gemm_version
 
-    return list(Registry().names())
+    registry, gpu, version = Registry(), detect_target(), deep_gemm_version()
+    return [name for name in registry.names() if registry[name].unsupported_reason(gpu, version) is None]
 
 
 def run(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
