@@ -10,6 +10,7 @@ from kregistry.build.report import BuildReport
 from kregistry.cli.options import (
     Selection,
     Storage,
+    front_end_options,
     jobs_option,
     json_option,
     manifest_options,
@@ -22,8 +23,16 @@ from kregistry.cli.options import (
 @manifest_options
 @storage_options
 @jobs_option
+@front_end_options
 @json_option
-def command(selection: Selection, storage: Storage, jobs: int | None, as_json: bool) -> None:
+def command(
+    selection: Selection,
+    storage: Storage,
+    jobs: int | None,
+    shared_front_end: bool | None,
+    paranoid: bool,
+    as_json: bool,
+) -> None:
     """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
     from kregistry.build import build_kernels
     from kregistry.cli.progress import ProgressBar
@@ -31,7 +40,15 @@ def command(selection: Selection, storage: Storage, jobs: int | None, as_json: b
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:
         registry.listen(progress)
-        report = build_kernels(manifest, registry, store=storage.store, jit_cache=storage.jit_cache, jobs=jobs)
+        report = build_kernels(
+            manifest,
+            registry,
+            store=storage.store,
+            jit_cache=storage.jit_cache,
+            jobs=jobs,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
+        )
     if as_json:
         print_json(report.to_json())
     else:

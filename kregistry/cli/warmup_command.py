@@ -7,6 +7,7 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    front_end_options,
     jobs_option,
     json_option,
     manifest_options,
@@ -19,10 +20,20 @@ from kregistry.cli.options import (
 @manifest_options
 @storage_options
 @jobs_option
+@front_end_options
 @click.option("--memory", default="0.9", help="Device memory to use: a fraction of what is free, or e.g. 2GiB.")
 @click.option("--replan", is_flag=True, help="Plan again, even if an earlier start left a plan that still holds.")
 @json_option
-def command(selection: Selection, storage: Storage, jobs: int | None, memory: str, replan: bool, as_json: bool) -> None:
+def command(
+    selection: Selection,
+    storage: Storage,
+    jobs: int | None,
+    shared_front_end: bool | None,
+    paranoid: bool,
+    memory: str,
+    replan: bool,
+    as_json: bool,
+) -> None:
     """Build what is missing, then load every kernel of the manifest FILE on this GPU with one launch each."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.cli.tables import human_bytes
@@ -39,6 +50,8 @@ def command(selection: Selection, storage: Storage, jobs: int | None, memory: st
             jobs=jobs,
             memory_budget=memory,
             replan=replan,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
         )
     if as_json:
         print_json(report.to_json())
