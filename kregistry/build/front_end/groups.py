@@ -88,12 +88,14 @@ class Groups:
 
     def _count(self, members: Sequence[Member], seconds_left: float) -> int:
         """How many of these the next front end takes."""
+        if self._workers == 1:
+            return len(members)
         parse = self._parse(members)
         limit = seconds_left * _LONGEST_SHARE
-        front_end, own = parse, 0.0
+        front_end, own, left = parse, 0.0, sum(map(self._own, members))
         for count, member in enumerate(members):
             cost = self.costs.cost(member.kernel.name)
-            enough = own * _PARSE_SHARE >= parse
+            enough = own * _PARSE_SHARE >= parse and (not self.complete or (left - own) * _PARSE_SHARE >= parse)
             if enough and front_end + cost.generate + own / self._workers > limit:
                 return count
             front_end += cost.generate
