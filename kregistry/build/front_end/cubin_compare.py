@@ -34,7 +34,7 @@ def difference(one: bytes, other: bytes) -> str:
     for a, b in zip(left, right):
         if _fields(a) != _fields(b):
             return f"the header of {a.name}: {_fields(a)} and {_fields(b)}"
-        if a.kind == _SHT_SYMTAB:
+        if _is_symbol_table(a, left) and _is_symbol_table(b, right):
             symbols = [_symbols(section, side) for section, side in ((a, left), (b, right))]
             if symbols[0] != symbols[1]:
                 return f"symbols: {next((x, y) for x, y in zip(*symbols) if x != y)}"
@@ -62,6 +62,13 @@ def without_id(name: str) -> str:
                 start = mark.start() + length
                 break
     return _STRING_NUMBER.sub("$str", "".join(parts) + name[start:])
+
+
+def _is_symbol_table(section: Section, sections: tuple[Section, ...]) -> bool:
+    """Also ``.nv.merc.symtab`` of sm_100: a symbol table with a type of its own, whose names are in a string table."""
+    shaped = section.kind == _SHT_SYMTAB or section.name.endswith("symtab")
+    linked = section.link < len(sections) and sections[section.link].kind == _SHT_STRTAB
+    return shaped and linked and section.entry_size == _SYMBOL.size
 
 
 def _fields(section: Section) -> tuple[int, ...]:
