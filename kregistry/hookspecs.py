@@ -96,6 +96,26 @@ def kregistry_kernel_failed(kernel: Kernel, failed: FailedKernel) -> None:
 
 
 @hookspec
+def kregistry_front_end_started(kernels: tuple[Kernel, ...]) -> None:
+    """A front end that these kernels share starts; each of them is assembled later, and told of by itself."""
+
+
+@hookspec
+def kregistry_front_end_finished(kernels: tuple[Kernel, ...], seconds: float) -> None:
+    """A shared front end has ended, also one that failed."""
+
+
+@hookspec
+def kregistry_front_end_not_shared(kernel: Kernel, reason: str) -> None:
+    """A kernel is compiled alone, although front ends are shared."""
+
+
+@hookspec
+def kregistry_front_end_compared(kernel: Kernel, difference: str) -> None:
+    """A kernel was compiled both ways; ``difference`` is empty if the cubins are the same."""
+
+
+@hookspec
 def kregistry_warmup_started(launches: int) -> None:
     """Warm-up begins: so many launches are due."""
 

@@ -95,14 +95,18 @@ def read_recorded(home: Path, cubin: Path, nvcc_version: str, cuda_home: Path) -
 
 def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_home: Path) -> str:
     """Key over what the machine code depends on, and no path: headers count by their text, CUDA's by its version."""
-    headers = ["cuda" if path.is_relative_to(cuda_home) else tree_digest(path) for path in command.includes]
     parts = {
         "source": hashlib.sha256(source).hexdigest(),
-        "headers": headers,
+        "headers": header_digests(command, cuda_home),
         "compiler": f"nvcc {nvcc_version}",
         "flags": command.flags,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def header_digests(command: CompilerCommand, cuda_home: Path) -> list[str]:
+    """One digest for each include path; CUDA's own headers go with the version of the compiler."""
+    return ["cuda" if path.is_relative_to(cuda_home) else tree_digest(path) for path in command.includes]
 
 
 @cache

@@ -19,6 +19,7 @@ from shapes import entry_of
 from kregistry import KernelType, Registry, hookimpl
 from kregistry.build import BuildReport, CompiledKernel, FailedKernel
 from kregistry.build.builder import Builder
+from kregistry.build.front_end.options import FrontEndOptions
 from kregistry.cache import JitCache, Store
 from kregistry.kernel import Kernel
 from kregistry.plan import PlannedEntry
@@ -33,6 +34,10 @@ def heard(log: EventLog, name: str) -> list[dict[str, Any]]:
 
 #: Hooks that are heard, or offered, by the tests of the part that they belong to.
 ELSEWHERE = {
+    "kregistry_front_end_started": "build/front_end/test_sharing.py",
+    "kregistry_front_end_finished": "build/front_end/test_sharing.py",
+    "kregistry_front_end_not_shared": "build/front_end/test_sharing.py",
+    "kregistry_front_end_compared": "build/front_end/test_sharing.py",
     "kregistry_model_families": "models/test_model_families.py",
     "kregistry_unseen_call": "dispatch/test_calls.py",
     "kregistry_jit_compiled": "jit_monitor/test_monitor.py",
@@ -44,7 +49,8 @@ def test_every_hook_has_a_test() -> None:
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__]) if name.startswith("test_kregistry_")}
     assert tests | set(ELSEWHERE) == {"kregistry_kernel_types", "kregistry_model_families", *EVENTS}
     for name, file in ELSEWHERE.items():
-        assert f"def {name}(" in (Path(__file__).parent / file).read_text(), name
+        text = (Path(__file__).parent / file).read_text()
+        assert f"def {name}(" in text or f'"{name}"' in text, name
 
 
 def test_every_hook_is_documented() -> None:
@@ -129,7 +135,8 @@ def test_kregistry_kernel_failed(
     compiler.write_text("#!/bin/sh\necho 'error: too many registers'\nexit 1\n")
     compiler.chmod(0o755)
     broken = evolve(kernel, key="0" * 64)
-    with Builder(registry, store, JitCache(tmp_path / "jit"), compiler, 1) as builder:
+    options = FrontEndOptions(shared=False)
+    with Builder(registry, store, JitCache(tmp_path / "jit"), compiler, 1, options) as builder:
         builder.add(broken)
         builder.finish()
     assert log.names() == ["kregistry_compile_started", "kregistry_kernel_failed"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import signal
-import threading
 import time
+from functools import partial
 from pathlib import Path
 
-from kregistry.build.compiler import Compiler
+from kregistry.build.compiler import Compilation, Compiler
 from kregistry.build.costs import Costs
+from kregistry.build.front_end.groups import Groups
+from kregistry.build.front_end.options import FrontEndOptions
+from kregistry.build.front_end.sharing import Sharing
 from kregistry.build.report import CompiledKernel
+from kregistry.build.schedule import Schedule, Work
 from kregistry.cache.broken import BrokenKernels, FailedKernel
 from kregistry.cache.claims import Claims
 from kregistry.cache.jit_cache import Filled, JitCache
@@ -21,8 +22,6 @@ from kregistry.registry import Registry
 
 #: How long to leave a kernel alone that another builder is compiling.
 _RETRY_SECONDS = 0.25
-#: How long to gather kernels after the first one: those that take longest are known by then, and start first.
-_GATHER_SECONDS = 0.3
 
 
 class Builder:
@@ -32,7 +31,15 @@ class Builder:
     running compilers; everything that was published stays.
     """
 
-    def __init__(self, registry: Registry, store: Store, jit_cache: JitCache, nvcc: Path, jobs: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        jit_cache: JitCache,
+        nvcc: Path,
+        jobs: int,
+        front_end: FrontEndOptions | None = None,
+    ) -> None:
         self.registry = registry
         self.store = store
         self.jit_cache = jit_cache
@@ -44,49 +51,35 @@ class Builder:
         self.found = 0
         self.filled = 0
         self.compiling_since = self.compiling_until = 0.0
-        self.jobs = jobs
+        groups, options = Groups(self.costs, jobs), front_end or FrontEndOptions()
+        self.sharing = Sharing(self, registry, store, self.compiler, groups, options)
+        self.schedule = Schedule(jobs, self.sharing)
         self._broken = BrokenKernels(store.directory)
         self._claims = Claims(store.directory / "claims")
-        self._queue: list[tuple[float, int, Kernel]] = []
-        self._waiting: list[tuple[float, int, Kernel]] = []
-        self._order = itertools.count()
-        self._condition = threading.Condition()
-        self._pending = 0
-        self._opens_at = 0.0
-        self._complete = False
-        self._error: BaseException | None = None
-        self._threads: list[threading.Thread] = []
+        self._reserved: set[str] = set()
+        self._pending: set[str] = set()
 
     def __enter__(self) -> Builder:
         self.store.open()
         self._claims.__enter__()
-        for _ in range(self.jobs):
-            thread = threading.Thread(target=self._work, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self.schedule.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._condition:
-            if kind is not None:
-                self._error = self._error or InterruptedError()
-            self._complete = True
-            self._condition.notify_all()
         if kind is not None:
+            self.schedule.fail(InterruptedError())
             self.compiler.stop()
-        for thread in self._threads:
-            thread.join()
+        self.schedule.close()
         self._claims.__exit__()
 
     def add(self, kernel: Kernel) -> None:
         """Make a kernel ready: at once if the store knows it, else by compiling it when its turn comes."""
         if self._use_known(kernel):
             return
-        with self._condition:
-            self._pending += 1
-            self._opens_at = self._opens_at or time.monotonic() + _GATHER_SECONDS
-            self._enqueue(kernel)
-            self._condition.notify()
+        with self.schedule.condition:
+            self._pending.add(kernel.key)
+        if not self.sharing.offer(kernel):
+            self.schedule.put(self.costs.estimate(kernel.name), partial(self._compile_alone, kernel))
 
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
@@ -94,55 +87,78 @@ class Builder:
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
-        with self._condition:
-            while self._pending and self._error is None:
-                self._condition.wait(0.5)
-        if self._error is not None:
-            raise self._error
-        self.costs.learn(self.compiled)
+        self.sharing.complete()
+        with self.schedule.condition:
+            while self._pending and self.schedule.error is None:
+                self.schedule.condition.wait(0.5)
+        if self.schedule.error is not None:
+            raise self.schedule.error
+        self.costs.learn(self.compiled, self.sharing.report().front_ends)
 
-    def _enqueue(self, kernel: Kernel) -> None:
-        heapq.heappush(self._queue, (-self.costs.estimate(kernel.name), next(self._order), kernel))
+    # ---- what a kernel goes through --------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        # An interrupt is for the main thread; compilers inherit the mask, and are ended by stop() instead.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        while (kernel := self._next()) is not None:
-            try:
-                with self._claims.claim(kernel.key) as ours:
-                    done = self._use_known(kernel)
-                    if not done and ours:
-                        self._compile(kernel)
-                        done = True
-                with self._condition:
-                    if done:
-                        self._pending -= 1
-                    else:
-                        due = time.monotonic() + _RETRY_SECONDS
-                        heapq.heappush(self._waiting, (due, next(self._order), kernel))
-                    self._condition.notify_all()
-            except BaseException as error:  # handed to the thread that waits in finish()
-                with self._condition:
-                    self._error = self._error or error
-                    self._condition.notify_all()
+    def reserve(self, kernel: Kernel, again: Work) -> bool:
+        """Whether this builder is to compile the kernel: nobody else does, and the store still lacks it.
 
-    def _next(self) -> Kernel | None:
-        """The next kernel to work on; ``None`` when there will be none."""
-        with self._condition:
-            while True:
-                if self._error is not None:
-                    return None
-                now = time.monotonic()
-                if self._queue and now < self._opens_at:
-                    self._condition.wait(self._opens_at - now)
-                    continue
-                if self._queue:
-                    return heapq.heappop(self._queue)[2]
-                if self._waiting and self._waiting[0][0] <= now:
-                    return heapq.heappop(self._waiting)[2]
-                if self._complete and not self._pending:
-                    return None
-                self._condition.wait(self._waiting[0][0] - now if self._waiting else None)
+        A kernel that another builder is compiling is left alone for a moment, and then ``again`` is called.
+        """
+        if kernel.key in self._reserved:
+            return True
+        ours = self._claims.acquire(kernel.key)
+        if ours:
+            self._reserved.add(kernel.key)
+        if self._use_known(kernel):
+            self._done(kernel)
+            return False
+        if not ours:
+            self.schedule.put(0.0, again, delay=_RETRY_SECONDS)
+        return ours
+
+    def compile(self, kernel: Kernel) -> Compilation | None:
+        """Let nvcc compile a kernel alone; ``None`` if it was cut off, which says nothing about the kernel."""
+        self.registry.hook.kregistry_compile_started(kernel=kernel)
+        self.compiling()
+        result = self.compiler.compile(kernel, self.store.scratch("compile"))
+        self.compiling()
+        return None if self.compiler.stopped else result
+
+    def settle(self, kernel: Kernel, result: Compilation) -> None:
+        """Publish what was compiled, or report why nothing was; the first result of a kernel counts."""
+        with self.schedule.condition:
+            if kernel.key not in self._pending:
+                return
+        if result.failure:
+            failed = FailedKernel(kernel, result.command, result.failure)
+            self._broken.put(failed)
+            self._fail(failed)
+        else:
+            seconds = result.seconds + (result.front_end_seconds or 0.0)
+            stored = self.store.put(kernel, result.cubin, self.compiler_name, seconds)
+            self._fill(kernel, stored)
+            compiled = CompiledKernel(kernel, seconds, stored.nbytes, result.front_end_seconds)
+            self.compiled.append(compiled)
+            self.registry.hook.kregistry_kernel_compiled(kernel=kernel, compiled=compiled)
+        self._done(kernel)
+
+    def compiling(self) -> None:
+        """A compiler has just started or ended."""
+        now = time.perf_counter()
+        self.compiling_since = self.compiling_since or now
+        self.compiling_until = now
+
+    def _compile_alone(self, kernel: Kernel) -> None:
+        if self.reserve(kernel, again=partial(self._compile_alone, kernel)):
+            result = self.compile(kernel)
+            if result is not None:
+                self.settle(kernel, result)
+
+    def _done(self, kernel: Kernel) -> None:
+        if kernel.key in self._reserved:
+            self._reserved.discard(kernel.key)
+            self._claims.release(kernel.key)
+        with self.schedule.condition:
+            self._pending.discard(kernel.key)
+            self.schedule.condition.notify_all()
 
     def _use_known(self, kernel: Kernel) -> bool:
         """Whether the store has the kernel, or the verdict that it does not compile."""
@@ -154,7 +170,7 @@ class Builder:
         return failed is not None
 
     def _fail(self, failed: FailedKernel) -> None:
-        with self._condition:
+        with self.schedule.condition:
             self.failed.append(failed)
         self.registry.hook.kregistry_kernel_failed(kernel=failed.kernel, failed=failed)
 
@@ -167,30 +183,12 @@ class Builder:
         if stored is None:
             return False
         self._fill(kernel, stored)
-        with self._condition:
+        with self.schedule.condition:
             self.found += 1
         self.registry.hook.kregistry_kernel_found(kernel=kernel)
         return True
 
-    def _compile(self, kernel: Kernel) -> None:
-        self.registry.hook.kregistry_compile_started(kernel=kernel)
-        self.compiling_since = self.compiling_since or time.perf_counter()
-        result = self.compiler.compile(kernel, self.store.scratch("compile"))
-        self.compiling_until = time.perf_counter()
-        if self.compiler.stopped:
-            return  # cut off, which says nothing about the kernel
-        if result.failure:
-            failed = FailedKernel(kernel, result.command, result.failure)
-            self._broken.put(failed)
-            self._fail(failed)
-            return
-        stored = self.store.put(kernel, result.cubin, self.compiler_name, result.seconds)
-        self._fill(kernel, stored)
-        compiled = CompiledKernel(kernel, result.seconds, stored.nbytes)
-        self.compiled.append(compiled)
-        self.registry.hook.kregistry_kernel_compiled(kernel=kernel, compiled=compiled)
-
     def _fill(self, kernel: Kernel, stored: StoredKernel) -> None:
         if self.jit_cache.fill(kernel, stored) is not Filled.PRESENT:
-            with self._condition:
+            with self.schedule.condition:
                 self.filled += 1

@@ -1,4 +1,4 @@
-"""Run the real compiler on one kernel."""
+"""Run the real compiler: on one kernel, or any of its steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -20,12 +22,18 @@ from kregistry.kernel import Kernel
 
 @frozen
 class Compilation:
-    """What the compiler gave: a cubin with exactly one kernel, or the reason why not."""
+    """What the compiler gave: a cubin with exactly one kernel, or the reason why not.
+
+    Attributes:
+        seconds: of the command.
+        front_end_seconds: this kernel's share of a front end that ran before it; ``None`` if the command was all.
+    """
 
     cubin: bytes
     seconds: float
     command: str
     failure: str = ""
+    front_end_seconds: float | None = None
 
 
 class Compiler:
@@ -50,14 +58,21 @@ class Compiler:
                 source.write_text(kernel.source)
                 command = [str(self.nvcc), *kernel.command.arguments(source, output)]
                 started = time.perf_counter()
-                code, text = self._run(command, scratch)
+                code, text = self.run(command, scratch)
                 seconds = time.perf_counter() - started
                 cubin = output.read_bytes() if output.exists() else b""
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-        return Compilation(cubin, seconds, shlex.join(command), _failure(code, text, cubin))
+        return Compilation(cubin, seconds, shlex.join(command), failure(code, text, cubin))
 
-    def _run(self, command: list[str], scratch: Path) -> tuple[int, str]:
+    def run(
+        self, command: list[str], scratch: Path, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, str]:
+        """Exit code and output of a command whose temporary files go to a scratch directory.
+
+        Raises:
+            OSError: the command cannot be started.
+        """
         with self._lock:
             if self.stopped:
                 return -signal.SIGTERM, "stopped"
@@ -67,7 +82,7 @@ class Compiler:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={**os.environ, "TMPDIR": str(scratch)},
+                env={**os.environ, **environment, "TMPDIR": str(scratch)},
                 start_new_session=True,
             )
             self._running.add(process)
@@ -86,7 +101,8 @@ class Compiler:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _failure(code: int, text: str, cubin: bytes) -> str:
+def failure(code: int, text: str, cubin: bytes) -> str:
+    """Why there is no cubin with one kernel, in the compiler's words; empty if there is."""
     if code:
         return text.strip() or f"the compiler ended with exit code {code} and no message"
     try:

@@ -1,15 +1,48 @@
-"""Seconds that kernels take to compile: only an order, so that the longest start first."""
+"""Seconds that kernels take to compile: an order, so that the longest start first, and sizes for groups.
+
+A compile is three parts. Parsing the headers is paid once for each front end; generating PTX and assembling it are paid
+for each kernel. The proportions are those of the family; what a build measures scales them to the machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from kregistry.build.report import CompiledKernel
+from attrs import evolve, frozen
+
+from kregistry.build.report import CompiledKernel, FrontEndRun
 from kregistry.cache import atomic
+
+
+@frozen
+class Cost:
+    """Seconds for the parts of one compile."""
+
+    parse: float
+    generate: float
+    assemble: float
+
+    @property
+    def alone(self) -> float:
+        """Of a kernel that nvcc compiles by itself."""
+        return self.parse + self.generate + self.assemble
+
+    def scaled(self, factor: float) -> Cost:
+        return Cost(self.parse * factor, self.generate * factor, self.assemble * factor)
+
+    def to_json(self) -> list[float]:
+        return [round(seconds, 3) for seconds in (self.parse, self.generate, self.assemble)]
+
+
+def front_end_seconds(costs: Iterable[Cost]) -> float:
+    """Of one front end for several kernels: the headers once, the code of each."""
+    known = list(costs)
+    return max(cost.parse for cost in known) + sum(cost.generate for cost in known)
 
 
 class Costs:
@@ -18,28 +51,67 @@ class Costs:
     def __init__(self, store_directory: Path) -> None:
         self._path = store_directory / "costs.json"
         shipped = resources.files(__package__) / "compile_seconds.json"
-        self._seconds: dict[str, float] = json.loads(shipped.read_text())
-        self._seconds.update(_read(self._path))
-        self._default: float = sum(self._seconds.values()) / len(self._seconds)
+        self._costs = _parse(json.loads(shipped.read_text()))
+        count = len(self._costs)
+        self._default = Cost(
+            sum(cost.parse for cost in self._costs.values()) / count,
+            sum(cost.generate for cost in self._costs.values()) / count,
+            sum(cost.assemble for cost in self._costs.values()) / count,
+        )
+        self._costs.update(_read(self._path))
+
+    def cost(self, name: str) -> Cost:
+        return self._costs.get(name, self._default)
 
     def estimate(self, name: str) -> float:
-        return self._seconds.get(name, self._default)
+        """Seconds of a kernel that is compiled alone."""
+        return self.cost(name).alone
 
-    def learn(self, compiled: Iterable[CompiledKernel]) -> None:
-        """Remember the mean of each family; losing a race loses nothing but an estimate."""
-        families: dict[str, list[float]] = {}
-        for each in compiled:
-            families.setdefault(each.kernel.name, []).append(each.seconds)
-        if families:
-            means = {name: round(sum(times) / len(times), 3) for name, times in families.items()}
+    def learn(self, compiled: Sequence[CompiledKernel], front_ends: Iterable[FrontEndRun] = ()) -> None:
+        """Remember what a build measured; losing a race loses nothing but an estimate."""
+        learned: dict[str, Cost] = {}
+        for run in front_ends:
+            expected = front_end_seconds(self.cost(kernel.name) for kernel in run.kernels)
+            for name in {kernel.name for kernel in run.kernels}:
+                known, factor = self.cost(name), run.seconds / expected
+                learned[name] = Cost(known.parse * factor, known.generate * factor, known.assemble)
+        alone, assembled = _means(compiled, shared=False), _means(compiled, shared=True)
+        for name, seconds in assembled.items():
+            learned[name] = evolve(learned.get(name, self.cost(name)), assemble=seconds)
+        for name in alone.keys() - assembled.keys():
+            learned[name] = self.cost(name).scaled(alone[name] / self.estimate(name))
+        if learned:
+            self._costs.update(learned)
+            content = {name: cost.to_json() for name, cost in sorted(self._costs.items())}
             with contextlib.suppress(OSError):
-                atomic.replace_file(self._path, json.dumps({**self._seconds, **means}, indent=1).encode())
+                atomic.replace_file(self._path, json.dumps(content, indent=1).encode())
 
 
-def _read(path: Path) -> dict[str, float]:
+def _means(compiled: Sequence[CompiledKernel], shared: bool) -> Mapping[str, float]:
+    """Mean of each family: of the assembler where the front end was shared, else of whole compiles."""
+    seconds: dict[str, list[float]] = {}
+    for each in compiled:
+        if (each.front_end_seconds is not None) == shared:
+            seconds.setdefault(each.kernel.name, []).append(each.seconds - (each.front_end_seconds or 0.0))
+    return {name: sum(each) / len(each) for name, each in seconds.items()}
+
+
+def _read(path: Path) -> dict[str, Cost]:
     """What is there and makes sense; a damaged file costs only the order."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text())
-        if isinstance(found, dict):
-            return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+        return _parse(json.loads(path.read_text()))
     return {}
+
+
+def _parse(content: Any) -> dict[str, Cost]:
+    if not isinstance(content, dict):
+        return {}
+    return {
+        name: Cost(*map(float, parts))
+        for name, parts in content.items()
+        if isinstance(parts, list) and len(parts) == 3 and all(_is_seconds(part) for part in parts) and any(parts)
+    }
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0

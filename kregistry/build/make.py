@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from kregistry.build.builder import Builder
+from kregistry.build.front_end.options import FrontEndOptions
 from kregistry.build.report import BuildReport
 from kregistry.cache import JitCache, Store
 from kregistry.manifest import Manifest
@@ -22,6 +23,8 @@ def build_kernels(
     jit_cache: JitCache | None = None,
     jobs: int | None = None,
     toolchain: Toolchain | None = None,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: planned, compiled if the store lacks it, and in DeepGEMM's JIT cache.
 
@@ -35,6 +38,9 @@ def build_kernels(
         jit_cache: default: the directory that DeepGEMM itself will use.
         jobs: compilers at once; default: one for each core.
         toolchain: default: what is found on this machine.
+        shared_front_end: whether kernels of a family share a front end; default: yes, unless
+            ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
+        paranoid: compare every kernel made so with the one that nvcc makes alone, not one of each family.
 
     Raises:
         EnvironmentProblem: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
@@ -44,7 +50,8 @@ def build_kernels(
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
-    with Builder(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs) as builder:
+    options = FrontEndOptions.choose(shared_front_end, paranoid)
+    with Builder(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as builder:
         plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=builder.add)
         builder.finish()
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
@@ -57,4 +64,5 @@ def build_kernels(
         cache_directory=" ".join(sorted(directories)),
         seconds=time.perf_counter() - started,
         compiling_seconds=builder.compiling_until - builder.compiling_since,
+        sharing=builder.sharing.report(),
     )

@@ -15,11 +15,70 @@ from kregistry.plan.model import Plan
 
 @frozen
 class CompiledKernel:
-    """A kernel that this build has compiled."""
+    """A kernel that this build has compiled.
+
+    Attributes:
+        seconds: of its compiler, its share of a shared front end included.
+        nbytes: size of the cubin.
+        front_end_seconds: that share; ``None`` if nvcc compiled the kernel alone.
+    """
 
     kernel: Kernel
     seconds: float
     nbytes: int
+    front_end_seconds: float | None = None
+
+
+@frozen
+class FrontEndRun:
+    """A front end that several kernels shared: the include of their family, and what it took."""
+
+    family: str
+    kernels: tuple[Kernel, ...]
+    seconds: float
+
+
+@frozen
+class NotShared:
+    """A kernel that nvcc compiled alone although front ends are shared, and why."""
+
+    kernel: Kernel
+    reason: str
+
+
+@frozen
+class ComparedKernel:
+    """A kernel that was compiled both ways, and what differs; empty if nothing does."""
+
+    kernel: Kernel
+    difference: str
+
+
+@frozen
+class SharingReport:
+    """What was shared, what was not, and what was compared."""
+
+    front_ends: tuple[FrontEndRun, ...] = ()
+    not_shared: tuple[NotShared, ...] = ()
+    compared: tuple[ComparedKernel, ...] = ()
+
+    def differences(self) -> tuple[ComparedKernel, ...]:
+        """Kernels that a shared front end made otherwise than nvcc alone; nvcc's are the ones in use."""
+        return tuple(each for each in self.compared if each.difference)
+
+    def to_json(self) -> dict[str, Any]:
+        reasons: dict[str, list[str]] = {}
+        for each in self.not_shared:
+            reasons.setdefault(each.reason, []).append(each.kernel.id)
+        return {
+            "front_ends": [
+                {"family": run.family, "kernels": len(run.kernels), "seconds": round(run.seconds, 3)}
+                for run in self.front_ends
+            ],
+            "not_shared": [{"reason": reason, "kernels": kernels} for reason, kernels in reasons.items()],
+            "compared": [each.kernel.id for each in self.compared],
+            "different": [{"id": each.kernel.id, "difference": each.difference} for each in self.differences()],
+        }
 
 
 @frozen
@@ -35,6 +94,7 @@ class BuildReport:
         cache_directory: the JIT cache.
         seconds: wall time, planning included.
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
+        sharing: the front ends that kernels shared.
     """
 
     plan: Plan
@@ -45,6 +105,7 @@ class BuildReport:
     cache_directory: str
     seconds: float
     compiling_seconds: float
+    sharing: SharingReport = SharingReport()
 
     @property
     def ready(self) -> int:
@@ -92,4 +153,5 @@ class BuildReport:
             "cache_directory": self.cache_directory,
             "seconds": round(self.seconds, 3),
             "compiling_seconds": round(self.compiling_seconds, 3),
+            "sharing": self.sharing.to_json(),
         }

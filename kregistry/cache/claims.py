@@ -51,16 +51,28 @@ class Claims:
         Raises:
             StorageError: the claim cannot be written.
         """
+        owned = self.acquire(key)
+        try:
+            yield owned
+        finally:
+            if owned:
+                self.release(key)
+
+    def acquire(self, key: str) -> bool:
+        """Whether the claim is ours, until it is released.
+
+        Raises:
+            StorageError: the claim cannot be written.
+        """
         path = self.directory / key
         with atomic.storage_errors(path):
             owned = self._create(path) or (self._expired(path) and self._take_over(path))
         if owned:
             self._held.add(path)
-        try:
-            yield owned
-        finally:
-            if owned:
-                self._release(path)
+        return owned
+
+    def release(self, key: str) -> None:
+        self._release(self.directory / key)
 
     def _create(self, path: Path) -> bool:
         try:

@@ -1,8 +1,10 @@
-"""Cubins: is this file a whole ELF for a GPU, and which kernels does it hold?"""
+"""Cubins: is this file a whole ELF for a GPU, what is in it, and which kernels does it hold?"""
 
 from __future__ import annotations
 
 import struct
+
+from attrs import field, frozen
 
 _MAGIC = b"\x7fELF\x02\x01"
 _EM_CUDA = 190
@@ -15,8 +17,30 @@ class DamagedCubin(ValueError):
     """Not a whole GPU ELF; the text says what is wrong."""
 
 
-def kernels_in(content: bytes) -> tuple[str, ...]:
-    """Mangled names of the kernels: the sections ``.text.NAME`` of the ELF.
+@frozen
+class Section:
+    """One section of an ELF file.
+
+    Attributes:
+        name: e.g. ``.text.KERNEL``.
+        kind, flags, link, info, alignment, entry_size: the fields of its header.
+        size: bytes that it takes when loaded.
+        content: its bytes in the file, none for sections that are only reserved (``.nv.global``).
+    """
+
+    name: str
+    kind: int
+    flags: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
+    content: bytes = field(repr=False)
+
+
+def sections_of(content: bytes) -> tuple[Section, ...]:
+    """All sections of a GPU ELF, in the order of its section table.
 
     Raises:
         DamagedCubin: not a GPU ELF, or cut short.
@@ -34,14 +58,36 @@ def kernels_in(content: bytes) -> tuple[str, ...]:
         raise DamagedCubin("the section table is cut short")
     if program_offset + program_count * program_size > len(content):
         raise DamagedCubin("the program table is cut short")
-    sections = [_SECTION.unpack_from(content, section_offset + i * section_size) for i in range(section_count)]
-    for _, kind, _, _, offset, size, *_ in sections:
+    headers = [_SECTION.unpack_from(content, section_offset + i * section_size) for i in range(section_count)]
+    for _, kind, _, _, offset, size, *_ in headers:
         if kind != _SHT_NOBITS and offset + size > len(content):
             raise DamagedCubin("a section is cut short")
-    if names_index >= len(sections):
+    if names_index >= len(headers):
         raise DamagedCubin("there are no section names")
-    strings = content[sections[names_index][4] :][: sections[names_index][5]]
-    names = [strings[section[0] :].partition(b"\0")[0].decode(errors="replace") for section in sections]
+    strings = content[headers[names_index][4] :][: headers[names_index][5]]
+    return tuple(
+        Section(
+            strings[name:].partition(b"\0")[0].decode(errors="replace"),
+            kind,
+            flags,
+            size,
+            link,
+            info,
+            alignment,
+            entry_size,
+            b"" if kind == _SHT_NOBITS else content[offset : offset + size],
+        )
+        for name, kind, flags, _, offset, size, link, info, alignment, entry_size in headers
+    )
+
+
+def kernels_in(content: bytes) -> tuple[str, ...]:
+    """Mangled names of the kernels: the sections ``.text.NAME`` of the ELF.
+
+    Raises:
+        DamagedCubin: not a GPU ELF, or cut short.
+    """
+    names = (section.name for section in sections_of(content))
     return tuple(name.removeprefix(".text.") for name in names if name.startswith(".text."))
 
 

@@ -11,6 +11,7 @@ from kregistry.cli.options import (
     Selection,
     Storage,
     allow_broken_option,
+    front_end_options,
     jobs_option,
     json_option,
     manifest_options,
@@ -25,8 +26,17 @@ from kregistry.cli.options import (
 @storage_options
 @jobs_option
 @allow_broken_option
+@front_end_options
 @json_option
-def command(selection: Selection, storage: Storage, jobs: int | None, allow_broken: bool, as_json: bool) -> None:
+def command(
+    selection: Selection,
+    storage: Storage,
+    jobs: int | None,
+    shared_front_end: bool | None,
+    paranoid: bool,
+    allow_broken: bool,
+    as_json: bool,
+) -> None:
     """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
     from kregistry.build import build_kernels
     from kregistry.cli.progress import ProgressBar
@@ -34,7 +44,15 @@ def command(selection: Selection, storage: Storage, jobs: int | None, allow_brok
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:
         registry.listen(progress)
-        report = build_kernels(manifest, registry, store=storage.store, jit_cache=storage.jit_cache, jobs=jobs)
+        report = build_kernels(
+            manifest,
+            registry,
+            store=storage.store,
+            jit_cache=storage.jit_cache,
+            jobs=jobs,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
+        )
     if as_json:
         print_json(report.to_json())
     else:

@@ -133,6 +133,28 @@ def storage_options(command: Command) -> Command:
     )
 
 
+def front_end_options(command: Command) -> Command:
+    """--no-shared-front-end and --paranoid; the command gets ``shared_front_end`` and ``paranoid``."""
+
+    @functools.wraps(command)
+    def with_front_end(*, no_shared_front_end: bool, **rest: Any) -> Any:
+        return command(shared_front_end=False if no_shared_front_end else None, **rest)
+
+    return _with_options(
+        with_front_end,
+        click.option(
+            "--no-shared-front-end",
+            is_flag=True,
+            help="One nvcc for each kernel (also: KREGISTRY_NO_SHARED_FRONT_END=1).",
+        ),
+        click.option(
+            "--paranoid",
+            is_flag=True,
+            help="Compare every kernel of a shared front end with the one that nvcc makes alone.",
+        ),
+    )
+
+
 def _with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
     for option in reversed(options):
         command = option(command)

@@ -79,6 +79,20 @@ class ProgressBar:
         self._progress.console.print(f"{kernel.id} {words}", style="red", highlight=False)
 
     @hookimpl
+    def kregistry_front_end_started(self, kernels: tuple[Kernel, ...]) -> None:
+        self._count_running(+1)
+
+    @hookimpl
+    def kregistry_front_end_finished(self, kernels: tuple[Kernel, ...], seconds: float) -> None:
+        self._count_running(-1)
+
+    @hookimpl
+    def kregistry_front_end_compared(self, kernel: Kernel, difference: str) -> None:
+        if difference:
+            text = f"{kernel.id}: a shared front end makes another kernel than nvcc alone, whose kernel is used: "
+            self._progress.console.print(text + difference, style="yellow", highlight=False)
+
+    @hookimpl
     def kregistry_warmup_started(self, launches: int) -> None:
         self._progress.update(self._warm, total=launches, visible=True)
 

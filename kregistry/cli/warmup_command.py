@@ -8,6 +8,7 @@ from kregistry.cli.options import (
     Selection,
     Storage,
     allow_broken_option,
+    front_end_options,
     jobs_option,
     json_option,
     manifest_options,
@@ -21,6 +22,7 @@ from kregistry.cli.options import (
 @manifest_options
 @storage_options
 @jobs_option
+@front_end_options
 @click.option("--memory", default="0.9", help="Device memory to use: a fraction of what is free, or e.g. 2GiB.")
 @click.option("--replan", is_flag=True, help="Plan again, even if an earlier start left a plan that still holds.")
 @allow_broken_option
@@ -29,6 +31,8 @@ def command(
     selection: Selection,
     storage: Storage,
     jobs: int | None,
+    shared_front_end: bool | None,
+    paranoid: bool,
     memory: str,
     replan: bool,
     allow_broken: bool,
@@ -50,6 +54,8 @@ def command(
             jobs=jobs,
             memory_budget=memory,
             replan=replan,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
         )
     if as_json:
         print_json(report.to_json())

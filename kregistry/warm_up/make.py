@@ -39,6 +39,8 @@ def warmup(
     rank: int | None = None,
     barrier: Barrier | Literal["torch.distributed"] | None = None,
     replan: bool = False,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
 ) -> WarmupReport:
     """Build what is missing, then load every kernel with one launch each.
 
@@ -58,6 +60,7 @@ def warmup(
         memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); what does not fit is reported.
         lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
         replan: plan and build again, even if an earlier start left a plan that still holds.
+        shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
         rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
 
     Raises:
@@ -81,7 +84,14 @@ def warmup(
         try:
             if replan or not _still_holds(path, store, jit_cache):
                 report = build_kernels(
-                    manifest, registry, store=store, jit_cache=jit_cache, jobs=jobs, toolchain=toolchain
+                    manifest,
+                    registry,
+                    store=store,
+                    jit_cache=jit_cache,
+                    jobs=jobs,
+                    toolchain=toolchain,
+                    shared_front_end=shared_front_end,
+                    paranoid=paranoid,
                 )
                 share(path, Outline.of(report).to_json())
         finally:

@@ -1,4 +1,4 @@
-"""Costs: an order, learned from what was built, never a reason to fail."""
+"""Costs: an order and sizes of groups, learned from what was built, never a reason to fail."""
 
 from __future__ import annotations
 
@@ -10,26 +10,54 @@ import pytest
 from small_kernels import small_kernel
 
 from kregistry.build import CompiledKernel
-from kregistry.build.costs import Costs
+from kregistry.build.costs import Cost, Costs, front_end_seconds
+from kregistry.build.report import FrontEndRun
 
 SHIPPED = json.loads((resources.files("kregistry.build") / "compile_seconds.json").read_text())
 
 
-def compiled(name: str, seconds: float) -> CompiledKernel:
-    return CompiledKernel(small_kernel(name), seconds, 100)
+def compiled(name: str, seconds: float, front_end_seconds: float | None = None) -> CompiledKernel:
+    return CompiledKernel(small_kernel(name), seconds, 100, front_end_seconds)
+
+
+def front_end(seconds: float, *names: str) -> FrontEndRun:
+    return FrontEndRun("gemm.cuh", tuple(small_kernel(name) for name in names), seconds)
+
+
+def test_a_front_end_parses_once_and_generates_for_each() -> None:
+    costs = [Cost(2.0, 0.5, 1.0), Cost(3.0, 0.25, 4.0)]
+    assert front_end_seconds(costs) == 3.75
+    assert [cost.alone for cost in costs] == [3.5, 7.25]
 
 
 def test_shipped_seconds_are_used_and_a_mean_for_the_unknown(tmp_path: Path) -> None:
     costs = Costs(tmp_path)
-    assert {name: costs.estimate(name) for name in SHIPPED} == SHIPPED
-    assert costs.estimate("never seen") == pytest.approx(sum(SHIPPED.values()) / len(SHIPPED))
+    assert {name: costs.cost(name).to_json() for name in SHIPPED} == SHIPPED
+    assert costs.estimate("never seen") == pytest.approx(sum(map(sum, SHIPPED.values())) / len(SHIPPED))
 
 
 def test_a_store_remembers_the_mean_of_each_family(tmp_path: Path) -> None:
     Costs(tmp_path).learn([compiled("a", 1.0), compiled("a", 2.0), compiled("b", 5.0)])
     costs = Costs(tmp_path)
-    assert (costs.estimate("a"), costs.estimate("b")) == (1.5, 5.0)
-    assert costs.estimate(next(iter(SHIPPED))) == next(iter(SHIPPED.values()))
+    assert costs.estimate("a") == pytest.approx(1.5, abs=0.002)
+    assert costs.estimate("b") == pytest.approx(5.0, abs=0.002)
+    assert costs.cost(next(iter(SHIPPED))).to_json() == next(iter(SHIPPED.values()))
+
+
+def test_shared_front_ends_teach_their_parts(tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0], "b": [2.0, 0.5, 1.0]}')
+    runs = [front_end(6.0, "a", "a")]  # expected 3.0: this machine takes twice as long
+    Costs(tmp_path).learn([compiled("a", 3.5, 3.0), compiled("a", 4.5, 3.0), compiled("b", 2.4, 2.0)], runs)
+    costs = Costs(tmp_path)
+    assert costs.cost("a").to_json() == [4.0, 1.0, 1.0]
+    assert costs.cost("b").to_json() == [2.0, 0.5, 0.4]
+
+
+def test_a_sample_compiled_alone_beside_shared_ones_does_not_count(tmp_path: Path) -> None:
+    """The others tell of each part by itself."""
+    (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0]}')
+    Costs(tmp_path).learn([compiled("a", 7.0), compiled("a", 3.5, 2.5)])
+    assert Costs(tmp_path).estimate("a") == pytest.approx(3.5)
 
 
 def test_learning_nothing_writes_nothing(tmp_path: Path) -> None:
@@ -37,12 +65,16 @@ def test_learning_nothing_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '"text"', '{"a": "long"}', "3"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1]", '"text"', '{"a": "long"}', "3", '{"a": 2.0}', '{"a": [1, 2]}', '{"a": [1, -2, 3]}',
+     '{"a": [0, 0, 0]}', '{"a": [true, 1, 1]}'],
+)  # fmt: skip
 def test_a_damaged_file_is_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "costs.json").write_text(content)
     costs = Costs(tmp_path)
-    assert costs.estimate(next(iter(SHIPPED))) == next(iter(SHIPPED.values()))
-    assert isinstance(costs.estimate("a"), float)
+    assert costs.cost(next(iter(SHIPPED))).to_json() == next(iter(SHIPPED.values()))
+    assert costs.estimate("a") == costs.estimate("never seen")
 
 
 def test_a_directory_that_cannot_be_written_loses_only_the_estimate(tmp_path: Path) -> None:

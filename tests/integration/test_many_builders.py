@@ -29,7 +29,9 @@ def test_eight_builders_on_an_empty_store(
     log = tmp_path / "compiled"
     toolkit = logging_toolkit(tmp_path / "toolkit", log)
     builders = [
-        workplace.kregistry("build", small_manifest, "--json", "-j", "2", CUDA_HOME=str(toolkit))
+        workplace.kregistry(
+            "build", small_manifest, "--json", "-j", "2", CUDA_HOME=str(toolkit), KREGISTRY_NO_SHARED_FRONT_END="1"
+        )
         for _ in range(BUILDERS)
     ]
     reports = []
@@ -42,3 +44,20 @@ def test_eight_builders_on_an_empty_store(
     assert sum(len(report["compiled"]) for report in reports) == total
     compiled = log.read_text().splitlines()
     assert len(compiled) == len(set(compiled)) == total
+
+
+def test_eight_builders_that_share_front_ends(workplace: Workplace, small_plan: Plan, small_manifest: Path) -> None:
+    """Each kernel is compiled by one builder; what is compiled twice is at most one sample of each family."""
+    builders = [workplace.kregistry("build", small_manifest, "--json", "-j", "2") for _ in range(BUILDERS)]
+    reports = []
+    for builder in builders:
+        out, err = builder.communicate()
+        assert builder.returncode == 0, err
+        reports.append(json.loads(out))
+    total = len(small_plan.kernels)
+    assert [report["ready"] for report in reports] == [total] * BUILDERS
+    compiled = [each["id"] for report in reports for each in report["compiled"]]
+    assert sorted(compiled) == sorted(kernel.id for kernel in small_plan.kernels.values())
+    sharing = [report["sharing"] for report in reports]
+    assert sum(run["kernels"] for each in sharing for run in each["front_ends"]) > 0
+    assert [each["different"] for each in sharing] == [[]] * BUILDERS

@@ -1,0 +1,169 @@
+"""Shared front ends: what they save, and whether their cubins are those that nvcc makes alone.
+
+    python benchmarks/shared_front_end.py speed   --work DIR    a cold build with and without, in one run
+    python benchmarks/shared_front_end.py compare --work DIR    all kernels both ways, section by section
+    python benchmarks/shared_front_end.py compare --work DIR --target b200 --sample 3    three of each family
+
+CPU seconds are those of all child processes, planning included. Each part adds its numbers to DIR/shared_front_end.json
+and prints a short table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["speed", "compare"])
+    parser.add_argument("--work", type=Path, required=True, help="directory for stores, caches and results")
+    parser.add_argument("--manifest", type=Path, default=ROOT / "kernels.yaml")
+    parser.add_argument("--model", action="append", default=None, help="default: deepseek-v3")
+    parser.add_argument("--target", default="h100")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--sample", type=int, help="compare: so many kernels of each family, not all")
+    options = parser.parse_args()
+    options.model = options.model or ["deepseek-v3"]
+    options.work.mkdir(parents=True, exist_ok=True)
+    results_file = options.work / "shared_front_end.json"
+    results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.exists() else {}
+    part = speed(options) if options.part == "speed" else compare(options)
+    results.setdefault("machine", describe_machine())
+    results.setdefault(options.part, []).append(part)
+    results_file.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def describe_machine() -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": os.environ.get("KREGISTRY_COMMIT", commit.stdout.strip()),
+    }
+
+
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """`kregistry build` in a fresh process on an empty store; a plan before, so that no part pays for a cold disk."""
+    plan = [sys.executable, "-m", "kregistry", "plan", *arguments(options)]
+    subprocess.run(plan, env=environment(), stdout=subprocess.DEVNULL, check=True)
+    rows = {name: build(options, name, flags) for name, flags in (("alone", ["--no-shared-front-end"]), ("shared", []))}
+    alone, shared = rows["alone"], rows["shared"]
+    for key in ("wall_seconds", "cpu_seconds", "compiling_seconds"):
+        print(f"{key:<18} alone {alone[key]:8.2f}   shared {shared[key]:8.2f}   {shared[key] / alone[key]:.3f}x")
+    print(f"{shared['kernels']} kernels, {shared['front_ends']} front ends, {shared['compared']} compared")
+    return {
+        "jobs": options.jobs,
+        "models": options.model,
+        **rows,
+        "cpu_ratio": round(shared["cpu_seconds"] / alone["cpu_seconds"], 3),
+        "wall_ratio": round(shared["wall_seconds"] / alone["wall_seconds"], 3),
+        "compiling_ratio": round(shared["compiling_seconds"] / alone["compiling_seconds"], 3),
+    }
+
+
+def build(options: argparse.Namespace, name: str, flags: list[str]) -> dict[str, Any]:
+    place = options.work / name
+    shutil.rmtree(place, ignore_errors=True)
+    command = [sys.executable, "-m", "kregistry", "build", *arguments(options), "--json", "-j", str(options.jobs)]
+    command += ["--store", str(place / "store"), "--cache-dir", str(place / "cache"), *flags]
+    before, started = children_seconds(), time.perf_counter()
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    wall, cpu = time.perf_counter() - started, children_seconds() - before
+    if done.returncode:
+        sys.exit(done.stderr[-4000:])
+    report = json.loads(done.stdout)
+    return {
+        "kernels": report["kernels"],
+        "compiled": len(report["compiled"]),
+        "wall_seconds": round(wall, 2),
+        "cpu_seconds": round(cpu, 2),
+        "compiling_seconds": report["compiling_seconds"],
+        "front_ends": len(report["sharing"]["front_ends"]),
+        "compared": len(report["sharing"]["compared"]),
+        "different": report["sharing"]["different"],
+        "not_shared": report["sharing"]["not_shared"],
+    }
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Plan, then build with every kernel compared."""
+    from kregistry import Registry, load_manifest
+    from kregistry.build.builder import Builder
+    from kregistry.build.front_end.options import FrontEndOptions
+    from kregistry.cache import JitCache, Store
+    from kregistry.plan import make_plan
+    from kregistry.toolchain import find_toolchain
+
+    place = options.work / f"compare-{options.target}"
+    shutil.rmtree(place, ignore_errors=True)
+    registry, toolchain = Registry(), find_toolchain()
+    manifest = load_manifest(options.manifest, registry, options.target).select(options.model)
+    plan = make_plan(manifest, registry, toolchain=toolchain)
+    families: dict[str, list[Any]] = defaultdict(list)
+    for kernel in plan.kernels.values():
+        families[kernel.name].append(kernel)
+    paranoid = FrontEndOptions(paranoid=True)
+    cache = JitCache(place / "cache")
+    with Builder(registry, Store(place / "store"), cache, toolchain.cuda.nvcc, options.jobs, paranoid) as builder:
+        for kernels in families.values():
+            for kernel in kernels[: options.sample]:
+                builder.add(kernel)
+        builder.finish()
+    sharing = builder.sharing.report()
+    compared = Counter(each.kernel.name for each in sharing.compared)
+    different = Counter(each.kernel.name for each in sharing.differences())
+    not_shared = Counter(each.kernel.name for each in sharing.not_shared)
+    failed = Counter(each.kernel.name for each in builder.failed)
+    rows = {
+        name: {
+            "planned": len(kernels),
+            "compared": compared[name],
+            "identical": compared[name] - different[name],
+            "not_shared": not_shared[name],
+            "failed": failed[name],
+        }
+        for name, kernels in sorted(families.items())
+    }
+    for name, row in rows.items():
+        print(f"{options.target:<14} {name:<44}", "  ".join(f"{key} {value}" for key, value in row.items()))
+    return {
+        "target": options.target,
+        "versions": plan.versions.to_json(),
+        "models": options.model,
+        "families": rows,
+        "differences": [{"id": each.kernel.id, "difference": each.difference} for each in sharing.differences()],
+        "reasons": sorted({each.reason for each in sharing.not_shared}),
+    }
+
+
+def arguments(options: argparse.Namespace) -> list[str]:
+    models = [part for model in options.model for part in ("--model", model)]
+    return [str(options.manifest), "--target", options.target, *models]
+
+
+def environment() -> dict[str, str]:
+    hidden = {name: value for name, value in os.environ.items() if name != "KREGISTRY_NO_SHARED_FRONT_END"}
+    return {**hidden, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The steps of an nvcc command, as ``nvcc --dryrun`` prints them: preprocessor and cicc to PTX, ptxas to a cubin.
+
+Nothing is known here about the options of any of them, nor which programs they are: the last command reads one ``.ptx``
+that an earlier one wrote, and writes the output. Whatever has another form is not understood.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from kregistry.build.front_end.not_understood import NotUnderstood
+
+_MARK = "#$ "
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+@frozen
+class Commands:
+    """What nvcc would run.
+
+    Attributes:
+        environment: variables that nvcc sets for its steps.
+        front_end: the commands before the last, which turn the source into ``ptx``.
+        ptx: the file between front end and assembler.
+        assembler: the last command.
+        output: what the assembler writes.
+    """
+
+    environment: Mapping[str, str]
+    front_end: tuple[tuple[str, ...], ...]
+    ptx: str
+    assembler: tuple[str, ...]
+    output: str
+
+    def assemble(self, ptx: Path, output: Path) -> list[str]:
+        """The last command for other files."""
+        files = {self.ptx: str(ptx), self.output: str(output)}
+        return [files.get(argument, argument) for argument in self.assembler]
+
+
+def parse_dry_run(text: str, output: Path) -> Commands:
+    """Take apart what ``nvcc --dryrun`` printed for a command that writes ``output``.
+
+    Raises:
+        NotUnderstood: nvcc takes other steps than a front end that ends with PTX, and one assembler.
+    """
+    environment: dict[str, str] = {}
+    commands: list[tuple[str, ...]] = []
+    for line in text.splitlines():
+        if not line.startswith(_MARK):
+            raise NotUnderstood(f"nvcc --dryrun says {line[:100]!r}")
+        content = line[len(_MARK) :].strip()
+        if assignment := _ASSIGNMENT.fullmatch(content):
+            environment[assignment[1]] = assignment[2]
+        else:
+            commands.append(tuple(_expand(word, environment) for word in shlex.split(content)))
+    if len(commands) < 2:
+        raise NotUnderstood(f"nvcc --dryrun names {len(commands)} commands")
+    *front_end, assembler = commands
+    ptx = [word for word in assembler if word.endswith(".ptx")]
+    if len(ptx) != 1 or assembler.count(str(output)) != 1 or front_end[-1].count(ptx[0]) != 1:
+        raise NotUnderstood(f"the last command of nvcc is not an assembler: {shlex.join(assembler)[:200]}")
+    if any(str(output) in command for command in front_end):
+        raise NotUnderstood("a command before the last writes the output")
+    return Commands(environment, tuple(front_end), ptx[0], assembler, str(output))
+
+
+def _expand(word: str, environment: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in environment:
+            raise NotUnderstood(f"nvcc --dryrun uses a variable that it does not set: {word}")
+        return environment[name]
+
+    return _VARIABLE.sub(value, word)

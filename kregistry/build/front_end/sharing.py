@@ -1,0 +1,201 @@
+"""Sharing: from kernels that wait for a front end to cubins that are used, or to kernels that nvcc compiles alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Protocol
+
+from attrs import evolve
+
+from kregistry.build.compiler import Compilation, Compiler
+from kregistry.build.costs import Cost, front_end_seconds
+from kregistry.build.front_end.family import Member, member_of
+from kregistry.build.front_end.groups import Group, Groups
+from kregistry.build.front_end.memory import Memory
+from kregistry.build.front_end.not_understood import NotUnderstood
+from kregistry.build.front_end.options import FrontEndOptions
+from kregistry.build.front_end.self_check import Action, SelfCheck, Use
+from kregistry.build.front_end.shared import Piece, assemble, run_front_end
+from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, SharingReport
+from kregistry.build.schedule import Schedule, Source, Work
+from kregistry.cache.store import Store
+from kregistry.errors import EnvironmentProblem
+from kregistry.kernel import Kernel
+from kregistry.registry import Registry
+
+
+class Host(Protocol):
+    """What the builder does for the kernels of a group."""
+
+    schedule: Schedule
+
+    def reserve(self, kernel: Kernel, again: Work) -> bool:
+        """Whether this builder is to compile the kernel; if another one is, ``again`` is called later."""
+
+    def compile(self, kernel: Kernel) -> Compilation | None:
+        """Let nvcc compile a kernel alone; ``None`` if it was cut off."""
+
+    def settle(self, kernel: Kernel, result: Compilation) -> None:
+        """This is what became of the kernel."""
+
+    def compiling(self) -> None:
+        """A compiler has just started or ended."""
+
+
+class Sharing(Source):
+    """The shared front ends of one build."""
+
+    def __init__(
+        self,
+        host: Host,
+        registry: Registry,
+        store: Store,
+        compiler: Compiler,
+        groups: Groups,
+        options: FrontEndOptions,
+    ) -> None:
+        self._host = host
+        self._hook = registry.hook
+        self._store = store
+        self._compiler = compiler
+        self._costs = groups.costs
+        self._options = options
+        self._groups = groups
+        self._check = SelfCheck(Memory(store.directory / "front_ends", compiler.nvcc), options.paranoid, self._compared)
+        self._alone: set[str] = set()
+        self._lock = threading.Lock()
+        self._runs: list[FrontEndRun] = []
+        self._not_shared: list[NotShared] = []
+        self._comparisons: list[ComparedKernel] = []
+
+    def report(self) -> SharingReport:
+        return SharingReport(tuple(self._runs), tuple(self._not_shared), tuple(self._comparisons))
+
+    # ---- kernels that wait -----------------------------------------------------------------------------------
+
+    def offer(self, kernel: Kernel) -> bool:
+        """Take a kernel whose front end may be shared; events tell why another one is not."""
+        if not self._options.shared:
+            return False
+        try:
+            member = member_of(kernel)
+            objection = self._check.objection(member.family)
+        except (NotUnderstood, EnvironmentProblem) as reason:  # the latter: a compiler that does not tell its version
+            self._tell(kernel, str(reason))
+            return False
+        if objection:
+            self._tell(kernel, objection)
+            return False
+        self._wait(member)
+        return True
+
+    def complete(self) -> None:
+        """No kernel follows any more."""
+        with self._host.schedule.condition:
+            self._groups.complete = True
+            self._host.schedule.condition.notify_all()
+
+    def _wait(self, member: Member) -> None:
+        schedule = self._host.schedule
+        with schedule.condition:
+            schedule.gather()
+            self._groups.add(member, time.monotonic())
+            schedule.condition.notify_all()
+
+    def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
+        group = self._groups.take(now, other_seconds)
+        if group is None:
+            return None
+        return front_end_seconds(self._cost(group.members)), partial(self._run, group)
+
+    def next_due(self) -> float | None:
+        return self._groups.next_due()
+
+    def _cost(self, members: Iterable[Member]) -> list[Cost]:
+        return [self._costs.cost(member.kernel.name) for member in members]
+
+    # ---- work ------------------------------------------------------------------------------------------------
+
+    def _run(self, group: Group) -> None:
+        """One front end: pieces to assemble come of it, or kernels to compile alone."""
+        members = [each for each in group.members if self._host.reserve(each.kernel, partial(self._wait, each))]
+        if len(members) < 2:
+            for member in members:
+                self._compile_alone(member)
+            return
+        for member in self._check.choose(members):
+            self._put_alone(member)
+        kernels = tuple(member.kernel for member in members)
+        self._hook.kregistry_front_end_started(kernels=kernels)
+        self._host.compiling()
+        started = time.perf_counter()
+        try:
+            result = run_front_end(self._compiler, members, self._store.scratch("front-end"))
+        except NotUnderstood as error:
+            if not self._compiler.stopped:
+                for member in members:
+                    self._do(self._check.nothing_shared(member, str(error)))
+            return
+        finally:
+            self._host.compiling()
+            self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)
+        with self._lock:
+            self._runs.append(FrontEndRun(str(group.family), kernels, result.seconds))
+        for member in members:
+            key = member.kernel.key
+            if key in result.pieces:
+                seconds = self._costs.cost(member.kernel.name).assemble
+                self._host.schedule.put(seconds, partial(self._assemble, member, result.pieces[key]))
+            else:
+                self._do(self._check.nothing_shared(member, result.refused[key]))
+
+    def _assemble(self, member: Member, piece: Piece) -> None:
+        if member.kernel.key not in self._alone:
+            self._hook.kregistry_compile_started(kernel=member.kernel)
+        result = assemble(self._compiler, piece, self._store.scratch("assemble"))
+        self._host.compiling()
+        if self._compiler.stopped:
+            return
+        if result.failure:
+            reason = f"the assembler failed on the split PTX: {result.failure.splitlines()[0]}"
+            self._do(self._check.nothing_shared(member, reason))
+        else:
+            self._do(self._check.shared(member, evolve(result, front_end_seconds=piece.seconds)))
+
+    def _put_alone(self, member: Member) -> None:
+        """Compile a kernel alone when its turn comes, once."""
+        with self._lock:
+            if member.kernel.key in self._alone:
+                return
+            self._alone.add(member.kernel.key)
+        seconds = self._costs.estimate(member.kernel.name)
+        self._host.schedule.put(seconds, partial(self._compile_alone, member))
+
+    def _compile_alone(self, member: Member) -> None:
+        result = self._host.compile(member.kernel)
+        if result is not None:
+            self._do(self._check.alone(member, result))
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Use):
+                self._host.settle(action.member.kernel, action.result)
+            else:
+                if action.reason:
+                    self._tell(action.member.kernel, action.reason)
+                self._put_alone(action.member)
+
+    # ---- events ----------------------------------------------------------------------------------------------
+
+    def _tell(self, kernel: Kernel, reason: str) -> None:
+        with self._lock:
+            self._not_shared.append(NotShared(kernel, reason))
+        self._hook.kregistry_front_end_not_shared(kernel=kernel, reason=reason)
+
+    def _compared(self, kernel: Kernel, difference: str) -> None:
+        with self._lock:
+            self._comparisons.append(ComparedKernel(kernel, difference))
+        self._hook.kregistry_front_end_compared(kernel=kernel, difference=difference)

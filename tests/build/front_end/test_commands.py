@@ -1,0 +1,50 @@
+"""What nvcc --dryrun prints, taken apart; anything but front end, PTX, assembler is not understood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kregistry.build.front_end.commands import parse_dry_run
+from kregistry.build.front_end.not_understood import NotUnderstood
+
+OUTPUT = Path("/s/kernel.cubin")
+GOOD = """\
+#$ _SPACE_=
+#$ CICC_PATH=/cuda/nvvm/bin
+#$ PATH=/cuda/bin:/usr/bin
+#$ gcc -E -I"/a b/include" "/s/kernel.cu" -o "/s/t.ii"
+#$ "$CICC_PATH/cicc" -arch compute_90a "/s/t.ii" -o "/s/t.ptx"
+#$ ptxas -arch=sm_90a -m64  "/s/t.ptx"  -o "/s/kernel.cubin"
+"""
+
+
+def test_steps() -> None:
+    commands = parse_dry_run(GOOD, OUTPUT)
+    assert commands.environment == {"_SPACE_": "", "CICC_PATH": "/cuda/nvvm/bin", "PATH": "/cuda/bin:/usr/bin"}
+    assert commands.front_end == (
+        ("gcc", "-E", "-I/a b/include", "/s/kernel.cu", "-o", "/s/t.ii"),
+        ("/cuda/nvvm/bin/cicc", "-arch", "compute_90a", "/s/t.ii", "-o", "/s/t.ptx"),
+    )
+    assert commands.assemble(Path("/p/k.ptx"), Path("/p/k.cubin")) == [
+        "ptxas", "-arch=sm_90a", "-m64", "/p/k.ptx", "-o", "/p/k.cubin"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nvcc fatal: no such option", "nvcc --dryrun says 'nvcc fatal: no such option'"),
+        ("#$ PATH=/bin\n#$ ptxas a.ptx -o /s/kernel.cubin", "nvcc --dryrun names 1 commands"),
+        (GOOD.replace("$CICC_PATH", "$OTHER"), "a variable that it does not set"),
+        (GOOD + '#$ fatbinary "/s/kernel.cubin" -o /s/x\n', "the last command of nvcc is not an assembler"),
+        (GOOD.replace("ptxas", 'ptxas "/s/u.ptx"'), "the last command of nvcc is not an assembler"),
+        (GOOD.replace("gcc -E", 'gcc -E -MF "/s/kernel.cubin"'), "a command before the last writes the output"),
+    ],
+    ids=["words", "one command", "variable", "another step", "two PTX", "output written early"],
+)
+def test_what_is_not_understood(text: str, reason: str) -> None:
+    with pytest.raises(NotUnderstood) as caught:
+        parse_dry_run(text, OUTPUT)
+    assert reason in str(caught.value)

@@ -1,0 +1,167 @@
+"""Shared front ends with the real compiler: the same cubins, one broken kernel, every fall back, every event."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from events import EventLog
+from families import FLAGS, HEADER, family_kernel
+
+from kregistry.build.builder import Builder
+from kregistry.build.compiler import Compiler
+from kregistry.build.front_end import self_check
+from kregistry.build.front_end.cubin_compare import difference
+from kregistry.build.front_end.options import FrontEndOptions
+from kregistry.cache import JitCache, Store
+from kregistry.kernel import Kernel
+from kregistry.registry import Registry
+from kregistry.toolchain import Toolchain
+
+
+class Build:
+    """A build of some kernels, and all that was heard of it."""
+
+    def __init__(self, store: Store, nvcc: Path, tmp_path: Path) -> None:
+        self.store, self.nvcc, self.jit_cache = store, nvcc, JitCache(tmp_path / "jit")
+        self.log = EventLog()
+
+    def run(self, *kernels: Kernel, options: FrontEndOptions | None = None, jobs: int = 2) -> Builder:
+        self.log.calls.clear()
+        registry = Registry(load_entry_points=False)
+        registry.listen(self.log)
+        with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
+            for kernel in kernels:
+                builder.add(kernel)
+            builder.finish()
+        assert list((self.store.directory / "claims").iterdir()) == []
+        assert list((self.store.directory / "tmp").iterdir()) == []
+        return builder
+
+    def heard(self, name: str) -> list[dict[str, Any]]:
+        return [arguments for hook, arguments in self.log.calls if hook == name]
+
+
+@pytest.fixture
+def build(store: Store, toolchain: Toolchain, tmp_path: Path) -> Build:
+    return Build(store, toolchain.cuda.nvcc, tmp_path)
+
+
+def kernels(include: Path, *numbers: int, header: str = HEADER, flags: tuple[str, ...] = FLAGS) -> list[Kernel]:
+    return [family_kernel(include, n, header=header, flags=flags) for n in numbers]
+
+
+def cubin(build: Build, kernel: Kernel) -> bytes:
+    stored = build.store.get(kernel.key)
+    assert stored is not None and build.jit_cache.fault(kernel, stored) is None
+    return stored.cubin.read_bytes()
+
+
+def test_cubins_are_those_that_nvcc_makes_alone(build: Build, toolchain: Toolchain, tmp_path: Path) -> None:
+    """One front end for three kernels, one of them compared; then two more of the family, and nothing to compare."""
+    made = kernels(tmp_path, 8, 16, 24)
+    builder = build.run(*made)
+    assert (len(builder.compiled), builder.failed) == (3, [])
+    report = builder.sharing.report()
+    assert [(run.family, len(run.kernels)) for run in report.front_ends] == [("gemm.cuh", 3)]
+    assert ([each.difference for each in report.compared], report.not_shared) == ([""], ())
+    assert sorted(each.front_end_seconds is None for each in builder.compiled) == [False, False, True]
+    for kernel in made:
+        alone = Compiler(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
+        assert difference(cubin(build, kernel), alone.cubin) == ""
+    again = build.run(*kernels(tmp_path, 32, 40)).sharing.report()
+    assert (len(again.front_ends), again.compared) == (1, ())
+
+
+def test_every_event_is_heard(build: Build, tmp_path: Path) -> None:
+    """kregistry_front_end_started, _finished and _compared; each kernel starts and ends once all the same."""
+    made = set(kernels(tmp_path, 8, 16, 24))
+    build.run(*made)
+    (started,) = build.heard("kregistry_front_end_started")
+    (finished,) = build.heard("kregistry_front_end_finished")
+    assert set(started["kernels"]) == set(finished["kernels"]) == made
+    assert finished["seconds"] > 0
+    (compared,) = build.heard("kregistry_front_end_compared")
+    assert (compared["kernel"] in made, compared["difference"]) == (True, "")
+    for name in ("kregistry_compile_started", "kregistry_kernel_compiled"):
+        assert sorted(each["kernel"].key for each in build.heard(name)) == sorted(kernel.key for kernel in made)
+
+
+def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Build, tmp_path: Path) -> None:
+    *good, broken = kernels(tmp_path, 8, 16, 2000)
+    builder = build.run(*good, broken)
+    assert {each.kernel for each in builder.compiled} == set(good)
+    (failed,) = builder.failed
+    assert failed.kernel is broken
+    assert 'static assertion failed with "too large"' in failed.output
+    assert "gemm<8>" not in failed.output
+    assert "kernel.cu -cubin -arch=sm_90a" in failed.command
+    reasons = {each["reason"] for each in build.heard("kregistry_front_end_not_shared")}
+    assert len(reasons) == 1
+    assert "the shared front end failed: " in (reason := reasons.pop()) and "too large" in reason
+    for kernel in good:
+        assert cubin(build, kernel)
+
+
+def test_a_difference_disables_the_family_for_ever(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault is injected into the comparison: every cubin is then nvcc's own, and the store remembers."""
+    monkeypatch.setattr(self_check, "difference", lambda one, other: "the content of .text")
+    builder = build.run(*kernels(tmp_path, 8, 16, 24))
+    assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    ((found,),) = [builder.sharing.report().differences()]
+    assert found.difference == "the content of .text"
+    (remembered,) = (build.store.directory / "front_ends").iterdir()
+    assert json.loads(remembered.read_text()) == {
+        "family": "gemm.cuh", "kernel": found.kernel.id, "difference": "the content of .text"
+    }  # fmt: skip
+    again = build.run(*kernels(tmp_path, 32, 40)).sharing.report()
+    assert (again.front_ends, again.compared) == ((), ())
+    reason = "a shared front end made another kernel than nvcc alone: the content of .text"
+    assert [each.reason for each in again.not_shared] == [reason, reason]
+
+
+def test_paranoid_compares_every_kernel(build: Build, tmp_path: Path) -> None:
+    builder = build.run(*kernels(tmp_path, 8, 16, 24), options=FrontEndOptions(paranoid=True))
+    assert [each.difference for each in builder.sharing.report().compared] == [""] * 3
+    assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+
+
+def test_nothing_is_shared_where_that_is_switched_off(build: Build, tmp_path: Path) -> None:
+    builder = build.run(*kernels(tmp_path, 8, 16), options=FrontEndOptions(shared=False))
+    assert len(builder.compiled) == 2
+    assert {name for name in build.log.names() if "front_end" in name} == set()
+    assert not (build.store.directory / "front_ends").exists()
+
+
+#: Device code that a source of several kernels may share between them.
+NOT_INLINED = "namespace gemms { template <int k> __device__ __noinline__ void write(int* p) { *p = k; } }\n"
+STATIC_DATA = "__device__ int counter = 3;\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "flags", "reason"),
+    [
+        (HEADER, (*FLAGS, "-lineinfo"), "the flag -lineinfo is not known to leave a shared front end's code the same"),
+        (NOT_INLINED + HEADER.replace("p[threadIdx", "write<1>(p); p[threadIdx"), FLAGS, "uses "),
+        (STATIC_DATA + HEADER.replace("p[threadIdx", "p[1] = counter; p[threadIdx"), FLAGS, "uses counter"),
+        (STATIC_DATA + HEADER, FLAGS, "no entry uses counter"),
+    ],
+    ids=["flag", "device function", "static data", "static data of the headers"],
+)
+def test_what_is_not_understood_is_compiled_alone(
+    build: Build, tmp_path: Path, header: str, flags: tuple[str, ...], reason: str
+) -> None:
+    builder = build.run(*kernels(tmp_path, 8, 16, header=header, flags=flags))
+    assert [each.front_end_seconds for each in builder.compiled] == [None] * 2
+    not_shared = builder.sharing.report().not_shared
+    assert len(not_shared) == 2
+    assert all(each.reason.startswith(reason) for each in not_shared), not_shared
+
+
+def test_one_kernel_shares_with_nobody(build: Build, tmp_path: Path) -> None:
+    report = build.run(*kernels(tmp_path, 8)).sharing.report()
+    assert (report.front_ends, report.not_shared, report.compared) == ((), (), ())
