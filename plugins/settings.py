@@ -92,8 +92,9 @@ def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
     def scope_with_num_sms(self: KernelType, shape: Shape) -> Iterator[None]:
         with ExitStack() as settings:
             settings.enter_context(scope(self, shape))
-            if shape.num_sms != _sms_in_force(shape):
-                settings.enter_context(_num_sms(self.name, shape))
+            wanted = _wanted_sms(shape)
+            if wanted is not None:
+                settings.enter_context(_num_sms(self.name, wanted))
             yield
 
     @wraps(read_shape)
@@ -108,15 +109,15 @@ def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
 
 
 @contextmanager
-def _num_sms(kernel_type: str, shape: Shape) -> Iterator[None]:
-    """The number of SMs of a shape is in force; what was in force before returns afterwards."""
+def _num_sms(kernel_type: str, wanted: int) -> Iterator[None]:
+    """A number of SMs is in force; what was in force before returns afterwards."""
     import deep_gemm
 
     try:
         before = deep_gemm.get_num_sms()
-        deep_gemm.set_num_sms(shape.num_sms)
+        deep_gemm.set_num_sms(wanted)
     except RuntimeError as error:
-        text = f"set_num_sms({shape.num_sms}) is refused: {str(error).splitlines()[0]}"
+        text = f"set_num_sms({wanted}) is refused: {str(error).splitlines()[0]}"
         raise ShapeError(kernel_type, NUM_SMS.name, text, "it needs a GPU, or the stub of a plan") from error
     try:
         yield
@@ -124,10 +125,15 @@ def _num_sms(kernel_type: str, shape: Shape) -> Iterator[None]:
         deep_gemm.set_num_sms(before)
 
 
-def _sms_in_force(shape: Shape) -> int:
-    """What this process uses now; all of the target's where nothing can have changed it."""
-    deep_gemm = sys.modules.get("deep_gemm")
-    return int(deep_gemm.get_num_sms()) if deep_gemm and _device_sms() else int(shape.target.num_sms)
+def _wanted_sms(shape: Shape) -> int | None:
+    """What must be set around calls of a shape; ``None`` if that is in force already.
+
+    The default is all SMs of the device of this process, whatever GPU the shape is planned for.
+    """
+    if shape.num_sms != shape.target.num_sms:
+        return int(shape.num_sms)
+    reduced = _reduced_num_sms()
+    return _device_sms() if reduced else None
 
 
 def _reduced_num_sms() -> Mapping[str, Value]:

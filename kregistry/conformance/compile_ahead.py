@@ -23,7 +23,8 @@ def _compile(subject: Subject) -> None:
     from kregistry.registry import Registry
 
     probed = [subject.probed(shape) for shape in subject.device_shapes]
-    met = {kernel for each in probed for value in each.values for launch in value.launches for kernel in launch.kernels}
+    # Of warm-up alone: KR309 shows whether serving needs others.
+    met = {kernel for each in probed for value in each.values for kernel in value.warm_up.kernels}
     kernels = subject.machine.prober(subject.machine.gpu).kernels
     nvcc = subject.machine.toolchain.cuda.nvcc
     listeners = Registry(load_entry_points=False)

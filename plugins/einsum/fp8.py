@@ -191,7 +191,7 @@ class Fp8EinsumBhdHdrBhr(_Fp8Einsum):
 def _row_scales(form: str, rows: int, heads: int, columns: int, group: int) -> BufferSpec:
     """Scale factors [rows, heads, columns / group] of x; packed ones lie head by head, each column-major."""
     if form == "f32":
-        return BufferSpec((rows, heads, scales.ceil_div(columns, group)), "float32")
+        return BufferSpec((rows, heads, scales.ceil_div(columns, group)), "float32", initial=scales.UNIT_SCALE)
     packed, stride = scales.ceil_div(columns, 4 * group), scales.align(rows, 4)
     strides = (1, packed * stride, stride)
     return BufferSpec((rows, heads, packed), "int32", strides=strides, storage=heads * packed * stride)

@@ -96,7 +96,9 @@ class Fp8EinsumBhdBhrHdr(KernelType):
 def _scales(shape: Shape, tokens: int, columns: int) -> BufferSpec:
     """Scale factors [tokens / 128, h, columns]; packed ones lie head by head."""
     if shape.scales == "f32":
-        return BufferSpec((scales.ceil_div(tokens, scales.GROUP), shape.h, columns), "float32")
+        return BufferSpec(
+            (scales.ceil_div(tokens, scales.GROUP), shape.h, columns), "float32", initial=scales.UNIT_SCALE
+        )
     packed, stride = scales.ceil_div(tokens, 4 * scales.GROUP), scales.align(columns, 4)
     size, strides = (packed, shape.h, columns), (stride, packed * stride, 1)
     return BufferSpec(size, "int32", strides=strides, storage=shape.h * packed * stride)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 GROUP = 128
 Role = Literal["input", "weight", "output"]
 FP8_MAX = 448.0
+#: What f32 scale factors are allocated with: DeepGEMM packs them to exponents on SM100 and SM120, in a kernel that
+#: traps, and takes the CUDA context of the process with it, on anything but a power of two.
+UNIT_SCALE = 1
 
 
 def ceil_div(x: int, y: int) -> int:
@@ -63,7 +66,7 @@ def row_scales(scales: str, rows: int, k: int, groups: int | None = None, group:
     of that (ue8m0)."""
     if scales == "f32":
         size = (rows, ceil_div(k, group))
-        return BufferSpec(size if groups is None else (groups, *size), "float32")
+        return BufferSpec(size if groups is None else (groups, *size), "float32", initial=UNIT_SCALE)
     columns, stride = ceil_div(k, 4 * group), align(rows, 4)
     if groups is None:
         return BufferSpec((rows, columns), "int32", strides=(1, stride), storage=columns * stride)
@@ -76,7 +79,7 @@ def weight_scales(
 ) -> BufferSpec:
     """Scale factors of a weight: by block of ``group`` x ``group`` (f32), or by row and ``group`` columns."""
     spec = row_scales(scales, ceil_div(n, group) if scales == "f32" and blocks else n, k, groups, group)
-    return BufferSpec(spec.shape, spec.dtype, "weight", spec.strides, spec.storage)
+    return BufferSpec(spec.shape, spec.dtype, "weight", spec.strides, spec.storage, spec.initial)
 
 
 def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:

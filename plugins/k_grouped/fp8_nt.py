@@ -49,9 +49,9 @@ class KGroupedFp8GemmNtContiguous(KGroupedGemm):
         rows = sum(group_sizes(shape, max_m))
         return {
             "a": BufferSpec((rows * shape.m,), "float8_e4m3fn"),
-            "sfa": BufferSpec((rows // scales.GROUP, shape.m), "float32"),
+            "sfa": BufferSpec((rows // scales.GROUP, shape.m), "float32", initial=scales.UNIT_SCALE),
             "b": BufferSpec((rows * shape.n,), "float8_e4m3fn"),
-            "sfb": BufferSpec((rows // scales.GROUP, shape.n), "float32"),
+            "sfb": BufferSpec((rows // scales.GROUP, shape.n), "float32", initial=scales.UNIT_SCALE),
             **common_buffers(shape, "float32"),
         }
 

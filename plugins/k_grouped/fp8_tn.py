@@ -81,9 +81,9 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
         dtype = "float32" if shape.scales == "f32" else "int32"
         return {
             "a": BufferSpec((rows, shape.m), "float8_e4m3fn"),
-            "sfa": BufferSpec((factors, shape.m), dtype),
+            "sfa": BufferSpec((factors, shape.m), dtype, initial=scales.UNIT_SCALE),
             "b": BufferSpec((rows, shape.n), "float8_e4m3fn"),
-            "sfb": BufferSpec((factors, shape.n), dtype),
+            "sfb": BufferSpec((factors, shape.n), dtype, initial=scales.UNIT_SCALE),
             **common_buffers(shape, shape.output),
         }
 

@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
+from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE
 from kregistry_plugins.layout import scale_factors
 from kregistry_plugins.layout.scale_factors import EVERY_ARCH, EXACT
 
@@ -59,7 +60,7 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
-            "sf": BufferSpec((max_m, shape.mn), "float32"),
+            "sf": BufferSpec((max_m, shape.mn), "float32", initial=UNIT_SCALE),
             "grouped_layout": BufferSpec((shape.num_groups,), "int32", initial=0),
         }
 

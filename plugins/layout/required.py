@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, Shape, ShapeError, Value
 from kregistry_plugins import calls
+from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE
 from kregistry_plugins.layout import scale_factors
 from kregistry_plugins.layout.scale_factors import EXACT, ROWS
 
@@ -64,7 +65,8 @@ class TransformSfIntoRequiredLayout(KernelType):
                 raise ShapeError(self.name, "disable_ue8m0_cast", text)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        return {"sf": BufferSpec((scale_factors.ceil_div(max_m, shape.rows_per_scale), _columns(shape)), "float32")}
+        rows = scale_factors.ceil_div(max_m, shape.rows_per_scale)
+        return {"sf": BufferSpec((rows, _columns(shape)), "float32", initial=UNIT_SCALE)}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """The result, and on the way from blocks to rows the repeated scale factors and an index of 8 bytes a row."""

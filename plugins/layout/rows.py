@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
 from kregistry_plugins import calls
+from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE
 from kregistry_plugins.layout import scale_factors
 from kregistry_plugins.layout.scale_factors import COLUMNS, EVERY_ARCH, EXACT, ROWS
 
@@ -29,7 +30,7 @@ class _Rows(KernelType):
     examples = ({"columns": 7}, {"columns": 1}, {"columns": 56})
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        return {"sf": BufferSpec((max_m, shape.columns), "float32")}
+        return {"sf": BufferSpec((max_m, shape.columns), "float32", initial=UNIT_SCALE)}
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((buffers.sf[:m],))
@@ -111,7 +112,7 @@ class GetMnMajorTmaAlignedPackedUe8m0TensorFromMnMajor(GetMnMajorTmaAlignedPacke
     examples = ({"columns": 7}, {"columns": 2}, {"columns": 56})
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        return {"sf": BufferSpec((max_m * shape.columns,), "float32")}
+        return {"sf": BufferSpec((max_m * shape.columns,), "float32", initial=UNIT_SCALE)}
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         columns = buffers.shape.columns
