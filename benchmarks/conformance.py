@@ -66,8 +66,9 @@ def run_one(number: int, name: str, options: argparse.Namespace) -> list[dict[st
     report, output = options.work / f"{name}.jsonl", options.work / f"{name}.txt"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "kregistry", "conformance", "--require", "gpu", name]
-    work = options.work
-    env = {**os.environ, "DG_JIT_CACHE_DIR": str(work / "cache"), "KREGISTRY_STORE": str(work / "store")}
+    # A JIT cache of its own: what another process compiles must not look like a compile of this one.
+    env = {**os.environ, "DG_JIT_CACHE_DIR": str(options.work / "cache" / name)}
+    env["KREGISTRY_STORE"] = str(options.work / "store")
     with output.open("wb") as file:
         try:
             subprocess.run(

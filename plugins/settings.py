@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
@@ -73,6 +74,10 @@ NUM_SMS = Dimension(
 )
 
 
+#: Inside a scope: what its shape says, whatever GPU the shape is planned for.
+_SAID: ContextVar[int | None] = ContextVar("num_sms", default=None)
+
+
 def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
     """Class decorator: kernels depend on the number of SMs, so it is a dimension too, and in force around calls.
 
@@ -95,11 +100,17 @@ def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
             wanted = _wanted_sms(shape)
             if wanted is not None:
                 settings.enter_context(_num_sms(self.name, wanted))
-            yield
+            token = _SAID.set(int(shape.num_sms))
+            try:
+                yield
+            finally:
+                _SAID.reset(token)
 
     @wraps(read_shape)
     def read_shape_with_num_sms(self: KernelType, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        return {**read_shape(self, *args, **kwargs), **_reduced_num_sms()}
+        said = _SAID.get()
+        sms = _reduced_num_sms() if said is None else {NUM_SMS.name: said}
+        return {**read_shape(self, *args, **kwargs), **sms}
 
     kernel_type.dimensions = (*kernel_type.dimensions, NUM_SMS)
     kernel_type.check = check_with_num_sms  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,21 @@ def hooked_hc(function: Callable[..., Any]) -> Callable[..., Any]:
             function(x, fn, out, sqrsum, num_splits=num_splits)
 
     return call
+
+
+def build_ahead(registry: Any, sites: Sequence[tuple[str, Mapping[str, Any]]], stop: int) -> None:
+    """Compile what the sites need up to a run-time value, in parallel; DeepGEMM would do it one after the other."""
+    import kregistry
+    from kregistry.build import build_kernels
+    from kregistry.cache import Store
+    from kregistry.manifest.model import Entry, Manifest, Range
+
+    target = kregistry.detect_target()
+    entries = [
+        Entry("serving", name, registry[name].resolve(shape, target), Range("m", 1, stop, 1)) for name, shape in sites
+    ]
+    manifest = Manifest("serving", target, ("serving",), tuple(entries), {})
+    build_kernels(manifest, registry, store=Store(Path(os.environ["DG_JIT_CACHE_DIR"]).parent / "store"))
 
 
 class Site:

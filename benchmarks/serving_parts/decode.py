@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from serving_parts.common import Site, against_raw, device_seconds, interleaved
+from serving_parts.common import Site, against_raw, build_ahead, device_seconds, interleaved
 
-LAYER = [
+LAYER: list[tuple[str, dict[str, Any]]] = [
     ("tf32_hc_prenorm_gemm", {"n": 24, "k": 28672, "num_splits": "occupancy"}),
     ("fp8_gemm_nt", {"n": 2048, "k": 7168}),
     ("fp8_gemm_nt", {"n": 65536, "k": 1536}),
@@ -26,6 +26,7 @@ def decode(options: argparse.Namespace) -> dict[str, Any]:
     import kregistry
 
     registry = kregistry.Registry()
+    build_ahead(registry, LAYER, 64)
     sealed = registry.seal()
     found: dict[str, Any] = {}
     for m in (1, 8, 64):

@@ -53,7 +53,8 @@ class _PreDispatch(KernelType):
     empty_input = EmptyInput.LAUNCH
     kernel_depends_on_m = False
     # The same arithmetic as the reference, but for a scale factor at the edge to the next power of two.
-    tolerance = Tolerance(1e-5)
+    #: An element between two FP8 numbers may be rounded the other way (seen on an H100: 1.13e-5).
+    tolerance = Tolerance(1e-4)
 
     def check(self, shape: Shape) -> None:
         if shape.hidden > _MAX_HIDDEN:
