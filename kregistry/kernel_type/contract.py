@@ -310,7 +310,7 @@ class KernelType(ABC):
     def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
         """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared.
 
-        A sealed call gives it, and :meth:`read_m`, every parameter of DeepGEMM's function by position.
+        A sealed call gives it, and :meth:`read_m`, parameters of DeepGEMM's function by position, as many as it takes.
         """
         return None
 

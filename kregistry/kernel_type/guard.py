@@ -17,8 +17,8 @@ from kregistry.kernel_type.pass_through import passed_on_to
 
 _ASK_FIRST = """
 def {name}({parameters}):
-    if _read_m({parameters}) == 0:
-        return _handle_empty({parameters})
+    if _read_m({asked}) == 0:
+        return _handle_empty({handled})
     return _function({parameters})
 """
 _ASK_AFTER_AN_ERROR = """
@@ -26,9 +26,9 @@ def {name}({parameters}):
     try:
         return _function({parameters})
     except RuntimeError:
-        if not _is_empty({parameters}):
+        if not _is_empty({asked}):
             raise
-    return _handle_empty({parameters})
+    return _handle_empty({handled})
 """
 _ANY = "*args, **kwargs"
 
@@ -42,7 +42,8 @@ def guard(
 ) -> Callable[..., Any]:
     """``function``, except that ``handle_empty`` is called in its place where ``read_m`` says 0.
 
-    It calls all three with every parameter of the function by position, if the function is one of Python.
+    If the function is one of Python, it calls all three by position: ``function`` with every parameter, the two others
+    with as many of them as they take.
 
     Args:
         refuses_empty: whether the function raises ``RuntimeError`` for an empty input, and does no harm.
@@ -66,7 +67,9 @@ def guard(
         "_handle_empty": handle_empty,
     }
     template = _ASK_AFTER_AN_ERROR if refuses_empty else _ASK_FIRST
-    exec(compile(template.format(name=name, parameters=parameters), f"<guard of {name}>", "exec"), names)
+    asked, handled = _taken(read_m, parameters), _taken(handle_empty, parameters)
+    source = template.format(name=name, parameters=parameters, asked=asked, handled=handled)
+    exec(compile(source, f"<guard of {name}>", "exec"), names)
     guarded: FunctionType = names[name]
     if isinstance(function, FunctionType) and parameters != _ANY:
         guarded.__defaults__ = function.__defaults__
@@ -81,3 +84,14 @@ def _parameters(function: Callable[..., Any]) -> str:
     if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS) or code.co_kwonlyargcount:
         return _ANY
     return ", ".join(code.co_varnames[: code.co_argcount])
+
+
+def _taken(callee: Callable[..., Any], parameters: str) -> str:
+    """As many of the names as a function takes by position."""
+    if parameters == _ANY:
+        return _ANY
+    kinds = [each.kind for each in inspect.signature(callee).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return parameters
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return ", ".join(parameters.split(", ")[: sum(kind in by_position for kind in kinds)])

@@ -59,6 +59,13 @@ def test_an_empty_input_is_handled_and_others_reach_the_function(
     assert inspect.signature(call) == inspect.signature(function)
 
 
+@pytest.mark.parametrize("refuses_empty", [True, False])
+def test_a_reader_is_given_as_many_parameters_as_it_takes(refuses_empty: bool) -> None:
+    call = guard(refuses, lambda a: len(a), lambda a, b: [a, b], refuses_empty=refuses_empty)
+    assert call([], 2, splits=3) == [[], 2]
+    assert call([1], 2, splits=3) == [1, 2, 3]
+
+
 def test_a_function_that_takes_empty_inputs_is_not_asked_where_the_guard_asks_first() -> None:
     assert guarded(takes_all, False)([], 2) == "empty"
     assert guarded(takes_all, True)([], 2) == [2, None]  # what the claim allows: the function returned

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from kregistry.kernel_type.guard import guard
 
 #: An example shape of every kernel type that calls ``einsum``, and of those that call ``fp8_einsum``.
 _EINSUMS = {
@@ -48,7 +49,12 @@ def test_the_call_that_ends_the_process_is_refused_before_it(name: str) -> None:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("called")
 
-    for call in (kernel_type, kernel_type.guard(never)):
+    asks_first = guard(never, kernel_type.read_m, kernel_type.handle_empty, refuses_empty=False)
+    assert (kernel_type.handles_empty, kernel_type.refuses_empty) == (
+        "none",
+        "none",
+    )  # so this guard is what sealing gives
+    for call in (kernel_type, asks_first):
         with pytest.raises(ShapeError, match="FP32 d and no c") as caught:
             call("bmk,bnk->mn", a, b, torch.zeros(64, 64))
         assert caught.value.hint == "pass c=d, what is added to"

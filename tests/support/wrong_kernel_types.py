@@ -264,8 +264,8 @@ class RowMajorPackedScales(Fp8GemmNt):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         from kregistry_plugins.fp8_gemm.dense import fill_rows, fill_weight
 
-        fill_rows(buffers.a[:m], buffers.sfa[:m], generator)
-        fill_weight(buffers.b, buffers.sfb, generator)
+        fill_rows(buffers.a[:m], buffers.sfa[:m], generator, buffers.shape)
+        fill_weight(buffers.b, buffers.sfb, generator, buffers.shape)
 
 
 @breaks("KR201", "got RuntimeError: .*, wanted a launch")
