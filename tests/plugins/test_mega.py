@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from tests.plugins.stack import installed_stack
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,8 @@ def test_the_symmetric_buffer_of_sm100_is_as_large_as_deep_gemm_says(
 ) -> None:
     import deep_gemm
 
+    if installed_stack() != "0.1":
+        pytest.skip("DeepGEMM 0.2 asks a device for it")
     kernel_type = Registry()[name]
     shape = kernel_type.resolve(values, get_target("b200"))
     sizes = (shape.num_ranks, shape.num_experts, shape.max_tokens, shape.top_k, shape.hidden, shape.intermediate)
