@@ -37,7 +37,7 @@ def test_installed_kernel_types_keep_every_rule(machine: Machine, name: str) -> 
         assert missing <= {"KR206"}
         return
     # It is for other versions of DeepGEMM: its declarations count, and each rule about launches says why it is silent.
-    reasons = {each.reason for each in examination.outcomes() if each.check.rule.id in missing}
+    reasons = {each.reason for each in examination.outcomes() if each.check.rule.id in missing - {"KR206"}}
     assert reasons == {f"no arch is claimed for DeepGEMM {machine.deep_gemm_version}"}
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
+from good_kernel_types import PlainGemm, plain_gemm
+from warms_up_one_kernel import WarmsUpOneKernel
 
-from kregistry import Buffers, KernelType
+from kregistry import KernelType
 from kregistry.conformance import Machine
 from kregistry.conformance.rules import RULES
 from kregistry.conformance.run import Examination, Verdict
@@ -47,17 +48,6 @@ class WaitsForTheDevice(OnDevice):
 
 class UndeclaredWorkspace(OnDevice):
     """The products in float32, and float32 copies, are not in any declared requirement."""
-
-
-class WarmsUpOneKernel(Bf16Gemm):
-    """Launches row by row in warm-up, where serving launches once: other kernels."""
-
-    examples = ({"n": 2112, "k": 7168},)
-
-    def execute(self, buffers: Buffers, m: int) -> Any:
-        for row in range(m):
-            rows = {"a": buffers.a[row : row + 1], "b": buffers.b, "d": buffers.d[row : row + 1]}
-            super().execute(Buffers(buffers.shape, 1, rows), 1)
 
 
 @pytest.fixture(scope="module")
