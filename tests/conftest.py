@@ -39,8 +39,12 @@ models:
 """
 
 
+#: Set by pytest itself, and by torch when a test is the first to make it load its compiler.
+_NOT_OURS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
+
+
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
 
 
 @pytest.fixture(autouse=True)
