@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, wraps
@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 from kregistry import Dimension, KernelType, Shape, ShapeError, Target, Value
 
 _KernelTypeClass = TypeVar("_KernelTypeClass", bound=type[KernelType])
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+#: The methods by which kernel types follow the number of SMs.
+_FOLLOWERS: set[Callable[..., Any]] = set()
 
 #: DeepGEMM's default on every arch.
 _MK_ALIGNMENT = 128
@@ -81,10 +84,12 @@ _SAID: ContextVar[int | None] = ContextVar("num_sms", default=None)
 def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
     """Class decorator: kernels depend on the number of SMs, so it is a dimension too, and in force around calls.
 
-    Kernels that DeepGEMM shares between numbers of SMs (transposing, packing, hc_prenorm) need no such dimension.
+    Kernels that DeepGEMM shares between numbers of SMs (transposing, packing, hc_prenorm) need no such dimension. What
+    a class inherits from one that follows already is left as it is.
     """
     check, scope, read_shape = kernel_type.check, kernel_type.scope, kernel_type.read_shape
 
+    @_follower
     @wraps(check)
     def check_with_num_sms(self: KernelType, shape: Shape) -> None:
         if shape.num_sms > shape.target.num_sms:
@@ -92,6 +97,7 @@ def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
             raise ShapeError(self.name, NUM_SMS.name, text)
         check(self, shape)
 
+    @_follower
     @contextmanager
     @wraps(scope)
     def scope_with_num_sms(self: KernelType, shape: Shape) -> Iterator[None]:
@@ -106,17 +112,27 @@ def follows_num_sms(kernel_type: _KernelTypeClass) -> _KernelTypeClass:
             finally:
                 _SAID.reset(token)
 
+    @_follower
     @wraps(read_shape)
     def read_shape_with_num_sms(self: KernelType, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
         said = _SAID.get()
         sms = _reduced_num_sms() if said is None else {NUM_SMS.name: said}
         return {**read_shape(self, *args, **kwargs), **sms}
 
-    kernel_type.dimensions = (*kernel_type.dimensions, NUM_SMS)
-    kernel_type.check = check_with_num_sms  # type: ignore[method-assign]
-    kernel_type.scope = scope_with_num_sms  # type: ignore[method-assign]
-    kernel_type.read_shape = read_shape_with_num_sms  # type: ignore[method-assign]
+    kernel_type.dimensions = (*(each for each in kernel_type.dimensions if each is not NUM_SMS), NUM_SMS)
+    for name, method in (
+        ("check", check_with_num_sms),
+        ("scope", scope_with_num_sms),
+        ("read_shape", read_shape_with_num_sms),
+    ):
+        if getattr(kernel_type, name) not in _FOLLOWERS:
+            setattr(kernel_type, name, method)
     return kernel_type
+
+
+def _follower(method: _Method) -> _Method:
+    _FOLLOWERS.add(method)
+    return method
 
 
 @contextmanager

@@ -25,12 +25,13 @@ HEAD_RIGHT = Dimension("head_right", "columns at the end of each head", "columns
 _GONE = "DeepGEMM 0.2.5 has this function no more"
 
 
+@settings.follows_num_sms
 class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
     """a [m, k], b [n, k], d [m, heads x (left + mid + right)], where n = heads x (left + right)."""
 
     name = "fp8_gemm_nt_skip_head_mid"
     summary = "dense FP8 GEMM that leaves the middle of each head of its output alone (kv_b_proj)"
-    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES, settings.NUM_SMS)
+    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES)
     function_names = ("fp8_gemm_nt_skip_head_mid",)
     archs = (
         ArchSupport("sm90", "<0.2.5", _GONE),

@@ -61,6 +61,15 @@ def test_num_sms_is_in_force_inside_the_scope_and_read_off_a_call(tmp_path: Path
     assert answer(_READS_NUM_SMS, tmp_path) == {"before": [132, None], "inside": [112, 112], "after": [132, None]}
 
 
+def test_a_class_below_one_that_follows_num_sms_reads_it_too(tmp_path: Path) -> None:
+    """Its read_shape() is its own; the rest is inherited, and not done twice."""
+    kernel_type = Registry()["fp8_gemm_nt_skip_head_mid"]
+    assert [dimension.name for dimension in kernel_type.dimensions].count("num_sms") == 1
+    assert type(kernel_type).scope is type(Registry()["fp8_gemm_nt"]).scope
+    script = _READS_NUM_SMS.replace('"fp8_gemm_nt"', '"fp8_gemm_nt_skip_head_mid"')
+    assert answer(script, tmp_path) == {"before": [132, None], "inside": [112, 112], "after": [132, None]}
+
+
 _READS_NUM_SMS = """
 from kregistry import Registry, get_target
 kernel_type = Registry()["fp8_gemm_nt"]
