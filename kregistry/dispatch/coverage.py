@@ -33,8 +33,7 @@ class Coverage:
         An alignment of the range's values is not asked for: DeepGEMM chooses the same kernel for the values between.
         """
         return any(
-            entry.range.start <= m <= entry.range.stop
-            and _fits(kernel_type.dimensions, entry, _complete(kernel_type, entry, shape), m)
+            entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
             for entry in self._entries.get(kernel_type.name, ())
         ) and not self.crashes(kernel_type, shape, m)
 
@@ -49,20 +48,20 @@ class Coverage:
 
 
 def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
-    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a rule stands for its
-    number at ``m``."""
+    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a quiet one that it does
+    not show has its default. A rule stands for its number at ``m``."""
     for dimension in dimensions:
-        if dimension.name not in shape or dimension.sizes_only:
+        if dimension.sizes_only:
+            continue
+        if dimension.name in shape:
+            shown = shape[dimension.name]
+        elif dimension.quiet:
+            shown = dimension.default_for(entry.shape.target)
+        else:
             continue
         foreseen = entry.shape[dimension.name]
         if isinstance(foreseen, str) and foreseen in dimension.policies:
             foreseen = entry.shape.at(dimension, m)
-        if foreseen != shape[dimension.name]:
+        if foreseen != shown:
             return False
     return True
-
-
-def _complete(kernel_type: KernelType, entry: Entry, shape: Mapping[str, Value]) -> Mapping[str, Value]:
-    """The dimensions of a call and, where it does not show a quiet one, the default of that."""
-    quiet = {each.name: each.default_for(entry.shape.target) for each in kernel_type.dimensions if each.quiet}
-    return {**quiet, **shape}

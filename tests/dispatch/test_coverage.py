@@ -7,6 +7,7 @@ import pytest
 from sample_kernel_types import Sample
 from shapes import entry_of
 
+from kregistry.build import BrokenKernel, BrokenRange
 from kregistry.dispatch.coverage import Coverage
 from kregistry.kernel_type import Value
 from kregistry.manifest import Manifest
@@ -34,3 +35,14 @@ def test_a_call_that_does_not_show_a_quiet_dimension_has_its_default(
     coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry_of(Quiet(), n=8, **covered),), {}))
     call = {"n": 8, "layout": "row", "splits": None, **shown}
     assert coverage.foresees(Quiet(), call, 3) is foreseen
+
+
+@pytest.mark.parametrize(
+    ("broken", "shown", "crashes"),
+    [({}, {}, True), ({}, {"sms": 64}, False), ({"sms": 64}, {"sms": 64}, True), ({"sms": 64}, {}, False)],
+)
+def test_a_crash_is_foreseen_by_the_same_rule(broken: dict[str, Value], shown: dict[str, Value], crashes: bool) -> None:
+    entry, coverage = entry_of(Quiet(), n=8, **broken), Coverage()
+    kernel = BrokenKernel("kernel", "key", "error", (BrokenRange(entry, 1, 4),))
+    coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry,), {}), [kernel])
+    assert coverage.crashes(Quiet(), {"n": 8, "layout": "row", "splits": None, **shown}, 3) is crashes
