@@ -48,8 +48,8 @@ class Coverage:
 
 
 def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
-    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a quiet one that it does
-    not show has its default. A rule stands for its number at ``m``."""
+    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a quiet one has its
+    default where it is not shown. A rule stands for its number at ``m``."""
     for dimension in dimensions:
         if dimension.sizes_only:
             continue
