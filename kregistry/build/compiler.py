@@ -9,7 +9,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -51,19 +52,28 @@ class Compiler:
         Raises:
             StorageError: the scratch directory cannot be written.
         """
-        with storage_errors(scratch):
-            scratch.mkdir(parents=True)
-            try:
-                source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
-                source.write_text(kernel.source)
-                command = [str(self.nvcc), *kernel.command.arguments(source, output)]
-                started = time.perf_counter()
-                code, text = self.run(command, scratch)
-                seconds = time.perf_counter() - started
-                cubin = output.read_bytes() if output.exists() else b""
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-        return Compilation(cubin, seconds, shlex.join(command), failure(code, text, cubin))
+        with scratch_directory(scratch):
+            source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
+            source.write_text(kernel.source)
+            return self.make([str(self.nvcc), *kernel.command.arguments(source, output)], output, scratch)
+
+    def make(
+        self,
+        command: list[str],
+        output: Path,
+        scratch: Path,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Compilation:
+        """The cubin that a command writes to ``output``.
+
+        Raises:
+            OSError: the command cannot be started.
+        """
+        started = time.perf_counter()
+        code, text = self.run(command, scratch, environment)
+        seconds = time.perf_counter() - started
+        cubin = output.read_bytes() if output.exists() else b""
+        return Compilation(cubin, seconds, shlex.join(command), _failure(code, text, cubin))
 
     def run(
         self, command: list[str], scratch: Path, environment: Mapping[str, str] = MappingProxyType({})
@@ -101,7 +111,22 @@ class Compiler:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def failure(code: int, text: str, cubin: bytes) -> str:
+@contextmanager
+def scratch_directory(scratch: Path) -> Iterator[None]:
+    """A directory that is removed again.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with storage_errors(scratch):
+        scratch.mkdir(parents=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _failure(code: int, text: str, cubin: bytes) -> str:
     """Why there is no cubin with one kernel, in the compiler's words; empty if there is."""
     if code:
         return text.strip() or f"the compiler ended with exit code {code} and no message"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from kregistry.build.compiler import Compilation, Compiler, failure
+from kregistry.build.compiler import Compilation, Compiler, scratch_directory
 from kregistry.build.front_end.commands import Commands, parse_dry_run
 from kregistry.build.front_end.family import Member
 from kregistry.build.front_end.not_understood import NotUnderstood
 from kregistry.build.front_end.ptx import split_ptx
 from kregistry.build.front_end.source import group_source
-from kregistry.cache.atomic import storage_errors
 from kregistry.cache.cubin import single_kernel
 
 
@@ -56,7 +52,7 @@ def run_front_end(compiler: Compiler, members: Sequence[Member], scratch: Path) 
     """
     family = members[0].family
     started = time.perf_counter()
-    with _directory(scratch):
+    with scratch_directory(scratch):
         # The name of the source is part of file-local names: the same as for one kernel.
         source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
         source.write_text(group_source(family.prologue, [member.reference for member in members]))
@@ -89,18 +85,14 @@ def assemble(compiler: Compiler, piece: Piece, scratch: Path) -> Compilation:
     Raises:
         StorageError: the scratch directory cannot be written.
     """
-    with _directory(scratch):
+    with scratch_directory(scratch):
         ptx, output = scratch / "kernel.ptx", scratch / "kernel.cubin"
         ptx.write_text(piece.text)
         command = _found(piece.commands.assemble(ptx, output), piece.commands.environment)
-        started = time.perf_counter()
-        code, text = compiler.run(command, scratch, piece.commands.environment)
-        seconds = time.perf_counter() - started
-        cubin = output.read_bytes() if output.exists() else b""
-    fault = failure(code, text, cubin)
-    if not fault and single_kernel(cubin) != piece.symbol:
-        fault = f"the cubin holds {single_kernel(cubin)} instead of {piece.symbol}"
-    return Compilation(cubin, seconds, shlex.join(command), fault)
+        made = compiler.make(command, output, scratch, piece.commands.environment)
+    if not made.failure and single_kernel(made.cubin) != piece.symbol:
+        return evolve(made, failure=f"the cubin holds {single_kernel(made.cubin)} instead of {piece.symbol}")
+    return made
 
 
 def _checked(compiler: Compiler, command: list[str], scratch: Path, environment: Mapping[str, str]) -> str:
@@ -122,14 +114,3 @@ def _found(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     if program is None:
         raise NotUnderstood(f"{command[0]} is not where nvcc looks for it")
     return [program, *command[1:]]
-
-
-@contextmanager
-def _directory(scratch: Path) -> Iterator[None]:
-    with storage_errors(scratch):
-        scratch.mkdir(parents=True)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(scratch)
