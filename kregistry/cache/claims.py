@@ -14,8 +14,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from kregistry.cache import atomic
@@ -42,24 +40,10 @@ class Claims:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for path in list(self._held):
-            self._release(path)
-
-    @contextmanager
-    def claim(self, key: str) -> Iterator[bool]:
-        """Whether the claim is ours, for the time of the block.
-
-        Raises:
-            StorageError: the claim cannot be written.
-        """
-        owned = self.acquire(key)
-        try:
-            yield owned
-        finally:
-            if owned:
-                self.release(key)
+            self.release(path.name)
 
     def acquire(self, key: str) -> bool:
-        """Whether the claim is ours, until it is released.
+        """Whether the claim is ours, until it is released or the block of these claims is left.
 
         Raises:
             StorageError: the claim cannot be written.
@@ -72,7 +56,9 @@ class Claims:
         return owned
 
     def release(self, key: str) -> None:
-        self._release(self.directory / key)
+        path = self.directory / key
+        self._held.discard(path)
+        path.unlink(missing_ok=True)
 
     def _create(self, path: Path) -> bool:
         try:
@@ -102,10 +88,6 @@ class Claims:
             return False
         grave.unlink(missing_ok=True)
         return self._create(path)
-
-    def _release(self, path: Path) -> None:
-        self._held.discard(path)
-        path.unlink(missing_ok=True)
 
     def _touch(self) -> None:
         while not self._stop.wait(_TOUCH_SECONDS):

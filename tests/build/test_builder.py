@@ -87,8 +87,8 @@ def test_a_verdict_is_not_asked_for_again(toolchain: Toolchain, store: Store, ji
 def test_what_another_builder_finds_broken_is_not_waited_for(store: Store, jit: JitCache, copying: Path) -> None:
     kernel = small_kernel("a")
     made = builder(store, jit, copying)
-    with made, Claims(store.directory / "claims").claim(kernel.key) as ours:
-        assert ours
+    with made, Claims(store.directory / "claims") as other:
+        assert other.acquire(kernel.key)
         made.add(kernel)
         BrokenKernels(store.directory).put(FailedKernel(kernel, "nvcc", "a.cu(1): error: odd"))
         made.finish()
@@ -141,8 +141,8 @@ def test_a_kernel_that_another_builder_compiles_is_waited_for(
     """The other one publishes while we wait; nothing is compiled twice."""
     kernel = small_kernel("a")
     made = builder(store, jit, copying)
-    with made, Claims(store.directory / "claims").claim(kernel.key) as ours:
-        assert ours
+    with made, Claims(store.directory / "claims") as other:
+        assert other.acquire(kernel.key)
         made.add(kernel)
         store.put(kernel, cubin, "nvcc", 1.0)
         made.finish()
