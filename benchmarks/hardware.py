@@ -51,11 +51,14 @@ def main() -> None:
 def describe_machine() -> dict[str, Any]:
     import torch
 
+    return {"card": torch.cuda.get_device_name(0), "torch": torch.__version__, **describe_host()}
+
+
+def describe_host() -> dict[str, Any]:
+    """What a machine without a GPU has too."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
-        "card": torch.cuda.get_device_name(0),
         "cores": len(os.sched_getaffinity(0)),
-        "torch": torch.__version__,
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
         "commit": os.environ.get("KREGISTRY_COMMIT", commit),

@@ -18,11 +18,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hardware import describe_machine
 from serving_parts import calls, decode, empty, monitor, record
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -60,26 +60,14 @@ def main() -> None:
     results_file = options.work / "serving.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.exists() else {}
     part = PARTS[options.part](options)
-    results.setdefault("machine", machine())
+    import deep_gemm
+
+    version = getattr(deep_gemm, "__version__", "?")
+    results.setdefault("machine", {**describe_machine(), "deep_gemm": version})
     results[options.part] = part
     results_file.write_text(json.dumps(results, indent=1) + "\n")
     for name, value in part.items():
         print(f"{options.part:8} {name:44} {json.dumps(value)}")
-
-
-def machine() -> dict[str, Any]:
-    import deep_gemm
-    import torch
-
-    return {
-        "card": torch.cuda.get_device_name(0),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "deep_gemm": getattr(deep_gemm, "__version__", "?"),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": os.environ.get("KREGISTRY_COMMIT", ""),
-    }
 
 
 if __name__ == "__main__":

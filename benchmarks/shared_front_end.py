@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -22,6 +21,8 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
+
+from hardware import describe_host
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,19 +42,9 @@ def main() -> None:
     results_file = options.work / "shared_front_end.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.exists() else {}
     part = speed(options) if options.part == "speed" else compare(options)
-    results.setdefault("machine", describe_machine())
+    results.setdefault("machine", describe_host())
     results.setdefault(options.part, []).append(part)
     results_file.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def describe_machine() -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": os.environ.get("KREGISTRY_COMMIT", commit.stdout.strip()),
-    }
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:

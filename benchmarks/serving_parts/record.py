@@ -62,6 +62,6 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         found[name] = {"exit": done.returncode, "seconds": round(time.perf_counter() - started, 1)}
         last = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-1:]
-        found[name]["said"] = " ".join(last)[:200]
+        found[name]["said"] = " ".join(last).replace(str(options.work), "DIR")[:200]
     found["manifest"] = manifest.read_text().splitlines() if manifest.exists() else []
     return found
