@@ -62,7 +62,6 @@ class _Fp8Einsum(KernelType):
 
     dimensions = (H, R, D, SCALES, SCALE_COLUMNS, OUTPUT)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
-    handles_empty = ""
     function_names = ("fp8_einsum",)
     handles_empty = ""
     examples = (

@@ -13,8 +13,10 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError
-from kregistry_plugins import settings
+from kregistry_plugins import contiguous_rows, settings
 
 if TYPE_CHECKING:
     import torch
@@ -42,12 +44,8 @@ ACCUMULATE = Dimension(
     integer=False,
     choices=(True, False),
 )
-PSUM = Dimension(
-    name="use_psum_layout",
-    meaning="grouped_layout holds where each group ends, not how many rows it has (sm100)",
-    default=False,
-    integer=False,
-    choices=(False, True),
+PSUM = evolve(
+    contiguous_rows.PSUM, meaning="grouped_layout holds where each group ends, not how many rows it has (sm100)"
 )
 #: Groups of SM90 are whole blocks of this many rows.
 _SM90_ROWS = 128

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
-from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE
+from kregistry_plugins import contiguous_rows
+from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE, ceil_div
 from kregistry_plugins.layout import scale_factors
 from kregistry_plugins.layout.scale_factors import EVERY_ARCH, EXACT
 
@@ -22,12 +25,8 @@ if TYPE_CHECKING:
 _GRANULARITY = 128
 _MAX_GROUPS = 128
 
-PSUM = Dimension(
-    name="use_psum_layout",
-    meaning="grouped_layout holds where each group ends in place of its size; another kernel",
-    default=False,
-    integer=False,
-    choices=(False, True),
+PSUM = evolve(
+    contiguous_rows.PSUM, meaning="grouped_layout holds where each group ends in place of its size; another kernel"
 )
 
 
@@ -65,7 +64,7 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return 4 * shape.mn * sum(scale_factors.ceil_div(rows, 4) for rows in _rows_of_groups(shape, max_m))
+        return 4 * shape.mn * sum(ceil_div(rows, 4) for rows in _rows_of_groups(shape, max_m))
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         shape = buffers.shape

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, Shape, ShapeError, Value
 from kregistry_plugins import calls
-from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE
+from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE, ceil_div
 from kregistry_plugins.layout import scale_factors
 from kregistry_plugins.layout.scale_factors import EXACT, ROWS
 
@@ -65,7 +65,7 @@ class TransformSfIntoRequiredLayout(KernelType):
                 raise ShapeError(self.name, "disable_ue8m0_cast", text)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        rows = scale_factors.ceil_div(max_m, shape.rows_per_scale)
+        rows = ceil_div(max_m, shape.rows_per_scale)
         return {"sf": BufferSpec((rows, _columns(shape)), "float32", initial=UNIT_SCALE)}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
@@ -73,13 +73,13 @@ class TransformSfIntoRequiredLayout(KernelType):
         columns, rows = _columns(shape), shape.rows_per_scale == 1
         if not _packs(shape):
             return scale_factors.result_bytes(max_m, columns) if rows else 0
-        result = scale_factors.result_bytes(max_m, scale_factors.ceil_div(columns, 4))
+        result = scale_factors.result_bytes(max_m, ceil_div(columns, 4))
         return result if rows else 4 * max_m * columns + max(result, 8 * max_m)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         shape = buffers.shape
         recipe = (shape.rows_per_scale, shape.columns_per_scale)
-        rows = scale_factors.ceil_div(m, shape.rows_per_scale)
+        rows = ceil_div(m, shape.rows_per_scale)
         return Call((buffers.sf[:rows], m, shape.k, recipe), {"disable_ue8m0_cast": shape.disable_ue8m0_cast})
 
     def read_m(self, sf: torch.Tensor, mn: int, *args: Any, **kwargs: Any) -> int:
@@ -133,7 +133,7 @@ class TransformSfIntoRequiredLayout(KernelType):
 
 
 def _columns(shape: Shape) -> int:
-    return scale_factors.ceil_div(shape.k, shape.columns_per_scale)
+    return ceil_div(shape.k, shape.columns_per_scale)
 
 
 def _packs(shape: Shape) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
 from kregistry_plugins import calls
-from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE
+from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE, ceil_div
 from kregistry_plugins.layout import scale_factors
 from kregistry_plugins.layout.scale_factors import COLUMNS, EVERY_ARCH, EXACT, ROWS
 
@@ -83,12 +83,12 @@ class GetMnMajorTmaAlignedPackedUe8m0Tensor(_Rows):
     function_names = ("get_mn_major_tma_aligned_packed_ue8m0_tensor",)
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return scale_factors.result_bytes(max_m, scale_factors.ceil_div(shape.columns, 4))
+        return scale_factors.result_bytes(max_m, ceil_div(shape.columns, 4))
 
     def handle_empty(self, sf: torch.Tensor, psum_layout: object = None) -> torch.Tensor:
         import torch
 
-        size = (*sf.shape[:-2], scale_factors.ceil_div(sf.shape[-1], 4), 0)
+        size = (*sf.shape[:-2], ceil_div(sf.shape[-1], 4), 0)
         return sf.new_empty(size, dtype=torch.int32).mT
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kregistry import ArchSupport, Dimension, RunDimension, Tolerance
+from kregistry_plugins.fp8_gemm.scales import align, ceil_div
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +24,6 @@ EVERY_ARCH = (ArchSupport("sm90"), ArchSupport("sm100"), ArchSupport("sm120"))
 EXACT = Tolerance(1e-12)
 
 _ALIGNMENT = 4
-
-
-def ceil_div(x: int, y: int) -> int:
-    return -(-x // y)
 
 
 def result_bytes(mn: int, columns: int) -> int:
@@ -77,4 +74,4 @@ def fill_powers_of_two(scale_factors: torch.Tensor, generator: torch.Generator) 
 
 
 def _column_stride(mn: int) -> int:
-    return ceil_div(mn, _ALIGNMENT) * _ALIGNMENT
+    return align(mn, _ALIGNMENT)

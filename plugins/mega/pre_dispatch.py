@@ -7,6 +7,7 @@ for no token too. The kernel depends on the quantisation only.
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,8 @@ class _PreDispatch(KernelType):
     run_dimension = RunDimension("tokens", "tokens of one step on this rank", "rows")
     empty_input = EmptyInput.LAUNCH
     kernel_depends_on_m = False
-    # The same arithmetic as the reference, but for a scale factor at the edge to the next power of two.
-    #: An element between two FP8 numbers may be rounded the other way (seen on an H100: 1.13e-5).
+    # The same arithmetic as the reference, but for a scale factor at the edge to the next power of two; and an element
+    # between two FP8 numbers may be rounded the other way (seen on an H100: 1.13e-5).
     tolerance = Tolerance(1e-4)
 
     def check(self, shape: Shape) -> None:
@@ -104,9 +105,9 @@ class _PreDispatch(KernelType):
             "topk_weights": weights,
         }
 
+    @abstractmethod
     def _group(self, shape: Shape) -> int:
         """Columns that share a scale factor."""
-        raise NotImplementedError
 
     @staticmethod
     def _routing(shape: Shape, tokens: int) -> dict[str, BufferSpec]:

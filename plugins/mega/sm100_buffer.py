@@ -13,7 +13,8 @@ from attrs import frozen
 
 from kregistry import Shape
 from kregistry_plugins import installed
-from kregistry_plugins.mega.symmetric_buffer import Slot, align, pool_tokens, tile_heights
+from kregistry_plugins.fp8_gemm.scales import align
+from kregistry_plugins.mega.symmetric_buffer import Slot, pool_tokens, tile_heights
 
 _BARRIER_BYTES = 32
 _BYTES_OF_A_TOKEN_SOURCE = 12

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from kregistry import Dimension, RunDimension, Shape, ShapeError
 from kregistry_plugins import installed
+from kregistry_plugins.fp8_gemm.scales import align
 
 if TYPE_CHECKING:
     import torch
@@ -134,10 +135,6 @@ def tile_heights() -> tuple[int, ...]:
     """
     common = (8, 16, 32, 64, 96, 128, 192)
     return common if installed.is_first_series() else (*common, 240)
-
-
-def align(x: int, y: int) -> int:
-    return -(-x // y) * y
 
 
 def pool_tokens(shape: Shape) -> int:

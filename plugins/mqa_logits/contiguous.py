@@ -77,8 +77,7 @@ class MqaLogits(KernelType):
         return results
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        tensors = buffers.tensors
-        operands.fill(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None, generator)
+        operands.fill(*operands.queries_of(buffers, m), generator)
         operands.fill(buffers.kv, buffers.kv_sf, generator)
         buffers.weights[:m].normal_(generator=generator)
         fill_ranges(buffers, m, generator)
@@ -86,8 +85,7 @@ class MqaLogits(KernelType):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
 
-        tensors = buffers.tensors
-        queries = operands.values_of(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
+        queries = operands.values_of(*operands.queries_of(buffers, m))
         keys = operands.values_of(buffers.kv, buffers.kv_sf)
         logits = operands.scores(queries, keys, buffers.weights[:m])
         inside = _inside(buffers, m)

@@ -41,11 +41,16 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         import torch
 
-        shape, tensors = buffers.shape, buffers.tensors
+        shape = buffers.shape
         schedule = {"schedule_meta": buffers.schedule_meta[: words(shape, m)]} if self.scheduled else {}
-        queries = (buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
         return Call(
-            (queries, (buffers.kv, buffers.kv_sf), buffers.weights[:m], buffers.ks[:m], buffers.ke[:m]),
+            (
+                operands.queries_of(buffers, m),
+                (buffers.kv, buffers.kv_sf),
+                buffers.weights[:m],
+                buffers.ks[:m],
+                buffers.ke[:m],
+            ),
             {
                 "clean_logits": shape.logits == "clean",
                 "max_seqlen_k": self.max_seqlen_k(shape),

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kregistry import BufferSpec, Dimension
+from kregistry import Buffers, BufferSpec, Dimension
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def queries(operands: str, size: tuple[int, ...], head_dim: int) -> Mapping[str,
     """The tensors of queries [*size, head_dim]; ``size`` ends with the heads."""
     data = BufferSpec((*size, columns(operands, head_dim)), _dtype(operands))
     return {"q": data} if operands == "fp8" else {"q": data, "q_sf": BufferSpec(size, "int32")}
+
+
+def queries_of(buffers: Buffers, m: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The queries of a launch at ``m``, and their packed scale where they have one."""
+    scale = buffers.tensors.get("q_sf")
+    return buffers.q[:m], None if scale is None else scale[:m]
 
 
 def keys(operands: str, tokens: int, head_dim: int) -> Mapping[str, BufferSpec]:

@@ -22,6 +22,7 @@ from kregistry import (
     Value,
 )
 from kregistry_plugins import calls
+from kregistry_plugins.fp8_gemm.scales import ceil_div
 from kregistry_plugins.mqa_logits import forms, operands
 from kregistry_plugins.mqa_logits.metadata import fill_context_lens
 from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
@@ -68,7 +69,7 @@ class PagedMqaLogits(KernelType):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         form, heads, head_dim, next_n = self.operands(shape), shape.num_heads, shape.head_dim, shape.next_n
         row = operands.columns(form, head_dim) + operands.SCALE_BYTES
-        blocks = -(-shape.max_context_len // shape.block_kv)
+        blocks = ceil_div(shape.max_context_len, shape.block_kv)
         specs = {
             **operands.queries(form, (max_m, next_n, heads), head_dim),
             "kv_cache": BufferSpec((shape.num_pages, shape.block_kv, 1, row), "uint8"),
@@ -105,8 +106,8 @@ class PagedMqaLogits(KernelType):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         import torch
 
-        tensors, shape = buffers.tensors, buffers.shape
-        operands.fill(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None, generator)
+        shape = buffers.shape
+        operands.fill(*operands.queries_of(buffers, m), generator)
         operands.fill(*operands.cached_keys(self.operands(shape), buffers.kv_cache, shape.head_dim), generator)
         buffers.weights[: m * shape.next_n].normal_(generator=generator)
         fill_context_lens(buffers, m, generator, shape.max_context_len)
@@ -119,8 +120,8 @@ class PagedMqaLogits(KernelType):
         buffers.schedule_meta.copy_(_schedule(buffers, m))
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        tensors, shape = buffers.tensors, buffers.shape
-        queries = operands.values_of(buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
+        shape = buffers.shape
+        queries = operands.values_of(*operands.queries_of(buffers, m))
         cached = operands.cached_keys(self.operands(shape), buffers.kv_cache, shape.head_dim)
         pages = operands.values_of(*cached)
         weights = buffers.weights[: m * shape.next_n].view(m, shape.next_n, shape.num_heads)
@@ -170,10 +171,7 @@ class Fp8PagedMqaLogits(PagedMqaLogits):
             "num_heads": heads,
             "head_dim": head_dim,
             "next_n": next_n,
-            "block_kv": kv_cache.shape[1],
-            "indices": indices is not None,
-            "max_context_len": max_context_len,
-            "num_pages": kv_cache.shape[0],
+            **read_cache(kv_cache, max_context_len, indices),
         }
 
     def handle_empty(
@@ -191,6 +189,16 @@ class Fp8PagedMqaLogits(PagedMqaLogits):
         import torch
 
         return q.new_empty((0, max_context_len), dtype=torch.float32)
+
+
+def read_cache(kv_cache: torch.Tensor, max_context_len: int, indices: torch.Tensor | None) -> Mapping[str, Value]:
+    """The dimensions that the cache and the requests of a real call show."""
+    return {
+        "block_kv": kv_cache.shape[1],
+        "indices": indices is not None,
+        "max_context_len": max_context_len,
+        "num_pages": kv_cache.shape[0],
+    }
 
 
 def _schedule(buffers: Buffers, m: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ from kregistry_plugins.mqa_logits.dtypes import (
     MixedDtypes,
     parts_of,
 )
-from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits
+from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits, read_cache
 from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N
 
 if TYPE_CHECKING:
@@ -43,12 +43,11 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         import torch
 
-        shape, tensors = buffers.shape, buffers.tensors
-        queries = (buffers.q[:m], tensors["q_sf"][:m] if "q_sf" in tensors else None)
+        shape = buffers.shape
         keywords = {"logits_dtype": getattr(torch, shape.logits_dtype)}
         if shape.indices:
             keywords["indices"] = buffers.indices[:m]
-        return Call((queries, *self.common_arguments(buffers, m)), keywords)
+        return Call((operands.queries_of(buffers, m), *self.common_arguments(buffers, m)), keywords)
 
     def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
         return parts_of(q)[0].shape[0]
@@ -70,10 +69,7 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
         return {
             **self.read_dtypes(q, weights, logits_dtype),
             "next_n": parts_of(q)[0].shape[1],
-            "block_kv": kv_cache.shape[1],
-            "indices": indices is not None,
-            "max_context_len": max_context_len,
-            "num_pages": kv_cache.shape[0],
+            **read_cache(kv_cache, max_context_len, indices),
         }
 
     def handle_empty(

@@ -58,6 +58,11 @@ def qk_dtype(shape: Shape) -> torch.dtype:
     return torch.int8 if shape.operands == "fp4" else torch.float8_e4m3fn
 
 
+def operands_of(dtype: object) -> str:
+    """The word in the manifest for the dtype of the data of real queries and keys."""
+    return "fp4" if str(dtype) == "torch.int8" else "mxfp8"
+
+
 def metadata_bytes(shape: Shape, num_splits: int) -> int:
     """A header, the splits, and an entry for each SM in each wave."""
     num_sms = shape.target.num_sms

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Tolerance, Value
-from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands, sparse_blocks
 from kregistry_plugins.mqa_logits.contiguous import SEQ_LEN_KV, fill_ranges
 
@@ -68,7 +67,7 @@ class GetSparseMqaLogitsMetadata(KernelType):
         use_unaligned_ks: bool = False,
     ) -> Mapping[str, Value]:
         return {
-            "operands": "fp4" if str(qk_dtype) == "torch.int8" else "mxfp8",
+            "operands": sparse_blocks.operands_of(qk_dtype),
             "num_sparse_blocks": sparse_kv_block_indices.shape[1],
             "sparse_block_kv": sparse_block_kv,
             "unaligned_ks": use_unaligned_ks,
@@ -149,7 +148,7 @@ class Fp8Fp4SparseMqaLogits(KernelType):
         use_unaligned_ks: bool = False,
     ) -> Mapping[str, Value]:
         return {
-            "operands": "fp4" if calls.dtype_of(q[0]) == "int8" else "mxfp8",
+            "operands": sparse_blocks.operands_of(q[0].dtype),
             "num_sparse_blocks": num_max_sparse_blocks,
             "sparse_block_kv": sparse_block_kv,
             "unaligned_ks": use_unaligned_ks,

@@ -20,7 +20,6 @@ from kregistry import (
     Tolerance,
     Value,
 )
-from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm.scales import align
 from kregistry_plugins.mqa_logits import operands, sparse_blocks
 from kregistry_plugins.mqa_logits.metadata import fill_requests
@@ -114,7 +113,7 @@ class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
         sparse_block_kv: int,
     ) -> Mapping[str, Value]:
         return {
-            "operands": "fp4" if str(qk_dtype) == "torch.int8" else "mxfp8",
+            "operands": sparse_blocks.operands_of(qk_dtype),
             "num_sparse_blocks": sparse_kv_block_indices.shape[1],
             "sparse_block_kv": sparse_block_kv,
             "page_kv": page_kv,
@@ -196,7 +195,7 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
         sparse_block_kv: int,
     ) -> Mapping[str, Value]:
         return {
-            "operands": "fp4" if calls.dtype_of(q[0]) == "int8" else "mxfp8",
+            "operands": sparse_blocks.operands_of(q[0].dtype),
             "num_sparse_blocks": num_max_sparse_blocks,
             "sparse_block_kv": sparse_block_kv,
             "page_kv": kv_cache.shape[1],
