@@ -6,17 +6,16 @@ python tools/gallery.py plan            plan every manifest fully for each targe
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
-from importlib import resources
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 from attrs import evolve
 
 from kregistry import Manifest, Plan, Registry, get_target, load_manifest, make_plan
+from kregistry.build.costs import shipped_costs
 from kregistry.cli.init_command import command as init_command
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +32,9 @@ They are written for h100 with the engines' defaults; write your own with `--tar
 DeepSeek-R1 has the shapes of DeepSeek-V3.
 
 - Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone.
-- Build h100: seconds of compilation on {cores} cores. Computed, not run: the larger of sum / {cores} and the longest
-  kernel, from the recorded seconds of each kernel family (`kregistry/build/compile_seconds.json`).
+- Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of
+  sum / {cores} and the longest kernel, from the rough seconds of each kernel family
+  (`kregistry/build/compile_seconds.json`); "not run" where the seconds of a family are not in it.
 - Build b200: not run, and no seconds are recorded for its kernels.
 
 This file is written by `python tools/gallery.py plan`.
@@ -103,13 +103,12 @@ def record() -> None:
     if problems:
         sys.exit("\n".join(problems))
     versions = next(iter(plans[TARGETS[0]].values())).versions
-    seconds = json.loads((resources.files("kregistry.build") / "compile_seconds.json").read_text())
     lines = [HEAD.format(deep_gemm=versions.deep_gemm, torch=versions.torch, cores=_CORES)]
     for path in paths:
         own = [plans[target][path] for target in TARGETS]
         arguments = settings()[path.name.removesuffix(".yaml")].split(maxsplit=2)[2]
         counts = " | ".join(str(len(plan.kernels)) for plan in own)
-        built = _build_seconds(own[0], seconds)
+        built = _build_seconds(own[0])
         lines.append(f"| {path.name} | `{arguments}` | {len(own[0].entries)} | {counts} | {built} | not run |")
     for target in TARGETS:
         union = {kernel for plan in plans[target].values() for kernel in plan.kernels}
@@ -118,11 +117,11 @@ def record() -> None:
     DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _build_seconds(plan: Plan, seconds: Mapping[str, float]) -> str:
-    unknown = sorted({kernel.name for kernel in plan.kernels.values()} - set(seconds))
-    if unknown:
+def _build_seconds(plan: Plan) -> str:
+    costs = shipped_costs()
+    if any(kernel.name not in costs for kernel in plan.kernels.values()):
         return "not run"
-    each = [seconds[kernel.name] for kernel in plan.kernels.values()]
+    each = [costs[kernel.name].alone for kernel in plan.kernels.values()]
     return f"{max(sum(each) / _CORES, max(each)):.0f} s"
 
 

@@ -45,13 +45,17 @@ def front_end_seconds(costs: Iterable[Cost]) -> float:
     return max(cost.parse for cost in known) + sum(cost.generate for cost in known)
 
 
+def shipped_costs() -> dict[str, Cost]:
+    """By family, what comes with the package."""
+    return _parse(json.loads((resources.files(__package__) / "compile_seconds.json").read_text()))
+
+
 class Costs:
     """Measured seconds by family: those of this store, else those that ship with the package."""
 
     def __init__(self, store_directory: Path) -> None:
         self._path = store_directory / "costs.json"
-        shipped = resources.files(__package__) / "compile_seconds.json"
-        self._costs = _parse(json.loads(shipped.read_text()))
+        self._costs = shipped_costs()
         count = len(self._costs)
         self._default = Cost(
             sum(cost.parse for cost in self._costs.values()) / count,
