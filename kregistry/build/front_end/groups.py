@@ -14,11 +14,14 @@ from attrs import define, field, frozen
 
 from kregistry.build.costs import Costs, front_end_seconds
 from kregistry.build.front_end.family import Family, Member
+from kregistry.plan.make import default_processes
 
 #: Parsing may be this much of the work on the kernels of a group, where there are enough of them.
 _PARSE_SHARE = 0.3
 #: How much of the time that all workers still have to work a front end may take: estimates are rough.
-_LONGEST_SHARE = 0.7
+_LONGEST_SHARE = 0.85
+#: Kernels wait for others at most so long.
+_PATIENCE_SECONDS = 5.0
 
 
 @frozen
@@ -76,12 +79,19 @@ class Groups:
         return Group(family, tuple(members))
 
     def due(self, family: Family) -> float:
-        """When a group of this family may be taken: at once if it is large enough, or if no more will come."""
+        """When a group of this family may be taken: at once if no more will come, else after some waiting for others.
+
+        Waiting may save a front end, one core's time to parse. Cores that the dry run leaves idle lose that much
+        together in a fraction of it, so a group that is large enough waits no longer than that. If there are none, or
+        the group is small, waiting pays for longer.
+        """
         waiting = self._families[family]
-        parse = self._parse(waiting.members)
-        if self.complete or sum(map(self._own, waiting.members)) * _PARSE_SHARE >= parse:
+        if self.complete:
             return waiting.since
-        return waiting.since + parse
+        parse = self._parse(waiting.members)
+        enough = sum(map(self._own, waiting.members)) * _PARSE_SHARE >= parse
+        idle = self._workers - default_processes(self._workers)
+        return waiting.since + (parse / idle if enough and idle else _PATIENCE_SECONDS)
 
     def next_due(self) -> float | None:
         return min((self.due(family) for family in self._families), default=None)
@@ -92,13 +102,14 @@ class Groups:
             return len(members)
         parse = self._parse(members)
         limit = seconds_left * _LONGEST_SHARE
-        front_end, own, left = parse, 0.0, sum(map(self._own, members))
+        front_end, assembly, own, left = parse, 0.0, 0.0, sum(map(self._own, members))
         for count, member in enumerate(members):
             cost = self.costs.cost(member.kernel.name)
             enough = own * _PARSE_SHARE >= parse and (not self.complete or (left - own) * _PARSE_SHARE >= parse)
-            if enough and front_end + cost.generate + own / self._workers > limit:
+            if enough and front_end + cost.generate + assembly / self._workers > limit:
                 return count
             front_end += cost.generate
+            assembly += cost.assemble
             own += cost.generate + cost.assemble
         return len(members)
 

@@ -83,14 +83,14 @@ class SelfCheck:
             return f"a shared front end made another kernel than nvcc alone: {verdict}" if verdict else ""
 
     def choose(self, members: Sequence[Member]) -> Sequence[Member]:
-        """Which members of a group are samples; each of them is to be compiled alone as well."""
+        """Which members, the cheapest first, are samples; each of them is to be compiled alone as well."""
         with self._lock:
-            state = self._state(members[0].family)
-            if self._paranoid:
-                chosen = list(members)
-            else:
-                chosen = [members[-1]] if state.verdict is None and not state.samples else []
-            state.samples.update({member.kernel.key: _Sample(member) for member in chosen})
+            chosen: list[Member] = []
+            for member in members:
+                state = self._state(member.family)
+                if self._paranoid or (state.verdict is None and not state.samples):
+                    state.samples[member.kernel.key] = _Sample(member)
+                    chosen.append(member)
             return chosen
 
     def shared(self, member: Member, result: Compilation) -> list[Action]:

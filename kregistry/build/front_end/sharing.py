@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -126,8 +126,6 @@ class Sharing(Source):
             for member in members:
                 self._compile_alone(member)
             return
-        for member in self._check.choose(members):
-            self._put_alone(member)
         kernels = tuple(member.kernel for member in members)
         self._hook.kregistry_front_end_started(kernels=kernels)
         self._host.compiling()
@@ -144,13 +142,21 @@ class Sharing(Source):
             self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)
         with self._lock:
             self._runs.append(FrontEndRun(str(group.family), kernels, result.seconds))
+        self._put_assembly([each for each in members if each.kernel.key in result.pieces], result.pieces)
+        for member in members:
+            if member.kernel.key in result.refused:
+                self._do(self._check.nothing_shared(member, result.refused[member.kernel.key]))
+
+    def _put_assembly(self, members: Sequence[Member], pieces: Mapping[str, Piece]) -> None:
+        """Assemble the kernels of one front end when their turns come; how long each takes goes with its PTX's size."""
+        sizes = {member.kernel.key: len(pieces[member.kernel.key].text) for member in members}
+        for member in self._check.choose(sorted(members, key=lambda member: sizes[member.kernel.key])):
+            self._put_alone(member)
+        seconds = sum(cost.assemble for cost in self._cost(members))
         for member in members:
             key = member.kernel.key
-            if key in result.pieces:
-                seconds = self._costs.cost(member.kernel.name).assemble
-                self._host.schedule.put(seconds, partial(self._assemble, member, result.pieces[key]))
-            else:
-                self._do(self._check.nothing_shared(member, result.refused[key]))
+            share = seconds * sizes[key] / sum(sizes.values())
+            self._host.schedule.put(share, partial(self._assemble, member, pieces[key]))
 
     def _assemble(self, member: Member, piece: Piece) -> None:
         if member.kernel.key not in self._alone:

@@ -40,11 +40,11 @@ def test_how_many_front_ends(tmp_path: Path, workers: int, count: int, expected:
     assert min(found[:-1], default=count) * 1.0 * 0.3 >= 2.0  # parsing is at most this much of the kernels' own work
 
 
-def test_few_kernels_wait_for_more_as_long_as_parsing_takes(tmp_path: Path) -> None:
-    made = groups(tmp_path, 2, 3)
-    assert made.take(101.9, 0.0) is None
-    assert made.next_due() == 102.0
-    group = made.take(102.0, 0.0)
+def test_few_kernels_wait_for_more(tmp_path: Path) -> None:
+    made = groups(tmp_path, 16, 3)
+    assert made.take(104.9, 0.0) is None
+    assert made.next_due() == 105.0
+    group = made.take(105.0, 0.0)
     assert group is not None and len(group.members) == 3
     assert made.next_due() is None
 
@@ -55,5 +55,11 @@ def test_nothing_waits_when_no_more_will_come(tmp_path: Path) -> None:
     assert sizes(made) == [3]
 
 
-def test_enough_kernels_do_not_wait(tmp_path: Path) -> None:
-    assert sum(sizes(groups(tmp_path, 16, 30))) >= 7
+@pytest.mark.parametrize(("workers", "wait"), [(16, 2.0 / 12), (4, 2.0 / 2), (2, 5.0)])
+def test_enough_kernels_wait_as_cores_are_idle_while_the_dry_run_goes_on(
+    tmp_path: Path, workers: int, wait: float
+) -> None:
+    made = groups(tmp_path, workers, 30)
+    assert made.next_due() == 100.0 + wait
+    assert made.take(100.0, 0.0) is None
+    assert made.take(100.0 + wait, 0.0) is not None
