@@ -1,6 +1,7 @@
 """Shared front ends: what they save, and whether their cubins are those that nvcc makes alone.
 
     python benchmarks/shared_front_end.py speed   --work DIR    a cold build with and without, in one run
+    python benchmarks/shared_front_end.py results --work DIR    on a GPU: every m with the cubins of both builds
     python benchmarks/shared_front_end.py compare --work DIR    all kernels both ways, section by section
     python benchmarks/shared_front_end.py compare --work DIR --target b200 --sample 3    three of each family
 
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["speed", "compare"])
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--work", type=Path, required=True, help="directory for stores, caches and results")
     parser.add_argument("--manifest", type=Path, default=ROOT / "kernels.yaml")
     parser.add_argument("--model", action="append", default=None, help="default: deepseek-v3")
@@ -41,7 +43,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     results_file = options.work / "shared_front_end.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.exists() else {}
-    part = speed(options) if options.part == "speed" else compare(options)
+    part = PARTS[options.part](options)
     results.setdefault("machine", describe_host())
     results.setdefault(options.part, []).append(part)
     results_file.write_text(json.dumps(results, indent=1) + "\n")
@@ -88,6 +90,25 @@ def build(options: argparse.Namespace, name: str, flags: list[str]) -> dict[str,
         "different": report["sharing"]["different"],
         "not_shared": report["sharing"]["not_shared"],
     }
+
+
+def results(options: argparse.Namespace) -> dict[str, Any]:
+    """Every value of every entry with the cubins of both builds of `speed`, nvcc forbidden: are results bit-equal?"""
+    found = {}
+    for name in ("alone", "shared"):
+        command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "result_digests.py")]
+        command += ["--work", str(options.work / name), "--manifest", str(options.manifest)]
+        command += [part for model in options.model for part in ("--model", model)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(done.stderr[-4000:])
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    alone, shared = found["alone"]["entries"], found["shared"]["entries"]
+    unequal = [entry for entry in alone if alone[entry] != shared[entry]]
+    values = sum(each["values"] for each in alone.values())
+    print(f"{len(alone)} entries, {values} values, results not bit-equal in {len(unequal)} entries")
+    print("compile attempts", {name: each["compile_attempts"] for name, each in found.items()})
+    return {"models": options.model, "values": values, "not_bit_equal": unequal, **found}
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
@@ -155,6 +176,12 @@ def children_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "speed": speed,
+    "results": results,
+    "compare": compare,
+}
 
 if __name__ == "__main__":
     main()

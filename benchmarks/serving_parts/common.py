@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import time
@@ -13,9 +14,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: The command of which these are the parts.
 COMMAND = ROOT / "benchmarks" / "serving.py"
-ROUNDS = int(os.environ.get("KREGISTRY_BENCH_ROUNDS", "11"))
+ROUNDS = int(os.environ.get("KREGISTRY_BENCH_ROUNDS", "420"))
 #: Fewer calls than the device queues: a full queue would make the host wait.
-BATCHES, CALLS = 20, 100
+CALLS = 100
 
 _WARMED: dict[tuple[str, int, int, int], bool] = {}
 
@@ -112,48 +113,54 @@ class Site:
 
 
 def host_seconds(variant: Callable[[], object]) -> float:
-    """Seconds a call, the median over batches; the device is idle when a batch begins."""
+    """Seconds a call in one batch; the device is idle when it begins."""
     import torch
 
-    times = []
-    for _ in range(BATCHES):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(CALLS):
-            variant()
-        times.append((time.perf_counter() - started) / CALLS)
-    return statistics.median(times)
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(CALLS):
+        variant()
+    return (time.perf_counter() - started) / CALLS
 
 
-def interleaved(variants: Mapping[str, Callable[[], object]], measure: Callable[..., float]) -> dict[str, float]:
-    """Medians over rounds; each round begins with another variant."""
+def against_raw(
+    variants: Mapping[str, Callable[[], object]], measure: Callable[[Callable[[], object]], float]
+) -> dict[str, dict[str, float]]:
+    """Medians over rounds. In a round each variant is measured once, each round begins with another one.
+
+    ``more_us`` and ``more_%`` are medians of the differences between neighbours: of a variant and the raw call of the
+    same round. So whatever drifts from round to round is not in them. ``raw again`` is the raw call once more: what
+    its difference says is noise.
+    """
+    variants = {**variants, "raw again": variants["raw"]}
     names = list(variants)
     times: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
         measure(variants[name])
+    gc.collect()
+    gc.disable()
     for number in range(ROUNDS):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             times[name].append(measure(variants[name]))
-    return {name: statistics.median(each) for name, each in times.items()}
-
-
-def against_raw(times: Mapping[str, float]) -> dict[str, Any]:
+    gc.enable()
     raw = times["raw"]
     return {
-        name: {"us": round(t * 1e6, 3), "more_us": round((t - raw) * 1e6, 3), "more_%": round((t / raw - 1) * 100, 2)}
-        for name, t in times.items()
+        name: {
+            "us": round(statistics.median(each) * 1e6, 3),
+            "more_us": round(statistics.median(t - r for t, r in zip(each, raw)) * 1e6, 3),
+            "more_%": round(statistics.median(t / r - 1 for t, r in zip(each, raw)) * 100, 2),
+        }
+        for name, each in times.items()
     }
 
 
 def device_seconds(loop: Callable[[], object]) -> float:
+    """Seconds of one loop, until the device is done."""
     import torch
 
-    times = []
-    for _ in range(BATCHES):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        loop()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    loop()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started

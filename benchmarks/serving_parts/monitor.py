@@ -116,4 +116,4 @@ def overhead(options: argparse.Namespace) -> float:
     args, kwargs = hc_call(1)
     function = deep_gemm.tf32_hc_prenorm_gemm
     function(*args, **kwargs)
-    return statistics.median(host_seconds(lambda: function(*args, **kwargs)) for _ in range(5))
+    return statistics.median(host_seconds(lambda: function(*args, **kwargs)) for _ in range(100))

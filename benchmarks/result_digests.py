@@ -1,0 +1,80 @@
+"""Digests of what every value of every entry gives on a real GPU, with the compiler forbidden.
+
+    python benchmarks/result_digests.py --work DIR [--manifest FILE] [--model NAME]    needs DIR/store and DIR/cache
+
+Inputs are random with a fixed seed, outputs begin as zeros: two runs, also with other cubins, must give the same
+digests where the kernels are the same and deterministic. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from hardware import ROOT, forbid_compiler, manifest_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, default=ROOT / "kernels.yaml")
+    parser.add_argument("--model", action="append", default=[])
+    parser.add_argument("--stop", type=int, help="cut every range at this value (for a trial)")
+    options = parser.parse_args()
+    log = forbid_compiler(options.work)
+    import kregistry
+
+    registry = kregistry.Registry()
+    manifest = manifest_of(options, registry)
+    report = kregistry.warmup(
+        manifest, registry=registry, store=options.work / "store", cache_dir=options.work / "cache"
+    )
+    report.raise_problems()
+    entries = {str(entry): digest_of(entry, registry[entry.kernel_type]) for entry in manifest.entries}
+    compiles = len(log.read_text().splitlines()) if log.exists() else 0
+    print(json.dumps({"kernels_loaded": len(report.loaded), "compile_attempts": compiles, "entries": entries}))
+
+
+def digest_of(entry: Any, kernel_type: Any) -> dict[str, Any]:
+    """Of all outputs at every value of a range; the inputs are filled once, for the largest."""
+    import torch
+
+    values = entry.range.values()
+    buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
+    for output in kernel_type.outputs(buffers, values[-1]).values():
+        output.zero_()
+    kernel_type.fill(buffers, values[-1], torch.Generator("cuda").manual_seed(0))
+    sums = []
+    with kernel_type.scope(entry.shape):
+        for m in values:
+            kernel_type.execute(buffers, m)
+            sums += [checksum(output) for _, output in sorted(kernel_type.outputs(buffers, m).items())]
+    numbers = torch.stack(sums).cpu()
+    nonzero = int((numbers != 0).any(dim=1).sum())
+    digest = hashlib.sha256(json.dumps(numbers.tolist()).encode()).hexdigest()
+    del buffers
+    torch.cuda.empty_cache()
+    return {"values": len(values), "outputs": len(sums), "not_zero": nonzero, "sha256": digest}
+
+
+def checksum(output: Any) -> Any:
+    """Two sums of the bit patterns, weighted by row and by column: an exchange of two elements changes them."""
+    import torch
+
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[output.element_size()]
+    patterns = output.contiguous().view(bits).reshape(-1, output.shape[-1])
+    rows, columns = patterns.sum(1, dtype=torch.int64), patterns.sum(0, dtype=torch.int64)
+    return torch.stack([weighted(rows), weighted(columns)])
+
+
+def weighted(sums: Any) -> Any:
+    import torch
+
+    return (sums * torch.arange(1, sums.numel() + 1, device=sums.device)).sum()
+
+
+if __name__ == "__main__":
+    main()
