@@ -3,7 +3,7 @@
     python benchmarks/shared_front_end.py speed   --work DIR    a cold build with and without, in one run
     python benchmarks/shared_front_end.py results --work DIR    on a GPU: every m with the cubins of both builds
     python benchmarks/shared_front_end.py compare --work DIR    all kernels both ways, section by section
-    python benchmarks/shared_front_end.py compare --work DIR --target b200 --sample 3    three of each family
+    python benchmarks/shared_front_end.py compare --work DIR --target b200 --sample 3 --catalogue    three of each
 
 CPU seconds are those of all child processes, planning included. Each part adds its numbers to DIR/shared_front_end.json
 and prints a short table.
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--target", default="h100")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--sample", type=int, help="compare: so many kernels of each family, not all")
+    parser.add_argument("--catalogue", action="store_true", help="compare: the cases of docs/catalogue.md")
     options = parser.parse_args()
     options.model = options.model or ["deepseek-v3"]
     options.work.mkdir(parents=True, exist_ok=True)
@@ -123,29 +124,47 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     place = options.work / f"compare-{options.target}"
     shutil.rmtree(place, ignore_errors=True)
     registry, toolchain = Registry(), find_toolchain()
-    manifest = load_manifest(options.manifest, registry, options.target).select(options.model)
+    if options.catalogue:
+        sys.path.insert(0, str(ROOT))
+        from tests.plugins.planned_counts import catalogue_manifest
+
+        manifest = catalogue_manifest(registry, options.target)[0]
+    else:
+        manifest = load_manifest(options.manifest, registry, options.target).select(options.model)
     plan = make_plan(manifest, registry, toolchain=toolchain)
     families: dict[str, list[Any]] = defaultdict(list)
     for kernel in plan.kernels.values():
         families[kernel.name].append(kernel)
-    paranoid = FrontEndOptions(paranoid=True)
-    cache = JitCache(place / "cache")
-    with Builder(registry, Store(place / "store"), cache, toolchain.cuda.nvcc, options.jobs, paranoid) as builder:
-        for kernels in families.values():
-            for kernel in kernels[: options.sample]:
-                builder.add(kernel)
-        builder.finish()
-    sharing = builder.sharing.report()
-    compared = Counter(each.kernel.name for each in sharing.compared)
-    different = Counter(each.kernel.name for each in sharing.differences())
-    not_shared = Counter(each.kernel.name for each in sharing.not_shared)
-    failed = Counter(each.kernel.name for each in builder.failed)
+    chosen = [kernel for kernels in families.values() for kernel in kernels[: options.sample]]
+    failed: Counter[str] = Counter()
+    compared: dict[str, tuple[Any, str]] = {}
+    not_shared: dict[str, tuple[Any, str]] = {}
+    paranoid, cache = FrontEndOptions(paranoid=True), JitCache(place / "cache")
+    for attempt in range(2):  # a kernel that does not compile spoils the group in which it is: then without it
+        store = Store(place / f"store-{attempt}")
+        with Builder(registry, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as builder:
+            for kernel in chosen:
+                if kernel.key not in compared:
+                    builder.add(kernel)
+            builder.finish()
+        sharing = builder.sharing.report()
+        compared |= {each.kernel.key: (each.kernel, each.difference) for each in sharing.compared}
+        not_shared |= {each.kernel.key: (each.kernel, each.reason) for each in sharing.not_shared}
+        broken = {each.kernel.key for each in builder.failed}
+        failed.update(each.kernel.name for each in builder.failed)
+        chosen = [kernel for kernel in chosen if kernel.key not in broken]
+        if not broken:
+            break
+    not_shared = {key: value for key, value in not_shared.items() if key not in compared and key not in broken}
+    counts = Counter(kernel.name for kernel, _ in compared.values())
+    different = Counter(kernel.name for kernel, difference in compared.values() if difference)
+    alone = Counter(kernel.name for kernel, _ in not_shared.values())
     rows = {
         name: {
             "planned": len(kernels),
-            "compared": compared[name],
-            "identical": compared[name] - different[name],
-            "not_shared": not_shared[name],
+            "compared": counts[name],
+            "identical": counts[name] - different[name],
+            "not_shared": alone[name],
             "failed": failed[name],
         }
         for name, kernels in sorted(families.items())
@@ -155,10 +174,11 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "target": options.target,
         "versions": plan.versions.to_json(),
-        "models": options.model,
+        "manifest": "the cases of docs/catalogue.md" if options.catalogue else options.manifest.name,
+        "models": list(manifest.models),
         "families": rows,
-        "differences": [{"id": each.kernel.id, "difference": each.difference} for each in sharing.differences()],
-        "reasons": sorted({each.reason for each in sharing.not_shared}),
+        "differences": [{"id": kernel.id, "difference": found} for kernel, found in compared.values() if found],
+        "reasons": sorted({reason for _, reason in not_shared.values()}),
     }
 
 

@@ -26,17 +26,22 @@ def name_of(case: Case) -> str:
 
 def planned_counts(registry: Registry, target: str, stub_directory: Path | None = None) -> Mapping[str, Count]:
     """For each case, kernels of all kinds on a target, or the reason why DeepGEMM or the kernel type refuses."""
-    found: dict[str, Count] = {}
-    entries: dict[str, Entry] = {}
+    manifest, found = catalogue_manifest(registry, target)
+    plan = make_plan(manifest, registry, stub_directory=stub_directory)
+    found.update({planned.entry.label: _count(planned) for planned in plan.entries})
+    return {name_of(case): found[name_of(case)] for case in CASES}
+
+
+def catalogue_manifest(registry: Registry, target: str) -> tuple[Manifest, dict[str, Count]]:
+    """The cases that kernel types accept, labelled by :func:`name_of`; and why they refuse the others."""
+    refused: dict[str, Count] = {}
+    entries: list[Entry] = []
     for case in CASES:
         try:
-            entries[name_of(case)] = _entry(registry[case[0]], case, get_target(target))
+            entries.append(_entry(registry[case[0]], case, get_target(target)))
         except ShapeError as error:
-            found[name_of(case)] = error.message
-    manifest = Manifest("catalogue", get_target(target), ("catalogue",), tuple(entries.values()), {})
-    plan = make_plan(manifest, registry, stub_directory=stub_directory)
-    found.update({name: _count(planned) for name, planned in zip(entries, plan.entries)})
-    return {name_of(case): found[name_of(case)] for case in CASES}
+            refused[name_of(case)] = error.message
+    return Manifest("catalogue", get_target(target), ("catalogue",), tuple(entries), {}), refused
 
 
 def _entry(kernel_type: KernelType, case: Case, target: Target) -> Entry:
@@ -44,7 +49,7 @@ def _entry(kernel_type: KernelType, case: Case, target: Target) -> Entry:
     if target.arch == "sm120":
         step = kernel_type.run_dimension.step  # kernels change at any value there (measured), elsewhere at 16 i + 1
     shape = kernel_type.resolve(case[1], target)
-    return Entry("catalogue", "", shape, Range(kernel_type.run_dimension.name, start, stop, step))
+    return Entry("catalogue", name_of(case), shape, Range(kernel_type.run_dimension.name, start, stop, step))
 
 
 def _count(planned: PlannedEntry) -> Count:
