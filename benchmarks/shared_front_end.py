@@ -100,7 +100,7 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "result_digests.py")]
         command += ["--work", str(options.work / name), "--manifest", str(options.manifest)]
         command += [part for model in options.model for part in ("--model", model)]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr[-4000:])
         found[name] = json.loads(done.stdout.splitlines()[-1])
