@@ -1,11 +1,13 @@
 """The steps of an nvcc command, as ``nvcc --dryrun`` prints them: preprocessor and cicc to PTX, ptxas to a cubin.
 
-Nothing is known here about the options of any of them, nor which programs they are: the last command reads one ``.ptx``
-that an earlier one wrote, and writes the output. Whatever has another form is not understood.
+Nothing is known here about the options of any of them but ``-o``, nor which programs they are: the first command writes
+a file that the second reads, the last one reads one ``.ptx`` that an earlier one wrote, and writes the output. Whatever
+has another form is not understood.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Mapping
@@ -27,6 +29,7 @@ class Commands:
     Attributes:
         environment: variables that nvcc sets for its steps.
         front_end: the commands before the last, which turn the source into ``ptx``.
+        preprocessed: the file between the first command and the second.
         ptx: the file between front end and assembler.
         assembler: the last command.
         output: what the assembler writes.
@@ -34,6 +37,7 @@ class Commands:
 
     environment: Mapping[str, str]
     front_end: tuple[tuple[str, ...], ...]
+    preprocessed: str
     ptx: str
     assembler: tuple[str, ...]
     output: str
@@ -60,7 +64,7 @@ def parse_dry_run(text: str, output: Path) -> Commands:
             environment[assignment[1]] = assignment[2]
         else:
             commands.append(tuple(_expand(word, environment) for word in shlex.split(content)))
-    if len(commands) < 2:
+    if len(commands) < 3:
         raise NotUnderstood(f"nvcc --dryrun names {len(commands)} commands")
     *front_end, assembler = commands
     ptx = [word for word in assembler if word.endswith(".ptx")]
@@ -68,7 +72,11 @@ def parse_dry_run(text: str, output: Path) -> Commands:
         raise NotUnderstood(f"the last command of nvcc is not an assembler: {shlex.join(assembler)[:200]}")
     if any(str(output) in command for command in front_end):
         raise NotUnderstood("a command before the last writes the output")
-    return Commands(environment, tuple(front_end), ptx[0], assembler, str(output))
+    first, second = front_end[:2]
+    preprocessed = [word for flag, word in itertools.pairwise(first) if flag == "-o" and second.count(word) == 1]
+    if len(preprocessed) != 1:
+        raise NotUnderstood(f"the first command of nvcc is not a preprocessor: {shlex.join(first)[:200]}")
+    return Commands(environment, tuple(front_end), preprocessed[0], ptx[0], assembler, str(output))
 
 
 def _expand(word: str, environment: Mapping[str, str]) -> str:

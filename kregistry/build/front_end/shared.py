@@ -13,8 +13,8 @@ from kregistry.build.compiler import Compilation, Compiler, scratch_directory
 from kregistry.build.front_end.commands import Commands, parse_dry_run
 from kregistry.build.front_end.family import Member
 from kregistry.build.front_end.not_understood import NotUnderstood
+from kregistry.build.front_end.preprocessed import Preprocessed
 from kregistry.build.front_end.ptx import split_ptx
-from kregistry.build.front_end.source import group_source
 from kregistry.cache.cubin import single_kernel
 
 
@@ -43,7 +43,9 @@ class FrontEndResult:
     seconds: float
 
 
-def run_front_end(compiler: Compiler, members: Sequence[Member], scratch: Path) -> FrontEndResult:
+def run_front_end(
+    compiler: Compiler, members: Sequence[Member], scratch: Path, headers: Preprocessed
+) -> FrontEndResult:
     """PTX for each member of one family, in a scratch directory that is removed again.
 
     Raises:
@@ -55,11 +57,21 @@ def run_front_end(compiler: Compiler, members: Sequence[Member], scratch: Path) 
     with scratch_directory(scratch):
         # The name of the source is part of file-local names: the same as for one kernel.
         source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
-        source.write_text(group_source(family.prologue, [member.reference for member in members]))
         nvcc = [str(compiler.nvcc), *family.command.arguments(source, output), "--dryrun"]
+        source.touch()
         commands = parse_dry_run(_checked(compiler, nvcc, scratch, {}), output)
-        for command in commands.front_end:
+
+        def run(command: Sequence[str]) -> None:
             _checked(compiler, _found(command, commands.environment), scratch, commands.environment)
+
+        def preprocess() -> str:
+            run(commands.front_end[0])
+            return Path(commands.preprocessed).read_text()
+
+        text = headers.text(family, [member.reference for member in members], source, preprocess)
+        Path(commands.preprocessed).write_text(text)
+        for command in commands.front_end[1:]:
+            run(command)
         ptx = Path(commands.ptx)
         if not ptx.exists():
             raise NotUnderstood("the front end left no PTX")

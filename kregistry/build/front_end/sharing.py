@@ -17,6 +17,7 @@ from kregistry.build.front_end.groups import Group, Groups
 from kregistry.build.front_end.memory import Memory
 from kregistry.build.front_end.not_understood import NotUnderstood
 from kregistry.build.front_end.options import FrontEndOptions
+from kregistry.build.front_end.preprocessed import Preprocessed
 from kregistry.build.front_end.self_check import Action, SelfCheck, Use
 from kregistry.build.front_end.shared import Piece, assemble, run_front_end
 from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, SharingReport
@@ -65,6 +66,7 @@ class Sharing(Source):
         self._options = options
         self._groups = groups
         self._check = SelfCheck(Memory(store.directory / "front_ends", compiler.nvcc), options.paranoid, self._compared)
+        self._headers = Preprocessed()
         self._alone: set[str] = set()
         self._lock = threading.Lock()
         self._runs: list[FrontEndRun] = []
@@ -131,7 +133,7 @@ class Sharing(Source):
         self._host.compiling()
         started = time.perf_counter()
         try:
-            result = run_front_end(self._compiler, members, self._store.scratch("front-end"))
+            result = run_front_end(self._compiler, members, self._store.scratch("front-end"), self._headers)
         except NotUnderstood as error:
             if not self._compiler.stopped:
                 for member in members:

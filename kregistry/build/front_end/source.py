@@ -40,5 +40,10 @@ def parse_source(source: str) -> Instantiation | None:
 
 def group_source(prologue: str, references: Iterable[str]) -> str:
     """One source with several kernels, each referenced from a table in device memory, in this order."""
-    lines = ",\n".join(f"(const void*)({reference})" for reference in references)
+    lines = ",\n".join(map(pointer, references))
     return f'{prologue}extern "C" __device__ const void* {TABLE}[] = {{\n{lines}\n}};\n'
+
+
+def pointer(reference: str) -> str:
+    """A kernel as an element of the table."""
+    return f"(const void*)({reference})"

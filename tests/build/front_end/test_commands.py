@@ -27,6 +27,7 @@ def test_steps() -> None:
         ("gcc", "-E", "-I/a b/include", "/s/kernel.cu", "-o", "/s/t.ii"),
         ("/cuda/nvvm/bin/cicc", "-arch", "compute_90a", "/s/t.ii", "-o", "/s/t.ptx"),
     )
+    assert commands.preprocessed == "/s/t.ii"
     assert commands.assemble(Path("/p/k.ptx"), Path("/p/k.cubin")) == [
         "ptxas", "-arch=sm_90a", "-m64", "/p/k.ptx", "-o", "/p/k.cubin"
     ]  # fmt: skip
@@ -37,12 +38,13 @@ def test_steps() -> None:
     [
         ("nvcc fatal: no such option", "nvcc --dryrun says 'nvcc fatal: no such option'"),
         ("#$ PATH=/bin\n#$ ptxas a.ptx -o /s/kernel.cubin", "nvcc --dryrun names 1 commands"),
+        (GOOD.replace('-o "/s/t.ii"', '-o "/s/u.ii"'), "the first command of nvcc is not a preprocessor: gcc -E"),
         (GOOD.replace("$CICC_PATH", "$OTHER"), "a variable that it does not set"),
         (GOOD + '#$ fatbinary "/s/kernel.cubin" -o /s/x\n', "the last command of nvcc is not an assembler"),
         (GOOD.replace("ptxas", 'ptxas "/s/u.ptx"'), "the last command of nvcc is not an assembler"),
         (GOOD.replace("gcc -E", 'gcc -E -MF "/s/kernel.cubin"'), "a command before the last writes the output"),
     ],
-    ids=["words", "one command", "variable", "another step", "two PTX", "output written early"],
+    ids=["words", "one command", "no preprocessor", "variable", "another step", "two PTX", "output written early"],
 )
 def test_what_is_not_understood(text: str, reason: str) -> None:
     with pytest.raises(NotUnderstood) as caught:
