@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from events import EventLog
+from builds import Build
 from families import FLAGS, HEADER, family_kernel
 
-from kregistry.build.builder import Builder
 from kregistry.build.compiler import Compiler
 from kregistry.build.front_end import self_check
 from kregistry.build.front_end.cubin_compare import difference
 from kregistry.build.front_end.options import FrontEndOptions
-from kregistry.cache import JitCache, Store
 from kregistry.kernel import Kernel
-from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain
-
-
-class Build:
-    """A build of some kernels, and all that was heard of it."""
-
-    def __init__(self, store: Store, nvcc: Path, tmp_path: Path) -> None:
-        self.store, self.nvcc, self.jit_cache = store, nvcc, JitCache(tmp_path / "jit")
-        self.log = EventLog()
-
-    def run(self, *kernels: Kernel, options: FrontEndOptions | None = None, jobs: int = 2) -> Builder:
-        self.log.calls.clear()
-        registry = Registry(load_entry_points=False)
-        registry.listen(self.log)
-        with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
-            for kernel in kernels:
-                builder.add(kernel)
-            builder.finish()
-        assert list((self.store.directory / "claims").iterdir()) == []
-        assert list((self.store.directory / "tmp").iterdir()) == []
-        return builder
-
-    def heard(self, name: str) -> list[dict[str, Any]]:
-        return [arguments for hook, arguments in self.log.calls if hook == name]
-
-
-@pytest.fixture
-def build(store: Store, toolchain: Toolchain, tmp_path: Path) -> Build:
-    return Build(store, toolchain.cuda.nvcc, tmp_path)
 
 
 def kernels(include: Path, *numbers: int, header: str = HEADER, flags: tuple[str, ...] = FLAGS) -> list[Kernel]:
