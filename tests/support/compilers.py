@@ -1,0 +1,24 @@
+"""Compilers with a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kregistry.toolchain import Toolchain
+
+#: Answers as the real compiler does, and refuses to compile.
+_REFUSING = """#!/bin/sh
+case "$1" in --version) exec {nvcc} --version ;; esac
+echo 'kernel.cu(3): error: too many registers'
+exit 2
+"""
+
+
+def refusing_toolkit(home: Path, toolchain: Toolchain) -> Path:
+    """A ``CUDA_HOME`` whose nvcc refuses every source."""
+    (home / "bin").mkdir(parents=True)
+    nvcc = home / "bin" / "nvcc"
+    nvcc.write_text(_REFUSING.format(nvcc=toolchain.cuda.nvcc))
+    nvcc.chmod(0o755)
+    (home / "include").symlink_to(toolchain.cuda.include)
+    return home
