@@ -22,3 +22,17 @@ def refusing_toolkit(home: Path, toolchain: Toolchain) -> Path:
     nvcc.chmod(0o755)
     (home / "include").symlink_to(toolchain.cuda.include)
     return home
+
+
+#: The real compiler, whose dry run names another assembler.
+_OTHER_ASSEMBLER = """#!/bin/sh
+case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
+exec {nvcc} "$@"
+"""
+
+
+def compiler_with_assembler(path: Path, toolchain: Toolchain, assembler: str) -> Path:
+    """An nvcc at ``path`` that compiles as the real one does, and shared front ends with another assembler."""
+    path.write_text(_OTHER_ASSEMBLER.format(nvcc=toolchain.cuda.nvcc, assembler=assembler))
+    path.chmod(0o755)
+    return path

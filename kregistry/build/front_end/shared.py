@@ -58,6 +58,8 @@ def run_front_end(compiler: Compiler, members: Sequence[Member], scratch: Path) 
         source.write_text(group_source(family.prologue, [member.reference for member in members]))
         nvcc = [str(compiler.nvcc), *family.command.arguments(source, output), "--dryrun"]
         commands = parse_dry_run(_checked(compiler, nvcc, scratch, {}), output)
+        # Here, where its absence is no more than a reason to compile alone.
+        commands = evolve(commands, assembler=tuple(_found(commands.assembler, commands.environment)))
         for command in commands.front_end:
             _checked(compiler, _found(command, commands.environment), scratch, commands.environment)
         ptx = Path(commands.ptx)
@@ -88,7 +90,7 @@ def assemble(compiler: Compiler, piece: Piece, scratch: Path) -> Compilation:
     with scratch_directory(scratch):
         ptx, output = scratch / "kernel.ptx", scratch / "kernel.cubin"
         ptx.write_text(piece.text)
-        command = _found(piece.commands.assemble(ptx, output), piece.commands.environment)
+        command = piece.commands.assemble(ptx, output)
         made = compiler.make(command, output, scratch, piece.commands.environment)
     if not made.failure and single_kernel(made.cubin) != piece.symbol:
         return evolve(made, failure=f"the cubin holds {single_kernel(made.cubin)} instead of {piece.symbol}")
