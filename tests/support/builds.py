@@ -20,11 +20,13 @@ class Build:
     def __init__(self, store: Store, nvcc: Path, tmp_path: Path) -> None:
         self.store, self.nvcc, self.jit_cache = store, nvcc, JitCache(tmp_path / "jit")
         self.log = EventLog()
+        self.listeners: list[object] = [self.log]
 
     def run(self, *kernels: Kernel, options: FrontEndOptions | None = None, jobs: int = 2) -> Builder:
         self.log.calls.clear()
         registry = Registry(load_entry_points=False)
-        registry.listen(self.log)
+        for listener in self.listeners:
+            registry.listen(listener)
         with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
             for kernel in kernels:
                 builder.add(kernel)
