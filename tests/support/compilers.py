@@ -1,4 +1,4 @@
-"""Compilers with a fault."""
+"""Compilers with a fault, which answer in all else as the real one."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ from pathlib import Path
 
 from kregistry.toolchain import Toolchain
 
-#: Answers as the real compiler does, and refuses to compile.
 _REFUSING = """#!/bin/sh
 case "$1" in --version) exec {nvcc} --version ;; esac
 echo 'kernel.cu(3): error: too many registers'
 exit 2
+"""
+_OTHER_ASSEMBLER = """#!/bin/sh
+case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
+exec {nvcc} "$@"
+"""
+_FAILS_ALONE = """#!/bin/sh
+case " $* " in *" --version "* | *" --dryrun "*) exec {nvcc} "$@" ;; esac
+echo "nvcc error   : 'cicc' died due to signal 9 (Kill signal)"
+exit 137
 """
 
 
 def refusing_toolkit(home: Path, toolchain: Toolchain) -> Path:
     """A ``CUDA_HOME`` whose nvcc refuses every source."""
     (home / "bin").mkdir(parents=True)
-    nvcc = home / "bin" / "nvcc"
-    nvcc.write_text(_REFUSING.format(nvcc=toolchain.cuda.nvcc))
-    nvcc.chmod(0o755)
+    _write(home / "bin" / "nvcc", _REFUSING.format(nvcc=toolchain.cuda.nvcc))
     (home / "include").symlink_to(toolchain.cuda.include)
     return home
 
 
-#: The real compiler, whose dry run names another assembler.
-_OTHER_ASSEMBLER = """#!/bin/sh
-case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
-exec {nvcc} "$@"
-"""
+def compiler_with_assembler(path: Path, nvcc: Path, assembler: str) -> Path:
+    """Shared front ends get to another assembler."""
+    return _write(path, _OTHER_ASSEMBLER.format(nvcc=nvcc, assembler=assembler))
 
 
-def compiler_with_assembler(path: Path, toolchain: Toolchain, assembler: str) -> Path:
-    """An nvcc at ``path`` that compiles as the real one does, and shared front ends with another assembler."""
-    path.write_text(_OTHER_ASSEMBLER.format(nvcc=toolchain.cuda.nvcc, assembler=assembler))
+def compiler_that_fails_alone(path: Path, nvcc: Path) -> Path:
+    """Shared front ends succeed, and each kernel by itself fails."""
+    return _write(path, _FAILS_ALONE.format(nvcc=nvcc))
+
+
+def _write(path: Path, script: str) -> Path:
+    path.write_text(script)
     path.chmod(0o755)
     return path

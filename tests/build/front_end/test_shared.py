@@ -89,7 +89,7 @@ def test_a_front_end_that_leaves_no_ptx(tmp_path: Path) -> None:
 
 def test_an_assembler_that_is_not_there(toolchain: Toolchain, tmp_path: Path) -> None:
     """Told before the front end has run."""
-    compiler = Compiler(compiler_with_assembler(tmp_path / "nvcc", toolchain, "no-such-assembler"))
+    compiler = Compiler(compiler_with_assembler(tmp_path / "nvcc", toolchain.cuda.nvcc, "no-such-assembler"))
     with pytest.raises(NotUnderstood, match=r"^no-such-assembler is not where nvcc looks for it$"):
         run(compiler, members(tmp_path / "include", 8, 16), tmp_path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builds import Build
-from compilers import compiler_with_assembler
+from compilers import compiler_that_fails_alone, compiler_with_assembler
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.build.builder import Builder
@@ -160,11 +160,11 @@ def test_one_kernel_shares_with_nobody(build: Build, tmp_path: Path) -> None:
     ],
 )
 def test_an_assembler_that_makes_nothing_leaves_all_to_nvcc(
-    build: Build, toolchain: Toolchain, tmp_path: Path, assembler: str, reason: str
+    build: Build, tmp_path: Path, assembler: str, reason: str
 ) -> None:
     """The sample is compiled alone once, and so is every other."""
     made = kernels(tmp_path, 8, 16, 24)
-    build.nvcc = compiler_with_assembler(tmp_path / "nvcc", toolchain, assembler)
+    build.nvcc = compiler_with_assembler(tmp_path / "nvcc", build.nvcc, assembler)
     builder = build.run(*made)
     assert (len(builder.compiled), builder.failed) == (3, [])
     assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
@@ -172,6 +172,17 @@ def test_an_assembler_that_makes_nothing_leaves_all_to_nvcc(
     report = builder.sharing.report()
     assert (report.compared, sorted(each.kernel.key for each in report.not_shared)) == ((), sorted(k.key for k in made))
     assert {each.reason for each in report.not_shared} == {reason}
+
+
+def test_a_compiler_that_fails_only_alone(build: Build, tmp_path: Path) -> None:
+    """Short of memory, perhaps: no cubin is used that could not be compared, one sample after the other fails."""
+    made = kernels(tmp_path, 8, 16, 24)
+    build.nvcc = compiler_that_fails_alone(tmp_path / "nvcc", build.nvcc)
+    builder = build.run(*made)
+    assert (builder.compiled, {each.kernel for each in builder.failed}) == ([], set(made))
+    assert {each.output for each in builder.failed} == {"nvcc error   : 'cicc' died due to signal 9 (Kill signal)"}
+    report = builder.sharing.report()
+    assert (len(report.front_ends), report.compared, report.not_shared) == (1, (), ())
 
 
 def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_path: Path) -> None:
