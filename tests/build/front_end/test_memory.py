@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from families import FLAGS, family_kernel
 
 from kregistry.build.front_end.family import Member, member_of
 from kregistry.build.front_end.memory import Memory
 from kregistry.errors import EnvironmentProblem
+from kregistry.kernel import CompilerCommand
 
 
 def nvcc(cuda: Path, version: str) -> Path:
@@ -39,19 +41,29 @@ def memory(tmp_path: Path, directory: Path) -> Memory:
 
 
 @pytest.mark.parametrize("difference", ["", "the content of .text"])
-def test_what_was_found_is_recalled(
-    memory: Memory, member: Member, directory: Path, tmp_path: Path, difference: str
-) -> None:
-    """By another process as well, with the same compiler at another place."""
+def test_what_was_found_is_recalled(memory: Memory, member: Member, directory: Path, difference: str) -> None:
     assert memory.recall(member.family) is None
     assert not directory.exists()
     memory.remember(member.family, member.kernel, difference)
     assert memory.recall(member.family) == difference
-    assert Memory(directory, nvcc(tmp_path / "moved", "13.0.88")).recall(member.family) == difference
     (path,) = directory.iterdir()
     assert json.loads(path.read_text()) == {
         "family": "gemm.cuh", "kernel": member.kernel.id, "difference": difference
     }  # fmt: skip
+
+
+def test_a_compiler_at_another_place_is_the_same(directory: Path, tmp_path: Path) -> None:
+    """Its own headers, which lie beside it, go with its version."""
+    kernel = family_kernel(tmp_path, 8)
+    for place in ("one", "other"):
+        memory = Memory(directory, nvcc(tmp_path / place, "13.0.88"))
+        headers = tmp_path / place / "include"
+        headers.mkdir()
+        (headers / "cuda.h").write_text(f"// {place}\n")
+        family = member_of(evolve(kernel, command=CompilerCommand(FLAGS, (headers,)))).family
+        if place == "one":
+            memory.remember(family, kernel, "symbols")
+        assert memory.recall(family) == "symbols"
 
 
 def test_the_last_word_counts(memory: Memory, member: Member) -> None:
