@@ -77,7 +77,7 @@ def kregistry_entry_planned(entry: PlannedEntry) -> None:
 
 @hookspec
 def kregistry_compile_started(kernel: Kernel) -> None:
-    """A compiler starts on a kernel that the store lacks."""
+    """A compiler starts on a kernel that the store lacks; told once, also if the kernel takes several."""
 
 
 @hookspec

@@ -84,7 +84,7 @@ def isolation(
     monkeypatch.setenv("HOME", str(user / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("KREGISTRY_STORE", str(user / "store"))
-    for name in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "KREGISTRY_TARGET"):
+    for name in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "KREGISTRY_TARGET", "KREGISTRY_NO_SHARED_FRONT_END"):
         monkeypatch.delenv(name, raising=False)
 
 

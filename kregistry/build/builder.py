@@ -58,6 +58,7 @@ class Builder:
         self._claims = Claims(store.directory / "claims")
         self._reserved: set[str] = set()
         self._pending: set[str] = set()
+        self._started: set[str] = set()
 
     def __enter__(self) -> Builder:
         self.store.open()
@@ -116,11 +117,19 @@ class Builder:
 
     def compile(self, kernel: Kernel) -> Compilation | None:
         """Let nvcc compile a kernel alone; ``None`` if it was cut off, which says nothing about the kernel."""
-        self.registry.hook.kregistry_compile_started(kernel=kernel)
+        self.started(kernel)
         self.compiling()
         result = self.compiler.compile(kernel, self.store.scratch("compile"))
         self.compiling()
         return None if self.compiler.stopped else result
+
+    def started(self, kernel: Kernel) -> None:
+        """A compiler starts on a kernel; told once, also if the kernel takes several."""
+        with self.schedule.condition:
+            if kernel.key in self._started:
+                return
+            self._started.add(kernel.key)
+        self.registry.hook.kregistry_compile_started(kernel=kernel)
 
     def settle(self, kernel: Kernel, result: Compilation) -> None:
         """Publish what was compiled, or report why nothing was; the first result of a kernel counts."""

@@ -76,7 +76,7 @@ class ProgressBar:
             self._count_running(-1)
         self._progress.advance(self._build)
         words = "is known not to compile" if failed.known else "does not compile"
-        self._progress.console.print(f"{kernel.id} {words}", style="red", highlight=False)
+        self._say(f"{kernel.id} {words}", "red")
 
     @hookimpl
     def kregistry_front_end_started(self, kernels: tuple[Kernel, ...]) -> None:
@@ -90,7 +90,7 @@ class ProgressBar:
     def kregistry_front_end_compared(self, kernel: Kernel, difference: str) -> None:
         if difference:
             text = f"{kernel.id}: a shared front end makes another kernel than nvcc alone, whose kernel is used: "
-            self._progress.console.print(text + difference, style="yellow", highlight=False)
+            self._say(text + difference, "yellow")
 
     @hookimpl
     def kregistry_warmup_started(self, launches: int) -> None:
@@ -100,7 +100,11 @@ class ProgressBar:
     def kregistry_kernel_warmed(self, warmed: WarmedKernel) -> None:
         self._progress.advance(self._warm)
         if warmed.outcome is not Warmed.LOADED:
-            self._progress.console.print(f"{warmed.outcome.value}: {warmed}", style="yellow", highlight=False)
+            self._say(f"{warmed.outcome.value}: {warmed}", "yellow")
+
+    def _say(self, text: str, style: str) -> None:
+        """One line, however long: a log file has no width."""
+        self._progress.console.print(text, style=style, highlight=False, soft_wrap=True)
 
     def _count_running(self, change: int) -> None:
         self._running += change

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 from command_line import Result
+from compilers import refusing_toolkit
 
 from kregistry.build import BuildReport
 from kregistry.cache import JitCache, Store
@@ -48,23 +49,11 @@ def test_a_build_with_a_full_store_compiles_nothing(kregistry: Run, tiny_file: P
     assert lines[3].startswith(f"1 of 1 kernels ready in {place.directory} (0 compiled, 1 found, ")
 
 
-#: Answers as the real compiler does, and refuses to compile.
-REFUSING = """#!/bin/sh
-case "$1" in --version) exec {nvcc} --version ;; esac
-echo 'kernel.cu(3): error: too many registers'
-exit 2
-"""
-
-
 def test_a_kernel_that_does_not_compile(
     kregistry: Run, place: Place, toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
 ) -> None:
     """The others are ready, entry and range that would crash a server are named, exit 5. Later commands know it."""
-    cuda = tmp_path / "cuda"
-    (cuda / "bin").mkdir(parents=True)
-    (cuda / "bin" / "nvcc").write_text(REFUSING.format(nvcc=toolchain.cuda.nvcc))
-    (cuda / "bin" / "nvcc").chmod(0o755)
-    (cuda / "include").symlink_to(toolchain.cuda.include)
+    cuda = refusing_toolkit(tmp_path / "cuda", toolchain)
     monkeypatch.setenv("CUDA_HOME", str(cuda))
     path = tmp_path / "k.yaml"
     path.write_text("""

@@ -87,3 +87,30 @@ def test_a_log_file_gets_only_what_went_wrong(capsys: pytest.CaptureFixture[str]
         f"{K[2].id} does not compile",
         "left: model: sample n=8 layout=row splits=none sms=132 at m 4: too large",
     ]
+
+
+def test_front_ends_run_and_a_difference_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each kernel of a front end starts by itself, after it or, a sample, beside it."""
+    registry = Registry(load_entry_points=False)
+    hook = registry.hook
+    difference = f"only one of them has the section .text.{'long' * 40}"
+    notes = []
+    with module.ProgressBar() as bar:
+        registry.listen(bar)
+        for kernel in K[:2]:
+            hook.kregistry_kernel_planned(kernel=kernel)
+        hook.kregistry_front_end_started(kernels=(K[0], K[1]))
+        notes.append(tasks(bar)["kernels"].note)
+        hook.kregistry_front_end_finished(kernels=(K[0], K[1]), seconds=2.0)
+        hook.kregistry_front_end_not_shared(kernel=K[1], reason="uses counter")
+        notes.append(tasks(bar)["kernels"].note)
+        for kernel, found in ((K[0], ""), (K[1], difference)):
+            hook.kregistry_compile_started(kernel=kernel)
+            hook.kregistry_front_end_compared(kernel=kernel, difference=found)
+        notes.append(tasks(bar)["kernels"].note)
+        assert tasks(bar)["kernels"].done == 0
+    assert notes == ["1 running", "0 running", "2 running"]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    words = "a shared front end makes another kernel than nvcc alone, whose kernel is used"
+    assert captured.err == f"{K[1].id}: {words}: {difference}\n"

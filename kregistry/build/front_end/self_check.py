@@ -53,11 +53,13 @@ class _State:
         verdict: what differs, ``""`` if nothing does, ``None`` as long as nothing has been compared.
         samples: kernels that are compiled both ways, by key.
         kept_back: cubins that wait for the verdict.
+        failed: samples that nvcc alone does not compile, by key: done, whatever a shared front end makes of them.
     """
 
     verdict: str | None
     samples: dict[str, _Sample] = field(factory=dict)
     kept_back: list[Use] = field(factory=list)
+    failed: set[str] = field(factory=set)
 
 
 class SelfCheck:
@@ -97,6 +99,8 @@ class SelfCheck:
         """A cubin from a shared front end."""
         with self._lock:
             state = self._state(member.family)
+            if member.kernel.key in state.failed:
+                return []
             sample = state.samples.get(member.kernel.key)
             if sample is not None:
                 sample.shared = result
@@ -128,6 +132,7 @@ class SelfCheck:
                 return [Use(member, result)]
             if result.failure:
                 del state.samples[member.kernel.key]
+                state.failed.add(member.kernel.key)
                 return [Use(member, result), *self._next_sample(state)]
             sample.alone = result
             return self._compare(state, sample)

@@ -60,6 +60,8 @@ def run_front_end(
         nvcc = [str(compiler.nvcc), *family.command.arguments(source, output), "--dryrun"]
         source.touch()
         commands = parse_dry_run(_checked(compiler, nvcc, scratch, {}), output)
+        # Here, where its absence is no more than a reason to compile alone.
+        commands = evolve(commands, assembler=tuple(_found(commands.assembler, commands.environment)))
 
         def run(command: Sequence[str]) -> None:
             _checked(compiler, _found(command, commands.environment), scratch, commands.environment)
@@ -100,7 +102,7 @@ def assemble(compiler: Compiler, piece: Piece, scratch: Path) -> Compilation:
     with scratch_directory(scratch):
         ptx, output = scratch / "kernel.ptx", scratch / "kernel.cubin"
         ptx.write_text(piece.text)
-        command = _found(piece.commands.assemble(ptx, output), piece.commands.environment)
+        command = piece.commands.assemble(ptx, output)
         made = compiler.make(command, output, scratch, piece.commands.environment)
     if not made.failure and single_kernel(made.cubin) != piece.symbol:
         return evolve(made, failure=f"the cubin holds {single_kernel(made.cubin)} instead of {piece.symbol}")

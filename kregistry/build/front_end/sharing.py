@@ -39,6 +39,9 @@ class Host(Protocol):
     def compile(self, kernel: Kernel) -> Compilation | None:
         """Let nvcc compile a kernel alone; ``None`` if it was cut off."""
 
+    def started(self, kernel: Kernel) -> None:
+        """A compiler starts on the kernel, perhaps not the first."""
+
     def settle(self, kernel: Kernel, result: Compilation) -> None:
         """This is what became of the kernel."""
 
@@ -161,8 +164,7 @@ class Sharing(Source):
             self._host.schedule.put(share, partial(self._assemble, member, pieces[key]))
 
     def _assemble(self, member: Member, piece: Piece) -> None:
-        if member.kernel.key not in self._alone:
-            self._hook.kregistry_compile_started(kernel=member.kernel)
+        self._host.started(member.kernel)
         result = assemble(self._compiler, piece, self._store.scratch("assemble"))
         self._host.compiling()
         if self._compiler.stopped:

@@ -1,13 +1,14 @@
-"""Shared front ends with the real compiler: the same cubins, one broken kernel, every fall back, every event."""
+"""Shared front ends of a build, with the real compiler: the same cubins, every way back to nvcc, every event."""
 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
-from events import EventLog
+from builds import Build
+from compilers import compiler_that_fails_alone, compiler_with_assembler
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.build.builder import Builder
@@ -15,38 +16,12 @@ from kregistry.build.compiler import Compiler
 from kregistry.build.front_end import self_check
 from kregistry.build.front_end.cubin_compare import difference
 from kregistry.build.front_end.options import FrontEndOptions
-from kregistry.cache import JitCache, Store
+from kregistry.build.report import SharingReport
+from kregistry.cache.claims import Claims
+from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
 from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain
-
-
-class Build:
-    """A build of some kernels, and all that was heard of it."""
-
-    def __init__(self, store: Store, nvcc: Path, tmp_path: Path) -> None:
-        self.store, self.nvcc, self.jit_cache = store, nvcc, JitCache(tmp_path / "jit")
-        self.log = EventLog()
-
-    def run(self, *kernels: Kernel, options: FrontEndOptions | None = None, jobs: int = 2) -> Builder:
-        self.log.calls.clear()
-        registry = Registry(load_entry_points=False)
-        registry.listen(self.log)
-        with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
-            for kernel in kernels:
-                builder.add(kernel)
-            builder.finish()
-        assert list((self.store.directory / "claims").iterdir()) == []
-        assert list((self.store.directory / "tmp").iterdir()) == []
-        return builder
-
-    def heard(self, name: str) -> list[dict[str, Any]]:
-        return [arguments for hook, arguments in self.log.calls if hook == name]
-
-
-@pytest.fixture
-def build(store: Store, toolchain: Toolchain, tmp_path: Path) -> Build:
-    return Build(store, toolchain.cuda.nvcc, tmp_path)
 
 
 def kernels(include: Path, *numbers: int, header: str = HEADER, flags: tuple[str, ...] = FLAGS) -> list[Kernel]:
@@ -57,6 +32,12 @@ def cubin(build: Build, kernel: Kernel) -> bytes:
     stored = build.store.get(kernel.key)
     assert stored is not None and build.jit_cache.fault(kernel, stored) is None
     return stored.cubin.read_bytes()
+
+
+def each_starts_and_ends_once(build: Build, *made: Kernel) -> None:
+    """What listeners count on, however many compilers a kernel takes."""
+    for name in ("kregistry_compile_started", "kregistry_kernel_compiled"):
+        assert sorted(each["kernel"].key for each in build.heard(name)) == sorted(kernel.key for kernel in made)
 
 
 def test_cubins_are_those_that_nvcc_makes_alone(build: Build, toolchain: Toolchain, tmp_path: Path) -> None:
@@ -85,8 +66,7 @@ def test_every_event_is_heard(build: Build, tmp_path: Path) -> None:
     assert finished["seconds"] > 0
     (compared,) = build.heard("kregistry_front_end_compared")
     assert (compared["kernel"] in made, compared["difference"]) == (True, "")
-    for name in ("kregistry_compile_started", "kregistry_kernel_compiled"):
-        assert sorted(each["kernel"].key for each in build.heard(name)) == sorted(kernel.key for kernel in made)
+    each_starts_and_ends_once(build, *made)
 
 
 def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Build, tmp_path: Path) -> None:
@@ -110,8 +90,10 @@ def test_a_difference_disables_the_family_for_ever(
 ) -> None:
     """The fault is injected into the comparison: every cubin is then nvcc's own, and the store remembers."""
     monkeypatch.setattr(self_check, "difference", lambda one, other: "the content of .text")
-    builder = build.run(*kernels(tmp_path, 8, 16, 24))
+    made = kernels(tmp_path, 8, 16, 24)
+    builder = build.run(*made)
     assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    each_starts_and_ends_once(build, *made)
     ((found,),) = [builder.sharing.report().differences()]
     assert found.difference == "the content of .text"
     (remembered,) = (build.store.directory / "front_ends").iterdir()
@@ -125,9 +107,11 @@ def test_a_difference_disables_the_family_for_ever(
 
 
 def test_paranoid_compares_every_kernel(build: Build, tmp_path: Path) -> None:
-    builder = build.run(*kernels(tmp_path, 8, 16, 24), options=FrontEndOptions(paranoid=True))
+    made = kernels(tmp_path, 8, 16, 24)
+    builder = build.run(*made, options=FrontEndOptions(paranoid=True))
     assert [each.difference for each in builder.sharing.report().compared] == [""] * 3
     assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    each_starts_and_ends_once(build, *made)
 
 
 def test_nothing_is_shared_where_that_is_switched_off(build: Build, tmp_path: Path) -> None:
@@ -165,3 +149,100 @@ def test_what_is_not_understood_is_compiled_alone(
 def test_one_kernel_shares_with_nobody(build: Build, tmp_path: Path) -> None:
     report = build.run(*kernels(tmp_path, 8)).sharing.report()
     assert (report.front_ends, report.not_shared, report.compared) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("assembler", "reason"),
+    [
+        ("no-such-assembler", "no-such-assembler is not where nvcc looks for it"),
+        ("false", "the assembler failed on the split PTX: the compiler ended with exit code 1 and no message"),
+        ("true", "the assembler failed on the split PTX: the compiler reported success, but an empty file"),
+    ],
+)
+def test_an_assembler_that_makes_nothing_leaves_all_to_nvcc(
+    build: Build, tmp_path: Path, assembler: str, reason: str
+) -> None:
+    """The sample is compiled alone once, and so is every other."""
+    made = kernels(tmp_path, 8, 16, 24)
+    build.nvcc = compiler_with_assembler(tmp_path / "nvcc", build.nvcc, assembler)
+    builder = build.run(*made)
+    assert (len(builder.compiled), builder.failed) == (3, [])
+    assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    each_starts_and_ends_once(build, *made)
+    report = builder.sharing.report()
+    assert (report.compared, sorted(each.kernel.key for each in report.not_shared)) == ((), sorted(k.key for k in made))
+    assert {each.reason for each in report.not_shared} == {reason}
+
+
+def test_a_compiler_that_fails_only_alone(build: Build, tmp_path: Path) -> None:
+    """Short of memory, perhaps: no cubin is used that could not be compared, one sample after the other fails."""
+    made = kernels(tmp_path, 8, 16, 24)
+    build.nvcc = compiler_that_fails_alone(tmp_path / "nvcc", build.nvcc)
+    builder = build.run(*made)
+    assert (builder.compiled, {each.kernel for each in builder.failed}) == ([], set(made))
+    assert {each.output for each in builder.failed} == {"nvcc error   : 'cicc' died due to signal 9 (Kill signal)"}
+    report = builder.sharing.report()
+    assert (len(report.front_ends), report.compared, report.not_shared) == (1, (), ())
+
+
+def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_path: Path) -> None:
+    """The others of its group go on without it; it is found when the other one has published it."""
+    *ours, theirs = kernels(tmp_path, 8, 16, 24)
+    made = Compiler(build.nvcc).compile(theirs, tmp_path / "scratch")
+
+    with Claims(build.store.directory / "claims") as claims:
+
+        class OtherBuilder:
+            @hookimpl
+            def kregistry_front_end_finished(self) -> None:
+                build.store.put(theirs, made.cubin, "nvcc", 1.0)
+                claims.release(theirs.key)
+
+        assert claims.acquire(theirs.key)
+        build.listeners.append(OtherBuilder())
+        builder = build.run(*ours, theirs)
+    assert {each.kernel for each in builder.compiled} == set(ours)
+    assert [set(run.kernels) for run in builder.sharing.report().front_ends] == [set(ours)]
+    assert (builder.found, build.heard("kregistry_kernel_found")) == (1, [{"kernel": theirs}])
+    assert cubin(build, theirs) == made.cubin
+
+
+def test_one_that_is_left_of_a_group_is_compiled_alone(build: Build, tmp_path: Path) -> None:
+    """The store has the other one by the time that the group's turn comes."""
+    ours, theirs = kernels(tmp_path, 8, 16)
+    made = Compiler(build.nvcc).compile(theirs, tmp_path / "scratch")
+    registry = Registry(load_entry_points=False)
+    with Builder(registry, build.store, build.jit_cache, build.nvcc, jobs=2) as builder:
+        builder.add(ours)
+        builder.add(theirs)
+        build.store.put(theirs, made.cubin, "nvcc", 1.0)
+        builder.finish()
+    assert ([each.kernel for each in builder.compiled], builder.found) == ([ours], 1)
+    assert builder.sharing.report() == SharingReport()
+
+
+def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: Path) -> None:
+    """The front end is cut off: no verdict on a kernel, no reason not to share, nothing left behind."""
+    started = threading.Event()
+
+    class Listener:
+        @hookimpl
+        def kregistry_front_end_started(self) -> None:
+            started.set()
+
+    slow = tmp_path / "nvcc"
+    slow.write_text(f'#!/bin/sh\ncase "$1" in --version) exec {build.nvcc} --version ;; esac\nsleep 600\n')
+    slow.chmod(0o755)
+    registry = Registry(load_entry_points=False)
+    registry.listen(build.log)
+    registry.listen(Listener())
+    with pytest.raises(KeyboardInterrupt), Builder(registry, build.store, build.jit_cache, slow, jobs=1) as builder:
+        for kernel in kernels(tmp_path, 8, 16):
+            builder.add(kernel)
+        builder.sharing.complete()
+        assert started.wait(60)
+        raise KeyboardInterrupt
+    assert build.log.names() == ["kregistry_front_end_started", "kregistry_front_end_finished"]
+    assert (builder.failed, builder.sharing.report()) == ([], SharingReport())
+    for name in ("claims", "tmp"):
+        assert list((build.store.directory / name).iterdir()) == []

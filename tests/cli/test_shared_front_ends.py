@@ -1,0 +1,111 @@
+"""kregistry build and its shared front ends: on, off by option or environment, paranoid, and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Result
+from compilers import refusing_toolkit
+from plans import K, plan_of, planned
+
+from kregistry.build import BuildReport, CompiledKernel
+from kregistry.build.front_end import self_check
+from kregistry.cli.build_command import print_report
+from kregistry.toolchain import Toolchain
+
+Run = Callable[..., Result]
+
+#: Two kernels of one family, the cheapest that there is.
+MANIFEST = """
+version: 1
+target: h100
+models:
+  tiny:
+    kernels:
+      - {type: tf32_hc_prenorm_gemm, shape: {n: [16, 24], k: 256}, m: {stop: 4}}
+"""
+FAMILY = "deep_gemm/impls/sm90_tf32_hc_prenorm_gemm.cuh"
+NOTHING = {"front_ends": [], "not_shared": [], "compared": [], "different": []}
+
+
+@pytest.fixture
+def build(kregistry: Run, tmp_path: Path) -> Run:
+    """``kregistry build`` of the two kernels with an empty store."""
+    (tmp_path / "k.yaml").write_text(MANIFEST)
+
+    def run(*options: str) -> Result:
+        place = ("--store", tmp_path / "store", "--cache-dir", tmp_path / "jit")
+        return kregistry("build", tmp_path / "k.yaml", *place, *options)
+
+    return run
+
+
+def test_a_build_tells_what_was_shared(build: Run) -> None:
+    result = build("--json")
+    assert (result.code, result.err) == (0, "")
+    compiled = {each["id"] for each in result.json["compiled"]}
+    sharing = result.json["sharing"]
+    assert (len(compiled), result.json["ready"]) == (2, 2)
+    (run,) = sharing.pop("front_ends")
+    assert run.pop("seconds") > 0
+    assert run == {"family": FAMILY, "kernels": 2}
+    (sample,) = sharing.pop("compared")
+    assert sample in compiled
+    assert sharing == {"not_shared": [], "different": []}
+
+
+def test_paranoid_compares_all_and_a_difference_is_told(build: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is injected into the comparison. Nothing is wrong with what was built: it is nvcc's own."""
+    monkeypatch.setattr(self_check, "difference", lambda one, other: "the content of .text")
+    result = build("--paranoid", "--json")
+    assert (result.code, result.json["ready"]) == (0, 2)
+    compiled = sorted(each["id"] for each in result.json["compiled"])
+    sharing = result.json["sharing"]
+    assert sorted(sharing["compared"]) == compiled
+    assert sorted(each["id"] for each in sharing["different"]) == compiled
+    assert {each["difference"] for each in sharing["different"]} == {"the content of .text"}
+    words = "a shared front end makes another kernel than nvcc alone, whose kernel is used: the content of .text"
+    assert sorted(result.err.splitlines()) == [f"{each}: {words}" for each in compiled]
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "shared"),
+    [("", "", True), ("", "0", True), ("", "1", False), ("--no-shared-front-end", "", False)],
+    ids=["default", "variable is 0", "variable is 1", "option"],
+)
+def test_sharing_is_switched_off(
+    build: Run,
+    toolchain: Toolchain,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    variable: str,
+    shared: bool,
+) -> None:
+    """A compiler that refuses everything tells quickly whether a front end for both was tried."""
+    monkeypatch.setenv("CUDA_HOME", str(refusing_toolkit(tmp_path / "cuda", toolchain)))
+    monkeypatch.setenv("KREGISTRY_NO_SHARED_FRONT_END", variable)
+    result = build("--json", *filter(None, [option]))
+    assert result.code == 5
+    failed = [each["id"] for each in result.json["failed"]]
+    assert len(failed) == 2
+    assert {each["output"] for each in result.json["failed"]} == {"kernel.cu(3): error: too many registers"}
+    sharing = result.json["sharing"]
+    if shared:
+        (told,) = sharing["not_shared"]
+        assert told["reason"] == "the shared front end failed: kernel.cu(3): error: too many registers"
+        assert sorted(told["kernels"]) == failed
+    else:
+        assert sharing == NOTHING
+
+
+def test_the_table_counts_a_share_of_a_front_end_as_the_kernels_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads it wants to know what a family costs; the JSON tells front ends apart."""
+    plan = plan_of(planned((1, 8, "01")))
+    compiled = (CompiledKernel(K[0], 2.5, 512), CompiledKernel(K[1], 1.25, 512, front_end_seconds=1.0))
+    print_report(BuildReport(plan, compiled, 0, (), 2, "jit", 3.0, 2.0))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[2] == ["gemm", "2", "2", "0", "3.8", "1.0", "KiB"]
+    assert " ".join(lines[3]) == "2 of 2 kernels ready in jit (2 compiled, 0 found, 3.0 s)"

@@ -1,0 +1,39 @@
+"""A build of some kernels by the real compiler, and all that was heard of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from events import EventLog
+
+from kregistry.build.builder import Builder
+from kregistry.build.front_end.options import FrontEndOptions
+from kregistry.cache import JitCache, Store
+from kregistry.kernel import Kernel
+from kregistry.registry import Registry
+
+
+class Build:
+    """Builds with one store and one JIT cache; what was heard is of the last one."""
+
+    def __init__(self, store: Store, nvcc: Path, tmp_path: Path) -> None:
+        self.store, self.nvcc, self.jit_cache = store, nvcc, JitCache(tmp_path / "jit")
+        self.log = EventLog()
+        self.listeners: list[object] = [self.log]
+
+    def run(self, *kernels: Kernel, options: FrontEndOptions | None = None, jobs: int = 2) -> Builder:
+        self.log.calls.clear()
+        registry = Registry(load_entry_points=False)
+        for listener in self.listeners:
+            registry.listen(listener)
+        with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
+            for kernel in kernels:
+                builder.add(kernel)
+            builder.finish()
+        assert list((self.store.directory / "claims").iterdir()) == []
+        assert list((self.store.directory / "tmp").iterdir()) == []
+        return builder
+
+    def heard(self, name: str) -> list[dict[str, Any]]:
+        return [arguments for hook, arguments in self.log.calls if hook == name]

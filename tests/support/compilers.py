@@ -1,0 +1,46 @@
+"""Compilers with a fault, which answer in all else as the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kregistry.toolchain import Toolchain
+
+_REFUSING = """#!/bin/sh
+case "$1" in --version) exec {nvcc} --version ;; esac
+echo 'kernel.cu(3): error: too many registers'
+exit 2
+"""
+_OTHER_ASSEMBLER = """#!/bin/sh
+case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
+exec {nvcc} "$@"
+"""
+_FAILS_ALONE = """#!/bin/sh
+case " $* " in *" --version "* | *" --dryrun "*) exec {nvcc} "$@" ;; esac
+echo "nvcc error   : 'cicc' died due to signal 9 (Kill signal)"
+exit 137
+"""
+
+
+def refusing_toolkit(home: Path, toolchain: Toolchain) -> Path:
+    """A ``CUDA_HOME`` whose nvcc refuses every source."""
+    (home / "bin").mkdir(parents=True)
+    _write(home / "bin" / "nvcc", _REFUSING.format(nvcc=toolchain.cuda.nvcc))
+    (home / "include").symlink_to(toolchain.cuda.include)
+    return home
+
+
+def compiler_with_assembler(path: Path, nvcc: Path, assembler: str) -> Path:
+    """Shared front ends get to another assembler."""
+    return _write(path, _OTHER_ASSEMBLER.format(nvcc=nvcc, assembler=assembler))
+
+
+def compiler_that_fails_alone(path: Path, nvcc: Path) -> Path:
+    """Shared front ends succeed, and each kernel by itself fails."""
+    return _write(path, _FAILS_ALONE.format(nvcc=nvcc))
+
+
+def _write(path: Path, script: str) -> Path:
+    path.write_text(script)
+    path.chmod(0o755)
+    return path
