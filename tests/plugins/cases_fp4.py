@@ -1,4 +1,4 @@
-"""Cases of FP4 kernel types that DeepGEMM 0.2 brought; see catalogue_cases.py for what they say."""
+"""Cases of FP4 and FP8 kernel types that DeepGEMM 0.2 brought; see catalogue_cases.py for what they say."""
 
 from __future__ import annotations
 
@@ -17,5 +17,13 @@ CASES: list[_A | tuple[str, dict[str, Any], tuple[int, int, int], int | None, in
         (256, 65536, 256),
         None,
         None,
+    ),
+    (
+        "fp8_einsum_bhr_hdr_bhd_fp8_output",
+        {"h": 8, "r": 4096, "d": 1024},
+        (1, 16384, 16),
+        None,
+        None,
+        (None, 20, None),
     ),
 ]
