@@ -109,15 +109,17 @@ class Fp8Einsum(KernelType):
         return buffers.z[:m]
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound)."""
+        """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound); on
+        SM120 a K-major copy of a weight that is not."""
+        copies: int = shape.h * shape.d * shape.r if shape.target.arch == "sm120" and self.summed == "d" else 0
         if shape.scales != "f32":
-            return 0
+            return copies
         rows, columns = scales.align(max_m, 4), scales.ceil_div(int(getattr(shape, self.summed)), shape.scale_columns)
-        copy = 4 * rows * shape.h * columns
+        converted: int = 4 * rows * shape.h * columns
         if shape.target.arch == "sm90":
-            return copy
+            return converted
         packed, kept = scales.ceil_div(columns, 4), int(getattr(shape, self.kept))
-        return copy + 4 * shape.h * (rows * packed + kept * (columns + packed))
+        return copies + converted + 4 * shape.h * (rows * packed + kept * (columns + packed))
 
     def read_m(self, expression: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]
