@@ -7,6 +7,8 @@ from typing import Any
 _StackB = tuple[int | None, int | None, int | None]
 _A = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
 _K_GROUPED = {"num_groups": 4, "m": 4096, "n": 7168}
+_MOE = {"num_experts": 256, "top_k": 6, "hidden": 4096, "intermediate": 2048, "max_tokens": 1920, "num_ranks": 8}
+_PLAIN = {"use_x_scales": False, "l1_alphas": False, "l2_alphas": False, "l2_act_scales": False}
 
 CASES: list[_A | tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None, _StackB]] = [
     # Of 1024 rows and more; fewer have a kernel of their own, which the next one has.
@@ -26,4 +28,7 @@ CASES: list[_A | tuple[str, dict[str, Any], tuple[int, int, int], int | None, in
         None,
         (None, 20, None),
     ),
+    ("nvfp4_mega_moe", {**_MOE, **_PLAIN}, (1, 1024, 1), None, None, (None, 6, None)),
+    ("nvfp4_mega_moe", _MOE, (1, 1920, 1), None, None),
+    ("mega_moe_pre_dispatch_nvfp4", {"hidden": 7168, "top_k": 8}, (1, 8192, 64), None, None),
 ]
