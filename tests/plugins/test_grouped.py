@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from tests import on_stub
 
 _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
     # Kernel type, target, shape, run-time value, bytes of the buffers.
@@ -140,6 +142,17 @@ def test_what_sm90_refuses(name: str, values: dict[str, Any], message: str) -> N
     with pytest.raises(ShapeError, match=message):
         kernel_type.resolve(shape, get_target("h100"))
     assert kernel_type.resolve(shape, get_target("b200")).n == 64
+
+
+@pytest.mark.parametrize(("target", "rows"), [("h100", 256), ("b200", 384)])
+def test_a_real_call_says_the_rows_that_choose_its_kernel(target: str, rows: int, tmp_path: Path) -> None:
+    """The largest group on SM90, all groups together on SM100."""
+    script = """
+    kind = kregistry.Registry()["k_grouped_bf16_gemm_tn_contiguous"]
+    a = torch.empty(384, 64, dtype=torch.bfloat16, device="cuda")
+    answer(m=kind.read_m(a, a, torch.empty(2, 64, 64, device="cuda"), [256, 128], None))
+    """
+    assert on_stub.answer(script, tmp_path, target=target)["m"] == rows
 
 
 @pytest.mark.parametrize(
