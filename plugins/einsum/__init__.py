@@ -13,6 +13,7 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
     from kregistry_plugins.einsum.bmk import EinsumBmkBnkMn, EinsumBmkBnkMnAccumulate
     from kregistry_plugins.einsum.fp8 import Fp8EinsumBhdHdrBhr, Fp8EinsumBhrHdrBhd
     from kregistry_plugins.einsum.fp8_gradient import Fp8EinsumBhdBhrHdr
+    from kregistry_plugins.einsum.fp8_output import Fp8EinsumBhrHdrBhdFp8Output
 
     return [
         EinsumBhrHdrBhd(),
@@ -22,4 +23,5 @@ def kregistry_kernel_types() -> Iterable[KernelType]:
         Fp8EinsumBhrHdrBhd(),
         Fp8EinsumBhdHdrBhr(),
         Fp8EinsumBhdBhrHdr(),
+        Fp8EinsumBhrHdrBhdFp8Output(),
     ]

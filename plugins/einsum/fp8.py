@@ -52,7 +52,7 @@ OUTPUT = Dimension(
 SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no FP8 einsum for sm120 (layout.hpp, einsum.hpp)")
 
 
-class _Fp8Einsum(KernelType):
+class Fp8Einsum(KernelType):
     """x [b, h, summed] by y [h, d, r] to z [b, h, kept]: one of d and r is summed over."""
 
     expression: ClassVar[str]
@@ -60,11 +60,11 @@ class _Fp8Einsum(KernelType):
     summed: ClassVar[str]
     kept: ClassVar[str]
 
-    dimensions = (H, R, D, SCALES, SCALE_COLUMNS, OUTPUT)
+    dimensions: ClassVar[tuple[Dimension, ...]] = (H, R, D, SCALES, SCALE_COLUMNS, OUTPUT)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     function_names = ("fp8_einsum",)
     handles_empty = ""
-    examples = (
+    examples: ClassVar[tuple[Mapping[str, Value], ...]] = (
         {"h": 4, "r": 512, "d": 256},
         {"h": 3, "r": 384, "d": 128},
         {"h": 2, "r": 144, "d": 80},
@@ -77,10 +77,18 @@ class _Fp8Einsum(KernelType):
         if shape.target.arch != "sm90":
             return
         for name, only in (("scales", "f32"), ("scale_columns", 128), ("output", "bfloat16")):
-            if shape[name] != only:
+            if shape.get(name, only) != only:
                 raise ShapeError(self.name, name, f"{shape[name]} is refused on sm90", f"leave it out, or say {only}")
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        kept = int(getattr(shape, self.kept))
+        return {
+            **self.operand_buffers(shape, max_m),
+            "z": BufferSpec((max_m, shape.h, kept), shape.output, "output"),
+        }
+
+    def operand_buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        """x and y with their scale factors."""
         h, group = shape.h, shape.scale_columns
         summed, kept = int(getattr(shape, self.summed)), int(getattr(shape, self.kept))
         return {
@@ -88,39 +96,52 @@ class _Fp8Einsum(KernelType):
             "sfx": _row_scales(shape.scales, max_m, h, summed, group),
             "y": BufferSpec((h, shape.d, shape.r), "float8_e4m3fn", "weight"),
             "sfy": scales.weight_scales(shape.scales, kept, summed, h, group),
-            "z": BufferSpec((max_m, h, kept), shape.output, "output"),
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        x, y = (buffers.x[:m], _rows_of(buffers.sfx, m)), (buffers.y, self._as_stored(buffers.sfy))
+        x, y = (buffers.x[:m], rows_of(buffers.sfx, m)), (buffers.y, self._as_stored(buffers.sfy))
         group = buffers.shape.scale_columns
         recipe = (1, group, group) if buffers.shape.scales == "f32" else (1, 1, group)
-        return Call((self.expression, x, y, buffers.z[:m]), {"recipe": recipe})
+        return Call((self.expression, x, y, self.output_at(buffers, m)), {"recipe": recipe})
+
+    def output_at(self, buffers: Buffers, m: int) -> Any:
+        """The argument that is written."""
+        return buffers.z[:m]
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound)."""
+        """The scale factors of x and, except on SM90, of y, converted (measured on the stub GPU: an upper bound); on
+        SM120 a K-major copy of a weight that is not."""
+        copies: int = shape.h * shape.d * shape.r if shape.target.arch == "sm120" and self.summed == "d" else 0
         if shape.scales != "f32":
-            return 0
+            return copies
         rows, columns = scales.align(max_m, 4), scales.ceil_div(int(getattr(shape, self.summed)), shape.scale_columns)
-        copy = 4 * rows * shape.h * columns
+        converted: int = 4 * rows * shape.h * columns
         if shape.target.arch == "sm90":
-            return copy
+            return converted
         packed, kept = scales.ceil_div(columns, 4), int(getattr(shape, self.kept))
-        return copy + 4 * shape.h * (rows * packed + kept * (columns + packed))
+        return copies + converted + 4 * shape.h * (rows * packed + kept * (columns + packed))
 
-    def read_m(self, expression: str, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
+    def read_m(self, expression: str, a: Operand, *args: Any, **kwargs: Any) -> int:
+        return a[0].shape[0]
 
     def read_shape(
         self,
         expression: str,
         a: Operand,
         b: Operand,
-        d: torch.Tensor,
+        d: Any,
         c: torch.Tensor | None = None,
         recipe: Collection[int] = (1, 128, 128),
     ) -> Mapping[str, Value]:
-        """Takes the calls of this expression that add to nothing."""
+        """Takes the calls of this expression that add to nothing and write no scale factors."""
+        form = "with scale factors" if isinstance(d, tuple | list) else "a tensor"
+        calls.belongs(self.name, "d", form, ("a tensor",))
+        return {**self.read_operands(expression, a, b, c, recipe), "output": calls.dtype_of(d)}
+
+    def read_operands(
+        self, expression: str, a: Operand, b: Operand, c: torch.Tensor | None, recipe: Collection[int]
+    ) -> dict[str, Value]:
+        """What a call tells apart from its output."""
         calls.belongs(self.name, "expression", expression, (self.expression,))
         calls.belongs(self.name, "c", None if c is None else "a tensor", (None,))
         form, group = scale_form(a[1]), tuple(recipe)[-1]
@@ -132,7 +153,6 @@ class _Fp8Einsum(KernelType):
             "d": middle,
             "scales": form,
             "scale_columns": group,
-            "output": calls.dtype_of(d),
         }
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
@@ -143,7 +163,7 @@ class _Fp8Einsum(KernelType):
 
         x, y, shape = buffers.x[:m], self._as_stored(buffers.y), buffers.shape
         values = torch.randn(x.shape, device=generator.device, generator=generator)
-        scales.quantize_rows(values, x, _rows_of(buffers.sfx, m), shape.scale_columns, scales.packs(shape))
+        scales.quantize_rows(values, x, rows_of(buffers.sfx, m), shape.scale_columns, scales.packs(shape))
         values = torch.randn(y.shape, device=generator.device, generator=generator)
         quantize = scales.quantize_blocks if shape.scales == "f32" else scales.quantize_rows
         quantize(values, y, buffers.sfy, shape.scale_columns, scales.packs(shape))
@@ -152,7 +172,7 @@ class _Fp8Einsum(KernelType):
         import torch
 
         group = buffers.shape.scale_columns
-        x = scales.dequantize(buffers.x[:m], _rows_of(buffers.sfx, m), group)
+        x = scales.dequantize(buffers.x[:m], rows_of(buffers.sfx, m), group)
         y = scales.dequantize(self._as_stored(buffers.y), buffers.sfy, group)
         return {"z": torch.einsum(self.expression, x, self._as_stored(y))}
 
@@ -162,7 +182,7 @@ class _Fp8Einsum(KernelType):
 
 
 @settings.follows_num_sms
-class Fp8EinsumBhrHdrBhd(_Fp8Einsum):
+class Fp8EinsumBhrHdrBhd(Fp8Einsum):
     """x [b, h, r] by y [h, d, r] to z [b, h, d]."""
 
     name = "fp8_einsum_bhr_hdr_bhd"
@@ -173,7 +193,7 @@ class Fp8EinsumBhrHdrBhd(_Fp8Einsum):
 
 
 @settings.follows_num_sms
-class Fp8EinsumBhdHdrBhr(_Fp8Einsum):
+class Fp8EinsumBhdHdrBhr(Fp8Einsum):
     """x [b, h, d] by y [h, d, r] to z [b, h, r]."""
 
     name = "fp8_einsum_bhd_hdr_bhr"
@@ -196,7 +216,7 @@ def _row_scales(form: str, rows: int, heads: int, columns: int, group: int) -> B
     return BufferSpec((rows, heads, packed), "int32", strides=strides, storage=heads * packed * stride)
 
 
-def _rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
+def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
     """The first ``m`` rows; packed ones are laid out anew for every m, as DeepGEMM wants them."""
     import torch
 

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 #: Rows of the gate and of the up projection take turns by so many (``transform_weights_for_mega_moe``).
 _INTERLEAVED_ROWS = 8
+#: ``global_num_tokens`` chooses the tile in place of the tokens of this rank.
+_USUAL: Mapping[str, Any] = {
+    "weight_layout": "megamoe",
+    "global_num_tokens": None,
+    "post_expert_norm": False,
+    "use_x_scales": False,
+    "l1_alphas": None,
+    "l2_alphas": None,
+    "l2_act_scales": None,
+}
 
 
 class MegaMoe(KernelType):
@@ -105,11 +115,17 @@ class MegaMoe(KernelType):
         fast_math: bool = True,
         **kwargs: Any,
     ) -> Mapping[str, Value]:
-        """Takes calls without shared experts; the clamp and fast_math are read where they are given by name."""
+        """Takes calls without shared experts; the clamp and fast_math are read where they are given by name.
+
+        Also refused: what DeepGEMM 0.2 takes besides, by name, since the kernel is another with each of it.
+        """
         calls.belongs(self.name, "mma_type", getattr(sym_buffer, "mma_type", self.mma_type), (self.mma_type,))
         calls.belongs(self.name, "activation", activation, ("swiglu",))
         shared = any(_are_weights(each) for each in (*args, kwargs.get("shared_l1_weights")))
         calls.belongs(self.name, "shared experts", "some" if shared else "none", ("none",))
+        for name, usual in _USUAL.items():
+            found = kwargs.get(name, usual)
+            calls.belongs(self.name, name, found if found == usual else "another", (usual,))
         rows = (l1_weights[0] if isinstance(l1_weights, tuple) else l1_weights).shape[1]
         return {
             **symmetric_buffer.routing_of(self.name, sym_buffer),

@@ -1,4 +1,4 @@
-"""``fp8_fp4_mega_moe`` and ``bf16_mega_moe``: the mega MoE of SM100; see moe.py."""
+"""``fp8_fp4_mega_moe`` and ``bf16_mega_moe``: the mega MoE of SM100; see moe.py, and moe_nvfp4.py for the third."""
 
 from __future__ import annotations
 
@@ -23,26 +23,32 @@ if TYPE_CHECKING:
 _GROUP = 32
 _HIDDEN = Dimension("hidden", "columns of a token", "columns", multiple_of=512)
 _INTERMEDIATE = Dimension("intermediate", "columns between the two GEMMs", "columns", multiple_of=512)
-_SETTINGS = (
+SETTINGS = (
     symmetric_buffer.MAX_TOKENS,
     symmetric_buffer.NUM_RANKS,
     symmetric_buffer.CLAMP,
     symmetric_buffer.FAST_MATH,
 )
-_SMALL = {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384}
+SMALL = {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384}
 
 
-class _Sm100MegaMoe(moe.MegaMoe):
+class Sm100MegaMoe(moe.MegaMoe):
     """The dimensions and the symmetric buffer."""
 
     elements: ClassVar[Elements]
 
-    dimensions = (symmetric_buffer.NUM_EXPERTS, symmetric_buffer.TOP_K, _HIDDEN, _INTERMEDIATE, *_SETTINGS)
+    dimensions: ClassVar[tuple[Dimension, ...]] = (
+        symmetric_buffer.NUM_EXPERTS,
+        symmetric_buffer.TOP_K,
+        _HIDDEN,
+        _INTERMEDIATE,
+        *SETTINGS,
+    )
     archs = (ArchSupport("sm100"),)
     examples = (
-        _SMALL,
-        {**_SMALL, "num_experts": 3, "top_k": 3, "activation_clamp": 1},
-        {**_SMALL, "top_k": 4, "num_ranks": 2},
+        SMALL,
+        {**SMALL, "num_experts": 3, "top_k": 3, "activation_clamp": 1},
+        {**SMALL, "top_k": 4, "num_ranks": 2},
     )
 
     def buffer_bytes(self, shape: Shape) -> int:
@@ -59,13 +65,13 @@ class _Sm100MegaMoe(moe.MegaMoe):
 
 
 @settings.follows_num_sms
-class Fp8Fp4MegaMoe(_Sm100MegaMoe):
+class Fp8Fp4MegaMoe(Sm100MegaMoe):
     """FP8 tokens by FP4 weights, UE8M0 scale factors for 32 columns."""
 
     name = "fp8_fp4_mega_moe"
     summary = "whole MoE layer in one launch, FP8 tokens, FP4 weights (SM100, expert parallel)"
     mma_type = "fp8xfp4"
-    elements = Elements("float8_e4m3fn", 1, _GROUP)
+    elements = Elements("float8_e4m3fn", 8, _GROUP)
     function_names = ("fp8_fp4_mega_moe",)
 
     def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
@@ -85,10 +91,10 @@ class Fp8Fp4MegaMoe(_Sm100MegaMoe):
         scales.quantize_rows(moe.interleaved(l1), buffers.l1_weights, buffers.l1_scales, _GROUP)
         scales.quantize_rows(l2, buffers.l2_weights, buffers.l2_scales, _GROUP)
         for scale_factors in (buffers.l1_scales, buffers.l2_scales):
-            scale_factors.copy_(_paged(scale_factors))
+            scale_factors.copy_(paged(scale_factors))
 
     def expert(self, buffers: Buffers, expert: int) -> tuple[torch.Tensor, torch.Tensor]:
-        l1_scales, l2_scales = (_unpaged(each[expert]) for each in (buffers.l1_scales, buffers.l2_scales))
+        l1_scales, l2_scales = (unpaged(each[expert]) for each in (buffers.l1_scales, buffers.l2_scales))
         l1 = scales.dequantize(buffers.l1_weights[expert], l1_scales, _GROUP)
         return moe.plain(l1), scales.dequantize(buffers.l2_weights[expert], l2_scales, _GROUP)
 
@@ -100,13 +106,13 @@ class Fp8Fp4MegaMoe(_Sm100MegaMoe):
 
 
 @settings.follows_num_sms
-class Bf16MegaMoe(_Sm100MegaMoe):
+class Bf16MegaMoe(Sm100MegaMoe):
     """No scale factors."""
 
     name = "bf16_mega_moe"
     summary = "whole MoE layer in one launch, BF16 tokens and weights (SM100, expert parallel)"
     mma_type = "bf16xbf16"
-    elements = Elements("bfloat16", 2)
+    elements = Elements("bfloat16", 16)
     function_names = ("bf16_mega_moe",)
 
     def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
@@ -147,13 +153,13 @@ def _no_daemon() -> Iterator[None]:
         mlopart.is_available = before
 
 
-def _paged(scale_factors: torch.Tensor) -> torch.Tensor:
+def paged(scale_factors: torch.Tensor) -> torch.Tensor:
     """Scale factors as the tensor cores read them: in each 128 rows, row 32 i + j moves to 4 j + i."""
     pages = scale_factors.unflatten(-2, (-1, 4, 32))
     return pages.transpose(-3, -2).flatten(-4, -2).clone()
 
 
-def _unpaged(scale_factors: torch.Tensor) -> torch.Tensor:
+def unpaged(scale_factors: torch.Tensor) -> torch.Tensor:
     """The inverse."""
     pages = scale_factors.unflatten(-2, (-1, 32, 4))
     return pages.transpose(-3, -2).flatten(-4, -2)

@@ -47,7 +47,7 @@ _COLUMNS_OF_A_THREAD = 8
 _MMA_TYPES: Mapping[str, tuple[str, ...]] = {"fp8": ("fp8xfp4", "fp8xfp8"), "fp4": ("mxf4xmxf4",)}
 
 
-class _PreDispatch(KernelType):
+class PreDispatch(KernelType):
     """Writes the first m slots of the buffer, and the routing of all of them."""
 
     run_dimension = RunDimension("tokens", "tokens of one step on this rank", "rows")
@@ -81,7 +81,7 @@ class _PreDispatch(KernelType):
         }
 
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        tokens = scales.dequantize(buffers.buf_x[:m], buffers.buf_x_sf[:m], self._group(buffers.shape))
+        tokens = self.dequantized(buffers, m)
         return {"tokens": tokens, "topk_idx": buffers.buf_topk_idx, "topk_weights": buffers.buf_topk_weights}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -92,25 +92,35 @@ class _PreDispatch(KernelType):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
 
-        group = self._group(buffers.shape)
-        data, scale_factors = torch.empty_like(buffers.buf_x[:m]), torch.empty_like(buffers.buf_x_sf[:m])
-        scales.quantize_rows(buffers.x[:m], data, scale_factors, group)
         indices = torch.full_like(buffers.buf_topk_idx, -1)
         indices[:m] = buffers.topk_idx[:m]
         weights = torch.zeros_like(buffers.buf_topk_weights)
         weights[:m] = buffers.topk_weights[:m]
         return {
-            "tokens": scales.dequantize(data, scale_factors, group),
+            "tokens": self.rounded(buffers, m),
             "topk_idx": indices,
             "topk_weights": weights,
         }
 
+    def dequantized(self, buffers: Buffers, m: int) -> torch.Tensor:
+        """The float32 tokens that a launch has written."""
+        return scales.dequantize(buffers.buf_x[:m], buffers.buf_x_sf[:m], self.group(buffers.shape))
+
+    def rounded(self, buffers: Buffers, m: int) -> torch.Tensor:
+        """The float32 tokens that a launch shall write."""
+        import torch
+
+        group = self.group(buffers.shape)
+        data, scale_factors = torch.empty_like(buffers.buf_x[:m]), torch.empty_like(buffers.buf_x_sf[:m])
+        scales.quantize_rows(buffers.x[:m], data, scale_factors, group)
+        return scales.dequantize(data, scale_factors, group)
+
     @abstractmethod
-    def _group(self, shape: Shape) -> int:
+    def group(self, shape: Shape) -> int:
         """Columns that share a scale factor."""
 
     @staticmethod
-    def _routing(shape: Shape, tokens: int) -> dict[str, BufferSpec]:
+    def routing(shape: Shape, tokens: int) -> dict[str, BufferSpec]:
         return {
             "x": BufferSpec((tokens, shape.hidden), "bfloat16"),
             "topk_idx": BufferSpec((tokens, shape.top_k), "int32"),
@@ -120,7 +130,7 @@ class _PreDispatch(KernelType):
         }
 
 
-class MegaMoePreDispatch(_PreDispatch):
+class MegaMoePreDispatch(PreDispatch):
     """UE8M0 scale factors, row-major, four to an int32: for the mega MoE of SM100. It launches on every arch."""
 
     name = "mega_moe_pre_dispatch"
@@ -145,7 +155,7 @@ class MegaMoePreDispatch(_PreDispatch):
         fp4 = shape.activations == "fp4"
         data = BufferSpec((max_m, shape.hidden // 2), "int8", "output")
         return {
-            **self._routing(shape, max_m),
+            **self.routing(shape, max_m),
             "buf_x": data if fp4 else BufferSpec((max_m, shape.hidden), "float8_e4m3fn", "output"),
             "buf_x_sf": BufferSpec((max_m, shape.hidden // shape.group_size // 4), "int32", "output"),
         }
@@ -184,11 +194,11 @@ class MegaMoePreDispatch(_PreDispatch):
             "activations": "fp4" if mma_type in _MMA_TYPES["fp4"] else "fp8",
         }
 
-    def _group(self, shape: Shape) -> int:
+    def group(self, shape: Shape) -> int:
         return int(shape.group_size)
 
 
-class MegaMoePreDispatchSm90(_PreDispatch):
+class MegaMoePreDispatchSm90(PreDispatch):
     """FP32 scale factors for 128 columns: for the mega MoE of SM90."""
 
     name = "mega_moe_pre_dispatch_sm90"
@@ -200,7 +210,7 @@ class MegaMoePreDispatchSm90(_PreDispatch):
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
-            **self._routing(shape, max_m),
+            **self.routing(shape, max_m),
             "buf_x": BufferSpec((max_m, shape.hidden), "float8_e4m3fn", "output"),
             "buf_x_sf": BufferSpec((max_m, shape.hidden // scales.GROUP), "float32", "output"),
         }
@@ -208,7 +218,7 @@ class MegaMoePreDispatchSm90(_PreDispatch):
     def read_shape(self, x: torch.Tensor, topk_idx: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
         return {"hidden": x.shape[1], "top_k": topk_idx.shape[1]}
 
-    def _group(self, shape: Shape) -> int:
+    def group(self, shape: Shape) -> int:
         return scales.GROUP
 
 

@@ -33,14 +33,21 @@ class Elements:
     """What a token is made of.
 
     Attributes:
-        dtype: of its columns.
-        nbytes: of a column.
+        dtype: what its columns are stored in.
+        bits: of a column; with 4, two share an element of the dtype.
         scale_columns: columns that share a byte of scale factors; 0: there are none.
     """
 
     dtype: str
-    nbytes: int
+    bits: int
     scale_columns: int = 0
+
+    def data_bytes(self, columns: int) -> int:
+        return columns * self.bits // 8
+
+    def stored(self, columns: int) -> int:
+        """Elements of the dtype that hold so many columns."""
+        return columns // 2 if self.bits == 4 else columns
 
     def scale_bytes(self, columns: int) -> int:
         return columns // self.scale_columns if self.scale_columns else 0
@@ -50,10 +57,10 @@ def input_slots(shape: Shape, elements: Elements) -> Mapping[str, Slot]:
     """What a rank writes before the launch: tokens, their scale factors if any, experts and weights."""
     rows, hidden, top_k = shape.max_tokens, shape.hidden, shape.top_k
     x = _workspace_bytes(shape)
-    x_sf = x + rows * hidden * elements.nbytes
+    x_sf = x + rows * elements.data_bytes(hidden)
     topk_idx = x_sf + rows * elements.scale_bytes(hidden)
     slots = {
-        "x": Slot(x, rows, hidden, elements.dtype),
+        "x": Slot(x, rows, elements.stored(hidden), elements.dtype),
         "topk_idx": Slot(topk_idx, rows, top_k, "int64"),
         "topk_weights": Slot(topk_idx + rows * top_k * 8, rows, top_k, "float32"),
     }
@@ -68,9 +75,13 @@ def buffer_bytes(shape: Shape, elements: Elements) -> int:
     inputs = input_slots(shape, elements)["topk_weights"].offset + rows * shape.top_k * 4
     ring = ring_tokens(shape)
     scales = max(ring // height * align(height, _SCALE_PAGE) for height in tile_heights())
-    layers = sum(ring * n * elements.nbytes + scales * elements.scale_bytes(n) for n in (hidden, intermediate))
-    outer_scales = 0 if installed.is_first_series() else 4 * (rows + ring)
-    return inputs + layers + ring * 4 + shape.top_k * rows * hidden * 2 + outer_scales
+    layers = sum(ring * elements.data_bytes(n) + scales * elements.scale_bytes(n) for n in (hidden, intermediate))
+    return inputs + layers + ring * 4 + shape.top_k * rows * hidden * 2 + _outer_scale_bytes(shape)
+
+
+def outer_scale_slot(shape: Shape, elements: Elements) -> Slot:
+    """A scale factor of each token as a whole, an input of NVFP4: where the ring is as large as it can be."""
+    return Slot(buffer_bytes(shape, elements) - _outer_scale_bytes(shape), shape.max_tokens, 1, "float32")
 
 
 def ring_tokens(shape: Shape) -> int:
@@ -83,6 +94,11 @@ def ring_tokens(shape: Shape) -> int:
     most = min(copies + experts * 384, experts * received)
     wanted = pool_tokens(shape) if shape.max_tokens >= _PREFILL_TOKENS else _DECODE_RING_TOKENS
     return min(max(wanted, received), most)
+
+
+def _outer_scale_bytes(shape: Shape) -> int:
+    """Of the tokens of this rank, then of those in the ring; since DeepGEMM 0.2."""
+    return 0 if installed.is_first_series() else 4 * (shape.max_tokens + ring_tokens(shape))
 
 
 def _workspace_bytes(shape: Shape) -> int:

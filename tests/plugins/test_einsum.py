@@ -20,6 +20,7 @@ _FP8 = {
     "fp8_einsum_bhr_hdr_bhd": {"h": 2, "r": 128, "d": 256, "scales": "ue8m0", "scale_columns": 32},
     "fp8_einsum_bhd_hdr_bhr": {"h": 2, "r": 128, "d": 256, "output": "float32"},
     "fp8_einsum_bhd_bhr_hdr": {"h": 2, "r": 128, "d": 256, "scales": "ue8m0"},
+    "fp8_einsum_bhr_hdr_bhd_fp8_output": {"h": 2, "r": 128, "d": 256},
 }
 
 
@@ -117,6 +118,12 @@ def test_fp32_output_needs_a_later_deep_gemm() -> None:
             256,
             256 * 2 * (640 + 256) + 4 * 2 * 2 * (640 + 256) + 4 * 2 * 640 * 256,
         ),
+        (
+            "fp8_einsum_bhr_hdr_bhd_fp8_output",
+            {"h": 3, "r": 640, "d": 256},
+            5,
+            5 * 3 * 640 + 4 * 5 * 3 * 5 + 3 * (256 * 640 + 4 * 2 * 5) + 5 * 3 * 256 + 4 * 3 * 256 // 128 * 8,
+        ),
     ],
 )
 def test_bytes_are_those_of_the_closed_formula(name: str, values: dict[str, object], m: int, nbytes: int) -> None:
@@ -131,3 +138,30 @@ def test_what_fp8_einsum_refuses_on_sm90(values: dict[str, object]) -> None:
     with pytest.raises(ShapeError, match="is refused on sm90") as caught:
         kernel_type.resolve({"h": 2, "r": 128, "d": 128, **values}, get_target("h100"))
     assert caught.value.dimension == name
+
+
+def test_fp8_output_says_where_it_is_not() -> None:
+    kernel_type = Registry()["fp8_einsum_bhr_hdr_bhd_fp8_output"]
+    assert kernel_type.unsupported_reason(get_target("b200"), "0.2.3.post2") is None
+    assert "0.1 has no FP8 einsum with FP8 output" in str(
+        kernel_type.unsupported_reason(get_target("b200"), "0.1.4.post1")
+    )
+    for target in ("h100", "rtx-pro-6000"):
+        assert "only sm100 quantises" in str(kernel_type.unsupported_reason(get_target(target), "0.2.3.post2"))
+    with pytest.raises(ShapeError, match="a multiple of 128, got 64"):
+        kernel_type.resolve({"h": 2, "r": 128, "d": 64}, get_target("b200"))
+
+
+def test_scale_factors_of_an_output_run_over_the_heads_of_a_token() -> None:
+    """Word i of a token holds those of columns 128 i to 128 i + 127 of z as [b, h * d]."""
+    import torch
+
+    kernel_type = Registry()["fp8_einsum_bhr_hdr_bhd_fp8_output"]
+    shape = kernel_type.resolve({"h": 2, "r": 16, "d": 128}, get_target("b200"))
+    buffers = kernel_type.allocate_buffers(shape, 5, "cpu")
+    data, factors = kernel_type.outputs(buffers, 5).values()
+    assert (factors.shape, factors.stride()) == ((5, 2), (1, 8))
+    data.copy_(torch.ones(5, 2, 128))
+    factors.copy_(torch.tensor([0x7F7F7F7F, 0x7F7F7F80]).expand(5, 2))
+    found = kernel_type.results(buffers, 5)["z"]
+    assert (found[:, 0] == 1).all() and (found[:, 1, :32] == 2).all() and (found[:, 1, 32:] == 1).all()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from tests import on_stub
 
 _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
     # Kernel type, target, shape, run-time value, bytes of the buffers.
@@ -80,6 +82,13 @@ _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
         384,
         384 * (64 + 208) + 4 * 3 * (64 + 208) + 4 * 3 * 64 * 208 + 4 * 3,
     ),
+    (
+        "k_grouped_fp4_gemm_nt_contiguous",
+        "b200",
+        {"num_groups": 3, "m": 76, "n": 200},
+        512,
+        256 * (76 + 200) + 4 * 16 * (76 + 200) + 4 * 3 * 76 * 200 + 4 * 3,
+    ),
 ]
 
 
@@ -133,6 +142,59 @@ def test_what_sm90_refuses(name: str, values: dict[str, Any], message: str) -> N
     with pytest.raises(ShapeError, match=message):
         kernel_type.resolve(shape, get_target("h100"))
     assert kernel_type.resolve(shape, get_target("b200")).n == 64
+
+
+@pytest.mark.parametrize(("target", "rows"), [("h100", 256), ("b200", 384)])
+def test_a_real_call_says_the_rows_that_choose_its_kernel(target: str, rows: int, tmp_path: Path) -> None:
+    """The largest group on SM90, all groups together on SM100."""
+    script = """
+    kind = kregistry.Registry()["k_grouped_bf16_gemm_tn_contiguous"]
+    a = torch.empty(384, 64, dtype=torch.bfloat16, device="cuda")
+    answer(m=kind.read_m(a, a, torch.empty(2, 64, 64, device="cuda"), [256, 128], None))
+    """
+    assert on_stub.answer(script, tmp_path, target=target)["m"] == rows
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"n": 68, "output": "bfloat16"}, "a multiple of 8 with bfloat16 output, got 68"),
+        ({"num_groups": 129}, "129 is more than the 128 that DeepGEMM packs scale factors of"),
+        ({"mk_alignment": 128}, "expected 256 or 512 or 768 or 1024, got 128"),
+    ],
+)
+def test_k_grouped_fp4_refuses_what_deep_gemm_asserts(values: dict[str, Any], message: str) -> None:
+    kernel_type = Registry()["k_grouped_fp4_gemm_nt_contiguous"]
+    with pytest.raises(ShapeError, match=message):
+        kernel_type.resolve({"num_groups": 2, "m": 64, "n": 64, **values}, get_target("b200"))
+
+
+def test_k_grouped_fp4_says_where_it_is_not() -> None:
+    kernel_type = Registry()["k_grouped_fp4_gemm_nt_contiguous"]
+    assert kernel_type.unsupported_reason(get_target("b200"), "0.2.3.post2") is None
+    for target, version, reason in (
+        ("b200", "0.1.4.post1", "DeepGEMM 0.1 has no k-grouped FP4 GEMM"),
+        ("h100", "0.2.3.post2", "FP4 operands need sm100 or sm120"),
+        ("rtx-pro-6000", "0.2.3.post2", "for sm90 and sm100 only"),
+    ):
+        assert reason in str(kernel_type.unsupported_reason(get_target(target), version))
+
+
+@pytest.mark.parametrize("form", ["f32", "ue8m0"])
+def test_k_grouped_fp4_sums_the_rows_of_all_groups(form: str) -> None:
+    """The kernel is chosen by all rows together, which a call says with or without ``ks``."""
+    import torch
+
+    kernel_type = Registry()["k_grouped_fp4_gemm_nt_contiguous"]
+    shape = kernel_type.resolve({"num_groups": 3, "m": 8, "n": 12, "scales": form}, get_target("b200"))
+    buffers = kernel_type.allocate_buffers(shape, 1024, "cpu")
+    kernel_type.fill(buffers, 512, torch.Generator().manual_seed(0))
+    call = kernel_type.arguments(buffers, 512)
+    (a, sfa), (b, _), d, *_ = call.args
+    assert (a.shape, b.shape, sfa.shape) == ((8, 256), (12, 256), (512 // (32 if form == "f32" else 128), 8))
+    assert kernel_type.read_m((a, sfa), (b, None), d, None, buffers.grouped_layout) == 512
+    after = kernel_type.reference(buffers, 512)["d"]
+    assert [bool((after[group] == d[group]).all()) for group in range(3)] == [False, True, True]
 
 
 #: Kernel types that share the functions of the contiguous and of the masked layout.
@@ -206,6 +268,7 @@ def test_heads_must_divide_n() -> None:
         ("fp8_gemm_nt_block32", {"n": 200, "k": 640}),
         ("m_grouped_fp8_gemm_nt_contiguous", {"num_groups": 2, "n": 200, "k": 640, "scales": "f32"}),
         ("k_grouped_fp8_gemm_tn_contiguous", {"num_groups": 2, "m": 64, "n": 64}),
+        ("k_grouped_fp4_gemm_nt_contiguous", {"num_groups": 2, "m": 64, "n": 64}),
         ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 256, "d": 128}),
         ("fp8_einsum_bhd_bhr_hdr", {"h": 2, "r": 256, "d": 128}),
     ],

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from tests.plugins.unclaimed_functions import _CUBLASLT, _HOST, _TORCH
 
-_NOT_YET = "compiles kernels; not in the catalogue yet"
-
 #: Unclaimed functions that DeepGEMM 0.1 lacks, and why they are not claimed.
 ADDED: dict[str, tuple[str, ...]] = {
-    _NOT_YET: (
-        "k_grouped_fp4_gemm_nt_contiguous",
-        "nvfp4_mega_moe",
-    ),
     _CUBLASLT: ("batched_symm", "batched_syrk", "cublaslt_nvfp4_gemm_nt"),
     _TORCH: (
         "cast_back_from_fp8",

@@ -1,0 +1,80 @@
+"""``mega_moe_pre_dispatch`` to NVFP4: a function of pre_dispatch.py, with another output more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
+from kregistry_plugins import calls
+from kregistry_plugins.mega import nvfp4
+from kregistry_plugins.mega.pre_dispatch import HIDDEN, TOP_K, PreDispatch
+
+if TYPE_CHECKING:
+    import torch
+
+_MMA_TYPE = "nvfp4xnvfp4"
+_OLD = "DeepGEMM 0.1 quantises tokens to FP8 and MXFP4 only"
+
+
+class MegaMoePreDispatchNvfp4(PreDispatch):
+    """UE4M3 scale factors for 16 columns, row-major, four to an int32, and one in FP32 for each token as a whole.
+
+    A call may give ``expert_scales`` [num_experts], which ``topk_weights`` are multiplied by: the kernel is the same.
+    """
+
+    name = "mega_moe_pre_dispatch_nvfp4"
+    summary = "quantises tokens to NVFP4, each with a scale factor as a whole, into a mega MoE buffer (SM100)"
+    dimensions = (HIDDEN, TOP_K)
+    function_names = ("mega_moe_pre_dispatch",)
+    archs = tuple(ArchSupport(arch, ">=0.2", _OLD) for arch in ("sm90", "sm100", "sm120"))
+    examples = ({"hidden": 512, "top_k": 8}, {"hidden": 384, "top_k": 3})
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {
+            **self.routing(shape, max_m),
+            "buf_x": BufferSpec((max_m, shape.hidden // 2), "int8", "output"),
+            "buf_x_sf": BufferSpec((max_m, shape.hidden // nvfp4.GROUP // 4), "int32", "output"),
+            "buf_x_scales": BufferSpec((max_m,), "float32", "output"),
+        }
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        call = super().arguments(buffers, m)
+        return Call((*call.args, nvfp4.GROUP, _MMA_TYPE, buffers.buf_x_scales))
+
+    def read_shape(
+        self,
+        x: torch.Tensor,
+        topk_idx: torch.Tensor,
+        topk_weights: torch.Tensor,
+        buf_x: torch.Tensor,
+        buf_x_sf: torch.Tensor,
+        buf_topk_idx: torch.Tensor,
+        buf_topk_weights: torch.Tensor,
+        num_tokens: int,
+        group_size: int = 32,
+        mma_type: str | bool = "fp8xfp4",
+        *args: Any,
+        **kwargs: Any,
+    ) -> Mapping[str, Value]:
+        calls.belongs(self.name, "mma_type", mma_type, (_MMA_TYPE,))
+        return {"hidden": x.shape[1], "top_k": topk_idx.shape[1]}
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {**super().outputs(buffers, m), "buf_x_scales": buffers.buf_x_scales[:m]}
+
+    def dequantized(self, buffers: Buffers, m: int) -> torch.Tensor:
+        tokens = nvfp4.dequantize(buffers.buf_x[:m], buffers.buf_x_sf[:m])
+        return tokens * buffers.buf_x_scales[:m].unsqueeze(-1)
+
+    def rounded(self, buffers: Buffers, m: int) -> torch.Tensor:
+        import torch
+
+        x = buffers.x[:m].float()
+        scale = nvfp4.outer_scale(x)
+        data, scale_factors = torch.empty_like(buffers.buf_x[:m]), torch.empty_like(buffers.buf_x_sf[:m])
+        nvfp4.quantize(x / scale, data, scale_factors)
+        return nvfp4.dequantize(data, scale_factors) * scale
+
+    def group(self, shape: Shape) -> int:
+        return nvfp4.GROUP
