@@ -106,10 +106,12 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
         found[name] = json.loads(done.stdout.splitlines()[-1])
     alone, shared = found["alone"]["entries"], found["shared"]["entries"]
     unequal = [entry for entry in alone if alone[entry] != shared[entry]]
-    values = sum(each["values"] for each in alone.values())
-    print(f"{len(alone)} entries, {values} values, results not bit-equal in {len(unequal)} entries")
+    values, outputs = (sum(each[key] for each in alone.values()) for key in ("values", "outputs"))
+    print(
+        f"{len(alone)} entries, {values} values launched, {outputs} outputs compared, results not bit-equal in {len(unequal)} entries"
+    )
     print("compile attempts", {name: each["compile_attempts"] for name, each in found.items()})
-    return {"models": options.model, "values": values, "not_bit_equal": unequal, **found}
+    return {"models": options.model, "values": values, "outputs": outputs, "not_bit_equal": unequal, **found}
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.plugins import cases_grouped, cases_layout, cases_mega, cases_mqa_logits
-
 _StackB = tuple[int | None, int | None, int | None]
 _A = tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None]
 Case = _A | tuple[str, dict[str, Any], tuple[int, int, int], int | None, int | None, _StackB]
@@ -52,10 +50,6 @@ CASES: list[Case] = [
     ("fp8_einsum_bhr_hdr_bhd", {"h": 2, "r": 4096, "d": 1024}, _FULL, 19, 23, (19, 25, 37)),
     ("tf32_hc_prenorm_gemm", _HC, _FULL, 1, 1, (1, 1, 1)),
     ("tf32_hc_prenorm_gemm", {**_HC, "num_splits": 16}, _FULL, 1, 1, (1, 1, 1)),
-    *cases_grouped.CASES,
-    *cases_layout.CASES,
-    *cases_mega.CASES,
-    *cases_mqa_logits.CASES,
 ]
 # Each family of kernel types has its cases in a file of its own.
 for _file in sorted(Path(__file__).parent.glob("cases_*.py")):
