@@ -5,8 +5,8 @@
 DIR holds store and cache.
 
 Every value is launched; the results of one in --every of them, and of the last, go into the digest. Inputs are random
-with a fixed seed, outputs begin as zeros: two runs, also with other cubins, must give the same digests where kernels are
-the same and deterministic. Prints one JSON object.
+with a fixed seed, outputs begin as zeros: two runs, also with other cubins, must give the same digests where kernels
+are the same and deterministic. Prints one JSON object.
 """
 
 from __future__ import annotations

@@ -107,9 +107,7 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
     alone, shared = found["alone"]["entries"], found["shared"]["entries"]
     unequal = [entry for entry in alone if alone[entry] != shared[entry]]
     values, outputs = (sum(each[key] for each in alone.values()) for key in ("values", "outputs"))
-    print(
-        f"{len(alone)} entries, {values} values launched, {outputs} outputs compared, results not bit-equal in {len(unequal)} entries"
-    )
+    print(f"{len(alone)} entries, {values} values launched, {outputs} outputs compared, {len(unequal)} entries differ")
     print("compile attempts", {name: each["compile_attempts"] for name, each in found.items()})
     return {"models": options.model, "values": values, "outputs": outputs, "not_bit_equal": unequal, **found}
 
