@@ -134,8 +134,7 @@ class Fp8Einsum(KernelType):
         recipe: Collection[int] = (1, 128, 128),
     ) -> Mapping[str, Value]:
         """Takes the calls of this expression that add to nothing and write no scale factors."""
-        form = "with scale factors" if isinstance(d, tuple | list) else "a tensor"
-        calls.belongs(self.name, "d", form, ("a tensor",))
+        calls.belongs(self.name, "d", output_form(d), ("a tensor",))
         return {**self.read_operands(expression, a, b, c, recipe), "output": calls.dtype_of(d)}
 
     def read_operands(
@@ -214,6 +213,11 @@ def _row_scales(form: str, rows: int, heads: int, columns: int, group: int) -> B
     packed, stride = scales.ceil_div(columns, 4 * group), scales.align(rows, 4)
     strides = (1, packed * stride, stride)
     return BufferSpec((rows, heads, packed), "int32", strides=strides, storage=heads * packed * stride)
+
+
+def output_form(d: Any) -> str:
+    """How a call gives what is written, in words."""
+    return "with scale factors" if isinstance(d, tuple | list) else "a tensor"
 
 
 def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:

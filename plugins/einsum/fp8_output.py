@@ -9,7 +9,7 @@ from attrs import evolve
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Shape, Value
 from kregistry_plugins import calls, settings
-from kregistry_plugins.einsum.fp8 import SCALE_COLUMNS, SCALES, D, Fp8Einsum, H, R
+from kregistry_plugins.einsum.fp8 import SCALE_COLUMNS, SCALES, D, Fp8Einsum, H, R, output_form
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand
 
@@ -66,8 +66,7 @@ class Fp8EinsumBhrHdrBhdFp8Output(Fp8Einsum):
         recipe: Collection[int] = (1, 128, 128),
     ) -> Mapping[str, Value]:
         """Takes the calls that give FP8 and scale factors to write."""
-        form = "with scale factors" if isinstance(d, tuple | list) else "a tensor"
-        calls.belongs(self.name, "d", form, ("with scale factors",))
+        calls.belongs(self.name, "d", output_form(d), ("with scale factors",))
         return self.read_operands(expression, a, b, c, recipe)
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

@@ -157,11 +157,10 @@ class Sharing(Source):
         sizes = {member.kernel.key: len(pieces[member.kernel.key].text) for member in members}
         for member in self._check.choose(sorted(members, key=lambda member: sizes[member.kernel.key])):
             self._put_alone(member)
-        seconds = sum(cost.assemble for cost in self._cost(members))
+        seconds, total = sum(cost.assemble for cost in self._cost(members)), sum(sizes.values())
         for member in members:
             key = member.kernel.key
-            share = seconds * sizes[key] / sum(sizes.values())
-            self._host.schedule.put(share, partial(self._assemble, member, pieces[key]))
+            self._host.schedule.put(seconds * sizes[key] / total, partial(self._assemble, member, pieces[key]))
 
     def _assemble(self, member: Member, piece: Piece) -> None:
         self._host.started(member.kernel)
