@@ -71,6 +71,7 @@ class Builder:
             self.schedule.fail(InterruptedError())
             self.compiler.stop()
         self.schedule.close()
+        self.sharing.close()
         self._claims.__exit__()
 
     def add(self, kernel: Kernel) -> None:
@@ -103,6 +104,9 @@ class Builder:
 
         A kernel that another builder is compiling is left alone for a moment, and then ``again`` is called.
         """
+        with self.schedule.condition:
+            if kernel.key not in self._pending:
+                return False
         if kernel.key in self._reserved:
             return True
         ours = self._claims.acquire(kernel.key)

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 from attrs import frozen
 
@@ -83,25 +84,50 @@ class Compiler:
         Raises:
             OSError: the command cannot be started.
         """
+        process = self.start(command, scratch, environment, subprocess.PIPE)
+        if process is None:
+            return -signal.SIGTERM, "stopped"
+        try:
+            text, _ = process.communicate()
+        finally:
+            self.ended(process)
+        return process.returncode, text
+
+    def start(
+        self,
+        command: list[str],
+        scratch: Path,
+        environment: Mapping[str, str],
+        output: IO[str] | int,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.Popen[str] | None:
+        """A command that runs until it ends or is stopped; tell :meth:`ended`. ``None`` after :meth:`stop`.
+
+        Raises:
+            OSError: the command cannot be started.
+        """
         with self._lock:
             if self.stopped:
-                return -signal.SIGTERM, "stopped"
+                return None
             process = subprocess.Popen(
                 command,
-                stdout=subprocess.PIPE,
+                cwd=cwd,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
                 env={**os.environ, **environment, "TMPDIR": str(scratch)},
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
             self._running.add(process)
-        try:
-            text, _ = process.communicate()
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        return process.returncode, text
+            return process
+
+    def ended(self, process: subprocess.Popen[str]) -> None:
+        """A command that was started need not be stopped any more."""
+        with self._lock:
+            self._running.discard(process)
 
     def stop(self) -> None:
         """End all running compilers and start no more."""

@@ -30,8 +30,16 @@ class CompiledKernel:
 
 
 @frozen
+class ParsedHeaders:
+    """The headers of a family, parsed once for all front ends: its include, and what parsing took."""
+
+    family: str
+    seconds: float
+
+
+@frozen
 class FrontEndRun:
-    """A front end that several kernels shared: the include of their family, and what it took."""
+    """A front end behind parsed headers, shared by kernels: the include of their family, and what it took."""
 
     family: str
     kernels: tuple[Kernel, ...]
@@ -58,6 +66,7 @@ class ComparedKernel:
 class SharingReport:
     """What was shared, what was not, and what was compared."""
 
+    parsed: tuple[ParsedHeaders, ...] = ()
     front_ends: tuple[FrontEndRun, ...] = ()
     not_shared: tuple[NotShared, ...] = ()
     compared: tuple[ComparedKernel, ...] = ()
@@ -71,6 +80,7 @@ class SharingReport:
         for each in self.not_shared:
             reasons.setdefault(each.reason, []).append(each.kernel.id)
         return {
+            "parsed": [{"family": each.family, "seconds": round(each.seconds, 3)} for each in self.parsed],
             "front_ends": [
                 {"family": run.family, "kernels": len(run.kernels), "seconds": round(run.seconds, 3)}
                 for run in self.front_ends

@@ -10,7 +10,7 @@ import pytest
 from small_kernels import small_kernel
 
 from kregistry.build import CompiledKernel
-from kregistry.build.costs import Cost, Costs, front_end_seconds
+from kregistry.build.costs import Cost, Costs, front_end_seconds, start_seconds
 from kregistry.build.report import FrontEndRun
 
 SHIPPED = json.loads((resources.files("kregistry.build") / "compile_seconds.json").read_text())
@@ -24,9 +24,10 @@ def front_end(seconds: float, *names: str) -> FrontEndRun:
     return FrontEndRun("gemm.cuh", tuple(small_kernel(name) for name in names), seconds)
 
 
-def test_a_front_end_parses_once_and_generates_for_each() -> None:
+def test_a_front_end_behind_parsed_headers_starts_and_generates_for_each() -> None:
     costs = [Cost(2.0, 0.5, 1.0), Cost(3.0, 0.25, 4.0)]
-    assert front_end_seconds(costs) == 3.75
+    assert start_seconds(3.0) == 0.75
+    assert front_end_seconds(costs) == 1.5
     assert [cost.alone for cost in costs] == [3.5, 7.25]
 
 
@@ -46,8 +47,8 @@ def test_a_store_remembers_the_mean_of_each_family(tmp_path: Path) -> None:
 
 def test_shared_front_ends_teach_their_parts(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0], "b": [2.0, 0.5, 1.0]}')
-    runs = [front_end(6.0, "a", "a")]  # expected 3.0: this machine takes twice as long
-    Costs(tmp_path).learn([compiled("a", 3.5, 3.0), compiled("a", 4.5, 3.0), compiled("b", 2.4, 2.0)], runs)
+    runs = [front_end(3.0, "a", "a")]  # expected 1.5: this machine takes twice as long
+    Costs(tmp_path).learn([compiled("a", 2.5, 2.0), compiled("a", 3.5, 2.0), compiled("b", 2.4, 2.0)], runs)
     costs = Costs(tmp_path)
     assert costs.cost("a").to_json() == [4.0, 1.0, 1.0]
     assert costs.cost("b").to_json() == [2.0, 0.5, 0.4]

@@ -8,7 +8,7 @@ import pytest
 from plans import K, plan_of, planned
 
 from kregistry.build import BuildReport, CompiledKernel, FailedKernel
-from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, SharingReport
+from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, ParsedHeaders, SharingReport
 from kregistry.errors import CompileError, PlanError
 
 FAILED = FailedKernel(K[1], "nvcc -O3 kernel.cu", "\n".join(f"line {number}" for number in range(20)))
@@ -75,17 +75,19 @@ def test_the_json_of_a_report() -> None:
         "cache_directory": "/jit",
         "seconds": 3.25,
         "compiling_seconds": 2.5,
-        "sharing": {"front_ends": [], "not_shared": [], "compared": [], "different": []},
+        "sharing": {"parsed": [], "front_ends": [], "not_shared": [], "compared": [], "different": []},
     }
 
 
 def test_the_json_of_what_was_shared() -> None:
     sharing = SharingReport(
+        (ParsedHeaders("gemm.cuh", 1.25),),
         (FrontEndRun("gemm.cuh", (K[0], K[1]), 2.5),),
         (NotShared(K[1], "too odd"), NotShared(K[2], "too odd"), NotShared(K[3], "other")),
         (ComparedKernel(K[0], ""), ComparedKernel(K[1], "the content of .text")),
     )
     assert json.loads(json.dumps(sharing.to_json())) == {
+        "parsed": [{"family": "gemm.cuh", "seconds": 1.25}],
         "front_ends": [{"family": "gemm.cuh", "kernels": 2, "seconds": 2.5}],
         "not_shared": [
             {"reason": "too odd", "kernels": [K[1].id, K[2].id]},

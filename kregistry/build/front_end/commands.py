@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from kregistry.build.front_end.not_understood import NotUnderstood
 
@@ -28,7 +28,8 @@ class Commands:
 
     Attributes:
         environment: variables that nvcc sets for its steps.
-        front_end: the commands before the last, which turn the source into ``ptx``.
+        preprocess: the first command, from the source to ``preprocessed``.
+        generate: the second one, from there to ``ptx``.
         preprocessed: the file between the first command and the second.
         ptx: the file between front end and assembler.
         assembler: the last command.
@@ -36,7 +37,8 @@ class Commands:
     """
 
     environment: Mapping[str, str]
-    front_end: tuple[tuple[str, ...], ...]
+    preprocess: tuple[str, ...]
+    generate: tuple[str, ...]
     preprocessed: str
     ptx: str
     assembler: tuple[str, ...]
@@ -46,6 +48,24 @@ class Commands:
         """The last command for other files."""
         files = {self.ptx: str(ptx), self.output: str(output)}
         return [files.get(argument, argument) for argument in self.assembler]
+
+    def without_directory(self, directory: Path) -> Commands:
+        """The same for files of ``directory`` in whatever directory the second command runs.
+
+        Raises:
+            NotUnderstood: its input or its output is elsewhere.
+        """
+        prefix = f"{directory}/"
+        names = {word: word.removeprefix(prefix) for word in (*self.generate, *self.assembler)}
+        if not (self.preprocessed.startswith(prefix) and self.ptx.startswith(prefix)):
+            raise NotUnderstood(f"nvcc puts {self.preprocessed} or {self.ptx} elsewhere than asked for")
+        return evolve(
+            self,
+            generate=tuple(names[word] for word in self.generate),
+            preprocessed=names[self.preprocessed],
+            assembler=tuple(names[self.ptx] if word == self.ptx else word for word in self.assembler),
+            ptx=names[self.ptx],
+        )
 
 
 def parse_dry_run(text: str, output: Path) -> Commands:
@@ -64,19 +84,20 @@ def parse_dry_run(text: str, output: Path) -> Commands:
             environment[assignment[1]] = assignment[2]
         else:
             commands.append(tuple(_expand(word, environment) for word in shlex.split(content)))
-    if len(commands) < 3:
-        raise NotUnderstood(f"nvcc --dryrun names {len(commands)} commands")
-    *front_end, assembler = commands
+    if len(commands) != 3:
+        raise NotUnderstood(
+            f"nvcc --dryrun names {len(commands)} commands: {shlex.join(commands[-1] if commands else ())[:200]}"
+        )
+    preprocess, generate, assembler = commands
     ptx = [word for word in assembler if word.endswith(".ptx")]
-    if len(ptx) != 1 or assembler.count(str(output)) != 1 or front_end[-1].count(ptx[0]) != 1:
+    if len(ptx) != 1 or assembler.count(str(output)) != 1 or generate.count(ptx[0]) != 1:
         raise NotUnderstood(f"the last command of nvcc is not an assembler: {shlex.join(assembler)[:200]}")
-    if any(str(output) in command for command in front_end):
+    if str(output) in (*preprocess, *generate):
         raise NotUnderstood("a command before the last writes the output")
-    first, second = front_end[:2]
-    preprocessed = [word for flag, word in itertools.pairwise(first) if flag == "-o" and second.count(word) == 1]
+    preprocessed = [word for flag, word in itertools.pairwise(preprocess) if flag == "-o" and generate.count(word) == 1]
     if len(preprocessed) != 1:
-        raise NotUnderstood(f"the first command of nvcc is not a preprocessor: {shlex.join(first)[:200]}")
-    return Commands(environment, tuple(front_end), preprocessed[0], ptx[0], assembler, str(output))
+        raise NotUnderstood(f"the first command of nvcc is not a preprocessor: {shlex.join(preprocess)[:200]}")
+    return Commands(environment, preprocess, generate, preprocessed[0], ptx[0], assembler, str(output))
 
 
 def _expand(word: str, environment: Mapping[str, str]) -> str:

@@ -1,42 +1,66 @@
 """Groups: which kernels share a front end, decided when a worker is free to run it.
 
-A front end parses the headers once for all its kernels and then generates their code one after the other. Small groups
-parse too often; one group too large is one core working alone. So a free worker takes as many kernels as it can turn
-into PTX, and the others of the group's pieces be assembled, while everything else that is known keeps all workers busy;
-but never so few that parsing is more than a fraction of the kernels' own work.
+The headers of a family are parsed as soon as two of its kernels are known. From then on a front end costs little more
+than its kernels: a part of parsing, since it walks over all that the headers declare. So a free worker takes a few
+kernels, never so few that this part matters where there are more, and never so many that others would wait for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
+from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from kregistry.build.costs import Costs, front_end_seconds
+from kregistry.build.costs import Costs, front_end_seconds, start_seconds
 from kregistry.build.front_end.family import Family, Member
-from kregistry.plan.make import default_processes
 
-#: Parsing may be this much of the work on the kernels of a group, where there are enough of them.
-_PARSE_SHARE = 0.3
+#: What a front end does for the headers may be this much of the work on its kernels, where there are enough of them.
+_START_SHARE = 0.2
 #: How much of the time that all workers still have to work a front end may take: estimates are rough.
-_LONGEST_SHARE = 0.85
-#: Kernels wait for others at most so long.
+_LONGEST_SHARE = 0.3
+#: A kernel waits for a second one of its family at most so long.
 _PATIENCE_SECONDS = 5.0
 
 
 @frozen
+class ToParse:
+    """The headers of a family are to be parsed.
+
+    Attributes:
+        first: the cheapest of the kernels that wait for them, which may be compared; it is among those no more.
+        seconds: estimated, of parsing.
+    """
+
+    family: Family
+    first: Member
+    seconds: float
+
+
+@frozen
 class Group:
-    """Kernels of one family that share a front end."""
+    """Kernels of one family that share a front end, or one that found no other and whose headers are not parsed."""
 
     family: Family
     members: tuple[Member, ...]
 
 
-@define
-class _Open:
-    """Kernels of one family that wait for a front end."""
+Task: TypeAlias = ToParse | Group
 
-    since: float
+
+class _Headers(Enum):
+    NOT_PARSED = "not parsed"
+    IN_WORK = "in work"
+    PARSED = "parsed"
+
+
+@define
+class _State:
+    """A family whose kernels may share a front end, and those that wait, since when the first of them does."""
+
+    headers: _Headers = _Headers.NOT_PARSED
+    since: float = 0.0
     members: list[Member] = field(factory=list)
 
 
@@ -45,68 +69,79 @@ class Groups:
 
     def __init__(self, costs: Costs, workers: int) -> None:
         self.costs = costs
-        self._workers = workers
-        self._families: dict[Family, _Open] = {}
+        self.workers = workers
+        self._families: dict[Family, _State] = {}
         #: No more kernels will come: nothing is gained by waiting.
         self.complete = False
 
     def add(self, member: Member, now: float) -> None:
-        self._families.setdefault(member.family, _Open(now)).members.append(member)
+        state = self._families.setdefault(member.family, _State())
+        state.since = state.since if state.members else now
+        state.members.append(member)
+
+    def parsed(self, family: Family) -> None:
+        """The headers of a family are parsed: its kernels wait no longer."""
+        self._families[family].headers = _Headers.PARSED
+
+    def not_parsed(self, family: Family) -> None:
+        """The headers of a family are gone: its kernels wait until they are parsed again."""
+        self._families[family].headers = _Headers.NOT_PARSED
+
+    def give_up(self, family: Family) -> Sequence[Member]:
+        """The kernels that wait for headers which cannot be parsed."""
+        return self._families.pop(family).members
 
     def seconds(self) -> float:
         """Estimated seconds of work on everything that waits here, for one worker."""
-        return sum(self._work(family.members) for family in self._families.values())
+        return sum(self._work(state.members) for state in self._families.values() if state.members)
 
-    def take(self, now: float, other_seconds: float) -> Group | None:
-        """The next group that need not wait any longer, the longest first.
+    def take(self, now: float, other_seconds: float) -> Task | None:
+        """The next task that need not wait any longer: headers first, then the family with most work.
 
         Args:
             now: the time of a monotonic clock.
             other_seconds: estimated seconds of work that the schedule holds apart from these kernels.
         """
-        ready = [family for family in self._families if self.due(family) <= now]
-        if not ready:
-            return None
-        family = max(ready, key=lambda each: self._work(self._families[each].members))
-        waiting = self._families[family].members
-        waiting.sort(key=lambda member: -self._own(member))
-        count = self._count(waiting, (self.seconds() + other_seconds) / self._workers)
-        members, rest = waiting[:count], waiting[count:]
-        if rest:
-            self._families[family].members = rest
-        else:
-            del self._families[family]
-        return Group(family, tuple(members))
-
-    def due(self, family: Family) -> float:
-        """When a group of this family may be taken: at once if no more will come, else after some waiting for others.
-
-        Waiting may save a front end, one core's time to parse. Cores that the dry run leaves idle lose that much
-        together in a fraction of it, so a group that is large enough waits no longer than that. If there are none, or
-        the group is small, waiting pays for longer.
-        """
-        waiting = self._families[family]
-        if self.complete:
-            return waiting.since
-        parse = self._parse(waiting.members)
-        enough = sum(map(self._own, waiting.members)) * _PARSE_SHARE >= parse
-        idle = self._workers - default_processes(self._workers)
-        return waiting.since + (parse / idle if enough and idle else _PATIENCE_SECONDS)
+        families = sorted(self._families, key=lambda family: -self._work(self._families[family].members))
+        for family in families:
+            state = self._families[family]
+            if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
+                state.headers = _Headers.IN_WORK
+                first = min(state.members, key=self._own)
+                state.members.remove(first)
+                return ToParse(family, first, self._parse(state.members))
+        for family in families:
+            state = self._families[family]
+            due = self._due(state)
+            if due is not None and due <= now:
+                state.members.sort(key=lambda member: -self._own(member))
+                count = self._count(state.members, (self.seconds() + other_seconds) / self.workers)
+                members, state.members = state.members[:count], state.members[count:]
+                return Group(family, tuple(members))
+        return None
 
     def next_due(self) -> float | None:
-        return min((self.due(family) for family in self._families), default=None)
+        """When a kernel will have waited long enough for a second one."""
+        due = map(self._due, self._families.values())
+        return min((time for time in due if time is not None), default=None)
+
+    def _due(self, state: _State) -> float | None:
+        """When a group of this family may be taken; ``None`` if that is not a matter of time."""
+        if not state.members or state.headers is _Headers.IN_WORK:
+            return None
+        waits = state.headers is _Headers.NOT_PARSED and not self.complete
+        return state.since + (_PATIENCE_SECONDS if waits else 0.0)
 
     def _count(self, members: Sequence[Member], seconds_left: float) -> int:
         """How many of these the next front end takes."""
-        if self._workers == 1:
+        if self.workers == 1:
             return len(members)
-        parse = self._parse(members)
-        limit = seconds_left * _LONGEST_SHARE
-        front_end, assembly, own, left = parse, 0.0, 0.0, sum(map(self._own, members))
+        start = start_seconds(self._parse(members))
+        front_end, assembly, own, left = start, 0.0, 0.0, sum(map(self._own, members))
         for count, member in enumerate(members):
             cost = self.costs.cost(member.kernel.name)
-            enough = own * _PARSE_SHARE >= parse and (not self.complete or (left - own) * _PARSE_SHARE >= parse)
-            if enough and front_end + cost.generate + assembly / self._workers > limit:
+            enough = own * _START_SHARE >= start and (not self.complete or (left - own) * _START_SHARE >= start)
+            if enough and front_end + cost.generate + assembly / self.workers > seconds_left * _LONGEST_SHARE:
                 return count
             front_end += cost.generate
             assembly += cost.assemble
@@ -123,4 +158,4 @@ class Groups:
 
     def _work(self, members: Sequence[Member]) -> float:
         costs = [self.costs.cost(member.kernel.name) for member in members]
-        return front_end_seconds(costs) + sum(cost.assemble for cost in costs)
+        return front_end_seconds(costs) + sum(cost.assemble for cost in costs) if costs else 0.0

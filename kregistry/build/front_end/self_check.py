@@ -90,7 +90,8 @@ class SelfCheck:
             chosen: list[Member] = []
             for member in members:
                 state = self._state(member.family)
-                if self._paranoid or (state.verdict is None and not state.samples):
+                wanted = self._paranoid or (state.verdict is None and not state.samples)
+                if wanted and member.kernel.key not in state.samples:
                     state.samples[member.kernel.key] = _Sample(member)
                     chosen.append(member)
             return chosen

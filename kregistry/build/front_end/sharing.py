@@ -12,15 +12,16 @@ from attrs import evolve
 
 from kregistry.build.compiler import Compilation, Compiler
 from kregistry.build.costs import Cost, front_end_seconds
-from kregistry.build.front_end.family import Member, member_of
-from kregistry.build.front_end.groups import Group, Groups
+from kregistry.build.front_end.family import Family, Member, member_of
+from kregistry.build.front_end.groups import Group, Groups, ToParse
+from kregistry.build.front_end.header_pool import HeaderPool
+from kregistry.build.front_end.headers import Headers
 from kregistry.build.front_end.memory import Memory
 from kregistry.build.front_end.not_understood import NotUnderstood
 from kregistry.build.front_end.options import FrontEndOptions
-from kregistry.build.front_end.preprocessed import Preprocessed
 from kregistry.build.front_end.self_check import Action, SelfCheck, Use
 from kregistry.build.front_end.shared import Piece, assemble, run_front_end
-from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, SharingReport
+from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, ParsedHeaders, SharingReport
 from kregistry.build.schedule import Schedule, Source, Work
 from kregistry.cache.store import Store
 from kregistry.errors import EnvironmentProblem
@@ -69,15 +70,21 @@ class Sharing(Source):
         self._options = options
         self._groups = groups
         self._check = SelfCheck(Memory(store.directory / "front_ends", compiler.nvcc), options.paranoid, self._compared)
-        self._headers = Preprocessed()
+        self._headers = HeaderPool(compiler, store.scratch, groups.workers)
+        self._given_up: dict[Family, str] = {}
         self._alone: set[str] = set()
         self._lock = threading.Lock()
+        self._parsed: list[ParsedHeaders] = []
         self._runs: list[FrontEndRun] = []
         self._not_shared: list[NotShared] = []
         self._comparisons: list[ComparedKernel] = []
 
     def report(self) -> SharingReport:
-        return SharingReport(tuple(self._runs), tuple(self._not_shared), tuple(self._comparisons))
+        return SharingReport(tuple(self._parsed), tuple(self._runs), tuple(self._not_shared), tuple(self._comparisons))
+
+    def close(self) -> None:
+        """No front end is needed any more."""
+        self._headers.close()
 
     # ---- kernels that wait -----------------------------------------------------------------------------------
 
@@ -87,7 +94,7 @@ class Sharing(Source):
             return False
         try:
             member = member_of(kernel)
-            objection = self._check.objection(member.family)
+            objection = self._check.objection(member.family) or self._given_up.get(member.family)
         except (NotUnderstood, EnvironmentProblem) as reason:  # the latter: a compiler that does not tell its version
             self._tell(kernel, str(reason))
             return False
@@ -111,10 +118,12 @@ class Sharing(Source):
             schedule.condition.notify_all()
 
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
-        group = self._groups.take(now, other_seconds)
-        if group is None:
+        task = self._groups.take(now, other_seconds)
+        if task is None:
             return None
-        return front_end_seconds(self._cost(group.members)), partial(self._run, group)
+        if isinstance(task, ToParse):
+            return task.seconds, partial(self._parse, task)
+        return front_end_seconds(self._cost(task.members)), partial(self._run, task)
 
     def next_due(self) -> float | None:
         return self._groups.next_due()
@@ -124,33 +133,83 @@ class Sharing(Source):
 
     # ---- work ------------------------------------------------------------------------------------------------
 
+    def _parse(self, task: ToParse) -> None:
+        """Parse the headers of a family, or let its kernels be compiled alone."""
+        # nvcc compiles the family's sample meanwhile. Another builder may be at it; then there will be another sample.
+        ours = self._host.reserve(task.first.kernel, partial(self._wait, task.first))
+        samples = self._check.choose([task.first]) if ours else ()
+        for member in samples:
+            self._put_alone(member)
+        self._host.compiling()
+        started = time.perf_counter()
+        try:
+            gone = self._headers.parse(task.family)
+        except NotUnderstood as error:
+            with self._host.schedule.condition:
+                self._given_up[task.family] = str(error)
+                members = self._groups.give_up(task.family)
+            self._refuse([*members, task.first] if ours else members, str(error))
+            return
+        finally:
+            self._host.compiling()
+        with self._lock:
+            self._parsed.append(ParsedHeaders(str(task.family), time.perf_counter() - started))
+        with self._host.schedule.condition:
+            for family in gone:
+                self._groups.not_parsed(family)
+            self._groups.parsed(task.family)
+            self._host.schedule.condition.notify_all()
+        if samples:  # the sooner it is compared, the sooner all others are ready
+            self._run(Group(task.family, (task.first,)))
+        elif ours:
+            self._wait(task.first)
+
     def _run(self, group: Group) -> None:
         """One front end: pieces to assemble come of it, or kernels to compile alone."""
         members = [each for each in group.members if self._host.reserve(each.kernel, partial(self._wait, each))]
-        if len(members) < 2:
-            for member in members:
-                self._compile_alone(member)
-            return
+        with self._headers.use(group.family) as headers:
+            if headers is not None and members:
+                self._generate(headers, members)
+            elif len(members) == 1:
+                self._put_alone(members[0])
+            else:  # the headers had to make room for others meanwhile
+                for member in members:
+                    self._wait(member)
+
+    def _generate(self, headers: Headers, members: Sequence[Member]) -> None:
         kernels = tuple(member.kernel for member in members)
         self._hook.kregistry_front_end_started(kernels=kernels)
         self._host.compiling()
         started = time.perf_counter()
         try:
-            result = run_front_end(self._compiler, members, self._store.scratch("front-end"), self._headers)
+            result = run_front_end(headers, members, self._store.scratch("front-end"))
         except NotUnderstood as error:
-            if not self._compiler.stopped:
-                for member in members:
-                    self._do(self._check.nothing_shared(member, str(error)))
+            self._divide(members, str(error))
             return
         finally:
             self._host.compiling()
             self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)
         with self._lock:
-            self._runs.append(FrontEndRun(str(group.family), kernels, result.seconds))
+            self._runs.append(FrontEndRun(str(members[0].family), kernels, result.seconds))
         self._put_assembly([each for each in members if each.kernel.key in result.pieces], result.pieces)
         for member in members:
             if member.kernel.key in result.refused:
                 self._do(self._check.nothing_shared(member, result.refused[member.kernel.key]))
+
+    def _divide(self, members: Sequence[Member], reason: str) -> None:
+        """A front end failed: perhaps on one of these alone."""
+        if len(members) == 1 or self._compiler.stopped:
+            self._refuse(members, reason)
+            return
+        for member in members:
+            group = Group(member.family, (member,))
+            self._host.schedule.put(front_end_seconds(self._cost(group.members)), partial(self._run, group))
+
+    def _refuse(self, members: Iterable[Member], reason: str) -> None:
+        """No front end is shared for these, unless the build was stopped, which says nothing about them."""
+        if not self._compiler.stopped:
+            for member in members:
+                self._do(self._check.nothing_shared(member, reason))
 
     def _put_assembly(self, members: Sequence[Member], pieces: Mapping[str, Piece]) -> None:
         """Assemble the kernels of one front end when their turns come; how long each takes goes with its PTX's size."""

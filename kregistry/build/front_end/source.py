@@ -9,6 +9,11 @@ from attrs import frozen
 
 #: Name of the table by which the compiler itself says which mangled name belongs to which kernel.
 TABLE = "kregistry_entries"
+#: Stands behind the headers while they are preprocessed.
+END_OF_HEADERS = "kregistry_end_of_headers"
+#: Stands for the kernels until they are known. A macro in the name of a kernel stays as it is then: the front end finds
+#: no such kernel, and it is compiled alone.
+KERNELS = "kregistry_kernels"
 
 _INSTANTIATION = re.compile(
     r"(?P<prologue>.*?)"
@@ -38,12 +43,11 @@ def parse_source(source: str) -> Instantiation | None:
     return Instantiation(match["prologue"], match["reference"]) if match else None
 
 
-def group_source(prologue: str, references: Iterable[str]) -> str:
-    """One source with several kernels, each referenced from a table in device memory, in this order."""
-    lines = ",\n".join(map(pointer, references))
-    return f'{prologue}extern "C" __device__ const void* {TABLE}[] = {{\n{lines}\n}};\n'
+def group_source(prologue: str) -> str:
+    """One source for any kernels of a family, with a mark behind its headers and one in the place of the kernels."""
+    return f'{prologue}\n{END_OF_HEADERS}\nextern "C" __device__ const void* {TABLE}[] = {{\n{KERNELS}\n}};\n'
 
 
-def pointer(reference: str) -> str:
-    """A kernel as an element of the table."""
-    return f"(const void*)({reference})"
+def table(references: Iterable[str]) -> str:
+    """What stands for :data:`KERNELS`: each kernel referenced from a table in device memory, in this order."""
+    return ",\n".join(f"(const void*)({reference})" for reference in references)

@@ -23,14 +23,27 @@ GOOD = """\
 def test_steps() -> None:
     commands = parse_dry_run(GOOD, OUTPUT)
     assert commands.environment == {"_SPACE_": "", "CICC_PATH": "/cuda/nvvm/bin", "PATH": "/cuda/bin:/usr/bin"}
-    assert commands.front_end == (
-        ("gcc", "-E", "-I/a b/include", "/s/kernel.cu", "-o", "/s/t.ii"),
-        ("/cuda/nvvm/bin/cicc", "-arch", "compute_90a", "/s/t.ii", "-o", "/s/t.ptx"),
-    )
-    assert commands.preprocessed == "/s/t.ii"
+    assert commands.preprocess == ("gcc", "-E", "-I/a b/include", "/s/kernel.cu", "-o", "/s/t.ii")
+    assert commands.generate == ("/cuda/nvvm/bin/cicc", "-arch", "compute_90a", "/s/t.ii", "-o", "/s/t.ptx")
+    assert (commands.preprocessed, commands.ptx) == ("/s/t.ii", "/s/t.ptx")
     assert commands.assemble(Path("/p/k.ptx"), Path("/p/k.cubin")) == [
         "ptxas", "-arch=sm_90a", "-m64", "/p/k.ptx", "-o", "/p/k.cubin"
     ]  # fmt: skip
+
+
+def test_files_without_their_directory() -> None:
+    """The assembler's own output is no file of the front end."""
+    commands = parse_dry_run(GOOD, OUTPUT).without_directory(Path("/s"))
+    assert commands.generate == ("/cuda/nvvm/bin/cicc", "-arch", "compute_90a", "t.ii", "-o", "t.ptx")
+    assert (commands.preprocessed, commands.ptx) == ("t.ii", "t.ptx")
+    assert commands.assembler == ("ptxas", "-arch=sm_90a", "-m64", "t.ptx", "-o", "/s/kernel.cubin")
+
+
+@pytest.mark.parametrize("name", ["t.ii", "t.ptx"])
+def test_files_elsewhere(name: str) -> None:
+    commands = parse_dry_run(GOOD.replace(f"/s/{name}", f"/tmp/{name}"), OUTPUT)
+    with pytest.raises(NotUnderstood, match=rf"^nvcc puts .*/tmp/{name}.* elsewhere than asked for$"):
+        commands.without_directory(Path("/s"))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +53,7 @@ def test_steps() -> None:
         ("#$ PATH=/bin\n#$ ptxas a.ptx -o /s/kernel.cubin", "nvcc --dryrun names 1 commands"),
         (GOOD.replace('-o "/s/t.ii"', '-o "/s/u.ii"'), "the first command of nvcc is not a preprocessor: gcc -E"),
         (GOOD.replace("$CICC_PATH", "$OTHER"), "a variable that it does not set"),
-        (GOOD + '#$ fatbinary "/s/kernel.cubin" -o /s/x\n', "the last command of nvcc is not an assembler"),
+        (GOOD + '#$ fatbinary "/s/kernel.cubin" -o /s/x\n', "nvcc --dryrun names 4 commands: fatbinary /s/kernel"),
         (GOOD.replace("ptxas", 'ptxas "/s/u.ptx"'), "the last command of nvcc is not an assembler"),
         (GOOD.replace("gcc -E", 'gcc -E -MF "/s/kernel.cubin"'), "a command before the last writes the output"),
     ],

@@ -1,4 +1,4 @@
-"""Groups: large enough to save parsing, small enough to keep all workers busy, closed when waiting is over."""
+"""Groups: headers first, then groups large enough to be worth a front end, small enough to keep all workers busy."""
 
 from __future__ import annotations
 
@@ -8,58 +8,117 @@ import pytest
 from families import family_kernel
 
 from kregistry.build.costs import Costs
-from kregistry.build.front_end.family import member_of
-from kregistry.build.front_end.groups import Groups
+from kregistry.build.front_end.family import Family, Member, member_of
+from kregistry.build.front_end.groups import Group, Groups, ToParse
 
 
 def groups(tmp_path: Path, workers: int, count: int) -> Groups:
-    """Kernels that take 2 s to parse, 0.5 s to generate and 0.5 s to assemble."""
+    """Kernels that take 2 s to parse, 0.5 s to start behind parsed headers, to generate and to assemble."""
     (tmp_path / "costs.json").write_text('{"gemm": [2.0, 0.5, 0.5]}')
     made = Groups(Costs(tmp_path), workers)
-    for n in range(count):
-        made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
+    for member in members(tmp_path, count):
+        made.add(member, now=100.0)
     return made
+
+
+def members(tmp_path: Path, count: int) -> list[Member]:
+    return [member_of(family_kernel(tmp_path, n)) for n in range(count)]
+
+
+def parsed(made: Groups) -> Family:
+    """One kernel goes with its headers."""
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse)
+    made.parsed(task.family)
+    return task.family
 
 
 def sizes(made: Groups) -> list[int]:
     """Groups that free workers take one after the other, none of them done yet."""
     found, other = [], 0.0
-    while (group := made.take(100.0, other)) is not None:
+    while isinstance(group := made.take(100.0, other), Group):
         found.append(len(group.members))
-        other += 2.0 + len(group.members)
+        other += 0.5 + len(group.members)
+    assert group is None
     return found
 
 
-@pytest.mark.parametrize(("workers", "count", "expected"), [(1, 20, 1), (2, 70, 2), (16, 70, 10)])
-def test_how_many_front_ends(tmp_path: Path, workers: int, count: int, expected: int) -> None:
+@pytest.mark.parametrize(("workers", "count", "largest"), [(1, 20, 19), (2, 70, 12), (16, 70, 3), (16, 300, 9)])
+def test_how_large_groups_are(tmp_path: Path, workers: int, count: int, largest: int) -> None:
     made = groups(tmp_path, workers, count)
     made.complete = True
+    parsed(made)
     found = sizes(made)
-    assert sum(found) == count
-    assert abs(len(found) - expected) <= expected // 2, found
-    assert min(found[:-1], default=count) * 1.0 * 0.3 >= 2.0  # parsing is at most this much of the kernels' own work
+    assert sum(found) == count - 1
+    assert abs(max(found) - largest) <= largest // 4, found
+    assert min(found) * 1.0 * 0.2 >= 0.5  # the start is at most this much of the kernels' own work
 
 
-def test_few_kernels_wait_for_more(tmp_path: Path) -> None:
-    made = groups(tmp_path, 16, 3)
-    assert made.take(104.9, 0.0) is None
-    assert made.next_due() == 105.0
-    group = made.take(105.0, 0.0)
-    assert group is not None and len(group.members) == 3
+def test_headers_are_parsed_for_two_kernels_and_once(tmp_path: Path) -> None:
+    made = groups(tmp_path, 16, 1)
+    assert made.take(100.0, 0.0) is None
+    first, second, third = members(tmp_path, 3)
+    made.add(second, now=101.0)
+    assert made.take(101.0, 0.0) == ToParse(first.family, first, 2.0)
+    made.add(third, now=102.0)
+    assert made.take(200.0, 0.0) is None and made.next_due() is None
+    made.parsed(first.family)
+    assert made.take(102.0, 0.0) == Group(first.family, (second, third))
     assert made.next_due() is None
 
 
-def test_nothing_waits_when_no_more_will_come(tmp_path: Path) -> None:
-    made = groups(tmp_path, 2, 3)
+def test_the_cheapest_kernel_goes_with_the_headers(tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"gemm": [2.0, 0.5, 0.5], "small": [2.0, 0.1, 0.1]}')
+    made = Groups(Costs(tmp_path), 2)
+    cheap = member_of(family_kernel(tmp_path, 2, name="small"))
+    for member in (member_of(family_kernel(tmp_path, 1)), cheap):
+        made.add(member, now=100.0)
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse) and task.first == cheap
+
+
+def test_a_kernel_without_company_waits_for_it_a_while(tmp_path: Path) -> None:
+    made = groups(tmp_path, 16, 1)
+    assert made.take(104.9, 0.0) is None
+    assert made.next_due() == 105.0
+    group = made.take(105.0, 0.0)
+    assert isinstance(group, Group) and len(group.members) == 1
+    assert made.next_due() is None
+
+
+def test_it_does_not_wait_when_no_more_will_come(tmp_path: Path) -> None:
+    made = groups(tmp_path, 2, 1)
     made.complete = True
-    assert sizes(made) == [3]
+    assert sizes(made) == [1]
 
 
-@pytest.mark.parametrize(("workers", "wait"), [(16, 2.0 / 12), (4, 2.0 / 2), (2, 5.0)])
-def test_enough_kernels_wait_as_cores_are_idle_while_the_dry_run_goes_on(
-    tmp_path: Path, workers: int, wait: float
-) -> None:
-    made = groups(tmp_path, workers, 30)
-    assert made.next_due() == 100.0 + wait
-    assert made.take(100.0, 0.0) is None
-    assert made.take(100.0 + wait, 0.0) is not None
+def test_nor_behind_parsed_headers(tmp_path: Path) -> None:
+    made = groups(tmp_path, 2, 2)
+    parsed(made)
+    assert sizes(made) == [1]
+    made.add(members(tmp_path, 1)[0], now=100.0)
+    assert sizes(made) == [1]
+
+
+def test_headers_that_had_to_go_are_parsed_again(tmp_path: Path) -> None:
+    made = groups(tmp_path, 2, 3)
+    made.not_parsed(parsed(made))
+    assert isinstance(made.take(100.0, 0.0), ToParse)
+
+
+def test_kernels_whose_headers_cannot_be_parsed(tmp_path: Path) -> None:
+    made = groups(tmp_path, 2, 3)
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse)
+    assert [task.first, *made.give_up(task.family)] == members(tmp_path, 3)
+    assert made.take(200.0, 0.0) is None and made.seconds() == 0.0
+
+
+def test_the_family_with_most_work_comes_first(tmp_path: Path) -> None:
+    made = groups(tmp_path, 2, 2)
+    many = [member_of(family_kernel(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2"))) for n in range(3)]
+    for member in many:
+        made.add(member, now=100.0)
+    assert {parsed(made), parsed(made)} == {many[0].family, members(tmp_path, 1)[0].family}
+    first = made.take(100.0, 0.0)
+    assert isinstance(first, Group) and first.family == many[0].family

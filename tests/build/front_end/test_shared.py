@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from compilers import compiler_with_assembler
 from families import family_kernel, source_of
 
 from kregistry.build.compiler import Compiler
 from kregistry.build.front_end.family import Member, member_of
+from kregistry.build.front_end.headers import parse_headers
 from kregistry.build.front_end.not_understood import NotUnderstood
-from kregistry.build.front_end.preprocessed import Preprocessed
 from kregistry.build.front_end.shared import FrontEndResult, assemble, run_front_end
 from kregistry.cache.cubin import single_kernel
-from kregistry.errors import StorageError
 from kregistry.toolchain import Toolchain
 
 
@@ -30,9 +28,11 @@ def members(include: Path, *numbers: int) -> list[Member]:
 
 
 def run(compiler: Compiler, made: list[Member], tmp_path: Path) -> FrontEndResult:
+    headers = parse_headers(compiler, made[0].family, tmp_path / "scratch")
     try:
-        return run_front_end(compiler, made, tmp_path / "scratch", Preprocessed())
+        return run_front_end(headers, made, tmp_path / "scratch")
     finally:
+        headers.close()
         assert not (tmp_path / "scratch").exists()
 
 
@@ -64,39 +64,6 @@ def test_a_kernel_that_does_not_compile_fails_the_front_end(compiler: Compiler, 
         run(compiler, members(tmp_path / "include", 8, 2000), tmp_path)
 
 
-def test_a_compiler_without_words(tmp_path: Path) -> None:
-    nvcc = tmp_path / "nvcc"
-    nvcc.write_text("#!/bin/sh\nexit 3\n")
-    nvcc.chmod(0o755)
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: exit code 3$"):
-        run(Compiler(nvcc), members(tmp_path / "include", 8, 16), tmp_path)
-
-
-#: Says of itself that it takes two steps, of which the first does nothing.
-IDLE = """#!/bin/sh
-while [ "$1" != -o ]; do shift; done
-directory=$(dirname "$2")
-echo "#$ sort $directory/kernel.cu -o $directory/kernel.ii"
-echo "#$ true $directory/kernel.ii -o /no/kernel.ptx"
-echo "#$ true /no/kernel.ptx -o $2"
-"""
-
-
-def test_a_front_end_that_leaves_no_ptx(tmp_path: Path) -> None:
-    nvcc = tmp_path / "nvcc"
-    nvcc.write_text(IDLE)
-    nvcc.chmod(0o755)
-    with pytest.raises(NotUnderstood, match=r"^the front end left no PTX$"):
-        run(Compiler(nvcc), members(tmp_path / "include", 8, 16), tmp_path)
-
-
-def test_an_assembler_that_is_not_there(toolchain: Toolchain, tmp_path: Path) -> None:
-    """Told before the front end has run."""
-    compiler = Compiler(compiler_with_assembler(tmp_path / "nvcc", toolchain.cuda.nvcc, "no-such-assembler"))
-    with pytest.raises(NotUnderstood, match=r"^no-such-assembler is not where nvcc looks for it$"):
-        run(compiler, members(tmp_path / "include", 8, 16), tmp_path)
-
-
 def test_a_cubin_with_another_kernel_is_a_failure(compiler: Compiler, tmp_path: Path) -> None:
     made = members(tmp_path / "include", 8, 16)
     piece = run(compiler, made, tmp_path).pieces[made[0].kernel.key]
@@ -110,9 +77,3 @@ def test_the_assemblers_words(compiler: Compiler, tmp_path: Path) -> None:
     done = assemble(compiler, evolve(piece, text=piece.text.replace("ret;", "odd;")), tmp_path / "scratch")
     assert "ptxas" in done.failure and "error" in done.failure
     assert not (tmp_path / "scratch").exists()
-
-
-def test_a_scratch_directory_that_cannot_be_written(compiler: Compiler, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="Not a directory"):
-        run_front_end(compiler, members(tmp_path / "include", 8, 16), tmp_path / "file" / "scratch", Preprocessed())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,35 +41,37 @@ def each_starts_and_ends_once(build: Build, *made: Kernel) -> None:
 
 
 def test_cubins_are_those_that_nvcc_makes_alone(build: Build, toolchain: Toolchain, tmp_path: Path) -> None:
-    """One front end for three kernels, one of them compared; then two more of the family, and nothing to compare."""
+    """Headers once for three kernels, one of them compared; then two more of the family, and nothing to compare."""
     made = kernels(tmp_path, 8, 16, 24)
     builder = build.run(*made)
     assert (len(builder.compiled), builder.failed) == (3, [])
     report = builder.sharing.report()
-    assert [(run.family, len(run.kernels)) for run in report.front_ends] == [("gemm.cuh", 3)]
+    assert [each.family for each in report.parsed] == ["gemm.cuh"]
+    assert sorted((run.family, len(run.kernels)) for run in report.front_ends) == [("gemm.cuh", 1), ("gemm.cuh", 2)]
     assert ([each.difference for each in report.compared], report.not_shared) == ([""], ())
     assert sorted(each.front_end_seconds is None for each in builder.compiled) == [False, False, True]
     for kernel in made:
         alone = Compiler(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
         assert difference(cubin(build, kernel), alone.cubin) == ""
     again = build.run(*kernels(tmp_path, 32, 40)).sharing.report()
-    assert (len(again.front_ends), again.compared) == (1, ())
+    assert ([len(run.kernels) for run in again.front_ends], again.compared) == ([2], ())
 
 
 def test_every_event_is_heard(build: Build, tmp_path: Path) -> None:
     """kregistry_front_end_started, _finished and _compared; each kernel starts and ends once all the same."""
     made = set(kernels(tmp_path, 8, 16, 24))
     build.run(*made)
-    (started,) = build.heard("kregistry_front_end_started")
-    (finished,) = build.heard("kregistry_front_end_finished")
-    assert set(started["kernels"]) == set(finished["kernels"]) == made
-    assert finished["seconds"] > 0
+    for name in ("kregistry_front_end_started", "kregistry_front_end_finished"):
+        told = [kernel for each in build.heard(name) for kernel in each["kernels"]]
+        assert (len(told), set(told)) == (3, made)
+    assert all(each["seconds"] > 0 for each in build.heard("kregistry_front_end_finished"))
     (compared,) = build.heard("kregistry_front_end_compared")
     assert (compared["kernel"] in made, compared["difference"]) == (True, "")
     each_starts_and_ends_once(build, *made)
 
 
 def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Build, tmp_path: Path) -> None:
+    """Those that were in a front end with it share one again, without it."""
     *good, broken = kernels(tmp_path, 8, 16, 2000)
     builder = build.run(*good, broken)
     assert {each.kernel for each in builder.compiled} == set(good)
@@ -78,9 +80,10 @@ def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Buil
     assert 'static assertion failed with "too large"' in failed.output
     assert "gemm<8>" not in failed.output
     assert "kernel.cu -cubin -arch=sm_90a" in failed.command
-    reasons = {each["reason"] for each in build.heard("kregistry_front_end_not_shared")}
-    assert len(reasons) == 1
-    assert "the shared front end failed: " in (reason := reasons.pop()) and "too large" in reason
+    (told,) = build.heard("kregistry_front_end_not_shared")
+    assert told["kernel"] is broken
+    assert "the shared front end failed: " in told["reason"] and "too large" in told["reason"]
+    assert sorted(len(each["kernels"]) for each in build.heard("kregistry_front_end_finished")) == [1, 1, 1, 2]
     for kernel in good:
         assert cubin(build, kernel)
 
@@ -182,7 +185,7 @@ def test_a_compiler_that_fails_only_alone(build: Build, tmp_path: Path) -> None:
     assert (builder.compiled, {each.kernel for each in builder.failed}) == ([], set(made))
     assert {each.output for each in builder.failed} == {"nvcc error   : 'cicc' died due to signal 9 (Kill signal)"}
     report = builder.sharing.report()
-    assert (len(report.front_ends), report.compared, report.not_shared) == (1, (), ())
+    assert (report.compared, report.not_shared) == ((), ())
 
 
 def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_path: Path) -> None:
@@ -202,13 +205,13 @@ def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_
         build.listeners.append(OtherBuilder())
         builder = build.run(*ours, theirs)
     assert {each.kernel for each in builder.compiled} == set(ours)
-    assert [set(run.kernels) for run in builder.sharing.report().front_ends] == [set(ours)]
+    assert {kernel for run in builder.sharing.report().front_ends for kernel in run.kernels} == set(ours)
     assert (builder.found, build.heard("kregistry_kernel_found")) == (1, [{"kernel": theirs}])
     assert cubin(build, theirs) == made.cubin
 
 
-def test_one_that_is_left_of_a_group_is_compiled_alone(build: Build, tmp_path: Path) -> None:
-    """The store has the other one by the time that the group's turn comes."""
+def test_a_kernel_that_the_store_has_when_its_turn_comes(build: Build, tmp_path: Path) -> None:
+    """Headers were parsed for it and another one, which goes on without it."""
     ours, theirs = kernels(tmp_path, 8, 16)
     made = Compiler(build.nvcc).compile(theirs, tmp_path / "scratch")
     registry = Registry(load_entry_points=False)
@@ -218,31 +221,26 @@ def test_one_that_is_left_of_a_group_is_compiled_alone(build: Build, tmp_path: P
         build.store.put(theirs, made.cubin, "nvcc", 1.0)
         builder.finish()
     assert ([each.kernel for each in builder.compiled], builder.found) == ([ours], 1)
-    assert builder.sharing.report() == SharingReport()
+    assert [run.kernels for run in builder.sharing.report().front_ends] == [(ours,)]
 
 
 def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: Path) -> None:
-    """The front end is cut off: no verdict on a kernel, no reason not to share, nothing left behind."""
-    started = threading.Event()
-
-    class Listener:
-        @hookimpl
-        def kregistry_front_end_started(self) -> None:
-            started.set()
-
+    """Parsing is cut off: no verdict on a kernel, no reason not to share, nothing left behind."""
+    started = tmp_path / "started"
     slow = tmp_path / "nvcc"
-    slow.write_text(f'#!/bin/sh\ncase "$1" in --version) exec {build.nvcc} --version ;; esac\nsleep 600\n')
+    slow.write_text(
+        f'#!/bin/sh\ncase "$1" in --version) exec {build.nvcc} --version ;; esac\ntouch {started}\nsleep 600\n'
+    )
     slow.chmod(0o755)
     registry = Registry(load_entry_points=False)
     registry.listen(build.log)
-    registry.listen(Listener())
     with pytest.raises(KeyboardInterrupt), Builder(registry, build.store, build.jit_cache, slow, jobs=1) as builder:
         for kernel in kernels(tmp_path, 8, 16):
             builder.add(kernel)
-        builder.sharing.complete()
-        assert started.wait(60)
+        while not started.exists():
+            time.sleep(0.01)
         raise KeyboardInterrupt
-    assert build.log.names() == ["kregistry_front_end_started", "kregistry_front_end_finished"]
+    assert build.log.names() == []
     assert (builder.failed, builder.sharing.report()) == ([], SharingReport())
     for name in ("claims", "tmp"):
         assert list((build.store.directory / name).iterdir()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from families import source_of
 
-from kregistry.build.front_end.source import TABLE, group_source, parse_source
+from kregistry.build.front_end.source import END_OF_HEADERS, KERNELS, TABLE, group_source, parse_source, table
 from kregistry.kernel import Kernel
 
 PROLOGUE = "#include <gemm.cuh>\n\nusing namespace gemms;\n\n"
@@ -66,9 +66,10 @@ def test_another_form(source: str) -> None:
 
 def test_a_source_for_several_kernels() -> None:
     """In the order that was asked for: the table tells which mangled name is whose."""
-    assert group_source(PROLOGUE, ["&gemm<16>", "&gemm<8>"]) == (
-        f'{PROLOGUE}extern "C" __device__ const void* {TABLE}[] = {{\n'
-        "(const void*)(&gemm<16>),\n"
-        "(const void*)(&gemm<8>)\n"
-        "};\n"
+    source = group_source(PROLOGUE)
+    assert source.count(END_OF_HEADERS) == source.count(KERNELS) == 1
+    headers, _, kernels = source.partition(f"{END_OF_HEADERS}\n")
+    assert headers == f"{PROLOGUE}\n"
+    assert kernels.replace(KERNELS, table(["&gemm<16>", "&gemm<8>"])) == (
+        f'extern "C" __device__ const void* {TABLE}[] = {{\n(const void*)(&gemm<16>),\n(const void*)(&gemm<8>)\n}};\n'
     )
