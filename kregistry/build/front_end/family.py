@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from attrs import frozen
@@ -39,6 +40,11 @@ class Member:
     kernel: Kernel
     family: Family
     reference: str
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers among the template arguments: where they are larger, tiles are, and so is the code."""
+        return tuple(map(int, re.findall(r"\b\d+\b", self.reference)))
 
 
 def member_of(kernel: Kernel) -> Member:

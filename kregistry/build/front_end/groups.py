@@ -2,7 +2,8 @@
 
 The headers of a family are parsed as soon as two of its kernels are known. From then on a front end costs little more
 than its kernels: a part of parsing, since it walks over all that the headers declare. So a free worker takes a few
-kernels, never so few that this part matters where there are more, and never so many that others would wait for it.
+kernels, never so few that this part matters where there are more, and never so many that others would wait for it. The
+largest kernel goes with the smallest ones: estimates are rough, and all the large ones are to start early.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from kregistry.build.costs import Costs, front_end_seconds, start_seconds
 from kregistry.build.front_end.family import Family, Member
 
 #: What a front end does for the headers may be this much of the work on its kernels, where there are enough of them.
-_START_SHARE = 0.2
+_START_SHARE = 0.15
 #: How much of the time that all workers still have to work a front end may take: estimates are rough.
 _LONGEST_SHARE = 0.3
 #: A kernel waits for a second one of its family at most so long.
@@ -29,7 +30,7 @@ class ToParse:
     """The headers of a family are to be parsed.
 
     Attributes:
-        first: the cheapest of the kernels that wait for them, which may be compared; it is among those no more.
+        first: the smallest of the kernels that wait for them, which may be compared; it is among those no more.
         seconds: estimated, of parsing.
     """
 
@@ -107,16 +108,17 @@ class Groups:
             state = self._families[family]
             if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
                 state.headers = _Headers.IN_WORK
-                first = min(state.members, key=self._own)
+                first = min(state.members, key=self._size)
                 state.members.remove(first)
                 return ToParse(family, first, self._parse(state.members))
         for family in families:
             state = self._families[family]
             due = self._due(state)
             if due is not None and due <= now:
-                state.members.sort(key=lambda member: -self._own(member))
-                count = self._count(state.members, (self.seconds() + other_seconds) / self.workers)
-                members, state.members = state.members[:count], state.members[count:]
+                *others, largest = sorted(state.members, key=self._size)
+                waiting = [largest, *others]
+                count = self._count(waiting, (self.seconds() + other_seconds) / self.workers)
+                members, state.members = waiting[:count], waiting[count:]
                 return Group(family, tuple(members))
         return None
 
@@ -147,6 +149,10 @@ class Groups:
             assembly += cost.assemble
             own += cost.generate + cost.assemble
         return len(members)
+
+    def _size(self, member: Member) -> tuple[float, tuple[int, ...]]:
+        """An order, the most work last: what is not known of a kernel by itself, its tile sizes tell."""
+        return self._own(member), member.numbers
 
     def _own(self, member: Member) -> float:
         """Seconds of a kernel apart from the headers."""

@@ -216,6 +216,9 @@ class Sharing(Source):
         sizes = {member.kernel.key: len(pieces[member.kernel.key].text) for member in members}
         for member in self._check.choose(sorted(members, key=lambda member: sizes[member.kernel.key])):
             self._put_alone(member)
+        if len(members) == 1:
+            self._assemble(members[0], pieces[members[0].kernel.key])
+            return
         seconds, total = sum(cost.assemble for cost in self._cost(members)), sum(sizes.values())
         for member in members:
             key = member.kernel.key
