@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=None, help="default: deepseek-v3")
     parser.add_argument("--target", default="h100")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--every", type=int, default=1, help="results: compare those of one value in so many")
     parser.add_argument("--sample", type=int, help="compare: so many kernels of each family, not all")
     parser.add_argument("--catalogue", action="store_true", help="compare: the cases of docs/catalogue.md")
     options = parser.parse_args()
@@ -86,6 +87,7 @@ def build(options: argparse.Namespace, name: str, flags: list[str]) -> dict[str,
         "wall_seconds": round(wall, 2),
         "cpu_seconds": round(cpu, 2),
         "compiling_seconds": report["compiling_seconds"],
+        "parsed": len(report["sharing"]["parsed"]),
         "front_ends": len(report["sharing"]["front_ends"]),
         "compared": len(report["sharing"]["compared"]),
         "different": report["sharing"]["different"],
@@ -100,6 +102,7 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "result_digests.py")]
         command += ["--work", str(options.work / name), "--manifest", str(options.manifest)]
         command += [part for model in options.model for part in ("--model", model)]
+        command += ["--every", str(options.every)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr[-4000:])
