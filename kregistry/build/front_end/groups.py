@@ -2,8 +2,7 @@
 
 The headers of a family are parsed as soon as two of its kernels are known. From then on a front end costs little more
 than its kernels: a part of parsing, since it walks over all that the headers declare. So a free worker takes a few
-kernels, never so few that this part matters where there are more, and never so many that others would wait for it. The
-largest kernel goes with the smallest ones: estimates are rough, and all the large ones are to start early.
+kernels, never so few that this part matters where there are more, and never so many that others would wait for it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from kregistry.build.costs import Costs, front_end_seconds, start_seconds
 from kregistry.build.front_end.family import Family, Member
 
 #: What a front end does for the headers may be this much of the work on its kernels, where there are enough of them.
-_START_SHARE = 0.15
+_START_SHARE = 0.1
 #: How much of the time that all workers still have to work a front end may take: estimates are rough.
 _LONGEST_SHARE = 0.3
 #: A kernel waits for a second one of its family at most so long.
@@ -115,10 +114,9 @@ class Groups:
             state = self._families[family]
             due = self._due(state)
             if due is not None and due <= now:
-                *others, largest = sorted(state.members, key=self._size)
-                waiting = [largest, *others]
-                count = self._count(waiting, (self.seconds() + other_seconds) / self.workers)
-                members, state.members = waiting[:count], waiting[count:]
+                state.members.sort(key=self._size, reverse=True)
+                count = self._count(state.members, (self.seconds() + other_seconds) / self.workers)
+                members, state.members = state.members[:count], state.members[count:]
                 return Group(family, tuple(members))
         return None
 

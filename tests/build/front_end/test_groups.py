@@ -43,7 +43,7 @@ def sizes(made: Groups) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("workers", "count", "largest"), [(1, 20, 19), (2, 70, 12), (16, 70, 4), (16, 300, 9)])
+@pytest.mark.parametrize(("workers", "count", "largest"), [(1, 20, 19), (2, 70, 15), (16, 70, 8), (16, 300, 9)])
 def test_how_large_groups_are(tmp_path: Path, workers: int, count: int, largest: int) -> None:
     made = groups(tmp_path, workers, count)
     made.complete = True
@@ -51,7 +51,7 @@ def test_how_large_groups_are(tmp_path: Path, workers: int, count: int, largest:
     found = sizes(made)
     assert sum(found) == count - 1
     assert abs(max(found) - largest) <= largest // 4, found
-    assert min(found) * 1.0 * 0.15 >= 0.5  # the start is at most this much of the kernels' own work
+    assert min(found) * 1.0 * 0.1 >= 0.5  # the start is at most this much of the kernels' own work
 
 
 def test_headers_are_parsed_for_two_kernels_and_once(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_cheapest_kernel_goes_with_the_headers(tmp_path: Path) -> None:
     assert isinstance(task, ToParse) and task.first == cheap
 
 
-def test_the_largest_tiles_come_first_and_with_the_smallest(tmp_path: Path) -> None:
+def test_the_largest_tiles_come_first(tmp_path: Path) -> None:
     """Of kernels whose seconds are not told apart; numbers are compared as numbers."""
     made = groups(tmp_path, 1, 0)
     for n in (64, 16, 8, 32, 128):
@@ -86,7 +86,7 @@ def test_the_largest_tiles_come_first_and_with_the_smallest(tmp_path: Path) -> N
     assert isinstance(task, ToParse) and task.first.numbers == (8,)
     made.parsed(task.family)
     group = made.take(100.0, 0.0)
-    assert isinstance(group, Group) and [member.numbers for member in group.members] == [(128,), (16,), (32,), (64,)]
+    assert isinstance(group, Group) and [member.numbers for member in group.members] == [(128,), (64,), (32,), (16,)]
 
 
 def test_a_kernel_without_company_waits_for_it_a_while(tmp_path: Path) -> None:
