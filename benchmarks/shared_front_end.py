@@ -16,6 +16,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=None, help="default: deepseek-v3")
     parser.add_argument("--target", default="h100")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3, help="speed: so many times each way")
     parser.add_argument("--every", type=int, default=1, help="results: compare those of one value in so many")
     parser.add_argument("--sample", type=int, help="compare: so many kernels of each family, not all")
     parser.add_argument("--catalogue", action="store_true", help="compare: the cases of docs/catalogue.md")
@@ -52,22 +54,23 @@ def main() -> None:
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
-    """`kregistry build` in a fresh process on an empty store; a plan before, so that no part pays for a cold disk."""
+    """`kregistry build` in a fresh process on an empty store; a plan before, so that no part pays for a cold disk.
+
+    Both ways in turn, several times; the ratios are those of the medians.
+    """
     plan = [sys.executable, "-m", "kregistry", "plan", *arguments(options)]
     subprocess.run(plan, env=environment(), stdout=subprocess.DEVNULL, check=True)
-    rows = {name: build(options, name, flags) for name, flags in (("alone", ["--no-shared-front-end"]), ("shared", []))}
-    alone, shared = rows["alone"], rows["shared"]
+    ways = (("alone", ["--no-shared-front-end"]), ("shared", []))
+    rounds = [{name: build(options, name, flags) for name, flags in ways} for _ in range(options.rounds)]
+    ratios = {}
     for key in ("wall_seconds", "cpu_seconds", "compiling_seconds"):
-        print(f"{key:<18} alone {alone[key]:8.2f}   shared {shared[key]:8.2f}   {shared[key] / alone[key]:.3f}x")
-    print(f"{shared['kernels']} kernels, {shared['front_ends']} front ends, {shared['compared']} compared")
-    return {
-        "jobs": options.jobs,
-        "models": options.model,
-        **rows,
-        "cpu_ratio": round(shared["cpu_seconds"] / alone["cpu_seconds"], 3),
-        "wall_ratio": round(shared["wall_seconds"] / alone["wall_seconds"], 3),
-        "compiling_ratio": round(shared["compiling_seconds"] / alone["compiling_seconds"], 3),
-    }
+        alone, shared = (statistics.median(each[name][key] for each in rounds) for name, _ in ways)
+        ratios[key.replace("_seconds", "_ratio")] = round(shared / alone, 3)
+        print(f"{key:<18} alone {alone:8.2f}   shared {shared:8.2f}   {shared / alone:.3f}x")
+        print("    rounds", *(f"{each['shared'][key] / each['alone'][key]:.3f}x" for each in rounds))
+    last = rounds[-1]["shared"]
+    print(*(f"{key} {last[key]}" for key in ("kernels", "parsed", "front_ends", "compared")), sep=", ")
+    return {"jobs": options.jobs, "models": options.model, "rounds": rounds, **ratios}
 
 
 def build(options: argparse.Namespace, name: str, flags: list[str]) -> dict[str, Any]:

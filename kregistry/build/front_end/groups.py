@@ -91,6 +91,14 @@ class Groups:
         """The kernels that wait for headers which cannot be parsed."""
         return self._families.pop(family).members
 
+    def needed(self) -> set[Family]:
+        """Families for whose headers something waits; no more than workers, so that all of them may be kept."""
+        return {
+            family
+            for family, state in self._families.items()
+            if state.headers is _Headers.IN_WORK or (state.headers is _Headers.PARSED and state.members)
+        }
+
     def seconds(self) -> float:
         """Estimated seconds of work on everything that waits here, for one worker."""
         return sum(self._work(state.members) for state in self._families.values() if state.members)
@@ -103,7 +111,7 @@ class Groups:
             other_seconds: estimated seconds of work that the schedule holds apart from these kernels.
         """
         families = sorted(self._families, key=lambda family: -self._work(self._families[family].members))
-        for family in families:
+        for family in families if len(self.needed()) < self.workers else ():
             state = self._families[family]
             if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
                 state.headers = _Headers.IN_WORK
@@ -129,8 +137,11 @@ class Groups:
         """When a group of this family may be taken; ``None`` if that is not a matter of time."""
         if not state.members or state.headers is _Headers.IN_WORK:
             return None
-        waits = state.headers is _Headers.NOT_PARSED and not self.complete
-        return state.since + (_PATIENCE_SECONDS if waits else 0.0)
+        if state.headers is _Headers.PARSED:
+            return state.since
+        if len(state.members) > 1:  # they wait for their headers
+            return None
+        return state.since + (0.0 if self.complete else _PATIENCE_SECONDS)
 
     def _count(self, members: Sequence[Member], seconds_left: float) -> int:
         """How many of these the next front end takes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,8 @@ class HeaderPool:
         self._open: dict[Family, _Open] = {}  # the one that was used last is the last
         self._lock = threading.Lock()
 
-    def parse(self, family: Family) -> list[Family]:
-        """Parse the headers of a family; the answer is which families' headers had to go for it.
+    def parse(self, family: Family) -> None:
+        """Parse the headers of a family.
 
         Raises:
             NotUnderstood: they cannot be parsed once for all kernels.
@@ -45,11 +45,13 @@ class HeaderPool:
         headers = parse_headers(self._compiler, family, self._scratch("headers"))
         with self._lock:
             self._open[family] = _Open(headers)
-            idle = [each for each, opened in self._open.items() if not opened.users and each != family]
-            gone = {each: self._open.pop(each) for each in idle[: max(0, len(self._open) - self._limit)]}
-        for opened in gone.values():
-            opened.headers.close()
-        return list(gone)
+
+    def shrink(self, needed: Collection[Family]) -> Mapping[Family, Headers]:
+        """Take out as many as are too many, neither in use nor needed; the caller closes them."""
+        with self._lock:
+            spare = [each for each, opened in self._open.items() if not opened.users and each not in needed]
+            gone = spare[: max(0, len(self._open) - self._limit)]
+            return {family: self._open.pop(family).headers for family in gone}
 
     @contextmanager
     def use(self, family: Family) -> Iterator[Headers | None]:

@@ -143,7 +143,7 @@ class Sharing(Source):
         self._host.compiling()
         started = time.perf_counter()
         try:
-            gone = self._headers.parse(task.family)
+            self._headers.parse(task.family)
         except NotUnderstood as error:
             with self._host.schedule.condition:
                 self._given_up[task.family] = str(error)
@@ -155,10 +155,13 @@ class Sharing(Source):
         with self._lock:
             self._parsed.append(ParsedHeaders(str(task.family), time.perf_counter() - started))
         with self._host.schedule.condition:
+            gone = self._headers.shrink(self._groups.needed())
             for family in gone:
                 self._groups.not_parsed(family)
             self._groups.parsed(task.family)
             self._host.schedule.condition.notify_all()
+        for headers in gone.values():
+            headers.close()
         if samples:  # the sooner it is compared, the sooner all others are ready
             self._run(Group(task.family, (task.first,)))
         elif ours:

@@ -118,6 +118,20 @@ def test_headers_that_had_to_go_are_parsed_again(tmp_path: Path) -> None:
     assert isinstance(made.take(100.0, 0.0), ToParse)
 
 
+def test_no_more_headers_are_parsed_than_there_are_workers(tmp_path: Path) -> None:
+    """Else two families could take the room from each other for ever."""
+    made = groups(tmp_path, 1, 3)
+    others = [member_of(family_kernel(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2"))) for n in range(2)]
+    for member in others:
+        made.add(member, now=100.0)
+    family = members(tmp_path, 1)[0].family
+    assert parsed(made) == family and made.needed() == {family}
+    group = made.take(100.0, 0.0)
+    assert isinstance(group, Group) and group.family == family
+    assert made.needed() == set()
+    assert parsed(made) == others[0].family
+
+
 def test_kernels_whose_headers_cannot_be_parsed(tmp_path: Path) -> None:
     made = groups(tmp_path, 2, 3)
     task = made.take(100.0, 0.0)

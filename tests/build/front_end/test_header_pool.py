@@ -44,20 +44,28 @@ def test_a_family_that_was_never_parsed(pool: HeaderPool, family: Callable[[int]
 
 def test_the_one_that_was_used_last_stays(pool: HeaderPool, family: Callable[[int], Family]) -> None:
     one, two, three = map(family, (1, 2, 3))
-    assert pool.parse(one) == pool.parse(two) == []
+    for each in (one, two, three):
+        pool.parse(each)
     assert kept(pool, one) is not None
-    assert pool.parse(three) == [two]
+    gone = pool.shrink(())
+    assert list(gone) == [two]
+    gone[two].close()
     assert [kept(pool, each) is not None for each in (one, two, three)] == [True, False, True]
+    assert pool.shrink(()) == {}
 
 
-def test_headers_in_use_stay(pool: HeaderPool, family: Callable[[int], Family], tmp_path: Path) -> None:
+def test_headers_that_are_in_use_or_needed_stay(
+    pool: HeaderPool, family: Callable[[int], Family], tmp_path: Path
+) -> None:
     one, two, three = map(family, (1, 2, 3))
-    pool.parse(one)
-    pool.parse(two)
-    with pool.use(one) as first, pool.use(two):
-        assert pool.parse(three) == []
+    for each in (one, two, three):
+        pool.parse(each)
+    with pool.use(one) as first:
+        assert pool.shrink({two, three}) == {}
         assert first is not None and "gemm" in first.generate(["&gemm<8>"], tmp_path / "scratch")
-    assert pool.parse(family(4)) == [one, two]
+    gone = pool.shrink({two, three})
+    assert list(gone) == [one]
+    gone[one].close()
 
 
 def test_the_end_of_the_pool_is_theirs(pool: HeaderPool, family: Callable[[int], Family]) -> None:

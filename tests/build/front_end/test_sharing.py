@@ -70,6 +70,17 @@ def test_every_event_is_heard(build: Build, tmp_path: Path) -> None:
     each_starts_and_ends_once(build, *made)
 
 
+def test_more_families_than_workers_take_turns(build: Build, tmp_path: Path) -> None:
+    """One worker keeps the headers of one family; the others' are parsed when it has nothing left to do."""
+    flags = [(*FLAGS, f"-DFAMILY={n}") for n in range(3)]
+    made = [kernel for n in (8, 16, 24) for each in flags for kernel in kernels(tmp_path, n, flags=each)]
+    builder = build.run(*made, jobs=1)
+    assert (len(builder.compiled), builder.failed) == (9, [])
+    report = builder.sharing.report()
+    assert (len(report.parsed), [each.difference for each in report.compared]) == (3, [""] * 3)
+    assert sum(len(run.kernels) for run in report.front_ends) == 9
+
+
 def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Build, tmp_path: Path) -> None:
     """Those that were in a front end with it share one again, without it."""
     *good, broken = kernels(tmp_path, 8, 16, 2000)
