@@ -55,6 +55,7 @@ class Headers:
             NotUnderstood: the front end fails on one of them.
             StorageError: the scratch directory cannot be written.
         """
+        scratch = scratch.absolute()  # the front end is in a directory of its own
         with scratch_directory(scratch):
             (scratch / _KERNELS_FILE).write_text(self._kernels.replace(KERNELS, table(references)))
             code = self._fork(scratch)
@@ -91,6 +92,7 @@ def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
         NotUnderstood: the headers of this family cannot be parsed once for all kernels.
         StorageError: the scratch directory cannot be written.
     """
+    scratch = scratch.absolute()
     with scratch_directory(scratch):
         # The name of the source is part of file-local names: the same as for one kernel.
         source, output = scratch / "kernel.cu", scratch / "kernel.cubin"

@@ -64,6 +64,14 @@ def test_forks_one_after_the_other_and_together(compiler: Compiler, tmp_path: Pa
     assert not list(tmp_path.glob("scratch*"))
 
 
+def test_relative_scratch_directories(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    headers = parse_headers(compiler, family(tmp_path), Path("scratch"))
+    assert len(entries(headers.generate(["&gemm<8>"], Path("scratch")))) == 1
+    headers.close()
+    assert not (tmp_path / "scratch").exists()
+
+
 def test_the_header_is_read_once(compiler: Compiler, tmp_path: Path) -> None:
     headers = parse(compiler, tmp_path)
     (tmp_path / "include" / "gemm.cuh").write_text("#error read again")
