@@ -56,15 +56,14 @@ class Commands:
             NotUnderstood: its input or its output is elsewhere.
         """
         prefix = f"{directory}/"
-        names = {word: word.removeprefix(prefix) for word in (*self.generate, *self.assembler)}
         if not (self.preprocessed.startswith(prefix) and self.ptx.startswith(prefix)):
             raise NotUnderstood(f"nvcc puts {self.preprocessed} or {self.ptx} elsewhere than asked for")
         return evolve(
             self,
-            generate=tuple(names[word] for word in self.generate),
-            preprocessed=names[self.preprocessed],
-            assembler=tuple(names[self.ptx] if word == self.ptx else word for word in self.assembler),
-            ptx=names[self.ptx],
+            generate=tuple(word.removeprefix(prefix) for word in self.generate),
+            preprocessed=self.preprocessed.removeprefix(prefix),
+            assembler=tuple(word.removeprefix(prefix) if word == self.ptx else word for word in self.assembler),
+            ptx=self.ptx.removeprefix(prefix),
         )
 
 

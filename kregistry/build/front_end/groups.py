@@ -110,16 +110,14 @@ class Groups:
             now: the time of a monotonic clock.
             other_seconds: estimated seconds of work that the schedule holds apart from these kernels.
         """
-        families = sorted(self._families, key=lambda family: -self._work(self._families[family].members))
-        for family in families if len(self.needed()) < self.workers else ():
-            state = self._families[family]
+        families = sorted(self._families.items(), key=lambda item: -self._work(item[1].members))
+        for family, state in families if len(self.needed()) < self.workers else ():
             if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
                 state.headers = _Headers.IN_WORK
                 first = min(state.members, key=self._size)
                 state.members.remove(first)
-                return ToParse(family, first, self._parse(state.members))
-        for family in families:
-            state = self._families[family]
+                return ToParse(family, first, self._parse_seconds(state.members))
+        for family, state in families:
             due = self._due(state)
             if due is not None and due <= now:
                 state.members.sort(key=self._size, reverse=True)
@@ -147,7 +145,7 @@ class Groups:
         """How many of these the next front end takes."""
         if self.workers == 1:
             return len(members)
-        start = start_seconds(self._parse(members))
+        start = start_seconds(self._parse_seconds(members))
         front_end, assembly, own, left = start, 0.0, 0.0, sum(map(self._own, members))
         for count, member in enumerate(members):
             cost = self.costs.cost(member.kernel.name)
@@ -168,7 +166,7 @@ class Groups:
         cost = self.costs.cost(member.kernel.name)
         return cost.generate + cost.assemble
 
-    def _parse(self, members: Sequence[Member]) -> float:
+    def _parse_seconds(self, members: Sequence[Member]) -> float:
         return max(self.costs.cost(member.kernel.name).parse for member in members)
 
     def _work(self, members: Sequence[Member]) -> float:

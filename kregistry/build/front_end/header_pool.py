@@ -25,7 +25,7 @@ class HeaderPool:
 
     Args:
         scratch: gives a path for a scratch directory.
-        limit: at most so many are kept, each as large as a compiler at work, about 0.5 GB.
+        limit: at most so many are kept, each as large as a compiler at work.
     """
 
     def __init__(self, compiler: Compiler, scratch: Callable[[str], Path], limit: int) -> None:

@@ -173,6 +173,20 @@ def test_a_front_end_that_does_not_open_the_kernels(
         parse(Compiler(nvcc), tmp_path)
 
 
+def test_a_front_end_that_leaves_no_ptx(toolchain: Toolchain, tmp_path: Path) -> None:
+    """It stops where it opens the kernels, and its fork ends well."""
+    reads = tmp_path / "reads"
+    reads.write_text("#!/bin/sh\nexec sed -n '' kernels.ii\n")
+    reads.chmod(0o755)
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=reads))
+    nvcc.chmod(0o755)
+    headers = parse(Compiler(nvcc), tmp_path)
+    with pytest.raises(NotUnderstood, match=r"^the front end left no PTX$"):
+        headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+
+
 def test_a_scratch_directory_that_cannot_be_written(compiler: Compiler, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):
