@@ -11,6 +11,7 @@ from kregistry.build.costs import Costs
 from kregistry.build.front_end.groups import Groups
 from kregistry.build.front_end.options import FrontEndOptions
 from kregistry.build.front_end.sharing import Sharing
+from kregistry.build.front_end.sizes import KernelSizes
 from kregistry.build.report import CompiledKernel
 from kregistry.build.schedule import Schedule, Work
 from kregistry.cache.broken import BrokenKernels, FailedKernel
@@ -51,7 +52,8 @@ class Builder:
         self.found = 0
         self.filled = 0
         self.compiling_since = self.compiling_until = 0.0
-        groups, options = Groups(self.costs, jobs), front_end or FrontEndOptions()
+        groups = Groups(self.costs, KernelSizes(store.directory), jobs)
+        options = front_end or FrontEndOptions()
         self.sharing = Sharing(self, registry, store, self.compiler, groups, options)
         self.schedule = Schedule(jobs, self.sharing)
         self._broken = BrokenKernels(store.directory)
@@ -95,7 +97,7 @@ class Builder:
                 self.schedule.condition.wait(0.5)
         if self.schedule.error is not None:
             raise self.schedule.error
-        self.costs.learn(self.compiled, self.sharing.report().front_ends)
+        self.sharing.learn(self.compiled)
 
     # ---- what a kernel goes through --------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 
 from kregistry.build.report import CompiledKernel, FrontEndRun
 from kregistry.cache import atomic
+from kregistry.kernel import Kernel
 
 
 @frozen
@@ -31,6 +32,10 @@ class Cost:
     def alone(self) -> float:
         """Of a kernel that nvcc compiles by itself."""
         return self.parse + self.generate + self.assemble
+
+    def of_size(self, size: float) -> Cost:
+        """Of a kernel so much larger than the mean: its code takes longer, the headers do not."""
+        return Cost(self.parse, self.generate * size, self.assemble * size)
 
     def scaled(self, factor: float) -> Cost:
         return Cost(self.parse * factor, self.generate * factor, self.assemble * factor)
@@ -80,15 +85,31 @@ class Costs:
         """Seconds of a kernel that is compiled alone."""
         return self.cost(name).alone
 
-    def learn(self, compiled: Sequence[CompiledKernel], front_ends: Iterable[FrontEndRun] = ()) -> None:
-        """Remember what a build measured; losing a race loses nothing but an estimate."""
+    def learn(
+        self,
+        compiled: Sequence[CompiledKernel],
+        front_ends: Sequence[FrontEndRun] = (),
+        size: Callable[[Kernel], float] = lambda kernel: 1.0,
+    ) -> None:
+        """Remember what a build measured; losing a race loses nothing but an estimate.
+
+        Args:
+            size: of a kernel whose front end was shared, relative to the mean of its family.
+        """
+        alone = _rates((each.kernel.name, each.seconds, 1.0) for each in compiled if each.front_end_seconds is None)
+        assembled = _rates(
+            (each.kernel.name, each.seconds - each.front_end_seconds, size(each.kernel))
+            for each in compiled
+            if each.front_end_seconds is not None
+        )
         learned: dict[str, Cost] = {}
-        for run in front_ends:
-            expected = front_end_seconds(self.cost(kernel.name) for kernel in run.kernels)
-            for name in {kernel.name for kernel in run.kernels}:
-                known, factor = self.cost(name), run.seconds / expected
-                learned[name] = Cost(known.parse * factor, known.generate * factor, known.assemble)
-        alone, assembled = _means(compiled, shared=False), _means(compiled, shared=True)
+        for name, factor in _rates(
+            (name, run.seconds, front_end_seconds(self.cost(each.name).of_size(size(each)) for each in run.kernels))
+            for run in front_ends
+            for name in {each.name for each in run.kernels}
+        ).items():
+            known = self.cost(name)
+            learned[name] = Cost(known.parse * factor, known.generate * factor, known.assemble)
         for name, seconds in assembled.items():
             learned[name] = evolve(learned.get(name, self.cost(name)), assemble=seconds)
         for name in alone.keys() - assembled.keys():
@@ -100,13 +121,13 @@ class Costs:
                 atomic.replace_file(self._path, json.dumps(content, indent=1).encode())
 
 
-def _means(compiled: Sequence[CompiledKernel], shared: bool) -> Mapping[str, float]:
-    """Mean of each family: of the assembler where the front end was shared, else of whole compiles."""
-    seconds: dict[str, list[float]] = {}
-    for each in compiled:
-        if (each.front_end_seconds is not None) == shared:
-            seconds.setdefault(each.kernel.name, []).append(each.seconds - (each.front_end_seconds or 0.0))
-    return {name: sum(each) / len(each) for name, each in seconds.items()}
+def _rates(measured: Iterable[tuple[str, float, float]]) -> Mapping[str, float]:
+    """By name, the sum of the first numbers over the sum of the second."""
+    sums: dict[str, tuple[float, float]] = {}
+    for name, seconds, amount in measured:
+        known = sums.get(name, (0.0, 0.0))
+        sums[name] = (known[0] + seconds, known[1] + amount)
+    return {name: seconds / amount for name, (seconds, amount) in sums.items()}
 
 
 def _read(path: Path) -> dict[str, Cost]:

@@ -6,6 +6,7 @@ STORE/broken/KE/KEY.json                kernels that do not compile (see broken.
 STORE/claims/KEY                        who is compiling it right now (only to avoid double work)
 STORE/tmp/                              what is not complete yet
 STORE/costs.json                        seconds that each family took, to start the longest first
+STORE/ptx_bytes.json                    sizes of kernels, to tell those of a family apart
 """
 
 from __future__ import annotations

@@ -7,21 +7,15 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import asdict
-
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import EnvironmentProblem
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
-from kregistry.plan.stub import HOST_ACCESS_EXIT_CODE, stub_environment
-from kregistry.target import Target
-from kregistry.toolchain import Toolchain
+from kregistry.plan.stub import HOST_ACCESS_EXIT_CODE
 
 #: Turns (home of the child, cubin that it loads) into a kernel.
 OnCubin = Callable[[Path, Path], Kernel]
@@ -43,50 +37,63 @@ def send_form(kernel_type: KernelType) -> str:
         raise Unsendable(f"{type(error).__name__}: {error}") from error
 
 
+def describe_death(code: int, log: IO[bytes]) -> str:
+    """How a process ended, by its exit code, negative for a signal."""
+    if code == HOST_ACCESS_EXIT_CODE:
+        return "touches device memory on the host: the stub GPU ended the process"
+    if code < 0:
+        return f"crashes: the process died of {signal.Signals(-code).name}"
+    return f"the process ended with exit code {code}: {_log_tail(log, 1)}"
+
+
+def not_loaded(code: int, log: IO[bytes]) -> EnvironmentProblem:
+    """A process ended with this exit code before it was ready for jobs."""
+    return EnvironmentProblem(
+        f"torch and DeepGEMM do not load on the stub GPU ({describe_death(code, log)}):\n{_log_tail(log, 20)}",
+        "kregistry doctor names what is missing",
+    )
+
+
+def _log_tail(log: IO[bytes], lines: int) -> str:
+    log.seek(0)
+    return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+
 class Child:
     """A process that runs :mod:`kregistry.plan.worker`, and the kernels that it has announced.
 
-    Use as a context manager, which waits until torch and DeepGEMM are loaded.
+    Use as a context manager: it waits until DeepGEMM is loaded, and ends the process.
+    :class:`kregistry.plan.children.Children` starts it.
 
     Args:
-        target: the GPU to be.
-        toolchain: what the machine has.
-        library: the compiled stub.
-        home: a directory that does not exist yet; DeepGEMM's JIT cache of this process is below it.
+        home: DeepGEMM's JIT cache of this process is below it.
         on_cubin: called for each kernel that the process loads, before the answer to the job that needs it.
+        log: what it prints.
+        jobs: descriptor that takes jobs.
+        events: descriptor that gives events.
+        pid: its process id, not to be used again before ``end`` is closed.
+        end: gives its exit code, a line, once it has died.
     """
 
-    def __init__(self, target: Target, toolchain: Toolchain, library: Path, home: Path, on_cubin: OnCubin) -> None:
-        self.target = target
+    def __init__(
+        self, home: Path, on_cubin: OnCubin, log: IO[bytes], jobs: int, events: int, pid: int, end: IO[str]
+    ) -> None:
         self.home = home
         self.on_cubin = on_cubin
         self.kernels: dict[int, Kernel] = {}
         self.alive = True
-        try:
-            home.mkdir(parents=True)
-            self._log = (home / "log").open("w+b")
-        except OSError as error:
-            raise StorageError.from_oserror(error, home) from error
-        receive, send = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "kregistry.plan.worker", str(send)],
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            pass_fds=(send,),
-            env=stub_environment(target, toolchain, library, home),
-            text=True,
-            start_new_session=True,
-        )
-        os.close(send)
-        self._events: IO[str] = os.fdopen(receive, encoding="utf-8")
+        self._log = log
+        self._jobs = os.fdopen(jobs, "w", encoding="utf-8")
+        self._events = os.fdopen(events, encoding="utf-8")
+        self._pid = pid
+        self._end = end
+        self._code: int | None = None
 
     def __enter__(self) -> Child:
-        self._send({"path": sys.path, "target": asdict(self.target)})
         if self._receive() is None:
-            problem = f"torch and DeepGEMM do not load on the stub GPU ({self.death()}):\n{self._log_tail()}"
+            problem = not_loaded(self._wait(), self._log)
             self.close()
-            raise EnvironmentProblem(problem, "kregistry doctor names what is missing")
+            raise problem
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +101,9 @@ class Child:
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any] | None:
         """The answer to a job; ``None`` if the process dies over it, and then :meth:`death` says how."""
-        self._send(job)
+        with suppress(BrokenPipeError):  # the process is dead; receiving will say so
+            self._jobs.write(json.dumps(job) + "\n")
+            self._jobs.flush()
         while (event := self._receive()) is not None:
             if event["event"] == "done":
                 return event
@@ -104,37 +113,30 @@ class Child:
 
     def close(self) -> None:
         self.kill()  # it has nothing left to do, and an orderly end of torch takes a second
-        self._process.wait()
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        self._events.close()
-        self._log.close()
+        self._wait()
+        self._close()
 
     def kill(self) -> None:
         """End the process and the recorder that DeepGEMM may have started in it."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
 
     def death(self) -> str:
         """How the process ended."""
-        code = self._process.wait()
-        if code == HOST_ACCESS_EXIT_CODE:
-            return "touches device memory on the host: the stub GPU ended the process"
-        if code < 0:
-            return f"crashes: the process died of {signal.Signals(-code).name}"
-        return f"the process ended with exit code {code}: {self._log_tail(1)}"
+        return describe_death(self._wait(), self._log)
 
-    def _send(self, message: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):  # the process is dead; receiving will say so
-            self._process.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
+    def _wait(self) -> int:
+        if self._code is None:
+            self._code = int(self._end.readline() or -signal.SIGKILL)
+        return self._code
 
     def _receive(self) -> dict[str, Any] | None:
         line = self._events.readline()
         event: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
         return event
 
-    def _log_tail(self, lines: int = 20) -> str:
-        self._log.seek(0)
-        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
+    def _close(self) -> None:
+        with suppress(BrokenPipeError):  # a job that it did not read
+            self._jobs.close()
+        for each in (self._events, self._log, self._end):
+            each.close()

@@ -17,6 +17,7 @@ from kregistry.kernel import Kernel, read_recorded
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
 from kregistry.plan.child import Child, Unsendable, send_form
+from kregistry.plan.children import Children
 from kregistry.plan.model import PlannedEntry, Refusal, Segment
 from kregistry.plan.segments import Run, join
 from kregistry.plan.stub import compile_stub
@@ -96,6 +97,8 @@ class DryRun:
             EnvironmentProblem: torch or DeepGEMM cannot be loaded on the stub.
             StorageError: no temporary directory can be written.
         """
+        if not sweeps:
+            return ()
         library = compile_stub(self.toolchain, self.stub_directory)
         for index, sweep in enumerate(sweeps):
             parts = list(_cut(index, sweep.entry.range.values()))
@@ -103,10 +106,10 @@ class DryRun:
             self._parts.extend(parts)
         # Short sweeps first: grouped kernels, which take the compiler longest, are met in the first second.
         self._parts = deque(sorted(self._parts, key=lambda part: len(part.values)))
-        with _scratch_directory() as scratch:
+        with _scratch_directory() as scratch, self.children(library, scratch) as children:
             count = max(1, min(processes, len(self._parts)))
             threads = [
-                threading.Thread(target=self._serve, args=(sweeps, library, scratch / str(number)), daemon=True)
+                threading.Thread(target=self._serve, args=(sweeps, children, str(number)), daemon=True)
                 for number in range(count)
             ]
             for thread in threads:
@@ -116,6 +119,7 @@ class DryRun:
                     thread.join()
             except BaseException as error:  # an interrupt: the children must not write any more
                 self._fail(error)
+                children.stop()
                 for thread in threads:
                     thread.join()
         if self._failure is not None:
@@ -130,19 +134,19 @@ class DryRun:
             StorageError: no temporary directory can be written.
         """
         library = compile_stub(self.toolchain, self.stub_directory)
-        with _scratch_directory() as scratch, self.child(library, scratch / "0"):
+        with _scratch_directory() as scratch, self.children(library, scratch) as children, children.start("0"):
             pass
 
-    def child(self, library: Path, home: Path) -> Child:
-        """A child process of this run, not started yet."""
-        return Child(self.target, self.toolchain, library, home, self._found)
+    def children(self, library: Path, directory: Path) -> Children:
+        """What starts the child processes of this run, with their homes in a directory."""
+        return Children(self.target, self.toolchain, library, directory, self._found)
 
-    def _serve(self, sweeps: Sequence[Sweep], library: Path, home: Path) -> None:
+    def _serve(self, sweeps: Sequence[Sweep], children: Children, number: str) -> None:
         """One thread: a child process, and a new one whenever it dies, until no part is left."""
         try:
             generation = 0
             while self._parts and self._failure is None:
-                child = self.child(library, home / str(generation))
+                child = children.start(f"{number}/{generation}")
                 with self._lock:
                     self._children.add(child)
                     if self._failure is not None:

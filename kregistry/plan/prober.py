@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,7 @@ from attrs import frozen
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType, Value
 from kregistry.plan.child import Child, Unsendable, send_form
+from kregistry.plan.children import Children
 from kregistry.plan.dry_run import DryRun
 from kregistry.plan.stub import compile_stub
 from kregistry.target import Target
@@ -82,6 +84,8 @@ class Prober:
     def __init__(self, toolchain: Toolchain, target: Target, stub_directory: Path) -> None:
         self._run = DryRun(toolchain, target, stub_directory)
         self._scratch = TemporaryDirectory(prefix="kregistry-probe-")
+        self._started = ExitStack()
+        self._children: Children | None = None
         self._child: Child | None = None
         self._generation = 0
 
@@ -91,6 +95,7 @@ class Prober:
     def __exit__(self, *_: object) -> None:
         if self._child is not None:
             self._child.close()
+        self._started.close()
         self._scratch.cleanup()
 
     @property
@@ -119,10 +124,11 @@ class Prober:
     def _start(self) -> Child:
         if self._child is not None:
             self._child.close()
+        if self._children is None:
+            library = compile_stub(self._run.toolchain, self._run.stub_directory)
+            self._children = self._started.enter_context(self._run.children(library, Path(self._scratch.name)))
         self._generation += 1
-        library = compile_stub(self._run.toolchain, self._run.stub_directory)
-        child = self._run.child(library, Path(self._scratch.name) / str(self._generation))
-        return child.__enter__()
+        return self._children.start(str(self._generation)).__enter__()
 
 
 def _value(kernels: Mapping[int, Kernel], facts: dict[str, Any]) -> ProbedValue:

@@ -1,9 +1,6 @@
 """The child process of a dry run: DeepGEMM's host code on the stub GPU, one sweep after another.
 
-    python -m kregistry.plan.worker FD
-
-reads one JSON object a line on standard input, writes one a line to file descriptor FD. The first line in names the
-target and the module search path; each further one is a job. Standard output is left to DeepGEMM and plugins.
+It reads jobs, one JSON object a line, and writes events likewise. Standard output is left to DeepGEMM and plugins.
 """
 
 from __future__ import annotations
@@ -12,8 +9,6 @@ import base64
 import json
 import os
 import pickle
-import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -26,17 +21,16 @@ Send = Callable[[dict[str, Any]], None]
 _ANNOUNCE_EVERY = 256
 
 
-def main(descriptor: int) -> None:
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+def serve(target: Target, jobs: int, events: int) -> None:
+    """Run the jobs that come from one file descriptor, and write what happens to the other."""
+    with os.fdopen(jobs, encoding="utf-8") as lines, os.fdopen(events, "w", encoding="utf-8") as out:
 
         def send(event: dict[str, Any]) -> None:
             out.write(json.dumps(event) + "\n")
             out.flush()
 
-        greeting = json.loads(sys.stdin.readline())
-        sys.path[:] = greeting["path"]
-        worker = Worker(Target(**greeting["target"]), send)
-        for line in sys.stdin:
+        worker = Worker(target, send)
+        for line in lines:
             worker.run(json.loads(line))
 
 
@@ -44,7 +38,6 @@ class Worker:
     """Holds what one process has announced so far."""
 
     def __init__(self, target: Target, send: Send) -> None:
-        warnings.filterwarnings("ignore")
         import deep_gemm
         import torch
 
@@ -155,7 +148,3 @@ def describe_error(error: BaseException) -> str:
         text = text.partition(tail)[0]
     kind = type(error).__name__
     return f"{kind}: {text}"[:500] if text else kind
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
+from typing import TypeAlias
 
 from attrs import frozen
 
@@ -13,6 +13,8 @@ from kregistry.build.front_end.flags import objection
 from kregistry.build.front_end.not_understood import NotUnderstood
 from kregistry.build.front_end.source import parse_source
 from kregistry.kernel import CompilerCommand, Kernel, header_digests
+
+Arguments: TypeAlias = tuple[str, ...]
 
 
 @frozen
@@ -35,16 +37,17 @@ class Family:
 
 @frozen
 class Member:
-    """A kernel that can share a front end with others of its family."""
+    """A kernel that can share a front end with others of its family.
+
+    Attributes:
+        reference: how its source names it.
+        arguments: the template arguments therein, cut at each comma.
+    """
 
     kernel: Kernel
     family: Family
     reference: str
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The numbers among the template arguments: where they are larger, tiles are, and so is the code."""
-        return tuple(map(int, re.findall(r"\b\d+\b", self.reference)))
+    arguments: Arguments
 
 
 def member_of(kernel: Kernel) -> Member:
@@ -58,4 +61,7 @@ def member_of(kernel: Kernel) -> Member:
     instantiation = parse_source(kernel.source)
     if instantiation is None:
         raise NotUnderstood("the source has another form than DeepGEMM's: includes and one reference to a kernel")
-    return Member(kernel, Family(instantiation.prologue, kernel.command), instantiation.reference)
+    reference = instantiation.reference
+    inner = reference.partition("<")[2].rpartition(">")[0]
+    arguments = tuple(" ".join(argument.split()) for argument in inner.split(","))
+    return Member(kernel, Family(instantiation.prologue, kernel.command), reference, arguments)

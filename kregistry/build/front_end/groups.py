@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from kregistry.build.costs import Costs, front_end_seconds, start_seconds
+from kregistry.build.costs import Cost, Costs, front_end_seconds, start_seconds
 from kregistry.build.front_end.family import Family, Member
+from kregistry.build.front_end.sizes import KernelSizes
 
 #: What a front end does for the headers may be this much of the work on its kernels, where there are enough of them.
 _START_SHARE = 0.1
@@ -67,12 +68,17 @@ class _State:
 class Groups:
     """Kernels that wait for a front end, by family; not safe against threads."""
 
-    def __init__(self, costs: Costs, workers: int) -> None:
+    def __init__(self, costs: Costs, sizes: KernelSizes, workers: int) -> None:
         self.costs = costs
+        self.sizes = sizes
         self.workers = workers
         self._families: dict[Family, _State] = {}
         #: No more kernels will come: nothing is gained by waiting.
         self.complete = False
+
+    def cost(self, member: Member) -> Cost:
+        """Estimated seconds of one kernel."""
+        return self.costs.cost(member.kernel.name).of_size(self.sizes.relative(member))
 
     def add(self, member: Member, now: float) -> None:
         state = self._families.setdefault(member.family, _State())
@@ -114,13 +120,13 @@ class Groups:
         for family, state in families if len(self.needed()) < self.workers else ():
             if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
                 state.headers = _Headers.IN_WORK
-                first = min(state.members, key=self._size)
+                first = min(state.members, key=self._own)
                 state.members.remove(first)
                 return ToParse(family, first, self._parse_seconds(state.members))
         for family, state in families:
             due = self._due(state)
             if due is not None and due <= now:
-                state.members.sort(key=self._size, reverse=True)
+                state.members.sort(key=self._own, reverse=True)
                 count = self._count(state.members, (self.seconds() + other_seconds) / self.workers)
                 members, state.members = state.members[:count], state.members[count:]
                 return Group(family, tuple(members))
@@ -148,7 +154,7 @@ class Groups:
         start = start_seconds(self._parse_seconds(members))
         front_end, assembly, own, left = start, 0.0, 0.0, sum(map(self._own, members))
         for count, member in enumerate(members):
-            cost = self.costs.cost(member.kernel.name)
+            cost = self.cost(member)
             enough = own * _START_SHARE >= start and (not self.complete or (left - own) * _START_SHARE >= start)
             if enough and front_end + cost.generate + assembly / self.workers > seconds_left * _LONGEST_SHARE:
                 return count
@@ -157,18 +163,14 @@ class Groups:
             own += cost.generate + cost.assemble
         return len(members)
 
-    def _size(self, member: Member) -> tuple[float, tuple[int, ...]]:
-        """An order, the most work last: what is not known of a kernel by itself, its tile sizes tell."""
-        return self._own(member), member.numbers
-
     def _own(self, member: Member) -> float:
         """Seconds of a kernel apart from the headers."""
-        cost = self.costs.cost(member.kernel.name)
+        cost = self.cost(member)
         return cost.generate + cost.assemble
 
     def _parse_seconds(self, members: Sequence[Member]) -> float:
-        return max(self.costs.cost(member.kernel.name).parse for member in members)
+        return max(self.cost(member).parse for member in members)
 
     def _work(self, members: Sequence[Member]) -> float:
-        costs = [self.costs.cost(member.kernel.name) for member in members]
+        costs = [self.cost(member) for member in members]
         return front_end_seconds(costs) + sum(cost.assemble for cost in costs) if costs else 0.0

@@ -21,7 +21,7 @@ from kregistry.build.front_end.not_understood import NotUnderstood
 from kregistry.build.front_end.options import FrontEndOptions
 from kregistry.build.front_end.self_check import Action, SelfCheck, Use
 from kregistry.build.front_end.shared import Piece, assemble, run_front_end
-from kregistry.build.report import ComparedKernel, FrontEndRun, NotShared, ParsedHeaders, SharingReport
+from kregistry.build.report import ComparedKernel, CompiledKernel, FrontEndRun, NotShared, ParsedHeaders, SharingReport
 from kregistry.build.schedule import Schedule, Source, Work
 from kregistry.cache.store import Store
 from kregistry.errors import EnvironmentProblem
@@ -82,6 +82,11 @@ class Sharing(Source):
     def report(self) -> SharingReport:
         return SharingReport(tuple(self._parsed), tuple(self._runs), tuple(self._not_shared), tuple(self._comparisons))
 
+    def learn(self, compiled: Sequence[CompiledKernel]) -> None:
+        """Keep what this build measured for the estimates of others."""
+        self._groups.sizes.save()
+        self._costs.learn(compiled, self._runs, lambda kernel: self._groups.sizes.relative(member_of(kernel)))
+
     def close(self) -> None:
         """No front end is needed any more."""
         self._headers.close()
@@ -129,7 +134,7 @@ class Sharing(Source):
         return self._groups.next_due()
 
     def _cost(self, members: Iterable[Member]) -> list[Cost]:
-        return [self._costs.cost(member.kernel.name) for member in members]
+        return [self._groups.cost(member) for member in members]
 
     # ---- work ------------------------------------------------------------------------------------------------
 
@@ -192,6 +197,12 @@ class Sharing(Source):
         finally:
             self._host.compiling()
             self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)
+        with self._host.schedule.condition:
+            self._groups.sizes.learn(
+                (member, len(result.pieces[member.kernel.key].text))
+                for member in members
+                if member.kernel.key in result.pieces
+            )
         with self._lock:
             self._runs.append(FrontEndRun(str(members[0].family), kernels, result.seconds))
         self._put_assembly([each for each in members if each.kernel.key in result.pieces], result.pieces)
@@ -215,17 +226,15 @@ class Sharing(Source):
                 self._do(self._check.nothing_shared(member, reason))
 
     def _put_assembly(self, members: Sequence[Member], pieces: Mapping[str, Piece]) -> None:
-        """Assemble the kernels of one front end when their turns come; how long each takes goes with its PTX's size."""
-        sizes = {member.kernel.key: len(pieces[member.kernel.key].text) for member in members}
-        for member in self._check.choose(sorted(members, key=lambda member: sizes[member.kernel.key])):
+        """Assemble the kernels of one front end when their turns come."""
+        for member in self._check.choose(sorted(members, key=lambda member: len(pieces[member.kernel.key].text))):
             self._put_alone(member)
         if len(members) == 1:
             self._assemble(members[0], pieces[members[0].kernel.key])
             return
-        seconds, total = sum(cost.assemble for cost in self._cost(members)), sum(sizes.values())
         for member in members:
-            key = member.kernel.key
-            self._host.schedule.put(seconds * sizes[key] / total, partial(self._assemble, member, pieces[key]))
+            work = partial(self._assemble, member, pieces[member.kernel.key])
+            self._host.schedule.put(self._groups.cost(member).assemble, work)
 
     def _assemble(self, member: Member, piece: Piece) -> None:
         self._host.started(member.kernel)
