@@ -54,6 +54,27 @@ def test_shared_front_ends_teach_their_parts(tmp_path: Path) -> None:
     assert costs.cost("b").to_json() == [2.0, 0.5, 0.4]
 
 
+def test_seconds_are_learned_for_kernels_of_mean_size(tmp_path: Path) -> None:
+    """Else a build of large kernels alone would say that all of their family take long."""
+    (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0], "b": [2.0, 0.5, 1.0]}')
+    size = {"a": 3.0, "b": 1.0}
+    runs = [front_end(4.0, "a"), front_end(1.0, "b")]  # expected 0.5 + 1.5, and 0.5 + 0.5
+    Costs(tmp_path).learn([compiled("a", 10.0, 4.0)], runs, lambda kernel: size[kernel.name])
+    costs = Costs(tmp_path)
+    assert costs.cost("a").to_json() == [4.0, 1.0, 2.0]
+    assert costs.cost("b").to_json() == [2.0, 0.5, 1.0]
+
+
+def test_several_front_ends_teach_their_mean(tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0]}')
+    Costs(tmp_path).learn([], [front_end(1.0, "a"), front_end(4.5, "a", "a")])  # expected 1.0 and 1.5
+    assert Costs(tmp_path).cost("a").to_json() == [4.4, 1.1, 1.0]
+
+
+def test_a_large_kernel_costs_more_but_its_headers_do_not() -> None:
+    assert Cost(2.0, 0.5, 1.0).of_size(3.0) == Cost(2.0, 1.5, 3.0)
+
+
 def test_a_sample_compiled_alone_beside_shared_ones_does_not_count(tmp_path: Path) -> None:
     """The others tell of each part by itself."""
     (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0]}')

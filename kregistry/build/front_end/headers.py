@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -101,7 +102,9 @@ def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
         commands = parse_dry_run(run_step(compiler, nvcc, scratch, {}), output)
         # Here, where its absence is no more than a reason to compile alone.
         commands = evolve(commands, assembler=tuple(find_program(commands.assembler, commands.environment)))
-        run_step(compiler, commands.preprocess, scratch, commands.environment)
+        with ThreadPoolExecutor(1) as meanwhile:
+            library = meanwhile.submit(_build_library, compiler, commands, scratch)
+            run_step(compiler, commands.preprocess, scratch, commands.environment)
         headers, end, kernels = Path(commands.preprocessed).read_text().partition(END_OF_HEADERS)
         if not end or kernels.count(KERNELS) != 1:
             raise NotUnderstood("the preprocessor left no place for the kernels")
@@ -110,15 +113,19 @@ def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
         (scratch / _KERNELS_FILE).touch()  # looked for, and never read
         files = (_HEADERS_FILE, _KERNELS_FILE)
         (scratch / commands.preprocessed).write_text("".join(f'#include "{name}"\n' for name in files))
-        return _start(compiler, commands, kernels, scratch)
+        return _start(compiler, commands, kernels, library.result(), scratch)
 
 
-def _start(compiler: Compiler, commands: Commands, kernels: str, scratch: Path) -> Headers:
+def _build_library(compiler: Compiler, commands: Commands, scratch: Path) -> Path:
+    """Built by the host compiler, which preprocesses the headers."""
     library = scratch / "headers.so"
     with resources.as_file(_LIBRARY) as source:
-        # The host compiler is there: it has just preprocessed the headers.
         build = [commands.preprocess[0], "-shared", "-fPIC", "-O1", "-x", "c", str(source), "-o", str(library), "-ldl"]
         run_step(compiler, build, scratch, commands.environment)
+    return library
+
+
+def _start(compiler: Compiler, commands: Commands, kernels: str, library: Path, scratch: Path) -> Headers:
     command, log = find_program(commands.generate, commands.environment), scratch / "log"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     preloaded = commands.environment.get("LD_PRELOAD", os.environ.get("LD_PRELOAD"))

@@ -1,0 +1,93 @@
+"""Children: forks of a process that has loaded torch, each with its own home, none left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.kernel import Kernel
+from kregistry.plan.children import Children
+from kregistry.plan.stub import compile_stub
+from kregistry.target import TARGETS
+from kregistry.toolchain import Toolchain
+
+
+def no_cubin(home: Path, cubin: Path) -> Kernel:
+    raise AssertionError(cubin)
+
+
+@pytest.fixture
+def started(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> Iterator[Children]:
+    library = compile_stub(toolchain, stub_directory)
+    with Children(TARGETS["h100"], toolchain, library, tmp_path / "homes", no_cubin) as children:
+        yield children
+
+
+def processes_in(directory: Path) -> list[int]:
+    """Those that write to a file in a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(str(directory) in str(each.readlink()) for each in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return [each for each in found if each != os.getpid()]
+
+
+def test_children_are_ready_and_leave_nothing_behind(started: Children, tmp_path: Path) -> None:
+    homes = tmp_path / "homes"
+    with started.start("0") as first, started.start("1") as second:
+        assert (first.home, second.home) == (homes / "0", homes / "1")
+        assert len(processes_in(homes / "0")) == len(processes_in(homes / "1")) == 1
+    assert processes_in(homes / "0") == processes_in(homes / "1") == []
+    started.__exit__()
+    assert processes_in(homes) == []
+
+
+def test_a_child_that_is_killed_says_so_and_another_one_starts(started: Children, tmp_path: Path) -> None:
+    with started.start("0") as child:
+        os.kill(processes_in(tmp_path / "homes" / "0")[0], signal.SIGTERM)
+        assert child.ask({"job": 0}) is None
+        assert not child.alive
+        assert child.death() == child.death() == "crashes: the process died of SIGTERM"
+    with started.start("1"):
+        pass
+
+
+def test_after_stop_none_starts_but_those_that_did_go_on(started: Children, tmp_path: Path) -> None:
+    with started.start("0") as child:
+        started.stop()
+        with pytest.raises(EnvironmentProblem, match="crashes: the process died of SIGKILL"):
+            started.start("1")
+        assert child.alive and processes_in(tmp_path / "homes" / "0")
+    assert processes_in(tmp_path / "homes" / "0") == []
+
+
+def test_deep_gemm_that_does_not_load(
+    toolchain: Toolchain, stub_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep_gemm.py").write_text("raise ImportError('undefined symbol: x')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    library = compile_stub(toolchain, stub_directory)
+    with Children(TARGETS["h100"], toolchain, library, tmp_path / "homes", no_cubin) as children:
+        with pytest.raises(EnvironmentProblem) as caught, children.start("0"):
+            pass
+        assert processes_in(tmp_path / "homes" / "0") == []
+    assert caught.value.message.startswith(
+        "torch and DeepGEMM do not load on the stub GPU (the process ended with exit code 1: ImportError: undefined "
+        "symbol: x):\nTraceback (most recent call last):\n"
+    )
+
+
+def test_a_home_that_cannot_be_made(started: Children, tmp_path: Path) -> None:
+    (tmp_path / "homes" / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        started.start("file/0")
+    with started.start("0"):
+        pass
