@@ -99,9 +99,16 @@ def build(options: argparse.Namespace, name: str, flags: list[str]) -> dict[str,
 
 
 def results(options: argparse.Namespace) -> dict[str, Any]:
-    """Every value of every entry with the cubins of both builds of `speed`, nvcc forbidden: are results bit-equal?"""
+    """Every value of every entry with the cubins of both builds of `speed`, nvcc forbidden: are results bit-equal?
+
+    What was found with the cubins of one build is kept beside them: a run that was cut off goes on there.
+    """
     found = {}
     for name in ("alone", "shared"):
+        known = options.work / name / f"results-{options.every}.json"
+        if known.exists():
+            found[name] = json.loads(known.read_text())
+            continue
         command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "result_digests.py")]
         command += ["--work", str(options.work / name), "--manifest", str(options.manifest)]
         command += [part for model in options.model for part in ("--model", model)]
@@ -110,6 +117,7 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
         if done.returncode:
             sys.exit(done.stderr[-4000:])
         found[name] = json.loads(done.stdout.splitlines()[-1])
+        known.write_text(json.dumps(found[name]))
     alone, shared = found["alone"]["entries"], found["shared"]["entries"]
     unequal = [entry for entry in alone if alone[entry] != shared[entry]]
     values, outputs = (sum(each[key] for each in alone.values()) for key in ("values", "outputs"))
