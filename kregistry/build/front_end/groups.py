@@ -18,9 +18,9 @@ from kregistry.build.front_end.family import Family, Member
 from kregistry.build.front_end.sizes import KernelSizes
 
 #: What a front end does for the headers may be this much of the work on its kernels, where there are enough of them.
-_START_SHARE = 0.15
+_START_SHARE = 0.12
 #: How much of the time that all workers still have to work a front end may take: estimates are rough.
-_LONGEST_SHARE = 0.6
+_LONGEST_SHARE = 0.75
 #: A kernel waits for a second one of its family at most so long.
 _PATIENCE_SECONDS = 5.0
 

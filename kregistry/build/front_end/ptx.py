@@ -83,14 +83,15 @@ def split_ptx(ptx: str) -> Pieces:
             raise NotUnderstood(f"outside of the entries: {_shortened(statement)}")
     if set(order) != set(entries):
         raise NotUnderstood(f"{len(entries)} entries where the table names {len(set(order))}")
-    names = {name: _words(text) for name, text in entries.items()}
+    outside = {*unknown, *(name for name, _ in kept if name)}
+    names = {entry: {name for name in outside if _names(text, name)} for entry, text in entries.items()}
     for name, statement in others:
-        if not any(name in words for words in names.values()):
+        if not any(name in named for named in names.values()):
             raise NotUnderstood(f"no entry uses {name}: {_shortened(statement)}")
     refused = {
-        entry: next(reason for name, reason in unknown.items() if name in words)
-        for entry, words in names.items()
-        if not words.isdisjoint(unknown)
+        entry: next(reason for name, reason in unknown.items() if name in named)
+        for entry, named in names.items()
+        if not named.isdisjoint(unknown)
     }
     texts = {
         entry: header[0] + "\n".join([*(s for name, s in kept if not name or name in names[entry]), text]) + "\n"
@@ -122,8 +123,10 @@ def _first_match(statement: str, *patterns: re.Pattern[str]) -> str:
     return next((match[1] for pattern in patterns if (match := pattern.fullmatch(statement))), "")
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"[\w$]+", text))
+def _names(text: str, name: str) -> bool:
+    """Whether a text has a name as a word of its own."""
+    # Looked for as it is first: an entry is large, and most names are not in it.
+    return name in text and re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
 
 
 def _shortened(statement: str) -> str:

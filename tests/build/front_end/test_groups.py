@@ -45,7 +45,7 @@ def sizes(made: Groups) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("workers", "count", "largest"), [(1, 20, 19), (2, 70, 33), (16, 70, 5), (16, 300, 20)])
+@pytest.mark.parametrize(("workers", "count", "largest"), [(1, 20, 19), (2, 70, 33), (16, 70, 8), (16, 300, 20)])
 def test_how_large_groups_are(tmp_path: Path, workers: int, count: int, largest: int) -> None:
     made = groups(tmp_path, workers, count)
     made.complete = True
@@ -53,7 +53,7 @@ def test_how_large_groups_are(tmp_path: Path, workers: int, count: int, largest:
     found = sizes(made)
     assert sum(found) == count - 1
     assert abs(max(found) - largest) <= largest // 4, found
-    assert min(found) * 1.0 * 0.15 >= 0.5  # the start is at most this much of the kernels' own work
+    assert min(found) * 1.0 * 0.12 >= 0.5  # the start is at most this much of the kernels' own work
 
 
 def test_headers_are_parsed_for_two_kernels_and_once(tmp_path: Path) -> None:
