@@ -67,14 +67,17 @@ def digest_of(entry: Any, kernel_type: Any, every: int) -> dict[str, Any]:
 
 
 def checksum(output: Any) -> Any:
-    """Two sums of words of eight bytes, weighted by row and by column: an exchange of two words changes them.
+    """Two sums of bit patterns, weighted by row and by column: an exchange of two patterns changes them.
 
-    Outputs have rows of a multiple of eight bytes.
+    A pattern is eight bytes where rows consist of such, and else one element.
     """
     import torch
 
-    patterns = output.contiguous().view(torch.int64).flatten(0, -2)
-    rows, columns = patterns.sum(1), patterns.sum(0)
+    width = output.element_size() if output.shape[-1] * output.element_size() % 8 else 8
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[width]
+    patterns = output.contiguous().view(bits)
+    patterns = patterns.reshape(-1, patterns.shape[-1])
+    rows, columns = patterns.sum(1, dtype=torch.int64), patterns.sum(0, dtype=torch.int64)
     return torch.stack([weighted(rows), weighted(columns)])
 
 

@@ -105,7 +105,9 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
     """
     found = {}
     for name in ("alone", "shared"):
-        known = options.work / name / f"results-{options.every}.json"
+        known = (
+            options.work / name / f"results-{options.every}-{'-'.join([options.manifest.stem, *options.model])}.json"
+        )
         if known.exists():
             found[name] = json.loads(known.read_text())
             continue
@@ -117,7 +119,8 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
         if done.returncode:
             sys.exit(done.stderr[-4000:])
         found[name] = json.loads(done.stdout.splitlines()[-1])
-        known.write_text(json.dumps(found[name]))
+        known.with_suffix(".new").write_text(json.dumps(found[name]))
+        known.with_suffix(".new").rename(known)
     alone, shared = found["alone"]["entries"], found["shared"]["entries"]
     unequal = [entry for entry in alone if alone[entry] != shared[entry]]
     values, outputs = (sum(each[key] for each in alone.values()) for key in ("values", "outputs"))

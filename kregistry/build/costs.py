@@ -1,7 +1,8 @@
 """Seconds that kernels take to compile: an order, so that the longest start first, and sizes for groups.
 
 A compile is three parts. Parsing the headers is paid once for each family; generating PTX and assembling it are paid
-for each kernel. The proportions are those of the family; what a build measures scales them to the machine.
+for each kernel, and are those of one of mean size: larger ones take longer. The proportions are those of the family;
+what a build measures scales them to the machine.
 """
 
 from __future__ import annotations
@@ -94,9 +95,13 @@ class Costs:
         """Remember what a build measured; losing a race loses nothing but an estimate.
 
         Args:
-            size: of a kernel whose front end was shared, relative to the mean of its family.
+            size: of a kernel, relative to the mean of its family.
         """
-        alone = _rates((each.kernel.name, each.seconds, 1.0) for each in compiled if each.front_end_seconds is None)
+        alone = _rates(
+            (each.kernel.name, each.seconds, self.cost(each.kernel.name).of_size(size(each.kernel)).alone)
+            for each in compiled
+            if each.front_end_seconds is None
+        )
         assembled = _rates(
             (each.kernel.name, each.seconds - each.front_end_seconds, size(each.kernel))
             for each in compiled
@@ -113,7 +118,7 @@ class Costs:
         for name, seconds in assembled.items():
             learned[name] = evolve(learned.get(name, self.cost(name)), assemble=seconds)
         for name in alone.keys() - assembled.keys():
-            learned[name] = self.cost(name).scaled(alone[name] / self.estimate(name))
+            learned[name] = self.cost(name).scaled(alone[name])
         if learned:
             self._costs.update(learned)
             content = {name: cost.to_json() for name, cost in sorted(self._costs.items())}

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import signal
+import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +19,8 @@ from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
 from kregistry.plan.stub import HOST_ACCESS_EXIT_CODE
 
+#: What a process prints, in its home.
+LOG_FILE = "log"
 #: Turns (home of the child, cubin that it loads) into a kernel.
 OnCubin = Callable[[Path, Path], Kernel]
 
@@ -37,26 +41,26 @@ def send_form(kernel_type: KernelType) -> str:
         raise Unsendable(f"{type(error).__name__}: {error}") from error
 
 
-def describe_death(code: int, log: IO[bytes]) -> str:
+def describe_death(code: int, home: Path) -> str:
     """How a process ended, by its exit code, negative for a signal."""
     if code == HOST_ACCESS_EXIT_CODE:
         return "touches device memory on the host: the stub GPU ended the process"
     if code < 0:
         return f"crashes: the process died of {signal.Signals(-code).name}"
-    return f"the process ended with exit code {code}: {_log_tail(log, 1)}"
+    return f"the process ended with exit code {code}: {_log_tail(home, 1)}"
 
 
-def not_loaded(code: int, log: IO[bytes]) -> EnvironmentProblem:
+def not_loaded(code: int, home: Path) -> EnvironmentProblem:
     """A process ended with this exit code before it was ready for jobs."""
     return EnvironmentProblem(
-        f"torch and DeepGEMM do not load on the stub GPU ({describe_death(code, log)}):\n{_log_tail(log, 20)}",
+        f"torch and DeepGEMM do not load on the stub GPU ({describe_death(code, home)}):\n{_log_tail(home, 30)}",
         "kregistry doctor names what is missing",
     )
 
 
-def _log_tail(log: IO[bytes], lines: int) -> str:
-    log.seek(0)
-    return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+def _log_tail(home: Path, lines: int) -> str:
+    """What a process printed last."""
+    return "\n".join((home / LOG_FILE).read_text(errors="replace").splitlines()[-lines:])
 
 
 class Child:
@@ -68,32 +72,39 @@ class Child:
     Args:
         home: DeepGEMM's JIT cache of this process is below it.
         on_cubin: called for each kernel that the process loads, before the answer to the job that needs it.
-        log: what it prints.
-        jobs: descriptor that takes jobs.
-        events: descriptor that gives events.
-        pid: its process id, not to be used again before ``end`` is closed.
-        end: gives its exit code, a line, once it has died.
+        jobs: takes jobs, a line each.
+        events: gives events, a line each.
+        end: gives ``pid N`` and, once the process has died, ``code N``, a line each; N is not the id of another process
+            before ``end`` is closed.
+
+    Attributes:
+        code: the exit code of a process that has died and been waited for, negative for a signal.
     """
 
-    def __init__(
-        self, home: Path, on_cubin: OnCubin, log: IO[bytes], jobs: int, events: int, pid: int, end: IO[str]
-    ) -> None:
+    def __init__(self, home: Path, on_cubin: OnCubin, jobs: IO[str], events: IO[str], end: socket.socket) -> None:
         self.home = home
         self.on_cubin = on_cubin
         self.kernels: dict[int, Kernel] = {}
         self.alive = True
-        self._log = log
-        self._jobs = os.fdopen(jobs, "w", encoding="utf-8")
-        self._events = os.fdopen(events, encoding="utf-8")
-        self._pid = pid
+        self.code: int | None = None
+        self._jobs = jobs
+        self._events = events
         self._end = end
-        self._code: int | None = None
+        self._words = end.makefile(encoding="utf-8")
+        self._lock = threading.Lock()
+        self._pid = self._number("pid")
 
     def __enter__(self) -> Child:
-        if self._receive() is None:
-            problem = not_loaded(self._wait(), self._log)
+        """
+        Raises:
+            EnvironmentProblem: DeepGEMM does not load on the stub.
+        """
+        try:
+            if self._receive() is None:
+                raise not_loaded(self._wait(), self.home)
+        except BaseException:
             self.close()
-            raise problem
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,29 +125,40 @@ class Child:
     def close(self) -> None:
         self.kill()  # it has nothing left to do, and an orderly end of torch takes a second
         self._wait()
-        self._close()
+        with self._lock:
+            self._pid = None
+        with suppress(BrokenPipeError):  # a job that it did not read
+            self._jobs.close()
+        self._events.close()
+        self._words.close()
+        with suppress(OSError):  # it is closed already
+            self._end.shutdown(socket.SHUT_RDWR)  # closing would not tell where a fork of this process has it too
+        self._end.close()
 
     def kill(self) -> None:
         """End the process and the recorder that DeepGEMM may have started in it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
+        with self._lock:
+            if self._pid is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._pid, signal.SIGKILL)
 
     def death(self) -> str:
         """How the process ended."""
-        return describe_death(self._wait(), self._log)
+        return describe_death(self._wait(), self.home)
 
     def _wait(self) -> int:
-        if self._code is None:
-            self._code = int(self._end.readline() or -signal.SIGKILL)
-        return self._code
+        if self.code is None:
+            self._number("code")
+        return -signal.SIGKILL if self.code is None else self.code
+
+    def _number(self, word: str) -> int | None:
+        """The number that comes with a word; a code instead, or nothing at all, is the end of the process."""
+        found, _, number = self._words.readline().partition(" ")
+        if found != "pid":
+            self.code = int(number) if number else 1
+        return int(number) if found == word else None
 
     def _receive(self) -> dict[str, Any] | None:
         line = self._events.readline()
         event: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
         return event
-
-    def _close(self) -> None:
-        with suppress(BrokenPipeError):  # a job that it did not read
-            self._jobs.close()
-        for each in (self._events, self._log, self._end):
-            each.close()

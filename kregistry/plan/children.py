@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
 
 from attrs import asdict
 
-from kregistry.errors import StorageError
-from kregistry.plan.child import Child, OnCubin, not_loaded
+from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.plan.child import LOG_FILE, Child, OnCubin, not_loaded
+from kregistry.plan.fork_server import ORDER_FILE
 from kregistry.plan.stub import stub_environment
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
+#: Where a child does not come about, its fork server has died, or does so within this time.
+_DEATH_SECONDS = 5.0
+
 
 class Children:
-    """Starts child processes on the stub GPU; use as a context manager.
+    """Starts child processes on the stub GPU; use as a context manager, and close the children before it ends.
 
     Args:
         target: the GPU to be.
@@ -29,79 +33,96 @@ class Children:
         library: the compiled stub.
         directory: where the children have their homes.
         on_cubin: called for each kernel that a child loads, before the answer to the job that needs it.
-
-    Raises:
-        StorageError: the directory cannot be written.
     """
 
     def __init__(self, target: Target, toolchain: Toolchain, library: Path, directory: Path, on_cubin: OnCubin) -> None:
         self._target = target
+        self._environment = stub_environment(target, toolchain, library, directory)
         self._directory = directory
         self._on_cubin = on_cubin
-        self._log = _open_log(directory)
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "kregistry.plan.fork_server", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
-                env=stub_environment(target, toolchain, library, directory),
-                start_new_session=True,
-            )
+        self._stopped = False
 
     def __enter__(self) -> Children:
-        self._send({"path": sys.path})
+        """
+        Raises:
+            StorageError: the directory cannot be written.
+        """
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, ExitStack() as failing:
+            failing.enter_context(self._channel)
+            command = [sys.executable, "-m", "kregistry.plan.fork_server", str(theirs.fileno()), json.dumps(sys.path)]
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                log = (self._directory / LOG_FILE).open("wb")
+            except OSError as error:
+                raise StorageError.from_oserror(error, self._directory) from error
+            with log:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(),),
+                    env=self._environment,
+                    start_new_session=True,
+                )
+            failing.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._channel.close()
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        self.stop()
+        if kind is not None:
+            self._process.kill()  # it would wait for children that nobody has closed
         self._process.wait()
-        self._log.close()
+        self._channel.close()
 
     def stop(self) -> None:
-        """Start no further child, not even one that is waited for; those that were started go on."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        """Start no further child; those that were started go on."""
+        self._stopped = True
+        with suppress(OSError):  # it is shut down already
+            self._channel.shutdown(socket.SHUT_RDWR)  # closing would not tell where a fork of this process has it too
+        self._process.send_signal(signal.SIGTERM)
 
     def start(self, name: str) -> Child:
         """A new child, whose home is the directory of this name; safe against threads.
 
         Raises:
-            EnvironmentProblem: torch does not load on the stub.
+            EnvironmentProblem: torch does not load on the stub, or no process can be started.
             StorageError: the home cannot be written.
         """
         home = self._directory / name
-        with ExitStack() as ours, ExitStack() as theirs:
-            log = ours.enter_context(_open_log(home))
+        with ExitStack() as failing, ExitStack() as theirs:
+            try:
+                home.mkdir(parents=True)
+                log = theirs.enter_context((home / LOG_FILE).open("wb"))
+                order = {"target": asdict(self._target), "path": sys.path}
+                (home / ORDER_FILE).write_text(json.dumps(order))
+            except OSError as error:
+                raise StorageError.from_oserror(error, home) from error
             read_jobs, jobs = os.pipe()
             theirs.callback(os.close, read_jobs)
+            jobs_file = failing.enter_context(os.fdopen(jobs, "w", encoding="utf-8"))
             events, write_events = os.pipe()
             theirs.callback(os.close, write_events)
+            events_file = failing.enter_context(os.fdopen(events, encoding="utf-8"))
             end, write_end = socket.socketpair()
             theirs.enter_context(write_end)
-            with end:
-                words = ours.enter_context(end.makefile(encoding="utf-8"))
-            order: dict[str, object] = {"target": asdict(self._target), "home": str(home)}
-            self._send(order, read_jobs, write_events, log.fileno(), write_end.fileno())
-            theirs.close()  # only the child writes now: when it ends, so does what is read
-            pid = words.readline()
-            if not pid:
-                os.close(jobs)
-                os.close(events)
-                raise not_loaded(self._process.wait(), self._log)
-            ours.pop_all()
-            return Child(home, self._on_cubin, log, jobs, events, int(pid), words)
+            failing.enter_context(end)
+            descriptors = [read_jobs, write_events, log.fileno(), write_end.fileno()]
+            with suppress(ConnectionError):  # it has died, or was stopped: then there is no process id
+                socket.send_fds(self._channel, [os.fsencode(home)], descriptors)
+            theirs.close()  # only the child has them now: where it ends, so does what is read from it
+            child = Child(home, self._on_cubin, jobs_file, events_file, end)
+            failing.pop_all()
+        if child.code is None:
+            return child
+        child.close()
+        raise self._not_started(child)
 
-    def _send(self, message: dict[str, object], *descriptors: int) -> None:
-        with suppress(ConnectionError):  # the process has died, as whoever waits for an answer will see
-            socket.send_fds(self._channel, [json.dumps(message).encode()], descriptors)
-
-
-def _open_log(home: Path) -> IO[bytes]:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        return (home / "log").open("w+b")
-    except OSError as error:
-        raise StorageError.from_oserror(error, home) from error
+    def _not_started(self, child: Child) -> EnvironmentProblem:
+        if self._stopped:
+            return EnvironmentProblem("the dry run was stopped")
+        try:
+            return not_loaded(self._process.wait(_DEATH_SECONDS), self._directory)
+        except subprocess.TimeoutExpired:  # only this child did not come about
+            return not_loaded(child.code or 0, child.home)

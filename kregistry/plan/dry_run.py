@@ -112,16 +112,17 @@ class DryRun:
                 threading.Thread(target=self._serve, args=(sweeps, children, str(number)), daemon=True)
                 for number in range(count)
             ]
-            for thread in threads:
-                thread.start()
             try:
+                for thread in threads:
+                    thread.start()
                 for thread in threads:
                     thread.join()
             except BaseException as error:  # an interrupt: the children must not write any more
                 self._fail(error)
                 children.stop()
                 for thread in threads:
-                    thread.join()
+                    if thread.ident is not None:
+                        thread.join()
         if self._failure is not None:
             raise self._failure
         return tuple(self._entries[index] for index in range(len(sweeps)))
@@ -151,10 +152,12 @@ class DryRun:
                     self._children.add(child)
                     if self._failure is not None:
                         child.kill()
-                with child:
-                    self._feed(child, sweeps)
-                with self._lock:
-                    self._children.discard(child)
+                try:
+                    with child:
+                        self._feed(child, sweeps)
+                finally:
+                    with self._lock:
+                        self._children.discard(child)
                 generation += 1
         except BaseException as error:  # handed to the caller of run()
             self._fail(error)

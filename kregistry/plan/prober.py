@@ -124,11 +124,17 @@ class Prober:
     def _start(self) -> Child:
         if self._child is not None:
             self._child.close()
+            self._child = None
         if self._children is None:
             library = compile_stub(self._run.toolchain, self._run.stub_directory)
             self._children = self._started.enter_context(self._run.children(library, Path(self._scratch.name)))
         self._generation += 1
-        return self._children.start(str(self._generation)).__enter__()
+        try:
+            return self._children.start(str(self._generation)).__enter__()
+        except BaseException:  # the next probe tries anew, from a new process
+            self._started.close()
+            self._children = None
+            raise
 
 
 def _value(kernels: Mapping[int, Kernel], facts: dict[str, Any]) -> ProbedValue:

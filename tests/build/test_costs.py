@@ -65,6 +65,12 @@ def test_seconds_are_learned_for_kernels_of_mean_size(tmp_path: Path) -> None:
     assert costs.cost("b").to_json() == [2.0, 0.5, 1.0]
 
 
+def test_so_are_seconds_of_kernels_compiled_alone(tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0]}')
+    Costs(tmp_path).learn([compiled("a", 13.0)], [], lambda kernel: 3.0)  # expected 2.0 + 1.5 + 3.0
+    assert Costs(tmp_path).cost("a").to_json() == [4.0, 1.0, 2.0]
+
+
 def test_several_front_ends_teach_their_mean(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0]}')
     Costs(tmp_path).learn([], [front_end(1.0, "a"), front_end(4.5, "a", "a")])  # expected 1.0 and 1.5

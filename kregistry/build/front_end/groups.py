@@ -120,13 +120,13 @@ class Groups:
         for family, state in families if len(self.needed()) < self.workers else ():
             if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
                 state.headers = _Headers.IN_WORK
-                first = min(state.members, key=self._own)
+                first = min(state.members, key=self._size)
                 state.members.remove(first)
                 return ToParse(family, first, self._parse_seconds(state.members))
         for family, state in families:
             due = self._due(state)
             if due is not None and due <= now:
-                state.members.sort(key=self._own, reverse=True)
+                state.members.sort(key=self._size, reverse=True)
                 count = self._count(state.members, (self.seconds() + other_seconds) / self.workers)
                 members, state.members = state.members[:count], state.members[count:]
                 return Group(family, tuple(members))
@@ -162,6 +162,10 @@ class Groups:
             assembly += cost.assemble
             own += cost.generate + cost.assemble
         return len(members)
+
+    def _size(self, member: Member) -> tuple[float, tuple[int, ...]]:
+        """An order, the most work last: where nothing else tells kernels apart, larger numbers are larger tiles."""
+        return self._own(member), tuple(int(each) for each in member.arguments if each.isdecimal())
 
     def _own(self, member: Member) -> float:
         """Seconds of a kernel apart from the headers."""

@@ -85,7 +85,13 @@ class Sharing(Source):
     def learn(self, compiled: Sequence[CompiledKernel]) -> None:
         """Keep what this build measured for the estimates of others."""
         self._groups.sizes.save()
-        self._costs.learn(compiled, self._runs, lambda kernel: self._groups.sizes.relative(member_of(kernel)))
+        self._costs.learn(compiled, self._runs, self._relative_size)
+
+    def _relative_size(self, kernel: Kernel) -> float:
+        try:
+            return self._groups.sizes.relative(member_of(kernel))
+        except NotUnderstood:
+            return 1.0
 
     def close(self) -> None:
         """No front end is needed any more."""
@@ -197,12 +203,8 @@ class Sharing(Source):
         finally:
             self._host.compiling()
             self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)
-        with self._host.schedule.condition:
-            self._groups.sizes.learn(
-                (member, len(result.pieces[member.kernel.key].text))
-                for member in members
-                if member.kernel.key in result.pieces
-            )
+        pieces = ((member, result.pieces.get(member.kernel.key)) for member in members)
+        self._groups.sizes.learn((member, len(piece.text)) for member, piece in pieces if piece is not None)
         with self._lock:
             self._runs.append(FrontEndRun(str(members[0].family), kernels, result.seconds))
         self._put_assembly([each for each in members if each.kernel.key in result.pieces], result.pieces)

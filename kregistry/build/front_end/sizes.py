@@ -4,13 +4,14 @@ The PTX of one family's kernels differs tenfold, and so do the seconds that they
 told by those that were made before: the same one, else those with which it shares the one template argument that tells
 most, BLOCK_N for example. Which one that is follows from the sizes themselves.
 
-STORE/ptx_bytes.json    family -> template arguments -> bytes; those that ship with the package come on top
+STORE/ptx_bytes.json    family -> bytes of size 1, and bytes by template arguments; the package knows others
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -26,77 +27,90 @@ from kregistry.cache import atomic
 
 @define
 class _Sizes:
-    """Bytes of one family's kernels by template arguments, and what follows from them."""
+    """Bytes of one family's kernels by template arguments, and what follows from them.
 
+    Attributes:
+        one: so many bytes are size 1: the mean of those known first, and then fixed, since seconds are learned for it.
+        telling: position of the argument that tells most.
+        alike: mean of the kernels with a value there.
+    """
+
+    one: float
     nbytes: dict[Arguments, int] = field(factory=dict)
-    mean: float = 0.0
     telling: int = 0
     alike: dict[str, float] = field(factory=dict)
 
     def add(self, sizes: Mapping[Arguments, int]) -> None:
         self.nbytes.update(sizes)
-        self.mean = fmean(self.nbytes.values())
-        positions = range(min(map(len, self.nbytes)))
-        groups = {position: self._by_value(position) for position in positions}
-        self.telling = min(positions, key=lambda position: self._error(groups[position].values()), default=0)
-        self.alike = {value: fmean(found) for value, found in groups.get(self.telling, {}).items()}
+        mean, positions = fmean(self.nbytes.values()), range(max(map(len, self.nbytes)))
+        groups = [self._by_value(position) for position in positions]
+        self.telling = min(positions, key=lambda position: _error(groups[position].values(), mean))
+        self.alike = {value: fmean(found) for value, found in groups[self.telling].items()}
 
     def relative(self, arguments: Arguments) -> float:
         same = self.nbytes.get(arguments)
-        if same is not None:
-            return same / self.mean
-        value = arguments[self.telling] if self.telling < len(arguments) else ""
-        return self.alike[value] / self.mean if value in self.alike else 1.0
+        return self.alike.get(_value(arguments, self.telling), self.one) / self.one if same is None else same / self.one
 
     def _by_value(self, position: int) -> Mapping[str, list[int]]:
         found: dict[str, list[int]] = defaultdict(list)
         for arguments, nbytes in self.nbytes.items():
-            found[arguments[position]].append(nbytes)
+            found[_value(arguments, position)].append(nbytes)
         return found
 
-    def _error(self, groups: Iterable[list[int]]) -> float:
-        """Squared, were each kernel's size guessed from the others with its value (leave-one-out)."""
-        error = 0.0
-        for sizes in groups:
-            total, others = sum(sizes), len(sizes) - 1
-            error += sum((nbytes - ((total - nbytes) / others if others else self.mean)) ** 2 for nbytes in sizes)
-        return error
+
+def _value(arguments: Arguments, position: int) -> str:
+    return arguments[position] if position < len(arguments) else ""
+
+
+def _error(groups: Iterable[list[int]], mean: float) -> float:
+    """Squared, were each kernel's size guessed from the others of its group (leave-one-out)."""
+    error = 0.0
+    for sizes in groups:
+        total, others = sum(sizes), len(sizes) - 1
+        error += sum((nbytes - ((total - nbytes) / others if others else mean)) ** 2 for nbytes in sizes)
+    return error
 
 
 class KernelSizes:
-    """Known sizes; not safe against threads."""
+    """Known sizes; safe against threads."""
 
     def __init__(self, store_directory: Path) -> None:
         self._path = store_directory / "ptx_bytes.json"
-        self._families: dict[str, _Sizes] = defaultdict(_Sizes)
-        for text in (resources.files(__package__).joinpath("ptx_bytes.json").read_text(), _read(self._path)):
-            for name, sizes in _parse(text).items():
-                self._families[name].add(sizes)
+        self._families: dict[str, _Sizes] = {}
         self._new: dict[str, dict[Arguments, int]] = {}
+        self._lock = threading.Lock()
+        for text in (resources.files(__package__).joinpath("ptx_bytes.json").read_text(), _read(self._path)):
+            for name, (one, sizes) in _parse(text).items():
+                self._families.setdefault(name, _Sizes(one)).add(sizes)
 
     def relative(self, member: Member) -> float:
-        """How large a kernel is, where the mean of its family's known ones is 1; 1 if nothing tells."""
-        return self._families[member.kernel.name].relative(member.arguments)
+        """How large a kernel is, where the mean of its family is about 1; 1 if nothing tells."""
+        with self._lock:
+            sizes = self._families.get(member.kernel.name)
+            return sizes.relative(member.arguments) if sizes else 1.0
 
     def learn(self, sizes: Iterable[tuple[Member, int]]) -> None:
         """Bytes of PTX that were made."""
         by_name: dict[str, dict[Arguments, int]] = defaultdict(dict)
         for member, nbytes in sizes:
             by_name[member.kernel.name][member.arguments] = nbytes
-        for name, found in by_name.items():
-            self._families[name].add(found)
-            self._new.setdefault(name, {}).update(found)
+        with self._lock:
+            for name, found in by_name.items():
+                self._families.setdefault(name, _Sizes(fmean(found.values()))).add(found)
+                self._new.setdefault(name, {}).update(found)
 
     def save(self) -> None:
         """Keep what was learned for later builds; losing a race loses nothing but an estimate."""
-        if not self._new:
+        with self._lock:
+            new = {name: (self._families[name].one, dict(sizes)) for name, sizes in self._new.items()}
+        if not new:
             return
         known = _parse(_read(self._path))
-        for name, found in self._new.items():
-            known[name] = {**known.get(name, {}), **found}
+        for name, (one, found) in new.items():
+            known[name] = (one, {**known.get(name, (one, {}))[1], **found})
         content = {
-            name: {", ".join(arguments): nbytes for arguments, nbytes in sorted(sizes.items())}
-            for name, sizes in sorted(known.items())
+            name: {"one": round(one), "bytes": {", ".join(each): nbytes for each, nbytes in sorted(sizes.items())}}
+            for name, (one, sizes) in sorted(known.items())
         }
         with contextlib.suppress(OSError):
             atomic.replace_file(self._path, json.dumps(content, indent=1).encode())
@@ -108,15 +122,19 @@ def _read(path: Path) -> str:
     return ""
 
 
-def _parse(text: str) -> dict[str, dict[Arguments, int]]:
+def _parse(text: str) -> dict[str, tuple[float, dict[Arguments, int]]]:
     """What makes sense of a file; a damaged one costs only estimates."""
+    found: dict[str, tuple[float, dict[Arguments, int]]] = {}
     try:
         content: Any = json.loads(text)
-    except ValueError:
-        return {}
-    found: dict[str, dict[Arguments, int]] = defaultdict(dict)
-    for name, sizes in content.items() if isinstance(content, dict) else ():
-        for arguments, nbytes in sizes.items() if isinstance(sizes, dict) else ():
-            if isinstance(nbytes, int) and nbytes > 0:
-                found[name][tuple(arguments.split(", "))] = nbytes
+        for name, family in content.items():
+            sizes = {tuple(each.split(", ")): nbytes for each, nbytes in family["bytes"].items() if _is_size(nbytes)}
+            if sizes and _is_size(family["one"]):
+                found[name] = (family["one"], sizes)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        pass
     return found
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and 0 < value < 1 << 40

@@ -65,7 +65,7 @@ def test_headers_are_parsed_for_two_kernels_and_once(tmp_path: Path) -> None:
     made.add(third, now=102.0)
     assert made.take(200.0, 0.0) is None and made.next_due() is None
     made.parsed(first.family)
-    assert made.take(102.0, 0.0) == Group(first.family, (second, third))
+    assert made.take(102.0, 0.0) == Group(first.family, (third, second))
     assert made.next_due() is None
 
 
@@ -80,9 +80,11 @@ def test_the_cheapest_kernel_goes_with_the_headers(tmp_path: Path) -> None:
 
 
 def test_the_largest_come_first(tmp_path: Path) -> None:
-    (tmp_path / "ptx_bytes.json").write_text('{"gemm": {"64": 900, "16": 200, "8": 700, "32": 100}}')
+    (tmp_path / "ptx_bytes.json").write_text(
+        '{"gemm": {"one": 500, "bytes": {"64": 900, "16": 200, "8": 700, "32": 100}}}'
+    )
     made = groups(tmp_path, 1, 0)
-    for n in (64, 16, 8, 32, 128):  # nothing is known of the last: it is as large as the mean
+    for n in (64, 16, 8, 32, 128):  # nothing is known of the last: its size is 1
         made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
     task = made.take(100.0, 0.0)
     assert isinstance(task, ToParse) and task.first.arguments == ("32",)
@@ -92,8 +94,23 @@ def test_the_largest_come_first(tmp_path: Path) -> None:
     assert [member.arguments for member in group.members] == [("64",), ("8",), ("128",), ("16",)]
 
 
+def test_where_no_size_is_known_the_largest_tiles_come_first(tmp_path: Path) -> None:
+    """Numbers are compared as numbers."""
+    made = groups(tmp_path, 1, 0)
+    for n in (64, 16, 8, 32, 128):
+        made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse) and task.first.arguments == ("8",)
+    made.parsed(task.family)
+    group = made.take(100.0, 0.0)
+    assert isinstance(group, Group)
+    assert [member.arguments for member in group.members] == [("128",), ("64",), ("32",), ("16",)]
+
+
 def test_large_kernels_are_in_smaller_groups(tmp_path: Path) -> None:
-    (tmp_path / "ptx_bytes.json").write_text(json.dumps({"gemm": {str(n): 100 * n for n in range(1, 71)}}))
+    (tmp_path / "ptx_bytes.json").write_text(
+        json.dumps({"gemm": {"one": 3550, "bytes": {str(n): 100 * n for n in range(1, 71)}}})
+    )
     made = groups(tmp_path, 16, 0)
     made.complete = True
     for n in range(1, 71):

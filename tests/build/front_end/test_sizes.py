@@ -6,25 +6,25 @@ import json
 from pathlib import Path
 
 import pytest
-from families import family_kernel
 from small_kernels import small_kernel
 
-from kregistry.build.front_end.family import Member, member_of
+from kregistry.build.front_end.family import Family, Member
 from kregistry.build.front_end.sizes import KernelSizes
+from kregistry.kernel import CompilerCommand
 
 
 def member(arguments: str, name: str = "gemm") -> Member:
     return Member(small_kernel(name), FAMILY, "&gemm<>", tuple(arguments.split(", ")))
 
 
-FAMILY = member_of(family_kernel(Path("/tmp"), 1)).family
+FAMILY = Family("#include <gemm.cuh>", CompilerCommand((), ()))
 #: The second argument tells the size, the third nothing; the first is a number of its own for each.
 KNOWN = {"7, 16, a": 100, "8, 16, b": 120, "9, 64, a": 400, "10, 64, b": 380}
 
 
 @pytest.fixture
 def sizes(tmp_path: Path) -> KernelSizes:
-    (tmp_path / "ptx_bytes.json").write_text(json.dumps({"gemm": KNOWN}))
+    (tmp_path / "ptx_bytes.json").write_text(json.dumps({"gemm": {"one": 250, "bytes": KNOWN}}))
     return KernelSizes(tmp_path)
 
 
@@ -55,7 +55,7 @@ def test_what_ships_tells_tiles_of_fp8_gemms_apart(tmp_path: Path) -> None:
 
 def test_what_was_made_is_known_at_once_and_to_later_builds(sizes: KernelSizes, tmp_path: Path) -> None:
     sizes.learn([(member("7, 16, a"), 300), (member("1, 2", name="other"), 10), (member("1, 3", name="other"), 30)])
-    assert sizes.relative(member("7, 16, a")) == pytest.approx(300 / 300)
+    assert sizes.relative(member("7, 16, a")) == pytest.approx(300 / 250)
     assert sizes.relative(member("1, 3", name="other")) == 1.5
     sizes.save()
     again = KernelSizes(tmp_path)
@@ -74,7 +74,9 @@ def test_two_builds_at_once_keep_what_both_learned(tmp_path: Path) -> None:
     other.learn([(member("1, 3"), 30)])
     one.save()
     other.save()
-    assert json.loads((tmp_path / "ptx_bytes.json").read_text()) == {"gemm": {"1, 2": 10, "1, 3": 30}}
+    assert json.loads((tmp_path / "ptx_bytes.json").read_text()) == {
+        "gemm": {"one": 30, "bytes": {"1, 2": 10, "1, 3": 30}}
+    }
 
 
 def test_nothing_learned_nothing_written(tmp_path: Path) -> None:
@@ -82,8 +84,33 @@ def test_nothing_learned_nothing_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_size_1_is_does_not_change(sizes: KernelSizes, tmp_path: Path) -> None:
+    """Else the seconds that were learned for it would mean something else."""
+    sizes.learn([(member(f"{n}, 128, a"), 10_000) for n in range(20)])
+    sizes.save()
+    for known in (sizes, KernelSizes(tmp_path)):
+        assert known.relative(member("9, 64, a")) == pytest.approx(400 / 250)
+
+
+def test_kernels_with_other_arguments_do_not_spoil_it(sizes: KernelSizes) -> None:
+    sizes.learn([(member("7"), 900), (member("12, 16, a, x, y"), 105)])
+    assert sizes.relative(member("14, 64, b")) == pytest.approx(390 / 250)
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "3", '{"gemm": 3}', '{"gemm": {}}', '{"gemm": {"1": "x", "2": -1, "3": 0}}', "\xff"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"gemm": 3}',
+        '{"gemm": {}}',
+        '{"gemm": {"one": 1, "bytes": {"1": "x", "2": -1, "3": 0}}}',
+        '{"gemm": {"one": 0, "bytes": {"1": 3}}}',
+        '{"gemm": {"one": 1, "bytes": {"1": 1e400}}}',
+        "\xff",
+    ],
 )
 def test_a_damaged_file_costs_only_estimates(tmp_path: Path, content: str) -> None:
     (tmp_path / "ptx_bytes.json").write_bytes(content.encode("latin-1"))
