@@ -21,6 +21,8 @@ from kregistry.plan.stub import HOST_ACCESS_EXIT_CODE
 
 #: What a process prints, in its home.
 LOG_FILE = "log"
+#: What it is told before its first job, there too.
+ORDER_FILE = "order.json"
 #: Turns (home of the child, cubin that it loads) into a kernel.
 OnCubin = Callable[[Path, Path], Kernel]
 

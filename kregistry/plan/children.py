@@ -14,8 +14,7 @@ from pathlib import Path
 from attrs import asdict
 
 from kregistry.errors import EnvironmentProblem, StorageError
-from kregistry.plan.child import LOG_FILE, Child, OnCubin, not_loaded
-from kregistry.plan.fork_server import ORDER_FILE
+from kregistry.plan.child import LOG_FILE, ORDER_FILE, Child, OnCubin, not_loaded
 from kregistry.plan.stub import stub_environment
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain

@@ -25,7 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-ORDER_FILE = "order.json"
+from kregistry.plan.child import ORDER_FILE
+
 _LONGEST_PATH = 4096
 _DESCRIPTORS = 4
 

@@ -273,6 +273,16 @@ def test_a_child_that_does_not_start_is_an_environment_problem(
     assert caught.value.hint == "kregistry doctor names what is missing"
 
 
+def test_every_child_that_does_not_start_knows_why(
+    toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whichever of them is the first to tell."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
+    sweeps = [Sweep(entry_of(Prenorm()), Prenorm())] * 4
+    with pytest.raises(EnvironmentProblem, match=r"exit code 1: ModuleNotFoundError.*\):\nTraceback"):
+        DryRun(toolchain, TARGETS["h100"], stub_directory).run(sweeps, processes=4)
+
+
 def test_an_error_of_a_listener_ends_the_run(toolchain: Toolchain, stub_directory: Path) -> None:
     def refuse(kernel: Kernel) -> None:
         raise StorageError("/store", "disk full")
