@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_public_names_agree_with_the_lazy_table() -> None:
     assert sorted(kregistry.__all__) == sorted(kregistry._HOMES)
     assert len(set(kregistry.__all__)) == len(kregistry.__all__)
+    assert {*kregistry.__all__, "__doc__"} <= set(dir(kregistry))
 
 
 @pytest.mark.parametrize("name", kregistry.__all__)

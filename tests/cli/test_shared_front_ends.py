@@ -102,6 +102,12 @@ def test_sharing_is_switched_off(
         assert sharing == NOTHING
 
 
+def test_paranoid_without_anything_to_compare_is_refused(build: Run) -> None:
+    result = build("--paranoid", "--no-shared-front-end")
+    assert result.code == 2
+    assert "--paranoid compares shared front ends, of which --no-shared-front-end leaves none" in result.err
+
+
 def test_the_table_counts_a_share_of_a_front_end_as_the_kernels_own(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever reads it wants to know what a family costs; the JSON tells front ends apart."""
     plan = plan_of(planned((1, 8, "01")))
