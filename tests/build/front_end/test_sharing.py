@@ -99,6 +99,19 @@ def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Buil
         assert cubin(build, kernel)
 
 
+def test_neighbours_of_a_broken_kernel_share_although_other_headers_need_room(build: Build, tmp_path: Path) -> None:
+    """One worker keeps the headers of one family; those of a divided group stay until all of it has had its turn."""
+    *good, broken = kernels(tmp_path, 8, 16, 24, 2000)
+    others = kernels(tmp_path, 8, 16, flags=(*FLAGS, "-DFAMILY=1"))
+    builder = build.run(*good, broken, *others, jobs=1)
+    assert {each.kernel for each in builder.compiled} == {*good, *others}
+    report = builder.sharing.report()
+    assert [each.kernel for each in report.not_shared] == [broken]
+    assert sorted(kernel.key for run in report.front_ends for kernel in run.kernels) == sorted(
+        kernel.key for kernel in (*good, *others)
+    )
+
+
 def test_a_difference_disables_the_family_for_ever(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
