@@ -4,7 +4,9 @@ The PTX of one family's kernels differs tenfold, and so do the seconds that they
 told by those that were made before: the same one, else those with which it shares the one template argument that tells
 most, BLOCK_N for example. Which one that is follows from the sizes themselves.
 
-STORE/ptx_bytes.json    family -> bytes of size 1, and bytes by template arguments; the package knows others
+STORE/ptx_bytes.json    family -> bytes of size 1, and bytes by template arguments
+
+The package has such a file of its own: a store's after a build of the shipped kernels.yaml.
 """
 
 from __future__ import annotations
