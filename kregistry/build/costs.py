@@ -132,7 +132,7 @@ def _rates(measured: Iterable[tuple[str, float, float]]) -> Mapping[str, float]:
     for name, seconds, amount in measured:
         known = sums.get(name, (0.0, 0.0))
         sums[name] = (known[0] + seconds, known[1] + amount)
-    return {name: seconds / amount for name, (seconds, amount) in sums.items()}
+    return {name: seconds / amount for name, (seconds, amount) in sums.items() if amount}
 
 
 def _read(path: Path) -> dict[str, Cost]:

@@ -43,6 +43,7 @@ def build_kernels(
         paranoid: compare every kernel made so with the one that nvcc makes alone, not one of each family.
 
     Raises:
+        InputError: ``paranoid`` where no front end is shared.
         EnvironmentProblem: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
         StorageError: the store or the JIT cache cannot be written, or the disk is full.
     """

@@ -137,10 +137,8 @@ def front_end_options(command: Command) -> Command:
     """--no-shared-front-end and --paranoid; the command gets ``shared_front_end`` and ``paranoid``."""
 
     @functools.wraps(command)
-    def with_front_end(*, no_shared_front_end: bool, paranoid: bool, **rest: Any) -> Any:
-        if no_shared_front_end and paranoid:
-            raise click.UsageError("--paranoid compares shared front ends, of which --no-shared-front-end leaves none")
-        return command(shared_front_end=False if no_shared_front_end else None, paranoid=paranoid, **rest)
+    def with_front_end(*, no_shared_front_end: bool, **rest: Any) -> Any:
+        return command(shared_front_end=False if no_shared_front_end else None, **rest)
 
     return _with_options(
         with_front_end,

@@ -94,7 +94,11 @@ class Child:
         self._end = end
         self._words = end.makefile(encoding="utf-8")
         self._lock = threading.Lock()
-        self._pid = self._number("pid")
+        try:
+            self._pid = self._number("pid")
+        except BaseException:  # an interrupt: while this is open, so is ``end``
+            self._words.close()
+            raise
 
     def __enter__(self) -> Child:
         """
@@ -114,14 +118,15 @@ class Child:
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any] | None:
         """The answer to a job; ``None`` if the process dies over it, and then :meth:`death` says how."""
+        self.alive = False  # until it has answered: after an interrupt, nobody may take its answer for another one
         with suppress(BrokenPipeError):  # the process is dead; receiving will say so
             self._jobs.write(json.dumps(job) + "\n")
             self._jobs.flush()
         while (event := self._receive()) is not None:
             if event["event"] == "done":
+                self.alive = True
                 return event
             self.kernels[event["library"]] = self.on_cubin(self.home, Path(event["file"]))
-        self.alive = False
         return None
 
     def close(self) -> None:

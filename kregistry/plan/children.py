@@ -19,7 +19,7 @@ from kregistry.plan.stub import stub_environment
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
-#: Where a child does not come about, its fork server has died, or does so within this time.
+#: Where a child does not come about, its fork server has so long to die; if it lives, only this child failed.
 _DEATH_SECONDS = 5.0
 
 

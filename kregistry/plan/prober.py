@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -132,7 +133,7 @@ class Prober:
         try:
             return self._children.start(str(self._generation)).__enter__()
         except BaseException:  # the next probe tries anew, from a new process
-            self._started.close()
+            self._started.__exit__(*sys.exc_info())
             self._children = None
             raise
 

@@ -77,6 +77,12 @@ def test_several_front_ends_teach_their_mean(tmp_path: Path) -> None:
     assert Costs(tmp_path).cost("a").to_json() == [4.4, 1.1, 1.0]
 
 
+def test_a_family_that_is_said_to_cost_nothing_teaches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text('{"a": [0, 0, 1.0]}')
+    Costs(tmp_path).learn([compiled("a", 3.0, 1.0)], [front_end(1.0, "a")])
+    assert Costs(tmp_path).cost("a").to_json() == [0.0, 0.0, 2.0]
+
+
 def test_a_large_kernel_costs_more_but_its_headers_do_not() -> None:
     assert Cost(2.0, 0.5, 1.0).of_size(3.0) == Cost(2.0, 1.5, 3.0)
 

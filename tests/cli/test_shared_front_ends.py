@@ -102,10 +102,17 @@ def test_sharing_is_switched_off(
         assert sharing == NOTHING
 
 
-def test_paranoid_without_anything_to_compare_is_refused(build: Run) -> None:
-    result = build("--paranoid", "--no-shared-front-end")
-    assert result.code == 2
-    assert "--paranoid compares shared front ends, of which --no-shared-front-end leaves none" in result.err
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_paranoid_without_anything_to_compare_is_refused(
+    build: Run, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KREGISTRY_NO_SHARED_FRONT_END", variable)
+    result = build("--paranoid", *([] if variable else ["--no-shared-front-end"]))
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[-2:] == [
+        "error: paranoid compares shared front ends, and none are shared",
+        "hint: leave out --paranoid, or --no-shared-front-end and KREGISTRY_NO_SHARED_FRONT_END",
+    ]
 
 
 def test_the_table_counts_a_share_of_a_front_end_as_the_kernels_own(capsys: pytest.CaptureFixture[str]) -> None:

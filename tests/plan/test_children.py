@@ -24,6 +24,20 @@ def no_cubin(home: Path, cubin: Path) -> Kernel:
     raise AssertionError(cubin)
 
 
+@pytest.fixture(autouse=True)
+def in_a_minute() -> Iterator[None]:
+    """Whatever waits for ever is an error, not a suite that does not end."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture
 def started(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> Iterator[Children]:
     library = compile_stub(toolchain, stub_directory)

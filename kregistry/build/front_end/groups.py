@@ -58,11 +58,18 @@ class _Headers(Enum):
 
 @define
 class _State:
-    """A family whose kernels may share a front end, and those that wait, since when the first of them does."""
+    """A family whose kernels may share a front end.
+
+    Attributes:
+        members: those that wait.
+        since: when the first of them began to.
+        divided: how many have been taken together and wait for a front end each.
+    """
 
     headers: _Headers = _Headers.NOT_PARSED
     since: float = 0.0
     members: list[Member] = field(factory=list)
+    divided: int = 0
 
 
 class Groups:
@@ -97,12 +104,17 @@ class Groups:
         """The kernels that wait for headers which cannot be parsed."""
         return self._families.pop(family).members
 
+    def divided(self, family: Family, change: int) -> None:
+        """So many more kernels of a family, or fewer, are to have a front end each: its headers stay until then."""
+        self._families[family].divided += change
+
     def needed(self) -> set[Family]:
         """Families for whose headers something waits; no more than workers, so that all of them may be kept."""
         return {
             family
             for family, state in self._families.items()
-            if state.headers is _Headers.IN_WORK or (state.headers is _Headers.PARSED and state.members)
+            if state.headers is _Headers.IN_WORK
+            or (state.headers is _Headers.PARSED and (state.members or state.divided))
         }
 
     def seconds(self) -> float:

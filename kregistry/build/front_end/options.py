@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from kregistry.errors import InputError
+
 #: Set to anything but 0 or nothing: every kernel is compiled by nvcc alone.
 VARIABLE = "KREGISTRY_NO_SHARED_FRONT_END"
 
@@ -26,7 +28,16 @@ class FrontEndOptions:
     def choose(
         cls, shared: bool | None, paranoid: bool, environment: Mapping[str, str] = os.environ
     ) -> FrontEndOptions:
-        """As asked for; where nothing is asked for (``None``), as the environment says."""
+        """As asked for; where nothing is asked for (``None``), as the environment says.
+
+        Raises:
+            InputError: nothing is shared that could be compared.
+        """
         if shared is None:
             shared = environment.get(VARIABLE, "") in ("", "0")
+        if paranoid and not shared:
+            raise InputError(
+                "paranoid compares shared front ends, and none are shared",
+                f"leave out --paranoid, or --no-shared-front-end and {VARIABLE}",
+            )
         return cls(shared, paranoid)

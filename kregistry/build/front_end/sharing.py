@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Protocol
 
@@ -199,7 +198,7 @@ class Sharing(Source):
         try:
             result = run_front_end(headers, members, self._store.scratch("front-end"))
         except NotUnderstood as error:
-            self._divide(headers, members, str(error))
+            self._divide(members, str(error))
             return
         finally:
             self._host.compiling()
@@ -213,21 +212,23 @@ class Sharing(Source):
             if member.kernel.key in result.refused:
                 self._do(self._check.nothing_shared(member, result.refused[member.kernel.key]))
 
-    def _divide(self, headers: Headers, members: Sequence[Member], reason: str) -> None:
+    def _divide(self, members: Sequence[Member], reason: str) -> None:
         """A front end failed: perhaps on one of these alone."""
         if len(members) == 1 or self._compiler.stopped:
             self._refuse(members, reason)
             return
+        with self._host.schedule.condition:
+            self._groups.divided(members[0].family, len(members))
         for member in members:
-            held = ExitStack()  # else the headers might have to make room for others, and nothing would be shared
-            held.enter_context(self._headers.use(member.family))
-            work = partial(self._generate_one, headers, member, held)
-            self._host.schedule.put(front_end_seconds(self._cost([member])), work)
+            self._host.schedule.put(front_end_seconds(self._cost([member])), partial(self._run_divided, member))
 
-    def _generate_one(self, headers: Headers, member: Member, held: ExitStack) -> None:
-        with held:
-            if self._host.reserve(member.kernel, partial(self._wait, member)):
-                self._generate(headers, [member])
+    def _run_divided(self, member: Member) -> None:
+        try:
+            self._run(Group(member.family, (member,)))
+        finally:
+            with self._host.schedule.condition:
+                self._groups.divided(member.family, -1)
+                self._host.schedule.condition.notify_all()
 
     def _refuse(self, members: Iterable[Member], reason: str) -> None:
         """No front end is shared for these, unless the build was stopped, which says nothing about them."""
@@ -264,8 +265,7 @@ class Sharing(Source):
             if member.kernel.key in self._alone:
                 return
             self._alone.add(member.kernel.key)
-        seconds = self._costs.estimate(member.kernel.name)
-        self._host.schedule.put(seconds, partial(self._compile_alone, member))
+        self._host.schedule.put(self._groups.cost(member).alone, partial(self._compile_alone, member))
 
     def _compile_alone(self, member: Member) -> None:
         result = self._host.compile(member.kernel)

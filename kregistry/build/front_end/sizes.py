@@ -32,12 +32,14 @@ class _Sizes:
     """Bytes of one family's kernels by template arguments, and what follows from them.
 
     Attributes:
-        one: so many bytes are size 1: the mean of those known first, and then fixed, since seconds are learned for it.
+        one: so many bytes are size 1: the mean, until seconds are learned for it.
+        fixed: whether they were, by an earlier build.
         telling: position of the argument that tells most.
         alike: mean of the kernels with a value there.
     """
 
     one: float
+    fixed: bool
     nbytes: dict[Arguments, int] = field(factory=dict)
     telling: int = 0
     alike: dict[str, float] = field(factory=dict)
@@ -45,6 +47,7 @@ class _Sizes:
     def add(self, sizes: Mapping[Arguments, int]) -> None:
         self.nbytes.update(sizes)
         mean, positions = fmean(self.nbytes.values()), range(max(map(len, self.nbytes)))
+        self.one = self.one if self.fixed else mean
         groups = [self._by_value(position) for position in positions]
         self.telling = min(positions, key=lambda position: _error(groups[position].values(), mean))
         self.alike = {value: fmean(found) for value, found in groups[self.telling].items()}
@@ -83,7 +86,9 @@ class KernelSizes:
         self._lock = threading.Lock()
         for text in (resources.files(__package__).joinpath("ptx_bytes.json").read_text(), _read(self._path)):
             for name, (one, sizes) in _parse(text).items():
-                self._families.setdefault(name, _Sizes(one)).add(sizes)
+                known = self._families.setdefault(name, _Sizes(one, fixed=True))
+                known.one = one  # what the store's seconds were learned for
+                known.add(sizes)
 
     def relative(self, member: Member) -> float:
         """How large a kernel is, where the mean of its family is about 1; 1 if nothing tells."""
@@ -98,7 +103,7 @@ class KernelSizes:
             by_name[member.kernel.name][member.arguments] = nbytes
         with self._lock:
             for name, found in by_name.items():
-                self._families.setdefault(name, _Sizes(fmean(found.values()))).add(found)
+                self._families.setdefault(name, _Sizes(0.0, fixed=False)).add(found)
                 self._new.setdefault(name, {}).update(found)
 
     def save(self) -> None:

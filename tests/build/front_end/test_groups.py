@@ -164,6 +164,19 @@ def test_no_more_headers_are_parsed_than_there_are_workers(tmp_path: Path) -> No
     assert parsed(made) == others[0].family
 
 
+def test_headers_of_a_divided_group_stay(tmp_path: Path) -> None:
+    made = groups(tmp_path, 1, 3)
+    family = parsed(made)
+    assert isinstance(made.take(100.0, 0.0), Group) and made.needed() == set()
+    made.divided(family, 2)
+    for n in range(2):
+        made.add(member_of(family_kernel(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2"))), now=100.0)
+    for _ in range(2):
+        assert made.needed() == {family} and made.take(100.0, 0.0) is None
+        made.divided(family, -1)
+    assert made.needed() == set() and isinstance(made.take(100.0, 0.0), ToParse)
+
+
 def test_kernels_whose_headers_cannot_be_parsed(tmp_path: Path) -> None:
     made = groups(tmp_path, 2, 3)
     task = made.take(100.0, 0.0)

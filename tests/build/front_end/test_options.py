@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kregistry.build.front_end.options import VARIABLE, FrontEndOptions
+from kregistry.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -21,4 +22,8 @@ from kregistry.build.front_end.options import VARIABLE, FrontEndOptions
 def test_choice(asked: bool | None, value: str | None, shared: bool) -> None:
     environment = {} if value is None else {VARIABLE: value}
     assert FrontEndOptions.choose(asked, False, environment) == FrontEndOptions(shared, False)
-    assert FrontEndOptions.choose(asked, True, environment).paranoid
+    if shared:
+        assert FrontEndOptions.choose(asked, True, environment) == FrontEndOptions(True, True)
+    else:
+        with pytest.raises(InputError, match="paranoid compares shared front ends, and none are shared"):
+            FrontEndOptions.choose(asked, True, environment)

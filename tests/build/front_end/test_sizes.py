@@ -84,6 +84,26 @@ def test_nothing_learned_nothing_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_size_1_is_the_mean_of_what_the_first_build_made(tmp_path: Path) -> None:
+    """The sample, which is small, is made first; other families are larger than it in all."""
+    sizes = KernelSizes(tmp_path)
+    for nbytes in (100, 200, 900):
+        sizes.learn([(member(f"{nbytes}"), nbytes)])
+    assert sizes.relative(member("900")) == pytest.approx(900 / 400)
+    sizes.save()
+    again = KernelSizes(tmp_path)
+    again.learn([(member("5"), 5000)])
+    assert again.relative(member("900")) == pytest.approx(900 / 400)
+
+
+def test_the_stores_size_1_wins_over_the_packages(tmp_path: Path) -> None:
+    """The store's seconds were learned for it."""
+    shipped = KernelSizes(tmp_path)
+    (tmp_path / "ptx_bytes.json").write_text('{"sm90_fp8_gemm_1d2d": {"one": 1000, "bytes": {"1": 3000}}}')
+    assert shipped.relative(member("1", "sm90_fp8_gemm_1d2d")) == 1.0
+    assert KernelSizes(tmp_path).relative(member("1", "sm90_fp8_gemm_1d2d")) == 3.0
+
+
 def test_what_size_1_is_does_not_change(sizes: KernelSizes, tmp_path: Path) -> None:
     """Else the seconds that were learned for it would mean something else."""
     sizes.learn([(member(f"{n}, 128, a"), 10_000) for n in range(20)])
