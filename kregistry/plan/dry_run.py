@@ -99,14 +99,13 @@ class DryRun:
         """
         if not sweeps:
             return ()
-        library = compile_stub(self.toolchain, self.stub_directory)
         for index, sweep in enumerate(sweeps):
             parts = list(_cut(index, sweep.entry.range.values()))
             self._outcomes.append(_Outcome(len(parts)))
             self._parts.extend(parts)
         # Short sweeps first: grouped kernels, which take the compiler longest, are met in the first second.
         self._parts = deque(sorted(self._parts, key=lambda part: len(part.values)))
-        with _scratch_directory() as scratch, self.children(library, scratch) as children:
+        with _scratch_directory() as scratch, self.children(scratch) as children:
             count = max(1, min(processes, len(self._parts)))
             threads = [
                 threading.Thread(target=self._serve, args=(sweeps, children, str(number)), daemon=True)
@@ -134,12 +133,17 @@ class DryRun:
             EnvironmentProblem: they do not load.
             StorageError: no temporary directory can be written.
         """
-        library = compile_stub(self.toolchain, self.stub_directory)
-        with _scratch_directory() as scratch, self.children(library, scratch) as children, children.start("0"):
+        with _scratch_directory() as scratch, self.children(scratch) as children, children.start("0"):
             pass
 
-    def children(self, library: Path, directory: Path) -> Children:
-        """What starts the child processes of this run, with their homes in a directory."""
+    def children(self, directory: Path) -> Children:
+        """What starts the child processes of this run, with their homes in a directory.
+
+        Raises:
+            EnvironmentProblem: the stub does not compile.
+            StorageError: it cannot be written.
+        """
+        library = compile_stub(self.toolchain, self.stub_directory)
         return Children(self.target, self.toolchain, library, directory, self._found)
 
     def _serve(self, sweeps: Sequence[Sweep], children: Children, number: str) -> None:

@@ -16,7 +16,6 @@ from kregistry.kernel_type import KernelType, Value
 from kregistry.plan.child import Child, Unsendable, send_form
 from kregistry.plan.children import Children
 from kregistry.plan.dry_run import DryRun
-from kregistry.plan.stub import compile_stub
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
@@ -127,8 +126,7 @@ class Prober:
             self._child.close()
             self._child = None
         if self._children is None:
-            library = compile_stub(self._run.toolchain, self._run.stub_directory)
-            self._children = self._started.enter_context(self._run.children(library, Path(self._scratch.name)))
+            self._children = self._started.enter_context(self._run.children(Path(self._scratch.name)))
         self._generation += 1
         try:
             return self._children.start(str(self._generation)).__enter__()

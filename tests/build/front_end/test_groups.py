@@ -79,32 +79,27 @@ def test_the_cheapest_kernel_goes_with_the_headers(tmp_path: Path) -> None:
     assert isinstance(task, ToParse) and task.first == cheap
 
 
-def test_the_largest_come_first(tmp_path: Path) -> None:
-    (tmp_path / "ptx_bytes.json").write_text(
-        '{"gemm": {"one": 500, "bytes": {"64": 900, "16": 200, "8": 700, "32": 100}}}'
-    )
-    made = groups(tmp_path, 1, 0)
-    for n in (64, 16, 8, 32, 128):  # nothing is known of the last: its size is 1
-        made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
-    task = made.take(100.0, 0.0)
-    assert isinstance(task, ToParse) and task.first.arguments == ("32",)
-    made.parsed(task.family)
-    group = made.take(100.0, 0.0)
-    assert isinstance(group, Group)
-    assert [member.arguments for member in group.members] == [("64",), ("8",), ("128",), ("16",)]
-
-
-def test_where_no_size_is_known_the_largest_tiles_come_first(tmp_path: Path) -> None:
-    """Numbers are compared as numbers."""
+@pytest.mark.parametrize(
+    ("known", "smallest", "others"),
+    [
+        # Nothing is known of 128: its size is 1.
+        ('{"gemm": {"one": 500, "bytes": {"64": 900, "16": 200, "8": 700, "32": 100}}}', 32, [64, 8, 128, 16]),
+        # Where no size is known, the largest tiles; numbers are compared as numbers.
+        ("{}", 8, [128, 64, 32, 16]),
+    ],
+    ids=["by size", "by tile"],
+)
+def test_the_largest_come_first(tmp_path: Path, known: str, smallest: int, others: list[int]) -> None:
+    (tmp_path / "ptx_bytes.json").write_text(known)
     made = groups(tmp_path, 1, 0)
     for n in (64, 16, 8, 32, 128):
         made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
     task = made.take(100.0, 0.0)
-    assert isinstance(task, ToParse) and task.first.arguments == ("8",)
+    assert isinstance(task, ToParse) and task.first.arguments == (str(smallest),)
     made.parsed(task.family)
     group = made.take(100.0, 0.0)
     assert isinstance(group, Group)
-    assert [member.arguments for member in group.members] == [("128",), ("64",), ("32",), ("16",)]
+    assert [member.arguments for member in group.members] == [(str(n),) for n in others]
 
 
 def test_large_kernels_are_in_smaller_groups(tmp_path: Path) -> None:
