@@ -23,7 +23,7 @@ from kregistry import Registry, hookimpl, load_manifest
 from kregistry.kernel import Kernel
 from kregistry.plan import make_plan
 from kregistry.plan.dry_run import DryRun
-from kregistry.plan.make import available_cores, default_stub_directory
+from kregistry.plan.planner import available_cores, default_stub_directory
 from kregistry.toolchain import find_toolchain
 
 ROOT = Path(__file__).resolve().parent.parent

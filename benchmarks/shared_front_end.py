@@ -132,10 +132,11 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Plan, then build with every kernel compared."""
     from kregistry import Registry, load_manifest
-    from kregistry.build.builder import Builder
-    from kregistry.build.front_end.options import FrontEndOptions
-    from kregistry.cache import JitCache, Store
+    from kregistry.compile.builder import Builder
+    from kregistry.compile.shared.sharing_options import FrontEndOptions
+    from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.plan import make_plan
+    from kregistry.store import Store
     from kregistry.toolchain import find_toolchain
 
     place = options.work / f"compare-{options.target}"

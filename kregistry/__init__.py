@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kregistry.build import build_kernels
+    from kregistry.compile import build_kernels
     from kregistry.errors import KregistryError, ShapeError
     from kregistry.hookspecs import hookimpl
     from kregistry.kernel_type import (
@@ -52,7 +52,7 @@ _HOMES = {
     "Target": "target",
     "Tolerance": "kernel_type",
     "Value": "kernel_type",
-    "build_kernels": "build",
+    "build_kernels": "compile",
     "detect_target": "target",
     "get_target": "target",
     "hookimpl": "hookspecs",

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 if TYPE_CHECKING:
-    from kregistry.build.report import CompiledKernel
-    from kregistry.cache.broken import FailedKernel
+    from kregistry.compile.build_report import CompiledKernel
+    from kregistry.hf_config.model_family import Family
     from kregistry.jit_monitor import JitEvent
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
     from kregistry.manifest import Manifest
-    from kregistry.models.family import Family
-    from kregistry.plan.model import PlannedEntry
-    from kregistry.warm_up.report import WarmedKernel, WarmupReport
+    from kregistry.plan.plan import PlannedEntry
+    from kregistry.store.failures import FailedKernel
+    from kregistry.warm_up.warmup_report import WarmedKernel, WarmupReport
 
 PROJECT = "kregistry"
 

@@ -21,12 +21,13 @@ from attrs import frozen
 
 from kregistry import hookspecs
 from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
+from kregistry.hf_config.model_family import Family
+from kregistry.hf_config.model_family import declaration_fault as family_fault
 from kregistry.kernel_type import Dimension, KernelType, RunDimension
-from kregistry.models.family import Family
-from kregistry.models.family import declaration_fault as family_fault
 
 if TYPE_CHECKING:
-    from kregistry.dispatch import Dispatch, Recording
+    from kregistry.recording.recording import Recording
+    from kregistry.serving import Dispatch
 
 ENTRY_POINT_GROUP = "kregistry"
 
@@ -240,17 +241,17 @@ class Registry:
     def dispatch(self) -> Dispatch:
         """What ``registry[name](...)`` does."""
         if self._dispatch is None:
-            from kregistry.dispatch import Dispatch  # a layer above this one: the registry is its front door
+            from kregistry.serving import Dispatch  # a layer above this one: the registry is its front door
 
             self._dispatch = Dispatch(self)
         return self._dispatch
 
     def seal(self) -> Mapping[str, Callable[..., Any]]:
-        """See :meth:`kregistry.dispatch.Dispatch.seal`."""
+        """See :meth:`kregistry.serving.Dispatch.seal`."""
         return self.dispatch.seal()
 
     def record(self) -> AbstractContextManager[Recording]:
-        """See :meth:`kregistry.dispatch.Dispatch.record`."""
+        """See :meth:`kregistry.serving.Dispatch.record`."""
         return self.dispatch.record()
 
 

@@ -15,14 +15,15 @@ from command_line import Result, run_command_line
 from distributions import install as install
 from events import EventLog
 
-from kregistry.build import BuildReport, build_kernels
-from kregistry.cache import JitCache, Store
+from kregistry.compile import BuildReport, build_kernels
+from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.reader import read_manifest
-from kregistry.plan.stub import compile_stub, stub_environment
 from kregistry.registry import Registry
+from kregistry.store import Store
+from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
 

@@ -17,12 +17,13 @@ from sample_kernel_types import Sample
 from shapes import entry_of
 
 from kregistry import KernelType, Registry, hookimpl
-from kregistry.build import BuildReport, CompiledKernel, FailedKernel
-from kregistry.build.builder import Builder
-from kregistry.build.front_end.options import FrontEndOptions
-from kregistry.cache import JitCache, Store
+from kregistry.compile import BuildReport, CompiledKernel, FailedKernel
+from kregistry.compile.builder import Builder
+from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.plan import PlannedEntry
+from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 from kregistry.warm_up import Warmed, WarmedKernel
 from kregistry.warm_up.launcher import Launcher, LaunchPoint
@@ -34,12 +35,12 @@ def heard(log: EventLog, name: str) -> list[dict[str, Any]]:
 
 #: Hooks that are heard, or offered, by the tests of the part that they belong to.
 ELSEWHERE = {
-    "kregistry_front_end_started": "build/front_end/test_sharing.py",
-    "kregistry_front_end_finished": "build/front_end/test_sharing.py",
-    "kregistry_front_end_not_shared": "build/front_end/test_sharing.py",
-    "kregistry_front_end_compared": "build/front_end/test_sharing.py",
-    "kregistry_model_families": "models/test_model_families.py",
-    "kregistry_unseen_call": "dispatch/test_calls.py",
+    "kregistry_front_end_started": "compile/shared/test_sharing.py",
+    "kregistry_front_end_finished": "compile/shared/test_sharing.py",
+    "kregistry_front_end_not_shared": "compile/shared/test_sharing.py",
+    "kregistry_front_end_compared": "compile/shared/test_sharing.py",
+    "kregistry_model_families": "hf_config/test_model_families.py",
+    "kregistry_unseen_call": "serving/test_dispatch.py",
     "kregistry_jit_compiled": "jit_monitor/test_monitor.py",
     "kregistry_jit_loaded": "jit_monitor/test_monitor.py",
 }

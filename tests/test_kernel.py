@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.kernel import CompilerCommand, Kernel, kernel_key, read_recorded, tree_digest
+from kregistry.kernel import CompilerCommand, Kernel, kernel_key, tree_digest
+from kregistry.stub.recorded_kernel import read_recorded
 
 FLAGS = ("-cubin", "-O3", "--gpu-architecture=sm_90a", "-DN=3", "--compiler-options=-fPIC,-O3")
 

@@ -42,23 +42,11 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 
 #: Not a package but data: it is put on the path of a recorded process, where Python imports it by its name.
-RECORDED = ROOT / "kregistry" / "dispatch" / "recorded_process"
+RECORDED = ROOT / "kregistry" / "recording" / "recorded_process"
 
 
 def modules(directory: Path) -> set[Path]:
     return {path for path in directory.rglob("*.py") if path.parent != RECORDED}
-
-
-def packages(directory: Path, name: str) -> set[str]:
-    """Every directory with Python modules, as a dotted name."""
-    found = {path.parent.relative_to(directory).parts for path in modules(directory)}
-    return {".".join((name, *parts)) for parts in found}
-
-
-def test_every_package_is_installed() -> None:
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    present = packages(ROOT / "kregistry", "kregistry") | packages(ROOT / "plugins", "kregistry_plugins")
-    assert set(tool["packages"]) == present
 
 
 def test_every_package_has_an_init() -> None:
@@ -67,13 +55,20 @@ def test_every_package_has_an_init() -> None:
             assert (parent / "__init__.py").exists(), parent
 
 
+def _place(package: str) -> Path:
+    return ROOT.joinpath(*package.split("."))
+
+
 def test_every_data_file_is_installed() -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     covered = {
         path
         for package, patterns in data.items()
         for pattern in patterns
-        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+        for directory in (
+            [path.parent for path in modules(ROOT / "kregistry")] if package == "*" else [_place(package)]
+        )
+        for path in directory.glob(pattern)
     }
     present = {
         path
@@ -87,7 +82,7 @@ def test_every_plugin_is_an_entry_point() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     families = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
     expected = {name: f"kregistry_plugins.{name}" for name in families}
-    assert project["entry-points"]["kregistry"] == {**expected, "model_families": "kregistry.models.families"}
+    assert project["entry-points"]["kregistry"] == {**expected, "model_families": "kregistry.hf_config.families"}
 
 
 def imported(code: str) -> set[str]:

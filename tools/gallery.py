@@ -15,8 +15,8 @@ import yaml
 from attrs import evolve
 
 from kregistry import Manifest, Plan, Registry, get_target, load_manifest, make_plan
-from kregistry.build.costs import shipped_costs
 from kregistry.cli.init_command import command as init_command
+from kregistry.compile.costs import shipped_costs
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "manifests"
@@ -34,7 +34,7 @@ DeepSeek-R1 has the shapes of DeepSeek-V3.
 - Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone.
 - Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of
   sum / {cores} and the longest kernel, from the rough seconds of each kernel family
-  (`kregistry/build/compile_seconds.json`); "not run" where the seconds of a family are not in it.
+  (`kregistry/compile/compile_seconds.json`); "not run" where the seconds of a family are not in it.
 - Build b200: not run, and no seconds are recorded for its kernels.
 
 This file is written by `python tools/gallery.py plan`.

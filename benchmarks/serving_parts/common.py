@@ -58,9 +58,9 @@ def hooked_hc(function: Callable[..., Any]) -> Callable[..., Any]:
 def build_ahead(registry: Any, sites: Sequence[tuple[str, Mapping[str, Any]]], stop: int) -> None:
     """Compile what the sites need up to a run-time value, in parallel; DeepGEMM would do it one after the other."""
     import kregistry
-    from kregistry.build import build_kernels
-    from kregistry.cache import Store
+    from kregistry.compile import build_kernels
     from kregistry.manifest.model import Entry, Manifest, Range
+    from kregistry.store import Store
 
     target = kregistry.detect_target()
     entries = [

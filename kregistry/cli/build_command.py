@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 
 import click
 
-from kregistry.build.report import BuildReport
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -19,6 +18,7 @@ from kregistry.cli.options import (
     storage_options,
     warn_of_broken,
 )
+from kregistry.compile.build_report import BuildReport
 
 
 @click.command(name="build")
@@ -38,8 +38,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
-    from kregistry.build import build_kernels
     from kregistry.cli.progress import ProgressBar
+    from kregistry.compile import build_kernels
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:

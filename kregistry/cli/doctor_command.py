@@ -52,7 +52,7 @@ def examine() -> list[Finding]:
     from importlib.metadata import version
 
     from kregistry import toolchain
-    from kregistry.cache import Store
+    from kregistry.store import Store
 
     registry = make_registry(())
     findings = [
@@ -80,7 +80,7 @@ def _toolkit(toolkit: object) -> str:
 def _try_stub() -> str:
     """Really load torch and DeepGEMM on the stub, in a child process."""
     from kregistry.plan.dry_run import DryRun
-    from kregistry.plan.make import default_stub_directory
+    from kregistry.plan.planner import default_stub_directory
     from kregistry.target import get_target
     from kregistry.toolchain import find_toolchain
 

@@ -12,7 +12,7 @@ import click
 from kregistry.cli.options import make_registry, plugin_option
 
 if TYPE_CHECKING:
-    from kregistry.models.resolve import ModelCalls
+    from kregistry.hf_config.resolve import ModelCalls
 
 
 @click.command(name="init")
@@ -64,12 +64,12 @@ def command(
 ) -> None:
     """Write the manifest of a model from its config.json and the setting of its engine."""
     from kregistry.errors import InputError, StorageError
+    from kregistry.hf_config.compare import compare
+    from kregistry.hf_config.config import read_config
+    from kregistry.hf_config.deployment import Deployment
+    from kregistry.hf_config.manifest_text import parse, refuse_unusable, render
+    from kregistry.hf_config.resolve import model_calls
     from kregistry.manifest import load_manifest, named_target
-    from kregistry.models.compare import compare
-    from kregistry.models.config import read_config
-    from kregistry.models.deployment import Deployment
-    from kregistry.models.render import parse, refuse_unusable, render
-    from kregistry.models.resolve import model_calls
 
     registry = make_registry(plugins)
     deployment = Deployment(engine, named_target(target), **setting)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def command(
     text = render(calls, registry, name=title, command=_command_line(config, name), stops=_stops(stops))
     manifest = parse(text, registry, str(output or title), deployment.target)
     if output is not None:
-        from kregistry.cache import atomic
+        from kregistry.store import atomic
 
         try:
             atomic.replace_file(output, text.encode())
@@ -110,7 +110,7 @@ def default_name(config: Path) -> str:
 def print_explanation(calls: ModelCalls) -> None:
     """Every layer: shape, verdict, reason or range rule."""
     from kregistry.cli.tables import print_table
-    from kregistry.models.call_site import Verdict
+    from kregistry.hf_config.call_site import Verdict
 
     rows = [
         (
@@ -128,7 +128,7 @@ def print_explanation(calls: ModelCalls) -> None:
 
 
 def _summarise(calls: ModelCalls) -> None:
-    from kregistry.models.call_site import Verdict
+    from kregistry.hf_config.call_site import Verdict
 
     counts = {verdict: len(calls.that(verdict)) for verdict in Verdict if calls.that(verdict)}
     words = "".join(f"\n  {count:3} {verdict.value}" for verdict, count in counts.items())

@@ -12,10 +12,11 @@ import click
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from kregistry.build import BrokenKernel
-    from kregistry.cache import JitCache, Store
+    from kregistry.compile import BrokenKernel
+    from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest import Manifest
     from kregistry.registry import Registry
+    from kregistry.store import Store
 
 Command: TypeAlias = Callable[..., Any]
 
@@ -71,7 +72,7 @@ class Storage:
 
     @property
     def jit_cache(self) -> JitCache:
-        from kregistry.cache import JitCache
+        from kregistry.deep_gemm.jit_cache import JitCache
 
         return JitCache(self.cache_dir)
 
@@ -110,7 +111,7 @@ def store_option(command: Command) -> Command:
 
 
 def _store(directory: Path | None) -> Store:
-    from kregistry.cache import Store
+    from kregistry.store import Store
 
     return Store(directory) if directory else Store.default()
 

@@ -16,10 +16,10 @@ from kregistry.cli.options import (
     store_option,
     warn_of_broken,
 )
-from kregistry.plan.model import Plan
+from kregistry.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from kregistry.cache import Store
+    from kregistry.store import Store
 
 
 @click.command(name="plan")
@@ -33,12 +33,12 @@ def command(
     selection: Selection, store: Store, output: Path | None, lock: Path | None, allow_broken: bool, as_json: bool
 ) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, by a dry run on a stub GPU."""
-    from kregistry.build.broken import broken_error, broken_kernels
-    from kregistry.cache.broken import BrokenKernels
     from kregistry.cli.progress import ProgressBar
+    from kregistry.compile.broken_calls import broken_error, broken_kernels
     from kregistry.errors import PlanError
     from kregistry.plan import make_plan
     from kregistry.plan.lock import check_lock, write_lock
+    from kregistry.store.failures import BrokenKernels
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:

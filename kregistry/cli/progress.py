@@ -7,12 +7,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kregistry.build.report import CompiledKernel
-from kregistry.cache.broken import FailedKernel
+from kregistry.compile.build_report import CompiledKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
-from kregistry.plan.model import PlannedEntry
-from kregistry.warm_up.report import Warmed, WarmedKernel
+from kregistry.plan.plan import PlannedEntry
+from kregistry.store.failures import FailedKernel
+from kregistry.warm_up.warmup_report import Warmed, WarmedKernel
 
 
 class ProgressBar:

@@ -14,7 +14,7 @@ import click
 from kregistry.cli.options import make_registry, plugin_option
 
 if TYPE_CHECKING:
-    from kregistry.dispatch.document import RecordedRun
+    from kregistry.recording.recorded_run import RecordedRun
 
 
 @click.command(name="record", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -29,8 +29,8 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
 
     A server may be ended with Ctrl-C: the manifest is written then.
     """
-    from kregistry.dispatch.document import RecordedRun, dump_manifest
     from kregistry.errors import IncompleteError, InputError
+    from kregistry.recording.recorded_run import RecordedRun, dump_manifest
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
         code = run_recorded(run, Path(directory))
@@ -56,10 +56,10 @@ def run_recorded(command: tuple[str, ...], directory: Path) -> int:
     Raises:
         InputError: it cannot be started.
     """
-    from kregistry import dispatch
+    from kregistry import recording
     from kregistry.errors import InputError
 
-    child = str(Path(dispatch.__file__).with_name("recorded_process"))
+    child = str(Path(recording.__file__).with_name("recorded_process"))
     path = os.pathsep.join(part for part in (child, os.environ.get("PYTHONPATH")) if part)
     try:
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path, "KREGISTRY_RECORD": str(directory)})
@@ -73,7 +73,7 @@ def run_recorded(command: tuple[str, ...], directory: Path) -> int:
 
 
 def _write(output: Path, text: str) -> None:
-    from kregistry.cache.atomic import replace_file, storage_errors
+    from kregistry.store.atomic import replace_file, storage_errors
 
     if str(output) == "-":
         click.echo(text, nl=False)

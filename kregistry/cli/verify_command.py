@@ -23,12 +23,12 @@ from kregistry.cli.options import (
 @json_option
 def command(selection: Selection, storage: Storage, allow_broken: bool, as_json: bool) -> None:
     """Read store and JIT cache again against the plan of the manifest FILE: complete, intact, loadable."""
-    from kregistry.build.broken import broken_error, broken_kernels
-    from kregistry.cache import verify_kernels
-    from kregistry.cache.broken import BrokenKernels
     from kregistry.cli.progress import ProgressBar
+    from kregistry.compile.broken_calls import broken_error, broken_kernels
     from kregistry.errors import PlanError, VerifyError
     from kregistry.plan import make_plan
+    from kregistry.store.failures import BrokenKernels
+    from kregistry.verify import verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar() as progress:

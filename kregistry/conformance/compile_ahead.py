@@ -17,10 +17,11 @@ def compile_ahead(subject: Subject) -> None:
 
 
 def _compile(subject: Subject) -> None:
-    from kregistry.build.builder import Builder
-    from kregistry.cache import JitCache, Store
-    from kregistry.plan.make import available_cores
+    from kregistry.compile.builder import Builder
+    from kregistry.deep_gemm.jit_cache import JitCache
+    from kregistry.plan.planner import available_cores
     from kregistry.registry import Registry
+    from kregistry.store import Store
 
     probed = [subject.probed(shape) for shape in subject.device_shapes]
     # Of warm-up alone: KR309 shows whether serving needs others.

@@ -13,7 +13,7 @@ from kregistry.errors import KregistryError
 from kregistry.target import Target
 
 if TYPE_CHECKING:
-    from kregistry.plan.prober import Prober
+    from kregistry.stub.prober import Prober
     from kregistry.toolchain import Toolchain
 
 
@@ -71,13 +71,13 @@ class Machine:
 
     @property
     def stub_directory(self) -> Path:
-        from kregistry.plan.make import default_stub_directory
+        from kregistry.plan.planner import default_stub_directory
 
         return self._stub_directory or default_stub_directory()
 
     def prober(self, target: Target) -> Prober:
         """The child process that runs on the stub GPU as a target; one for all kernel types."""
-        from kregistry.plan.prober import Prober
+        from kregistry.stub.prober import Prober
 
         if target.name not in self._probers:
             self._probers[target.name] = Prober(self.toolchain, target, self.stub_directory)

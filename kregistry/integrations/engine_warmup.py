@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from kregistry.cache import Store
 from kregistry.errors import KregistryError
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest
 from kregistry.manifest.model import Range
 from kregistry.registry import Registry
+from kregistry.store import Store
 from kregistry.target import Target, detect_target
 from kregistry.warm_up import WarmupReport, warmup
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from kregistry.dispatch.coverage import Coverage
-from kregistry.dispatch.recognition import recognise
 from kregistry.errors import KregistryError
 from kregistry.hookspecs import hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.manifest import Manifest
+from kregistry.recording.recognition import recognise
+from kregistry.serving.coverage import Coverage
 from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")

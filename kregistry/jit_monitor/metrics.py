@@ -9,7 +9,7 @@ from kregistry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from kregistry.jit_monitor.event import JitEvent
-    from kregistry.warm_up.report import WarmupReport
+    from kregistry.warm_up.warmup_report import WarmupReport
 
 
 class PrometheusMetrics:

@@ -17,14 +17,14 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from kregistry.deep_gemm.generated_source import read_instance
 from kregistry.errors import EnvironmentProblem, KregistryError, StorageError
 from kregistry.hookspecs import hookimpl
-from kregistry.jit_monitor import call_site
+from kregistry.jit_monitor import call_stack
 from kregistry.jit_monitor.event import JitEvent, Outcome
 from kregistry.jit_monitor.listener import Listener
 from kregistry.jit_monitor.loads import LoadWatcher, cache_directories
 from kregistry.jit_monitor.mode import Mode
-from kregistry.jit_monitor.source import read_instance
 from kregistry.registry import Registry
 from kregistry.target import detect_target
 from kregistry.toolchain import find_cuda_toolkit
@@ -41,7 +41,7 @@ class _Begun:
     report: dict[str, Any]
     pid: int
     process: str
-    site: call_site.CallSite
+    site: call_stack.CallSite
 
 
 class JitMonitor:
@@ -191,13 +191,13 @@ class JitMonitor:
 
     def _begin(self, report: dict[str, Any]) -> _Begun:
         pid = report["caller"]
-        site = call_site.CallSite()
+        site = call_stack.CallSite()
         if pid == os.getpid():
             try:
-                site = call_site.look(self.registry, report["child"])
+                site = call_stack.look(self.registry, report["child"])
             except Exception:  # whatever a plugin's reader does, the compile is reported
                 _log.exception("the calling site cannot be read")
-        return _Begun(report, pid, call_site.command_line(pid), site)
+        return _Begun(report, pid, call_stack.command_line(pid), site)
 
     def _end(self, begun: _Begun, report: dict[str, Any]) -> None:
         kernel, template = read_instance(begun.report["source"])

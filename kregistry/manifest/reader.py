@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from kregistry.errors import KregistryError, ShapeError, nearest_hint
 from kregistry.kernel_type import KernelType
 from kregistry.manifest.document import Document, Path_, read_document
+from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, describe, structure
 from kregistry.manifest.model import Entry, Manifest, Range
-from kregistry.manifest.source import KernelSource, ManifestSource, ModelSource, RangeSource, describe, structure
 from kregistry.manifest.targets import resolve_target
 from kregistry.target import Target
 

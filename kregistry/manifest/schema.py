@@ -8,7 +8,7 @@ from typing import Any
 from attrs import NOTHING, fields
 
 from kregistry.kernel_type import Dimension, KernelType
-from kregistry.manifest.source import KernelSource, ManifestSource, ModelSource, RangeSource, TargetSource
+from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, TargetSource
 from kregistry.target import TARGETS
 
 _RANGE = {"$ref": "#/definitions/range"}

@@ -9,7 +9,7 @@ from attrs import asdict, evolve
 
 from kregistry.errors import InputError, KregistryError
 from kregistry.manifest.document import Document, Path_, read_document
-from kregistry.manifest.source import TargetSource, describe, structure
+from kregistry.manifest.format import TargetSource, describe, structure
 from kregistry.target import Target, detect_target, get_target
 
 _NUMBERS = ("device_name", "compute_capability", "num_sms", "l2_bytes", "memory_bytes")

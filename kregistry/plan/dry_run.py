@@ -13,14 +13,15 @@ from typing import Any
 from attrs import define, field, frozen
 
 from kregistry.errors import StorageError
-from kregistry.kernel import Kernel, read_recorded
+from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
-from kregistry.plan.child import Child, Unsendable, send_form
-from kregistry.plan.children import Children
-from kregistry.plan.model import PlannedEntry, Refusal, Segment
-from kregistry.plan.segments import Run, join
-from kregistry.plan.stub import compile_stub
+from kregistry.plan.plan import PlannedEntry, Refusal, Segment
+from kregistry.stub.library import compile_stub
+from kregistry.stub.pool import Children
+from kregistry.stub.process import Child, Unsendable, send_form
+from kregistry.stub.recorded_kernel import read_recorded
+from kregistry.stub.segments import Run, join
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 

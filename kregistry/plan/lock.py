@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kregistry.errors import DriftError, InputError, StorageError
-from kregistry.plan.model import Plan
+from kregistry.plan.plan import Plan
 
 LOCK_VERSION = 1
 _KEYS = ("target", "versions", "kernels", "entries")

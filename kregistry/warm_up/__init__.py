@@ -1,7 +1,7 @@
 """Warm-up: every kernel loaded in a serving process before its first request."""
 
 from kregistry.warm_up.budget import MemoryBudget
-from kregistry.warm_up.make import warmup
-from kregistry.warm_up.report import Warmed, WarmedKernel, WarmupReport
+from kregistry.warm_up.warm_up import warmup
+from kregistry.warm_up.warmup_report import Warmed, WarmedKernel, WarmupReport
 
 __all__ = ["MemoryBudget", "Warmed", "WarmedKernel", "WarmupReport", "warmup"]

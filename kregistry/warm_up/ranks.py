@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from kregistry.cache import atomic
 from kregistry.errors import IncompleteError, StorageError
+from kregistry.store import atomic
 
 Barrier = Callable[[], object]
 

@@ -14,9 +14,10 @@ from attrs import frozen
 from command_line import Result
 from compilers import refusing_toolkit
 
-from kregistry.build import BuildReport
-from kregistry.cache import JitCache, Store
+from kregistry.compile import BuildReport
+from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
+from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 
 Run = Callable[..., Result]

@@ -137,7 +137,7 @@ def workers_in(scratch: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            worker = b"kregistry.plan.fork_server" in (process / "cmdline").read_bytes()
+            worker = b"kregistry.stub.fork_server" in (process / "cmdline").read_bytes()
             if worker and str(scratch).encode() in (process / "environ").read_bytes():
                 found.append(process.name)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import Result
 
-from kregistry.build import BuildReport
+from kregistry.compile import BuildReport
 from manifests import with_kernels
 
 Run = Callable[..., Result]

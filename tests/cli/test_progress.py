@@ -10,8 +10,8 @@ import pytest
 from plans import K, planned
 from rich.console import Console
 
-from kregistry.build import CompiledKernel, FailedKernel
 from kregistry.cli import progress as module
+from kregistry.compile import CompiledKernel, FailedKernel
 from kregistry.registry import Registry
 from kregistry.warm_up import Warmed, WarmedKernel
 

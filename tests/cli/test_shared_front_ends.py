@@ -10,9 +10,9 @@ from command_line import Result
 from compilers import refusing_toolkit
 from plans import K, plan_of, planned
 
-from kregistry.build import BuildReport, CompiledKernel
-from kregistry.build.front_end import self_check
 from kregistry.cli.build_command import print_report
+from kregistry.compile import BuildReport, CompiledKernel
+from kregistry.compile.shared import self_check
 from kregistry.toolchain import Toolchain
 
 Run = Callable[..., Result]

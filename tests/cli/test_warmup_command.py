@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kregistry.build import BuildReport
-from kregistry.cache import Store
-from kregistry.plan.stub import compile_stub, stub_environment
+from kregistry.compile import BuildReport
+from kregistry.store import Store
+from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 

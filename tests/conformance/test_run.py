@@ -13,7 +13,7 @@ from wrong_kernel_types import NoSuchDtype
 from kregistry.conformance import Level, Machine
 from kregistry.conformance.rules import RULES
 from kregistry.conformance.run import Examination, Outcome, Verdict
-from kregistry.plan.make import default_stub_directory
+from kregistry.plan.planner import default_stub_directory
 from kregistry.registry import Registry
 
 

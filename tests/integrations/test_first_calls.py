@@ -97,7 +97,7 @@ def test_a_failure_is_told_once_and_the_call_goes_on(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     got = watched(
         """
-        from kregistry.plan.stub.recorder import Recorder
+        from kregistry.stub.recorder import Recorder
         recorder = Recorder()
         recorder.mark()
         call(2, 4)

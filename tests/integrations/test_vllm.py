@@ -64,7 +64,7 @@ answer(
 
 def test_the_warm_up_ends_in_our_build_and_the_second_run_compiles_nothing(tmp_path: Path) -> None:
     first = run(START + SERVE, tmp_path)
-    assert first["taken"] == ["kregistry.integrations.vllm.hooks"] * 2
+    assert first["taken"] == ["kregistry.integrations.vllm.warmup_override"] * 2
     assert first["first"] == first["kernels"] and len(first["kernels"]) >= 2
     assert first["real"] == len(first["kernels"])  # the real nvcc made all of them; DeepGEMM's stand-in none
     second = run(START + SERVE, tmp_path)

@@ -7,11 +7,12 @@ from typing import Any
 
 from events import EventLog
 
-from kregistry.build.builder import Builder
-from kregistry.build.front_end.options import FrontEndOptions
-from kregistry.cache import JitCache, Store
+from kregistry.compile.builder import Builder
+from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.registry import Registry
+from kregistry.store import Store
 
 
 class Build:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kregistry.plan.stub import compile_stub, stub_environment
+from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 

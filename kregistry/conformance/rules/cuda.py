@@ -157,7 +157,7 @@ def warmed(subject: Subject) -> None:
 
 def _plan(subject: Subject) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
     """The plan of the swept range of each shape, and DeepGEMM's cache directories for the kernels."""
-    from kregistry.cache import JitCache
+    from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest.model import Entry, Range
     from kregistry.plan.dry_run import DryRun, Sweep
 

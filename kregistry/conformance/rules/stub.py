@@ -8,7 +8,7 @@ from kregistry.conformance.rule import FULL, Breach, NotApplicable, rule
 from kregistry.conformance.subject import Subject, place
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, EmptyInput, Shape
-from kregistry.plan.prober import Probed, ProbedValue
+from kregistry.stub.prober import Probed, ProbedValue
 
 
 def _probed(subject: Subject) -> Iterator[tuple[Shape, Probed]]:

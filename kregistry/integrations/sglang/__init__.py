@@ -28,7 +28,7 @@ def register() -> None:
         return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    from kregistry.integrations.sglang.hooks import Takeover
+    from kregistry.integrations.sglang.warmup_override import Takeover
 
     takeover = Takeover(sys.modules[_COMPILE_UTILS])
     start_monitor(takeover.engine.registry)

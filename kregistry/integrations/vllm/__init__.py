@@ -17,7 +17,7 @@ _KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
 def register() -> None:
     """Have ``deep_gemm_warmup`` replaced, and DeepGEMM watched, once vLLM imports them; nothing is imported here."""
     from kregistry.integrations.engine_warmup import enabled, start_monitor
-    from kregistry.integrations.vllm.late import after_import
+    from kregistry.integrations.import_hook import after_import
 
     if not enabled("KREGISTRY_VLLM"):
         log.info("kregistry is off (KREGISTRY_VLLM)")
@@ -25,7 +25,7 @@ def register() -> None:
     if getattr(sys, "_kregistry_vllm", False):
         return
     sys._kregistry_vllm = True  # type: ignore[attr-defined]
-    from kregistry.integrations.vllm.hooks import Takeover
+    from kregistry.integrations.vllm.warmup_override import Takeover
 
     takeover = Takeover()
     start_monitor(takeover.engine.registry)

@@ -1,0 +1,70 @@
+"""Plan and build in one go: compiling starts with the first kernel that the dry run meets."""
+
+from __future__ import annotations
+
+import time
+
+from kregistry.compile.build_report import BuildReport
+from kregistry.compile.builder import Builder
+from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.manifest import Manifest
+from kregistry.plan import make_plan
+from kregistry.plan.planner import available_cores
+from kregistry.registry import Registry
+from kregistry.store import Store
+from kregistry.toolchain import Toolchain, find_toolchain
+
+
+def build_kernels(
+    manifest: Manifest,
+    registry: Registry,
+    *,
+    store: Store | None = None,
+    jit_cache: JitCache | None = None,
+    jobs: int | None = None,
+    toolchain: Toolchain | None = None,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
+) -> BuildReport:
+    """Make every kernel of a manifest ready: planned, compiled if the store lacks it, and in DeepGEMM's JIT cache.
+
+    A kernel that does not compile, or an entry that cannot be planned, does not stop the others; ask the report
+    (:meth:`BuildReport.raise_problems`).
+
+    Args:
+        manifest: what to build.
+        registry: where the kernel types come from.
+        store: default: ``KREGISTRY_STORE``, else below the user's cache directory.
+        jit_cache: default: the directory that DeepGEMM itself will use.
+        jobs: compilers at once; default: one for each core.
+        toolchain: default: what is found on this machine.
+        shared_front_end: whether kernels of a family share a front end; default: yes, unless
+            ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
+        paranoid: compare every kernel made so with the one that nvcc makes alone, not one of each family.
+
+    Raises:
+        InputError: ``paranoid`` where no front end is shared.
+        EnvironmentProblem: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
+        StorageError: the store or the JIT cache cannot be written, or the disk is full.
+    """
+    started = time.perf_counter()
+    toolchain = toolchain or find_toolchain()
+    jit_cache = jit_cache or JitCache()
+    jobs = jobs or available_cores()
+    options = FrontEndOptions.choose(shared_front_end, paranoid)
+    with Builder(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as builder:
+        plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=builder.add)
+        builder.finish()
+    directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
+    return BuildReport(
+        plan=plan,
+        compiled=tuple(builder.compiled),
+        found=builder.found,
+        failed=tuple(sorted(builder.failed, key=lambda each: each.kernel.id)),
+        filled=builder.filled,
+        cache_directory=" ".join(sorted(directories)),
+        seconds=time.perf_counter() - started,
+        compiling_seconds=builder.compiling_until - builder.compiling_since,
+        sharing=builder.sharing.report(),
+    )

@@ -1,0 +1,134 @@
+"""Split the PTX of several kernels: a text of its own for each, with what its entry needs and nothing else's.
+
+What is understood, and so may stand outside an entry:
+
+- the table of entries that :mod:`kregistry.compile.shared.group_source` asks for: dropped, it only tells names;
+- reserved bytes of the headers' file-local objects (``cuda::std::begin`` and the like), which no entry touches: the
+  compiler writes them for every source with these includes, so every piece keeps them;
+- declarations of shared memory and of the runtime's functions (``vprintf``): kept where the entry names them;
+- string literals, which are read only: each entry that names one gets a copy.
+
+Everything else, device functions and static data above all, may be shared between entries or depend on them. An entry
+that names such a thing is refused; where no entry names it, all are: a source of one kernel might have it as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.group_source import TABLE
+
+_HEADER = re.compile(r"(?:\s|//[^\n]*\n)*\.version[^\n]+\n\s*\.target[^\n]+\n\s*\.address_size[^\n]+\n")
+_TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|[{};]', re.DOTALL)
+_COMMENTS = re.compile(r"(?:\s|//[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
+_LINKAGE = r"(?:\.(?:visible|weak|extern)\s+)*"
+_FUNCTION = re.compile(_LINKAGE + r"\.(?:entry|func)\b")
+_ENTRY = re.compile(_LINKAGE + r"\.entry\s+([\w$]+)")
+_TABLE = re.compile(_LINKAGE + rf"\.global\s[^=]*\b{TABLE}\[\d+\]\s*=\s*\{{([^}}]*)\}};")
+_BYSTANDER = re.compile(r"\.global\s+\.align\s+\d+\s+\.b8\s+(\w*_INTERNAL_\w+)\[\d+\];")
+_SHARED_MEMORY = re.compile(r"\.extern\s+\.shared\s+\.align\s+\d+\s+\.b8\s+([\w$]+)\[\];")
+_RUNTIME_FUNCTION = re.compile(r"\.extern\s+\.func\s+(?:\([^)]*\)\s*)?(vprintf|__assertfail)\b[^;{]*;")
+_STRING = re.compile(r"\.global\s+\.align\s+1\s+\.b8\s+(\$str(?:\$\d+)?)\[\d+\]\s*=\s*\{[\d,\s]*\};")
+_NAME = re.compile(r"\.(?:func|global|const|shared|alias|common)\b[^=;{(]*?(?:\([^)]*\)\s*)?([\w$]+)\s*(?:\[|\(|=|;|,)")
+
+
+@frozen
+class Pieces:
+    """PTX taken apart.
+
+    Attributes:
+        order: mangled names of the entries, in the order of the table.
+        texts: mangled name -> PTX with that entry alone.
+        refused: mangled name -> why that entry cannot stand alone.
+    """
+
+    order: tuple[str, ...]
+    texts: Mapping[str, str]
+    refused: Mapping[str, str]
+
+
+def split_ptx(ptx: str) -> Pieces:
+    """A text of its own for each entry of the table.
+
+    Raises:
+        NotUnderstood: there is something outside of the entries whose place is unknown.
+    """
+    header = _HEADER.match(ptx)
+    if header is None:
+        raise NotUnderstood("the PTX starts in another way than nvcc's")
+    entries: dict[str, str] = {}
+    order: tuple[str, ...] = ()
+    others: list[tuple[str, str]] = []
+    unknown: dict[str, str] = {}
+    kept: list[tuple[str, str]] = []  # name or "" for everywhere, statement; in the order of the text
+    for statement in _statements(ptx, header.end()):
+        if entry := _ENTRY.match(statement):
+            if statement.endswith("}"):
+                entries[entry[1]] = statement
+        elif table := _TABLE.fullmatch(statement):
+            order = tuple(name.strip() for name in table[1].split(","))
+        elif bystander := _BYSTANDER.fullmatch(statement):
+            kept.append(("", statement))
+            unknown[bystander[1]] = "uses a file-local object of the headers"
+        elif named := _first_match(statement, _SHARED_MEMORY, _RUNTIME_FUNCTION, _STRING):
+            kept.append((named, statement))
+        elif found := _NAME.search(statement):
+            others.append((found[1], statement))
+            unknown[found[1]] = f"uses {found[1]}: {_shortened(statement)}"
+        else:
+            raise NotUnderstood(f"outside of the entries: {_shortened(statement)}")
+    if set(order) != set(entries):
+        raise NotUnderstood(f"{len(entries)} entries where the table names {len(set(order))}")
+    outside = {*unknown, *(name for name, _ in kept if name)}
+    names = {entry: {name for name in outside if _names(text, name)} for entry, text in entries.items()}
+    for name, statement in others:
+        if not any(name in named for named in names.values()):
+            raise NotUnderstood(f"no entry uses {name}: {_shortened(statement)}")
+    refused = {
+        entry: next(reason for name, reason in unknown.items() if name in named)
+        for entry, named in names.items()
+        if not named.isdisjoint(unknown)
+    }
+    texts = {
+        entry: header[0] + "\n".join([*(s for name, s in kept if not name or name in names[entry]), text]) + "\n"
+        for entry, text in entries.items()
+        if entry not in refused
+    }
+    return Pieces(order, texts, refused)
+
+
+def _statements(ptx: str, start: int) -> Iterator[str]:
+    """Statements of the module: each up to its ``;``, functions up to their closing brace; comments between dropped.
+
+    Raises:
+        NotUnderstood: braces do not match, or text follows the last statement.
+    """
+    depth = 0
+    start = _COMMENTS.match(ptx, start).end()  # type: ignore[union-attr]  # matches the empty string too
+    for token in _TOKEN.finditer(ptx, start):
+        text = token[0]
+        depth += (text == "{") - (text == "}")
+        if depth == 0 and (text == ";" or (text == "}" and _FUNCTION.match(ptx, start))):
+            yield ptx[start : token.end()]
+            start = _COMMENTS.match(ptx, token.end()).end()  # type: ignore[union-attr]
+    if depth or start != len(ptx):
+        raise NotUnderstood(f"the PTX ends in the middle: {_shortened(ptx[start:])}")
+
+
+def _first_match(statement: str, *patterns: re.Pattern[str]) -> str:
+    return next((match[1] for pattern in patterns if (match := pattern.fullmatch(statement))), "")
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether a text has a name as a word of its own."""
+    # Looked for as it is first: an entry is large, and most names are not in it.
+    return name in text and re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
+
+
+def _shortened(statement: str) -> str:
+    line = " ".join(statement.split())
+    return line if len(line) <= 100 else line[:97] + "..."

@@ -1,0 +1,147 @@
+"""Sizes of kernels: what tells those of one family apart before a compiler has seen them.
+
+The PTX of one family's kernels differs tenfold, and so do the seconds that they take. How large a kernel will be is
+told by those that were made before: the same one, else those with which it shares the one template argument that tells
+most, BLOCK_N for example. Which one that is follows from the sizes themselves.
+
+STORE/ptx_bytes.json    family -> bytes of size 1, and bytes by template arguments
+
+The package has such a file of its own: a store's after a build of the shipped kernels.yaml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from attrs import define, field
+
+from kregistry.compile.shared.kernel_family import Arguments, Member
+from kregistry.store import atomic
+
+
+@define
+class _Sizes:
+    """Bytes of one family's kernels by template arguments, and what follows from them.
+
+    Attributes:
+        one: so many bytes are size 1: the mean, until seconds are learned for it.
+        fixed: whether they were, by an earlier build.
+        telling: position of the argument that tells most.
+        alike: mean of the kernels with a value there.
+    """
+
+    one: float
+    fixed: bool
+    nbytes: dict[Arguments, int] = field(factory=dict)
+    telling: int = 0
+    alike: dict[str, float] = field(factory=dict)
+
+    def add(self, sizes: Mapping[Arguments, int]) -> None:
+        self.nbytes.update(sizes)
+        mean, positions = fmean(self.nbytes.values()), range(max(map(len, self.nbytes)))
+        self.one = self.one if self.fixed else mean
+        groups = [self._by_value(position) for position in positions]
+        self.telling = min(positions, key=lambda position: _error(groups[position].values(), mean))
+        self.alike = {value: fmean(found) for value, found in groups[self.telling].items()}
+
+    def relative(self, arguments: Arguments) -> float:
+        same = self.nbytes.get(arguments)
+        return self.alike.get(_value(arguments, self.telling), self.one) / self.one if same is None else same / self.one
+
+    def _by_value(self, position: int) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for arguments, nbytes in self.nbytes.items():
+            found[_value(arguments, position)].append(nbytes)
+        return found
+
+
+def _value(arguments: Arguments, position: int) -> str:
+    return arguments[position] if position < len(arguments) else ""
+
+
+def _error(groups: Iterable[list[int]], mean: float) -> float:
+    """Squared, were each kernel's size guessed from the others of its group (leave-one-out)."""
+    error = 0.0
+    for sizes in groups:
+        total, others = sum(sizes), len(sizes) - 1
+        error += sum((nbytes - ((total - nbytes) / others if others else mean)) ** 2 for nbytes in sizes)
+    return error
+
+
+class KernelSizes:
+    """Known sizes; safe against threads."""
+
+    def __init__(self, store_directory: Path) -> None:
+        self._path = store_directory / "ptx_bytes.json"
+        self._families: dict[str, _Sizes] = {}
+        self._new: dict[str, dict[Arguments, int]] = {}
+        self._lock = threading.Lock()
+        for text in (resources.files(__package__).joinpath("ptx_bytes.json").read_text(), _read(self._path)):
+            for name, (one, sizes) in _parse(text).items():
+                known = self._families.setdefault(name, _Sizes(one, fixed=True))
+                known.one = one  # what the store's seconds were learned for
+                known.add(sizes)
+
+    def relative(self, member: Member) -> float:
+        """How large a kernel is, where the mean of its family is about 1; 1 if nothing tells."""
+        with self._lock:
+            sizes = self._families.get(member.kernel.name)
+            return sizes.relative(member.arguments) if sizes else 1.0
+
+    def learn(self, sizes: Iterable[tuple[Member, int]]) -> None:
+        """Bytes of PTX that were made."""
+        by_name: dict[str, dict[Arguments, int]] = defaultdict(dict)
+        for member, nbytes in sizes:
+            by_name[member.kernel.name][member.arguments] = nbytes
+        with self._lock:
+            for name, found in by_name.items():
+                self._families.setdefault(name, _Sizes(0.0, fixed=False)).add(found)
+                self._new.setdefault(name, {}).update(found)
+
+    def save(self) -> None:
+        """Keep what was learned for later builds; losing a race loses nothing but an estimate."""
+        with self._lock:
+            new = {name: (self._families[name].one, dict(sizes)) for name, sizes in self._new.items()}
+        if not new:
+            return
+        known = _parse(_read(self._path))
+        for name, (one, found) in new.items():
+            known[name] = (one, {**known.get(name, (one, {}))[1], **found})
+        content = {
+            name: {"one": round(one), "bytes": {", ".join(each): nbytes for each, nbytes in sorted(sizes.items())}}
+            for name, (one, sizes) in sorted(known.items())
+        }
+        with contextlib.suppress(OSError):
+            atomic.replace_file(self._path, json.dumps(content, indent=1).encode())
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""
+
+
+def _parse(text: str) -> dict[str, tuple[float, dict[Arguments, int]]]:
+    """What makes sense of a file; a damaged one costs only estimates."""
+    found: dict[str, tuple[float, dict[Arguments, int]]] = {}
+    try:
+        content: Any = json.loads(text)
+        for name, family in content.items():
+            sizes = {tuple(each.split(", ")): nbytes for each, nbytes in family["bytes"].items() if _is_size(nbytes)}
+            if sizes and _is_size(family["one"]):
+                found[name] = (family["one"], sizes)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        pass
+    return found
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and 0 < value < 1 << 40

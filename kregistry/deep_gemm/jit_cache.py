@@ -1,0 +1,108 @@
+"""DeepGEMM's own cache directory, filled in whatever layout its version uses.
+
+What lies beside a cubin (kernel.cu, meta.json, .committed ...) and the name of its directory were made by DeepGEMM
+itself in the dry run, and are taken as they are.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from kregistry.kernel import Kernel
+from kregistry.store import atomic
+from kregistry.store.store import StoredKernel
+
+
+class Filled(enum.Enum):
+    """What filling did."""
+
+    #: The kernel was there, with the same content.
+    PRESENT = "present"
+    #: The kernel was put there.
+    ADDED = "added"
+    #: A damaged or different kernel was replaced.
+    REPAIRED = "repaired"
+
+
+class JitCache:
+    """One cache directory.
+
+    Args:
+        directory: what ``DG_JIT_CACHE_DIR`` names; ``None``: what DeepGEMM would use by itself, which depends on its
+            version and is read off each kernel.
+    """
+
+    def __init__(self, directory: Path | None = None, environment: Mapping[str, str] = os.environ) -> None:
+        self._directory = directory
+        self._environment = environment
+
+    def directory_for(self, kernel: Kernel) -> Path:
+        """The cache directory that DeepGEMM will look in: given, from the environment, or its default."""
+        if self._directory is not None:
+            return self._directory
+        default = kernel.cache_entry.parts[0]
+        # DeepGEMM 0.2 (default ~/.dj) reads both prefixes, and takes several directories; it writes to the first.
+        variables = ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR") if default == ".dj" else ("DG_JIT_CACHE_DIR",)
+        for variable in variables:
+            named = self._environment.get(variable)
+            if named:
+                return Path(named.split(":")[0] if default == ".dj" else named)
+        return Path("~").expanduser() / default
+
+    def entry(self, kernel: Kernel) -> Path:
+        """The directory of one kernel."""
+        return self.directory_for(kernel).joinpath(*kernel.cache_entry.parts[1:])
+
+    def cubin(self, kernel: Kernel) -> Path:
+        return self.entry(kernel) / kernel.cubin_file
+
+    def fill(self, kernel: Kernel, stored: StoredKernel) -> Filled:
+        """Make sure that DeepGEMM finds the kernel.
+
+        Raises:
+            StorageError: the directory cannot be written.
+        """
+        entry = self.entry(kernel)
+        if self.fault(kernel, stored) is None:
+            return Filled.PRESENT
+        with atomic.storage_errors(entry):
+            if entry.exists():
+                self._repair(entry, kernel, stored)
+                return Filled.REPAIRED
+            scratch = self.directory_for(kernel) / "tmp" / atomic.scratch_name("kregistry")
+            try:
+                atomic.write_directory(scratch, kernel.files)
+                atomic.link_or_copy(stored.cubin, scratch / kernel.cubin_file)
+                atomic.flush_directory(scratch)
+                if not atomic.publish_directory(scratch, entry):
+                    self._repair(entry, kernel, stored)
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
+        return Filled.ADDED
+
+    def _repair(self, entry: Path, kernel: Kernel, stored: StoredKernel) -> None:
+        """File by file, each in one step; a process that has loaded the old cubin keeps it."""
+        scratch = entry / atomic.scratch_name("." + kernel.cubin_file)
+        atomic.link_or_copy(stored.cubin, scratch)
+        scratch.replace(entry / kernel.cubin_file)
+        scratch.unlink(missing_ok=True)  # rename does nothing between two links of one file
+        for name, content in kernel.files.items():
+            if not (entry / name).exists():
+                atomic.replace_file(entry / name, content)
+
+    def fault(self, kernel: Kernel, stored: StoredKernel) -> str | None:
+        """What is wrong with the entry of a kernel; ``None`` if it is complete and holds the stored cubin."""
+        entry = self.entry(kernel)
+        cubin = entry / kernel.cubin_file
+        try:
+            if not cubin.samefile(stored.cubin) and cubin.read_bytes() != stored.cubin.read_bytes():
+                return "the cubin differs from the store's"
+        except OSError:
+            return "missing" if not entry.exists() else f"{kernel.cubin_file} is missing"
+        absent = [name for name in kernel.files if not (entry / name).exists()]
+        return f"{absent[0]} is missing" if absent else None

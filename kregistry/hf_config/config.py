@@ -1,0 +1,128 @@
+"""A Hugging Face ``config.json``, as it is, reduced to what the kernels of a model depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from kregistry.errors import InputError, StorageError
+from kregistry.hf_config.model_family import Family, Symbol
+from kregistry.hf_config.quantization import Quantization, read_quantization
+
+#: No real dimension is larger; beyond it a value is a mistake, and products would no longer fit DeepGEMM's integers.
+_LARGEST = (1 << 31) - 1
+
+
+@frozen
+class ModelConfig:
+    """What a config.json says.
+
+    Attributes:
+        file: its path, for messages.
+        architecture: the first of ``architectures``.
+        values: the keys of the language model (``text_config`` of a multimodal model, over the top level).
+        quantization: how the weights are quantised.
+    """
+
+    file: str
+    architecture: str
+    values: Mapping[str, Any]
+    quantization: Quantization
+
+    def symbols(self, family: Family) -> dict[str, int]:
+        """The numbers that a family's formulas use.
+
+        Raises:
+            InputError: a key is missing, has another type, is out of range, or has a value that the family excludes.
+        """
+        for key, allowed in family.fixed.items():
+            if key in self.values and self.values[key] not in allowed:
+                raise InputError(
+                    f"{self.file}: {key} is {_show(self.values[key])}, and family {family.name!r} is only known for "
+                    f"{' or '.join(_show(value) for value in allowed)}",
+                    "its shapes would be guesses: write the manifest by hand, or add a family (docs/models.md)",
+                )
+        return {symbol.name: self._number(symbol, family) for symbol in family.symbols}
+
+    def _number(self, symbol: Symbol, family: Family) -> int:
+        for key in symbol.keys:
+            value = self.values.get(key)
+            if value is not None:
+                return self._read(symbol, key, value)
+        if symbol.default is not None:
+            return symbol.default
+        raise InputError(
+            f"{self.file}: {' or '.join(symbol.keys)} is missing, and family {family.name!r} needs it",
+            "use the config.json that lies beside the model's weights, unchanged",
+        )
+
+    def _read(self, symbol: Symbol, key: str, value: object) -> int:
+        if symbol.count is not None:
+            if isinstance(value, list) and all(type(each) is int for each in value):
+                return value.count(symbol.count)
+            raise InputError(f"{self.file}: {key}: expected a list of integers, got {_show(value)}")
+        if symbol.flag:
+            if isinstance(value, bool):
+                return int(value)
+            raise InputError(f"{self.file}: {key}: expected true or false, got {_show(value)}")
+        if type(value) is int and symbol.minimum <= value <= _LARGEST:
+            return value
+        expected = f"an integer from {symbol.minimum} to {_LARGEST}"
+        raise InputError(f"{self.file}: {key}: expected {expected}, got {_show(value)}")
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """Read a config.json.
+
+    Raises:
+        StorageError: the file cannot be read.
+        InputError: it is no JSON object, names no architecture, or its quantization_config is malformed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError.from_oserror(error, path) from error
+    except UnicodeDecodeError as error:
+        raise StorageError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error
+    return parse_config(data, str(path))
+
+
+def parse_config(data: object, file: str = "config.json") -> ModelConfig:
+    """Like :func:`read_config`, of parsed JSON."""
+    if not isinstance(data, dict):
+        raise InputError(f"{file}: expected a JSON object, got {_show(data)}")
+    text = data.get("text_config")
+    values = {**data, **text} if isinstance(text, dict) else data
+    quantization = data.get("quantization_config", values.get("quantization_config"))
+    layers = values.get("num_hidden_layers")
+    return ModelConfig(
+        file,
+        _architecture(data, file),
+        values,
+        read_quantization(quantization, layers if type(layers) is int else 0, file),
+    )
+
+
+def _architecture(data: Mapping[str, Any], file: str) -> str:
+    """The top level's, since an engine picks the model class by it."""
+    architectures = data.get("architectures")
+    if isinstance(architectures, list) and architectures and isinstance(architectures[0], str):
+        return architectures[0]
+    raise InputError(
+        f'{file}: expected "architectures": ["NameForCausalLM"], got {_show(architectures)}',
+        "use the config.json that lies beside the model's weights, unchanged",
+    )
+
+
+def _show(value: object) -> str:
+    """A value as JSON, cut to a readable length."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,22 @@
+"""The rules of the engines: what goes to DeepGEMM at all, what refuses to load, and how large m becomes."""
+
+from __future__ import annotations
+
+from kregistry.errors import UnknownNameError
+from kregistry.hf_config.engines.engine import Engine, Layout
+from kregistry.hf_config.engines.sglang import SGLang
+from kregistry.hf_config.engines.vllm import VLLM
+
+ENGINES: dict[str, type[Engine]] = {"sglang": SGLang, "vllm": VLLM}
+
+__all__ = ["ENGINES", "Engine", "Layout", "get_engine"]
+
+
+def get_engine(name: str) -> type[Engine]:
+    """
+    Raises:
+        UnknownNameError: no such engine.
+    """
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, tuple(ENGINES))
+    return ENGINES[name]

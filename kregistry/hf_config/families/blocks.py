@@ -1,0 +1,75 @@
+"""Layers that many families share: grouped-query attention, the dense MLP and the shared expert."""
+
+from __future__ import annotations
+
+from kregistry.hf_config.model_family import Linear, Symbol, Tokens
+
+#: Symbols of grouped-query attention. head_dim must be there: hidden / heads is not what these models use.
+GQA_SYMBOLS = (
+    Symbol("hidden", ("hidden_size",)),
+    Symbol("H", ("num_attention_heads",)),
+    Symbol("KV", ("num_key_value_heads",)),
+    Symbol("hd", ("head_dim",)),
+)
+
+QKV = Linear(
+    "qkv_proj",
+    n=("H/A * hd", "kv_heads(KV, A) * hd", "kv_heads(KV, A) * hd"),
+    k="hidden",
+    split="column",
+    over="A",
+    weights=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+)
+O_PROJ = Linear(
+    "o_proj",
+    n=("hidden",),
+    k="H/A * hd",
+    split="row",
+    over="A",
+    weights=("self_attn.o_proj",),
+)
+
+
+def mlp(
+    name: str,
+    intermediate: str,
+    over: str,
+    when: str,
+    weights: str,
+    hidden: str = "hidden",
+) -> tuple[Linear, Linear]:
+    """A gated MLP that is cut over the layout symbol ``over``.
+
+    Args:
+        name: ``"dense"`` or ``"shared expert"``, the first word of the labels.
+        intermediate: formula of the intermediate size before it is cut.
+        over: ``"T"`` or ``"S"``.
+        when: formula; whether the model has it.
+        weights: the module that holds it in the checkpoint, below a layer.
+        hidden: formula of the model's width.
+    """
+    part = intermediate if intermediate.isidentifier() else f"({intermediate})"
+    share = f"{part}/{over}"
+    gate_up = Linear(
+        f"{name} gate_up_proj",
+        n=(share, share),
+        k=hidden,
+        split="column",
+        over=over,
+        part=f"{name} MLP",
+        weights=(f"{weights}.gate_proj", f"{weights}.up_proj"),
+        tokens=Tokens.GATHERED,
+        when=when,
+    )
+    down = Linear(
+        f"{name} down_proj",
+        n=(hidden,),
+        k=share,
+        split="row",
+        over=over,
+        part=f"{name} MLP",
+        weights=(f"{weights}.down_proj",),
+        tokens=Tokens.GATHERED,
+        when=when,
+    )
+    return gate_up, down

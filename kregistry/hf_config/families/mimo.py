@@ -1,0 +1,60 @@
+"""MiMo-V2: full and sliding-window attention with KV counts of their own, values narrower than keys."""
+
+from __future__ import annotations
+
+from kregistry.hf_config.families.blocks import mlp
+from kregistry.hf_config.model_family import Experts, Family, Linear, Symbol, Unquantized
+
+
+def _attention(kind: str, heads: str, kv: str, hd: str, v_hd: str) -> tuple[Linear, Linear]:
+    qkv = Linear(
+        f"{kind} qkv_proj",
+        n=(f"{heads}/A * {hd}", f"kv_heads({kv}, A) * {hd}", f"kv_heads({kv}, A) * {v_hd}"),
+        k="hidden",
+        split="column",
+        over="A",
+        part=f"{kind} attention",
+        weights=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    )
+    o_proj = Linear(
+        f"{kind} o_proj",
+        n=("hidden",),
+        k=f"{heads}/A * {v_hd}",
+        split="row",
+        over="A",
+        part=f"{kind} attention",
+        weights=("self_attn.o_proj",),
+    )
+    return qkv, o_proj
+
+
+FAMILY = Family(
+    name="mimo-v2",
+    summary="full and sliding-window attention with different KV heads, routed experts: MiMo-V2-Flash",
+    architectures=("MiMoV2FlashForCausalLM",),
+    symbols=(
+        Symbol("hidden", ("hidden_size",)),
+        Symbol("H", ("num_attention_heads",)),
+        Symbol("KV", ("num_key_value_heads",)),
+        Symbol("hd", ("head_dim",)),
+        Symbol("v_hd", ("v_head_dim",)),
+        Symbol("swa_H", ("swa_num_attention_heads",)),
+        Symbol("swa_KV", ("swa_num_key_value_heads",)),
+        Symbol("swa_hd", ("swa_head_dim",)),
+        Symbol("swa_v_hd", ("swa_v_head_dim",)),
+        Symbol("inter", ("intermediate_size",)),
+        Symbol("dense_layers", ("moe_layer_freq",), default=0, count=0),
+        Symbol("moe_inter", ("moe_intermediate_size",)),
+        Symbol("E", ("n_routed_experts",)),
+        Symbol("top_k", ("num_experts_per_tok",)),
+    ),
+    layers=(
+        *_attention("full", "H", "KV", "hd", "v_hd"),
+        *_attention("sliding-window", "swa_H", "swa_KV", "swa_hd", "swa_v_hd"),
+        *mlp("dense", "inter", "T", "dense_layers > 0", "mlp"),
+        Experts("moe_inter/moe_tp", "hidden"),
+        Unquantized("lm_head, MoE gate", "BF16 in every checkpoint"),
+    ),
+    fixed={"n_shared_experts": (None, 0)},
+    source="SGLang 0.5.23 models/mimo_v2.py",
+)

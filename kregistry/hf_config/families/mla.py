@@ -1,0 +1,134 @@
+"""Multi-head latent attention: DeepSeek-V3/R1/V3.1/V3.2, Kimi-K2, GLM-5."""
+
+from __future__ import annotations
+
+from kregistry.hf_config.families.blocks import mlp
+from kregistry.hf_config.model_family import Experts, Family, Layer, Linear, Special, Symbol, Tokens, Unquantized
+
+ATTENTION_SYMBOLS = (
+    Symbol("hidden", ("hidden_size",)),
+    Symbol("H", ("num_attention_heads",)),
+    Symbol("q_lora", ("q_lora_rank",)),
+    Symbol("kv_lora", ("kv_lora_rank",)),
+    Symbol("qk_nope", ("qk_nope_head_dim",)),
+    Symbol("qk_rope", ("qk_rope_head_dim",)),
+    Symbol("v_head", ("v_head_dim",)),
+)
+
+ATTENTION: tuple[Layer, ...] = (
+    Linear(
+        "fused_qkv_a_proj",
+        n=("q_lora", "kv_lora + qk_rope"),
+        k="hidden",
+        weights=("self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa"),
+    ),
+    Linear(
+        "q_b_proj",
+        n=("H/A * (qk_nope + qk_rope)",),
+        k="q_lora",
+        split="column",
+        over="A",
+        weights=("self_attn.q_b_proj",),
+    ),
+    Linear(
+        "kv_b_proj",
+        n=("H/A * (qk_nope + v_head)",),
+        k="kv_lora",
+        split="column",
+        over="A",
+        weights=("self_attn.kv_b_proj",),
+        tokens=Tokens.KV,
+        note="only where prefill runs as multi-head attention; m counts key-value tokens",
+    ),
+    Linear(
+        "o_proj",
+        n=("hidden",),
+        k="H/A * v_head",
+        split="row",
+        over="A",
+        weights=("self_attn.o_proj",),
+    ),
+    Special(
+        "absorbed kv_b_proj (w_kc)",
+        "m_grouped_fp8_gemm_nt_masked",
+        {"num_groups": "H/A", "n": "kv_lora", "k": "qk_nope"},
+        needs="deepgemm_bmm",
+    ),
+    Special(
+        "absorbed kv_b_proj (w_vc)",
+        "m_grouped_fp8_gemm_nt_masked",
+        {"num_groups": "H/A", "n": "v_head", "k": "kv_lora"},
+        needs="deepgemm_bmm",
+    ),
+)
+
+_INDEXER = (
+    Linear(
+        "indexer wq_b",
+        n=("index_heads * index_dim",),
+        k="q_lora",
+        part="indexer",
+        weights=("self_attn.indexer.wq_b",),
+        when="index_heads > 0",
+    ),
+    Linear(
+        "indexer wk",
+        n=("index_dim",),
+        k="hidden",
+        part="indexer",
+        weights=("self_attn.indexer.wk",),
+        when="index_heads > 0 and not rope_interleave",
+        engines=("sglang",),
+    ),
+    Unquantized(
+        "indexer wk_weights_proj",
+        "fused and BF16, since the config says indexer_rope_interleave",
+        when="index_heads > 0 and rope_interleave",
+        engines=("sglang",),
+    ),
+    Unquantized("indexer wk_weights_proj", "fused and BF16", when="index_heads > 0", engines=("vllm",)),
+    Special(
+        "indexer logits, prefill",
+        "fp8_mqa_logits",
+        {"num_heads": "max(32, index_heads)", "head_dim": "index_dim"},
+        part="indexer",
+        when="index_heads > 0",
+    ),
+    Special(
+        "indexer logits, decode",
+        "fp8_paged_mqa_logits",
+        {"num_heads": "max(32, index_heads)", "head_dim": "index_dim"},
+        part="indexer",
+        tokens=Tokens.REQUESTS,
+        when="index_heads > 0",
+    ),
+)
+
+FAMILY = Family(
+    name="mla",
+    summary="multi-head latent attention with routed experts: DeepSeek-V3/R1/V3.2, Kimi-K2, GLM-5",
+    architectures=("DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"),
+    symbols=(
+        *ATTENTION_SYMBOLS,
+        Symbol("inter", ("intermediate_size",)),
+        Symbol("moe_inter", ("moe_intermediate_size",)),
+        Symbol("E", ("n_routed_experts",)),
+        Symbol("top_k", ("num_experts_per_tok",)),
+        Symbol("n_shared", ("n_shared_experts",), default=0, minimum=0),
+        Symbol("dense_layers", ("first_k_dense_replace",), default=0, minimum=0),
+        Symbol("index_heads", ("index_n_heads",), default=0, minimum=0),
+        Symbol("index_dim", ("index_head_dim",), default=128),
+        Symbol("rope_interleave", ("indexer_rope_interleave",), default=0, flag=True),
+    ),
+    layers=(
+        *ATTENTION,
+        *_INDEXER,
+        *mlp("dense", "inter", "T", "dense_layers > 0", "mlp"),
+        *mlp("shared expert", "moe_inter * n_shared", "S", "n_shared > 0", "mlp.shared_experts"),
+        Experts("moe_inter/moe_tp", "hidden"),
+        Unquantized("lm_head, MoE gate, NextN eh_proj", "BF16 in every checkpoint"),
+    ),
+    shared_experts="n_shared",
+    fixed={"moe_layer_freq": (1,)},
+    source="SGLang 0.5.23 and vLLM 0.33.0, models/deepseek_v2.py",
+)

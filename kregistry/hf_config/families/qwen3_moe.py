@@ -1,0 +1,30 @@
+"""Qwen3 with routed experts in every layer: 30B-A3B, 235B-A22B, Coder-480B."""
+
+from __future__ import annotations
+
+from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV
+from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
+
+FAMILY = Family(
+    name="qwen3-moe",
+    summary="grouped-query attention with routed experts in every layer: Qwen3 MoE",
+    architectures=("Qwen3MoeForCausalLM",),
+    symbols=(
+        *GQA_SYMBOLS,
+        Symbol("moe_inter", ("moe_intermediate_size",)),
+        Symbol("E", ("num_experts",)),
+        Symbol("top_k", ("num_experts_per_tok",)),
+    ),
+    layers=(
+        QKV,
+        O_PROJ,
+        Experts("moe_inter/moe_tp", "hidden"),
+        Unquantized("lm_head, MoE gate", "BF16 in every checkpoint"),
+    ),
+    fixed={
+        "mlp_only_layers": ([], None),
+        "decoder_sparse_step": (1,),
+        "shared_expert_intermediate_size": (0, None),
+    },
+    source="SGLang 0.5.23 and vLLM 0.33.0, models/qwen3_moe.py",
+)

@@ -1,0 +1,229 @@
+"""A model family as data: which layers a model has, and how large each one is on one rank.
+
+Sizes are formulas (:mod:`kregistry.hf_config.formula`) over two kinds of names: the family's own symbols, read from
+``config.json``, and those that the engine's parallel layout gives (:data:`LAYOUT_SYMBOLS`). A family knows nothing of
+DeepGEMM or of engines: which layers become DeepGEMM calls is decided by :mod:`kregistry.hf_config.engines`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from kregistry.errors import InputError
+from kregistry.hf_config.formula import names
+
+#: What the engine's parallel layout gives to formulas.
+LAYOUT_SYMBOLS: Mapping[str, str] = {
+    "A": "ranks that share attention heads",
+    "T": "ranks that share a dense MLP",
+    "S": "ranks that share the shared expert",
+    "ep": "ranks that the experts are spread over",
+    "moe_tp": "ranks that share one expert",
+    "fused": "shared experts that are fused into the routed ones",
+    "redundant": "redundant experts of the expert load balancer",
+}
+
+
+class Tokens(enum.Enum):
+    """What the rows of a layer's input are, which decides how large m becomes."""
+
+    STEP = "tokens of one step on this rank"
+    GATHERED = "tokens of one step, gathered from all data-parallel ranks that share the layer"
+    KV = "cached key-value tokens of a prefill chunk"
+    REQUESTS = "requests of one decode step on this rank"
+
+
+@frozen
+class Symbol:
+    """A number of ``config.json``.
+
+    Attributes:
+        name: the word in formulas.
+        keys: where it may stand; the first that is present counts.
+        default: used when no key is present; ``None``: the config must have it.
+        minimum: smallest allowed value.
+        count: the key holds a list of numbers, and the symbol is how often this one is in it (compression ratios).
+        flag: the key holds true or false, and the symbol is 1 or 0.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    default: int | None = None
+    minimum: int = 1
+    count: int | None = None
+    flag: bool = False
+
+    def meaning(self) -> str:
+        """``"H = num_attention_heads"``."""
+        key = self.keys[0] if self.count is None else f"times that {self.count} is in {self.keys[0]}"
+        return key if key == self.name else f"{self.name} = {key}"
+
+
+@frozen
+class Linear:
+    """A linear layer.
+
+    Attributes:
+        label: what the model's code calls it.
+        n: output columns on one rank; several formulas for a fused layer, one for each part.
+        k: input columns on one rank.
+        split: how it is cut; ``column`` cuts n, ``row`` cuts k.
+        over: the layout symbol that it is cut over (``"A"``); empty for a replicated layer.
+        part: the part of the model, for people.
+        weights: the names of its weights in the checkpoint, below a layer, for ``modules_to_not_convert``.
+        tokens: what m counts.
+        m_factor: m is this many times the tokens (a formula).
+        when: a formula; the layer exists if it is not 0.
+        engines: engines that have the layer; empty: all.
+        block_rule: whether the engines' block partition rule applies.
+        note: for people, printed with the entry.
+    """
+
+    label: str
+    n: tuple[str, ...]
+    k: str
+    split: Literal["replicated", "column", "row"] = "replicated"
+    over: str = ""
+    part: str = "attention"
+    weights: tuple[str, ...] = ()
+    tokens: Tokens = Tokens.STEP
+    m_factor: str = "1"
+    when: str = "1"
+    engines: tuple[str, ...] = ()
+    block_rule: bool = True
+    note: str = ""
+
+    @property
+    def n_formula(self) -> str:
+        """All parts as one formula; equal parts are written as a multiple."""
+        counts: dict[str, int] = {}
+        for part in self.n:
+            counts[part] = counts.get(part, 0) + 1
+        return " + ".join(part if count == 1 else f"{count} * {_in_brackets(part)}" for part, count in counts.items())
+
+
+@frozen
+class Experts:
+    """The two grouped GEMMs of routed experts: w13 (gate and up) and w2 (down).
+
+    Attributes:
+        intermediate: columns of one expert's intermediate state on one rank.
+        hidden: columns of the model's state.
+        groups: experts on one rank.
+        top_k: experts that a token is sent to.
+        count: routed experts of the model.
+        weights: names in the checkpoint, below a layer.
+        fp4: the checkpoint may hold FP4 experts (``expert_dtype``).
+        when: a formula; the model has experts if it is not 0.
+    """
+
+    intermediate: str
+    hidden: str
+    count: str = "E"
+    top_k: str = "top_k"
+    groups: str = "(E + redundant)/ep + fused"
+    weights: tuple[str, ...] = ("mlp.experts",)
+    fp4: bool = False
+    when: str = "1"
+
+
+@frozen
+class Special:
+    """A call of another DeepGEMM kernel type; listed as left out while no plugin provides it.
+
+    Attributes:
+        kernel_type: its name.
+        shape: dimension -> formula, or a word in quotes (``"'occupancy'"``) for a policy.
+        needs: a condition beyond ``when`` that the engines know: ``fp8_wo_a``, ``deepgemm_bmm``, ``megamoe``.
+    """
+
+    label: str
+    kernel_type: str
+    shape: Mapping[str, str]
+    part: str = "attention"
+    tokens: Tokens = Tokens.STEP
+    when: str = "1"
+    engines: tuple[str, ...] = ()
+    needs: str = ""
+    note: str = ""
+
+
+@frozen
+class Unquantized:
+    """A matrix product that never goes to DeepGEMM, listed so that nobody misses it."""
+
+    label: str
+    reason: str
+    when: str = "1"
+    engines: tuple[str, ...] = ()
+
+
+Layer: TypeAlias = Linear | Experts | Special | Unquantized
+
+
+@frozen
+class Family:
+    """Models that share their layers.
+
+    Attributes:
+        name: the word for it.
+        summary: one line for people.
+        architectures: values of ``architectures`` in config.json.
+        symbols: numbers that are read from config.json.
+        layers: in the order of the model's forward.
+        shared_experts: shared experts of the model (a formula).
+        fixed: keys of config.json that must have one of these values if present, since the formulas assume it.
+        source: files of the engines that the formulas were read from.
+    """
+
+    name: str
+    summary: str
+    architectures: tuple[str, ...]
+    symbols: tuple[Symbol, ...]
+    layers: tuple[Layer, ...]
+    shared_experts: str = "0"
+    fixed: Mapping[str, tuple[Any, ...]] = field(factory=dict)
+    source: str = ""
+
+
+def declaration_fault(family: object) -> str | None:
+    """What is wrong with a family as declared; ``None`` if nothing is."""
+    if not isinstance(family, Family):
+        return f"kregistry_model_families() must return Family objects, got {family!r}"
+    if not family.architectures or not family.layers:
+        return f"family {family.name!r} must name at least one architecture and one layer"
+    known = {symbol.name for symbol in family.symbols} | set(LAYOUT_SYMBOLS)
+    formulas = [formula for layer in family.layers for formula in _formulas(layer)]
+    for formula in (*formulas, family.shared_experts):
+        try:
+            unknown = names(formula) - known
+        except InputError as error:
+            return f"family {family.name!r}: {error.text}"
+        if unknown:
+            return f"family {family.name!r}: the formula {formula!r} uses undeclared {', '.join(sorted(unknown))}"
+    return None
+
+
+def _formulas(layer: Layer) -> tuple[str, ...]:
+    match layer:
+        case Linear():
+            return (*layer.n, layer.k, layer.m_factor, layer.when, *((layer.over,) if layer.over else ()))
+        case Experts():
+            return (layer.intermediate, layer.hidden, layer.groups, layer.top_k, layer.count, layer.when)
+        case Special():
+            return (*(text for text in layer.shape.values() if not is_word(text)), layer.when)
+        case Unquantized():
+            return (layer.when,)
+
+
+def is_word(text: str) -> bool:
+    """Whether a dimension of a :class:`Special` is a word in quotes rather than a formula."""
+    return text.startswith("'")
+
+
+def _in_brackets(formula: str) -> str:
+    return f"({formula})" if any(sign in formula for sign in "+-/% ") else formula

@@ -1,0 +1,261 @@
+"""A family, a config and a setting, brought together: every layer of the model with what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import evolve, field, frozen
+
+from kregistry.errors import ShapeError, UnknownNameError
+from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.config import ModelConfig
+from kregistry.hf_config.deployment import Deployment
+from kregistry.hf_config.engines import Engine, get_engine
+from kregistry.hf_config.engines.engine import Decision, MoeShape
+from kregistry.hf_config.formula import FormulaError, evaluate, names, substitute
+from kregistry.hf_config.model_family import (
+    LAYOUT_SYMBOLS,
+    Experts,
+    Family,
+    Layer,
+    Linear,
+    Special,
+    Unquantized,
+    is_word,
+)
+from kregistry.kernel_type import Value
+from kregistry.registry import Registry
+
+_GROUPED = {
+    "fp8": "m_grouped_fp8_gemm_nt_{}",
+    "bf16": "m_grouped_bf16_gemm_nt_{}",
+    "fp4": "m_grouped_fp8_fp4_gemm_nt_{}",
+}
+
+
+@frozen
+class ModelCalls:
+    """Every layer of a model at one setting.
+
+    Attributes:
+        family: the family of the model.
+        config: the model.
+        deployment: the setting.
+        engine: the engine's rules for both.
+        values: the number of every symbol that formulas use.
+        sites: the layers, in the order of the model's forward.
+    """
+
+    family: Family
+    config: ModelConfig
+    deployment: Deployment
+    engine: Engine = field(eq=False)
+    values: Mapping[str, int]
+    sites: tuple[CallSite, ...]
+
+    def that(self, verdict: Verdict) -> tuple[CallSite, ...]:
+        return tuple(site for site in self.sites if site.verdict is verdict)
+
+
+def find_family(architecture: str, families: Iterable[Family]) -> Family:
+    """
+    Raises:
+        UnknownNameError: no family has the architecture; the message names those that are known.
+    """
+    known: dict[str, Family] = {}
+    for family in families:
+        for name in family.architectures:
+            known.setdefault(name, family)
+    if architecture not in known:
+        raise UnknownNameError("architecture", architecture, tuple(known))
+    return known[architecture]
+
+
+def model_calls(config: ModelConfig, deployment: Deployment, registry: Registry) -> ModelCalls:
+    """Work out every DeepGEMM call of a model at one setting, and why the other layers make none.
+
+    Raises:
+        UnknownNameError: unknown engine or architecture.
+        InputError: the config or the setting is wrong, or the two do not fit.
+    """
+    family = find_family(config.architecture, registry.model_families())
+    symbols = config.symbols(family)
+    experts = sum(
+        evaluate(layer.count, symbols)
+        for layer in family.layers
+        if isinstance(layer, Experts) and evaluate(layer.when, symbols)
+    )
+    shared = evaluate(family.shared_experts, symbols)
+    engine = get_engine(deployment.engine)(deployment, config, experts, shared)
+    values = {**symbols, **engine.layout.symbols()}
+    sites = _Resolver(family, config, engine, values).sites()
+    known = tuple(_with_kernel_type(site, registry, deployment) for site in sites)
+    return ModelCalls(family, config, deployment, engine, values, known)
+
+
+def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment) -> CallSite:
+    """The same site, or why no installed kernel type can describe it."""
+    if site.verdict is not Verdict.DEEP_GEMM:
+        return site
+    reason = ""
+    if site.kernel_type not in registry.names():
+        reason = f"no installed plugin provides the kernel type {site.kernel_type}"
+    else:
+        kernel_type = registry[site.kernel_type]
+        archs = [support.arch for support in kernel_type.archs if support.deep_gemm != "none"]
+        if deployment.target.arch not in archs:
+            reason = f"{site.kernel_type} does not support {deployment.target.arch}"
+        else:
+            try:
+                kernel_type.resolve(site.shape, deployment.target)
+            except ShapeError as error:
+                reason = f"the kernel type does not take this shape: {error.message}"
+    return evolve(site, verdict=Verdict.NO_KERNEL_TYPE, reason=reason, rule="plugin") if reason else site
+
+
+@frozen
+class _Resolver:
+    family: Family
+    config: ModelConfig
+    engine: Engine
+    values: Mapping[str, int]
+
+    def sites(self) -> Iterator[CallSite]:
+        for layer in self.family.layers:
+            engines = () if isinstance(layer, Experts) else layer.engines
+            if evaluate(layer.when, self.values) and (not engines or self.engine.name in engines):
+                yield from self._sites(layer)
+
+    def _sites(self, layer: Layer) -> Iterator[CallSite]:
+        match layer:
+            case Linear():
+                yield self._linear(layer)
+            case Experts():
+                yield from self._experts(layer)
+            case Special():
+                yield self._special(layer)
+            case Unquantized():
+                yield CallSite(layer.label, "", "", {}, "", Verdict.NOT_QUANTIZED, layer.reason, rule="bf16")
+
+    # ---- the kinds of layers ---------------------------------------------------------------------------------
+
+    def _linear(self, layer: Linear) -> CallSite:
+        ways = self.values[layer.over] if layer.over else 1
+        role = _role(layer, ways)
+        try:
+            parts = tuple(self._size(part) for part in layer.n)
+            k = self._size(layer.k)
+            factor = self._size(layer.m_factor)
+        except FormulaError as error:
+            return self._indivisible(layer.label, role, "fp8_gemm_nt", error)
+        n = sum(parts)
+        formula = self._written({"n": layer.n_formula, "k": layer.k})
+        if layer.over == "S" and self.engine.layout.fused:
+            decision = Decision(Verdict.FUSED, "computed as a routed expert (shared-expert fusion)", "fused")
+        else:
+            decision = self.engine.linear_decision(layer, n, k, parts, ways)
+        rows = self.engine.linear_rows(layer, factor)
+        return _site(layer.label, role, "fp8_gemm_nt", {"n": n, "k": k}, formula, decision, rows, layer.note)
+
+    def _experts(self, layer: Experts) -> Iterator[CallSite]:
+        cut = f"each cut over {self.values['moe_tp']} ranks" if self.values["moe_tp"] > 1 else "each whole on one rank"
+        role = f"routed experts, spread over {self.values['ep']} ranks, {cut}"
+        try:
+            moe = MoeShape(
+                self._size(layer.intermediate),
+                self._size(layer.hidden),
+                self._size(layer.groups),
+                self._size(layer.count) + self.engine.layout.fused,
+                self._size(layer.top_k) + self.engine.layout.fused,
+            )
+        except FormulaError as error:
+            yield self._indivisible("experts w13", role, _GROUPED["fp8"].format("contiguous"), error)
+            return
+        decision = self.engine.experts_decision(moe, layer)
+        number = self._number_format(layer)
+        kinds = self.engine.expert_kernel_types()
+        for kind in kinds if decision.verdict is Verdict.DEEP_GEMM else kinds[:1]:
+            for label, sizes in (
+                ("w13", {"n": f"2 * ({layer.intermediate})", "k": layer.hidden}),
+                ("w2", {"n": layer.hidden, "k": layer.intermediate}),
+            ):
+                formulas = {"num_groups": layer.groups, **sizes}
+                shape: dict[str, Value] = {name: self._size(text) for name, text in formulas.items()}
+                rows = self.engine.expert_rows(kind, moe)
+                phase = f" ({kind})" if decision.verdict is Verdict.DEEP_GEMM else ""
+                kernel_type = _GROUPED[number].format(kind)
+                written = self._written(formulas)
+                yield _site(f"experts {label}{phase}", role, kernel_type, shape, written, decision, rows, "")
+
+    def _special(self, layer: Special) -> CallSite:
+        try:
+            shape: dict[str, Value] = {
+                name: text.strip("'") if is_word(text) else self._size(text) for name, text in layer.shape.items()
+            }
+        except FormulaError as error:
+            return self._indivisible(layer.label, layer.part, layer.kernel_type, error)
+        decision = self.engine.special_decision(layer)
+        rows = self.engine.linear_rows(layer, 1)
+        written = self._written({name: text for name, text in layer.shape.items() if not is_word(text)})
+        return _site(layer.label, layer.part, layer.kernel_type, shape, written, decision, rows, layer.note)
+
+    # ---- numbers and words -----------------------------------------------------------------------------------
+
+    def _number_format(self, layer: Experts) -> str:
+        quantization = self.config.quantization
+        if not quantization.quantized or quantization.skips(layer.weights):
+            return "bf16"
+        return "fp4" if layer.fp4 and self.config.values.get("expert_dtype") == "fp4" else "fp8"
+
+    def _size(self, formula: str) -> int:
+        """
+        Raises:
+            FormulaError: with the formula, its numbers and the meaning of its names.
+        """
+        try:
+            value = evaluate(formula, self.values)
+        except FormulaError as error:
+            raise FormulaError(f"{error.text} ({self._legend(error.hint or formula)})") from error
+        if value < 1:
+            raise FormulaError(f"{formula} = {value}, expected at least 1 ({self._legend(formula)})")
+        return value
+
+    def _legend(self, formula: str) -> str:
+        meanings = {name: f"{name} = {text}" for name, text in LAYOUT_SYMBOLS.items()}
+        meanings.update({symbol.name: symbol.meaning() for symbol in self.family.symbols})
+        return ", ".join(f"{meanings[name]} = {self.values[name]}" for name in self.values if name in names(formula))
+
+    def _written(self, formulas: Mapping[str, str]) -> str:
+        """``"n = H/A * hd = 64/8 * 128 = 1024; k = ..."``."""
+        parts: list[str] = []
+        for name, formula in formulas.items():
+            steps = dict.fromkeys((formula, substitute(formula, self.values), str(evaluate(formula, self.values))))
+            parts.append(" = ".join((name, *steps)))
+        return "; ".join(parts)
+
+    def _indivisible(self, label: str, role: str, kernel_type: str, error: FormulaError) -> CallSite:
+        reason = f"{self.engine.name} cannot split it: {error.text}"
+        return CallSite(label, role, kernel_type, {}, "", Verdict.DOES_NOT_LOAD, reason, rule="division")
+
+
+def _role(layer: Linear, ways: int) -> str:
+    cut = f"{layer.split} parallel over {ways} ranks" if layer.over and ways > 1 else "whole on every rank"
+    return f"{layer.part}, {cut}"
+
+
+def _site(
+    label: str,
+    role: str,
+    kernel_type: str,
+    shape: Mapping[str, Value],
+    formula: str,
+    decision: Decision,
+    rows: Rows,
+    note: str,
+) -> CallSite:
+    return CallSite(
+        label, role, kernel_type, shape, formula, decision.verdict, decision.reason or note, rows, decision.rule
+    )
+
+
+__all__ = ["ModelCalls", "find_family", "model_calls"]

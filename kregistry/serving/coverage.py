@@ -1,0 +1,67 @@
+"""Which calls are foreseen: the entries that a warm-up has covered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kregistry.compile.broken_calls import BrokenKernel, BrokenRange
+from kregistry.kernel_type import Dimension, KernelType, Value
+from kregistry.manifest import Entry, Manifest
+
+
+class Coverage:
+    """Entries by kernel type; asked only before sealing."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[Entry, ...]] = {}
+        self._broken: tuple[BrokenRange, ...] = ()
+
+    def add(self, manifest: Manifest, broken: Iterable[BrokenKernel] = ()) -> None:
+        """Foresee every entry of a manifest, but where it needs a kernel that does not compile.
+
+        A reader in another thread sees all or none of a kernel type's.
+        """
+        self._broken = tuple(dict.fromkeys((*self._broken, *(each for kernel in broken for each in kernel.ranges))))
+        for entry in manifest.entries:
+            known = self._entries.get(entry.kernel_type, ())
+            if entry not in known:
+                self._entries[entry.kernel_type] = (*known, entry)
+
+    def foresees(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+        """Whether an entry covers a call with these dimensions at run-time value ``m``.
+
+        An alignment of the range's values is not asked for: DeepGEMM chooses the same kernel for the values between.
+        """
+        return any(
+            entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
+            for entry in self._entries.get(kernel_type.name, ())
+        ) and not self.crashes(kernel_type, shape, m)
+
+    def crashes(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+        """Whether a call is known to need a kernel that does not compile."""
+        return any(
+            each.entry.kernel_type == kernel_type.name
+            and each.start <= m <= each.stop
+            and _fits(kernel_type.dimensions, each.entry, shape, m)
+            for each in self._broken
+        )
+
+
+def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
+    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a quiet one has its
+    default where it is not shown. A rule stands for its number at ``m``."""
+    for dimension in dimensions:
+        if dimension.sizes_only:
+            continue
+        if dimension.name in shape:
+            shown = shape[dimension.name]
+        elif dimension.quiet:
+            shown = dimension.default_for(entry.shape.target)
+        else:
+            continue
+        foreseen = entry.shape[dimension.name]
+        if isinstance(foreseen, str) and foreseen in dimension.policies:
+            foreseen = entry.shape.at(dimension, m)
+        if foreseen != shown:
+            return False
+    return True

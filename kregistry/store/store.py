@@ -1,0 +1,151 @@
+"""The store: cubins by content key, the same at any path, on any machine.
+
+STORE/kernels/KE/KEY.../kernel.cubin    the machine code
+                        kernel.json     its sha256, size, name, symbol, compiler, seconds
+STORE/broken/KE/KEY.json                kernels that do not compile (see broken.py)
+STORE/claims/KEY                        who is compiling it right now (only to avoid double work)
+STORE/tmp/                              what is not complete yet
+STORE/costs.json                        seconds that each family took, to start the longest first
+STORE/ptx_bytes.json                    sizes of kernels, to tell those of a family apart
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from platformdirs import user_cache_path
+
+from kregistry.kernel import Kernel
+from kregistry.store import atomic
+from kregistry.store.cubin import DamagedCubin, single_kernel
+
+CUBIN = "kernel.cubin"
+RECORD = "kernel.json"
+#: Scratch files of processes that died are dropped after this time.
+_ABANDONED_SECONDS = 3600.0
+
+
+@frozen
+class StoredKernel:
+    """A kernel in the store, intact when it was read.
+
+    Attributes:
+        cubin: the file.
+        sha256: of its content.
+        nbytes: its size.
+        seconds: what compiling it took.
+    """
+
+    cubin: Path
+    sha256: str
+    nbytes: int
+    seconds: float
+
+
+class DamagedEntry(Exception):
+    """An entry of the store that cannot be used; the text says why."""
+
+
+class Store:
+    """A directory of kernels; every method is safe against other processes on the same directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @classmethod
+    def default(cls, environment: Mapping[str, str] = os.environ) -> Store:
+        """``KREGISTRY_STORE``, else below the user's cache directory."""
+        named = environment.get("KREGISTRY_STORE")
+        return cls(Path(named) if named else user_cache_path("kregistry") / "store")
+
+    def open(self) -> None:
+        """Make the directory ready for writing, and drop what dead processes left.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with atomic.storage_errors(self.directory):
+            for name in ("kernels", "claims", "tmp"):
+                (self.directory / name).mkdir(parents=True, exist_ok=True)
+            probe = self.scratch("probe")
+            probe.touch()
+            probe.unlink()
+        atomic.remove_abandoned(self.directory / "tmp", _ABANDONED_SECONDS)
+
+    def scratch(self, kind: str) -> Path:
+        """A path for something incomplete, on the same file system as the entries."""
+        return self.directory / "tmp" / atomic.scratch_name(kind)
+
+    def entry(self, key: str) -> Path:
+        return self.directory / "kernels" / key[:2] / key
+
+    def get(self, key: str) -> StoredKernel | None:
+        """The kernel with its content checked, ``None`` if the store lacks it.
+
+        Raises:
+            DamagedEntry: it is there and cannot be used.
+        """
+        entry = self.entry(key)
+        try:
+            record: dict[str, Any] = json.loads((entry / RECORD).read_text())
+            content = (entry / CUBIN).read_bytes()
+            seconds = float(record["seconds"])
+            expected = record["sha256"]
+        except FileNotFoundError as error:
+            if not entry.exists():
+                return None
+            raise DamagedEntry(f"{Path(error.filename).name} is missing") from error
+        except OSError as error:
+            raise DamagedEntry(str(error)) from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedEntry(f"{RECORD} is not a record of a kernel: {error}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise DamagedEntry("the cubin's sha256 differs from the recorded one")
+        try:
+            single_kernel(content)
+        except DamagedCubin as error:
+            raise DamagedEntry(str(error)) from error
+        return StoredKernel(entry / CUBIN, expected, len(content), seconds)
+
+    def put(self, kernel: Kernel, cubin: bytes, compiler: str, seconds: float) -> StoredKernel:
+        """Publish a compiled kernel; if another process was faster, theirs is used.
+
+        Raises:
+            StorageError: the disk is full or cannot be written.
+        """
+        record = {
+            "name": kernel.name,
+            "symbol": single_kernel(cubin),
+            "sha256": hashlib.sha256(cubin).hexdigest(),
+            "bytes": len(cubin),
+            "seconds": round(seconds, 3),
+            "compiler": compiler,
+            "flags": list(kernel.command.flags),
+        }
+        final = self.entry(kernel.key)
+        with atomic.storage_errors(self.directory):
+            scratch = self.scratch("entry")
+            try:
+                atomic.write_directory(scratch, {CUBIN: cubin, RECORD: json.dumps(record, indent=1).encode()})
+                atomic.publish_directory(scratch, final)
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
+        return StoredKernel(final / CUBIN, record["sha256"], len(cubin), seconds)  # type: ignore[arg-type]
+
+    def discard(self, key: str) -> None:
+        """Take a damaged entry out of the way."""
+        with atomic.storage_errors(self.directory):
+            grave = self.scratch("damaged")
+            try:
+                self.entry(key).rename(grave)
+            except FileNotFoundError:
+                return
+            shutil.rmtree(grave, ignore_errors=True)

@@ -1,0 +1,160 @@
+"""Warm-up: make this process hold every kernel of a model."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from kregistry.compile import BuildReport, build_kernels
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.errors import EnvironmentProblem, IncompleteError
+from kregistry.manifest import Manifest, load_manifest
+from kregistry.plan.fingerprint import fingerprint
+from kregistry.registry import Registry
+from kregistry.store import Store
+from kregistry.target import Target
+from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.warm_up.budget import MemoryBudget
+from kregistry.warm_up.launcher import Launcher, Lent
+from kregistry.warm_up.plan_file import Outline
+from kregistry.warm_up.ranks import Barrier, Ranks, share, take
+from kregistry.warm_up.warmup_report import WarmupReport
+
+
+def warmup(
+    manifest: str | Path | Manifest,
+    model: str | Sequence[str] = (),
+    *,
+    registry: Registry | None = None,
+    target: str | Target = "detect",
+    store: str | Path | Store | None = None,
+    cache_dir: str | Path | None = None,
+    jobs: int | None = None,
+    memory_budget: float | int | str = 0.9,
+    lend: Lent = MappingProxyType({}),
+    rank: int | None = None,
+    barrier: Barrier | Literal["torch.distributed"] | None = None,
+    replan: bool = False,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
+) -> WarmupReport:
+    """Build what is missing, then load every kernel with one launch each.
+
+    Call it in the serving process, before memory for the KV cache is measured out: everything is freed again.
+    It does not raise for an entry that fails: ask the report (:meth:`WarmupReport.raise_problems`). Nothing is launched
+    at run-time values that need a kernel which does not compile; they are reported.
+
+    Args:
+        manifest: a file, or a manifest that is already read.
+        model: names of models; empty: all of the manifest.
+        registry: default: the installed plugins.
+        target: must describe the device of this process; default: read off it.
+        store: directory of compiled kernels.
+        cache_dir: JIT cache; must be what this process's DeepGEMM uses. Given before deep_gemm is imported, it sets
+            ``DG_JIT_CACHE_DIR`` for this process.
+        jobs: compilers at once; default: one for each core.
+        memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); what does not fit is reported.
+        lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
+        replan: plan and build again, even if an earlier start left a plan that still holds.
+        shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
+        rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
+
+    Raises:
+        InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
+        EnvironmentProblem: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
+        StorageError: a directory cannot be written.
+    """
+    budget = MemoryBudget.parse(memory_budget)
+    registry = registry or Registry()
+    toolchain = find_toolchain()
+    _prepare_process(toolchain, cache_dir)
+    if not isinstance(manifest, Manifest):
+        manifest = load_manifest(manifest, registry, target)
+    manifest = manifest.select([model] if isinstance(model, str) else model)
+    store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
+    jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
+    ranks = Ranks.of(rank, barrier)
+    path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
+    report: BuildReport | None = None
+    if ranks.builds:
+        try:
+            if replan or not _still_holds(path, store, jit_cache):
+                report = build_kernels(
+                    manifest,
+                    registry,
+                    store=store,
+                    jit_cache=jit_cache,
+                    jobs=jobs,
+                    toolchain=toolchain,
+                    shared_front_end=shared_front_end,
+                    paranoid=paranoid,
+                )
+                share(path, Outline.of(report).to_json())
+        finally:
+            ranks.barrier()  # also after a failure: the others must not wait for ever
+    else:
+        ranks.barrier()
+    outline = Outline.from_json(take(path))
+    return _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
+
+
+def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
+    """Whether an earlier start has left a complete plan of the same fingerprint, and its kernels are in place."""
+    try:
+        outline = Outline.from_json(take(path))
+    except (IncompleteError, ValueError, KeyError, TypeError):
+        return False
+    return outline.complete and outline.in_place(store, jit_cache)
+
+
+def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
+    """DeepGEMM reads both variables when it is imported."""
+    if cache_dir is not None:
+        wanted, current = str(cache_dir), os.environ.get("DG_JIT_CACHE_DIR")
+        if "deep_gemm" in sys.modules and current != wanted:
+            raise EnvironmentProblem(
+                f"deep_gemm is already imported with DG_JIT_CACHE_DIR={current}, so it will not look in {wanted}",
+                "warm up before deep_gemm is imported, or leave cache_dir out",
+            )
+        os.environ["DG_JIT_CACHE_DIR"] = wanted
+    os.environ.setdefault("CUDA_HOME", str(toolchain.cuda.home))
+
+
+def _launch_all(
+    registry: Registry,
+    manifest: Manifest,
+    outline: Outline,
+    jit_cache: JitCache,
+    budget: MemoryBudget,
+    lend: Lent,
+    report: BuildReport | None,
+) -> WarmupReport:
+    """The launches that are due, in this process."""
+    import deep_gemm  # noqa: F401  # its import is not part of the launches
+    import torch
+
+    torch.cuda.init()
+    free_bytes, _ = torch.cuda.mem_get_info()
+    points = outline.launch_points(manifest)
+    directories = outline.directories(jit_cache)
+    before = _listing(directories)
+    launcher = Launcher(registry, budget.limit(free_bytes), lend)
+    registry.hook.kregistry_warmup_started(launches=len(points))
+    started = time.perf_counter()
+    launches = tuple(launcher.run(points))
+    seconds = time.perf_counter() - started
+    compiled = tuple(sorted(_listing(directories) - before))
+    peak = max((each.nbytes for each in launches), default=0)
+    broken = outline.broken_kernels(manifest)
+    warmed = WarmupReport(launches, outline.total, peak, seconds, compiled, report, broken)
+    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
+    return warmed
+
+
+def _listing(directories: Sequence[Path]) -> set[str]:
+    return {str(path) for directory in directories if directory.exists() for path in directory.iterdir()}

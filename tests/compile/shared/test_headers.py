@@ -1,0 +1,197 @@
+"""Headers parsed once, with the real compiler: forks by the number, and every way in which parsing comes to nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from compilers import compiler_with_assembler
+from families import FLAGS, HEADER, family_kernel
+
+from kregistry.compile.nvcc import Compiler
+from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.headers import Headers, parse_headers
+from kregistry.compile.shared.kernel_family import Family, member_of
+from kregistry.compile.shared.ptx import split_ptx
+from kregistry.errors import StorageError
+from kregistry.toolchain import Toolchain
+
+
+@pytest.fixture
+def compiler(toolchain: Toolchain) -> Compiler:
+    return Compiler(toolchain.cuda.nvcc)
+
+
+def family(tmp_path: Path, header: str = HEADER, flags: tuple[str, ...] = FLAGS) -> Family:
+    (tmp_path / "include").mkdir(exist_ok=True)
+    return member_of(family_kernel(tmp_path / "include", 8, header=header, flags=flags)).family
+
+
+def parse(compiler: Compiler, tmp_path: Path, **options: str) -> Headers:
+    try:
+        return parse_headers(compiler, family(tmp_path, **options), tmp_path / "scratch")
+    finally:
+        assert not (tmp_path / "scratch").exists()
+
+
+def process_of(headers: Headers) -> int:
+    return headers._process.pid
+
+
+def entries(ptx: str) -> tuple[str, ...]:
+    return split_ptx(ptx).order
+
+
+def test_forks_one_after_the_other_and_together(compiler: Compiler, tmp_path: Path) -> None:
+    headers = parse(compiler, tmp_path)
+    expected = {n: (f"_ZN5gemms4gemmILi{n}EEEvPi",) for n in range(8)}
+    found: dict[int, tuple[str, ...]] = {}
+
+    def generate(n: int) -> None:
+        found[n] = entries(headers.generate([f"&gemm<{n}>"], tmp_path / f"scratch-{n}"))
+
+    generate(0)
+    threads = [threading.Thread(target=generate, args=(n,)) for n in range(1, 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    headers.close()
+    assert found == expected
+    assert not list(tmp_path.glob("scratch*"))
+
+
+def test_relative_scratch_directories(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    headers = parse_headers(compiler, family(tmp_path), Path("scratch"))
+    assert len(entries(headers.generate(["&gemm<8>"], Path("scratch")))) == 1
+    headers.close()
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_the_header_is_read_once(compiler: Compiler, tmp_path: Path) -> None:
+    headers = parse(compiler, tmp_path)
+    (tmp_path / "include" / "gemm.cuh").write_text("#error read again")
+    assert len(entries(headers.generate(["&gemm<8>", "&gemm<16>"], tmp_path / "scratch"))) == 2
+    headers.close()
+
+
+def test_a_kernel_that_does_not_compile_fails_its_fork_alone(compiler: Compiler, tmp_path: Path) -> None:
+    headers = parse(compiler, tmp_path)
+    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: .*static assertion failed .*too large"):
+        headers.generate(["&gemm<8>", "&gemm<2000>"], tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
+    assert len(entries(headers.generate(["&gemm<8>"], tmp_path / "scratch"))) == 1
+    headers.close()
+
+
+def test_nothing_runs_after_the_end(compiler: Compiler, tmp_path: Path) -> None:
+    headers = parse(compiler, tmp_path)
+    headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process_of(headers), 0)
+
+
+def test_a_front_end_that_died(compiler: Compiler, tmp_path: Path) -> None:
+    headers = parse(compiler, tmp_path)
+    os.killpg(process_of(headers), signal.SIGKILL)
+    os.waitid(os.P_PID, process_of(headers), os.WEXITED | os.WNOWAIT)
+    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: exit code -1$"):
+        headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+
+
+def test_stopping_ends_it(compiler: Compiler, tmp_path: Path) -> None:
+    headers = parse(compiler, tmp_path)
+    compiler.stop()
+    headers.close()
+    with pytest.raises(NotUnderstood, match="stopped"):
+        parse(compiler, tmp_path)
+
+
+def test_a_header_that_does_not_compile_fails_every_fork(compiler: Compiler, tmp_path: Path) -> None:
+    """Compilers go on after an error; the log of the fork has what was said before."""
+    headers = parse(compiler, tmp_path, header=HEADER + "int broken = undeclared;\n")
+    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: "):
+        headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+
+
+def test_a_header_that_is_not_there(compiler: Compiler, tmp_path: Path) -> None:
+    missing = family(tmp_path)
+    (tmp_path / "include" / "gemm.cuh").unlink()
+    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: .*gemm.cuh: No such file or directory"):
+        parse_headers(compiler, missing, tmp_path / "scratch")
+
+
+def test_a_header_that_takes_the_place_of_the_kernels(compiler: Compiler, tmp_path: Path) -> None:
+    with pytest.raises(NotUnderstood, match=r"^the preprocessor left no place for the kernels$"):
+        parse(compiler, tmp_path, header=HEADER + "#define kregistry_kernels 0\n")
+
+
+def test_a_compiler_without_words(tmp_path: Path) -> None:
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text("#!/bin/sh\nexit 3\n")
+    nvcc.chmod(0o755)
+    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: exit code 3$"):
+        parse(Compiler(nvcc), tmp_path)
+
+
+def test_an_assembler_that_is_not_there(toolchain: Toolchain, tmp_path: Path) -> None:
+    """Told before the headers are parsed."""
+    compiler = Compiler(compiler_with_assembler(tmp_path / "nvcc", toolchain.cuda.nvcc, "no-such-assembler"))
+    with pytest.raises(NotUnderstood, match=r"^no-such-assembler is not where nvcc looks for it$"):
+        parse(compiler, tmp_path)
+
+
+#: Says of itself that the real preprocessor is followed by another program.
+OTHER_FRONT_END = """#!/bin/sh
+case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ .*/cicc" ,#$ {program} ,'; exit ;; esac
+exec {nvcc} "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("true", r"^/\S+/true does not stop behind the headers$"),
+        ("false", r"^the shared front end failed: exit code 1$"),
+        ("no-such-front-end", r"^no-such-front-end is not where nvcc looks for it$"),
+    ],
+)
+def test_a_front_end_that_does_not_open_the_kernels(
+    toolchain: Toolchain, tmp_path: Path, program: str, reason: str
+) -> None:
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=program))
+    nvcc.chmod(0o755)
+    with pytest.raises(NotUnderstood, match=reason):
+        parse(Compiler(nvcc), tmp_path)
+
+
+def test_a_front_end_that_leaves_no_ptx(toolchain: Toolchain, tmp_path: Path) -> None:
+    """It stops where it opens the kernels, and its fork ends well."""
+    reads = tmp_path / "reads"
+    reads.write_text("#!/bin/sh\nexec sed -n '' kernels.ii\n")
+    reads.chmod(0o755)
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=reads))
+    nvcc.chmod(0o755)
+    headers = parse(Compiler(nvcc), tmp_path)
+    with pytest.raises(NotUnderstood, match=r"^the front end left no PTX$"):
+        headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+
+
+def test_a_scratch_directory_that_cannot_be_written(compiler: Compiler, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        parse_headers(compiler, family(tmp_path), tmp_path / "file" / "scratch")
+    headers = parse(compiler, tmp_path)
+    with pytest.raises(StorageError, match="Not a directory"):
+        headers.generate(["&gemm<8>"], tmp_path / "file" / "scratch")
+    headers.close()

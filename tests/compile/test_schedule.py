@@ -1,0 +1,246 @@
+"""The schedule: the longest first, after a moment of gathering; delays, sources, and the first exception ends it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import pytest
+
+from kregistry.compile import schedule as module
+from kregistry.compile.schedule import Schedule, Source, Work
+
+#: For what must happen: long enough for any machine, waited for only where a test fails.
+LIMIT = 60.0
+
+
+class Clock:
+    """A clock that stands still, and knows how often threads of a schedule have looked at it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._looks = threading.Semaphore(0)
+
+    def monotonic(self) -> float:
+        if threading.current_thread() is not threading.main_thread():
+            self._looks.release()
+        return self.now
+
+    def advance(self, made: Schedule, seconds: float) -> None:
+        with made.condition:
+            self.now += seconds
+            made.condition.notify_all()
+
+    def wait_for_looks(self, made: Schedule) -> None:
+        """Until a worker has looked twice from now on: it has then decided what to do at this time."""
+        with made.condition:
+            while self._looks.acquire(blocking=False):
+                pass
+            made.condition.notify_all()
+        for _ in range(2):
+            assert self._looks.acquire(timeout=LIMIT)
+            with made.condition:
+                made.condition.notify_all()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def ran() -> list[str]:
+    """Names of the tasks that have run, in order."""
+    return []
+
+
+def run(made: Schedule) -> None:
+    made.start()
+    made.close()
+
+
+def last(ran: list[str], name: str, done: threading.Event) -> Work:
+    """A task after which a test goes on."""
+
+    def work() -> None:
+        ran.append(name)
+        done.set()
+
+    return work
+
+
+def test_the_longest_first_and_equals_in_their_order(ran: list[str]) -> None:
+    made = Schedule(1, Source())
+    for name, seconds in [("b", 2.0), ("d", 1.0), ("a", 3.0), ("c", 2.0), ("e", 0.0)]:
+        made.put(seconds, partial(ran.append, name))
+    run(made)
+    assert ran == ["a", "b", "c", "d", "e"]
+
+
+def test_nothing_to_do() -> None:
+    made = Schedule(3, Source())
+    run(made)
+    assert made.error is None
+
+
+def test_after_the_first_task_others_are_waited_for(clock: Clock, ran: list[str]) -> None:
+    done = threading.Event()
+    made = Schedule(1, Source())
+    made.start()
+    made.put(1.0, last(ran, "short", done))
+    clock.wait_for_looks(made)
+    assert ran == []
+    made.put(9.0, partial(ran.append, "long"))
+    clock.advance(made, 0.3)
+    assert done.wait(LIMIT)
+    assert ran == ["long", "short"]
+    made.close()
+
+
+def test_tasks_are_gathered_once(clock: Clock, ran: list[str]) -> None:
+    """One that comes when the schedule has opened is begun at once: the clock stands still."""
+    first, second = threading.Event(), threading.Event()
+    made = Schedule(1, Source())
+    made.start()
+    made.put(1.0, last(ran, "first", first))
+    clock.advance(made, 0.3)
+    assert first.wait(LIMIT)
+    made.put(1.0, last(ran, "second", second))
+    assert second.wait(LIMIT)
+    made.close()
+
+
+def test_a_delayed_task_is_not_begun_before_its_time(clock: Clock, ran: list[str]) -> None:
+    done = threading.Event()
+    made = Schedule(1, Source())
+    made.start()
+    made.put(9.0, last(ran, "delayed", done), delay=5.0)
+    made.put(1.0, partial(ran.append, "ready"))
+    clock.advance(made, 4.5)
+    clock.wait_for_looks(made)
+    assert ran == ["ready"]
+    clock.advance(made, 0.5)
+    assert done.wait(LIMIT)
+    made.close()
+
+
+def test_closing_waits_for_delayed_tasks_and_for_what_tasks_add(ran: list[str]) -> None:
+    made = Schedule(2, Source())
+
+    def first() -> None:
+        made.put(1.0, partial(ran.append, "second"))
+        made.put(1.0, partial(ran.append, "third"), delay=0.01)
+
+    made.put(1.0, first)
+    made.put(1.0, partial(ran.append, "delayed"), delay=0.01)
+    run(made)
+    assert sorted(ran) == ["delayed", "second", "third"]
+
+
+def test_each_worker_runs_a_task() -> None:
+    """All at once: they wait for one another."""
+    made = Schedule(3, Source())
+    barrier = threading.Barrier(3)
+    for _ in range(3):
+        made.put(1.0, partial(barrier.wait, LIMIT))
+    run(made)
+    assert made.error is None
+
+
+def test_workers_leave_interrupts_to_the_main_thread() -> None:
+    made = Schedule(1, Source())
+    masks: list[set[int]] = []
+    made.put(1.0, lambda: masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, []))))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    run(made)
+    assert [signal.SIGINT in mask for mask in masks] == [True]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+class Tasks(Source):
+    """Gives tasks one by one, each when it is due; writes down what it is told of the others."""
+
+    def __init__(self, tasks: Iterable[tuple[float, Work]], due: Callable[[], float | None] = lambda: None) -> None:
+        self._tasks = list(tasks)
+        self._due = due
+        self.other_seconds: list[float] = []
+
+    def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
+        self.other_seconds.append(other_seconds)
+        due = self.next_due()
+        return self._tasks.pop(0) if self._tasks and (due is None or due <= now) else None
+
+    def next_due(self) -> float | None:
+        return self._due() if self._tasks else None
+
+
+def test_a_source_comes_first_and_hears_of_the_work_that_waits(ran: list[str]) -> None:
+    source = Tasks([(4.0, partial(ran.append, "made"))])
+    made = Schedule(1, source)
+    made.put(2.0, partial(ran.append, "b"))
+    made.put(3.0, partial(ran.append, "a"))
+    run(made)
+    assert ran == ["made", "a", "b"]
+    assert source.other_seconds == [5.0, 5.0, 2.0, 0.0]
+
+
+def test_a_source_hears_of_the_work_that_runs() -> None:
+    """Seconds count until a task has ended, those of the source's own tasks as well."""
+    work = partial(threading.Barrier(3).wait, LIMIT)
+    source = Tasks([(4.0, work)])
+    made = Schedule(3, source)
+    made.put(2.0, work)
+    made.put(1.0, work)
+    run(made)
+    assert made.error is None
+    assert source.other_seconds[:3] == [3.0, 7.0, 7.0]
+    assert source.other_seconds[-1] == 0.0
+
+
+def test_closing_waits_for_what_a_source_will_have(ran: list[str]) -> None:
+    due = time.monotonic() + 0.01
+    run(Schedule(2, Tasks([(1.0, partial(ran.append, "late"))], lambda: due)))
+    assert ran == ["late"]
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_an_exception_ends_the_schedule_and_comes_out(error: BaseException, ran: list[str]) -> None:
+    def work() -> None:
+        ran.append("raises")
+        raise error
+
+    made = Schedule(1, Source())
+    made.put(2.0, work)
+    made.put(1.0, partial(ran.append, "other"))
+    run(made)
+    assert ran == ["raises"]
+    assert made.error is error
+    made.fail(ValueError("later"))
+    assert made.error is error
+
+
+def test_a_failed_schedule_begins_nothing_and_waits_for_nothing(ran: list[str]) -> None:
+    made = Schedule(2, Source())
+    made.start()
+    made.put(1.0, partial(ran.append, "delayed"), delay=3600.0)
+    error = InterruptedError()
+    with made.condition:
+        made.put(1.0, partial(ran.append, "ready"))
+        made.fail(error)
+    made.close()
+    assert made.error is error
+    assert ran == []
+
+
+def test_whoever_waits_on_the_condition_hears_of_each_end(ran: list[str]) -> None:
+    made = Schedule(1, Source())
+    made.start()
+    with made.condition:
+        made.put(1.0, partial(ran.append, "a"))
+        assert made.condition.wait_for(lambda: ran == ["a"], LIMIT)
+    made.close()

@@ -1,0 +1,189 @@
+"""Rules of the engines that the tables do not show: MoE runners, fusion, ranges, archs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.resolve import ModelCalls
+
+Resolve = Callable[..., ModelCalls]
+
+
+def site(calls: ModelCalls, label: str) -> CallSite:
+    [found] = [each for each in calls.sites if each.label == label]
+    return found
+
+
+def rows(calls: ModelCalls, label: str) -> Rows:
+    found = site(calls, label).rows
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "setting", "runner"),
+    [
+        ("h100", {"tp": 8}, "triton"),
+        ("b200", {"tp": 8}, "flashinfer_trtllm"),
+        ("h100", {"tp": 8, "ep": 8}, "triton"),
+        ("h100", {"tp": 8, "moe_runner": "cutlass"}, "cutlass"),
+        ("h100", {"tp": 8, "a2a": "flashinfer"}, "flashinfer"),
+    ],
+)
+def test_sglang_moe_runner(resolve: Resolve, target: str, setting: dict[str, Any], runner: str) -> None:
+    w13 = site(resolve("deepseek-v3", "sglang", target, **setting), "experts w13")
+    assert w13.rule == "runner"
+    assert w13.reason.startswith(f"the MoE runner is {runner} ")
+
+
+@pytest.mark.parametrize("a2a", ["deepep", "mooncake", "nixl", "pplx", "deepep_v2"])
+def test_sglang_a2a_with_deep_gemm(resolve: Resolve, a2a: str) -> None:
+    calls = resolve("deepseek-v3", "sglang", "b200", tp=8, a2a=a2a)
+    assert site(calls, "experts w13 (masked)").verdict is Verdict.DEEP_GEMM
+    assert dict(site(calls, "shared expert gate_up_proj").shape) == {"n": 4096, "k": 7168}
+
+
+def test_sglang_fusion(resolve: Resolve) -> None:
+    """257 experts by default on h100; never with expert parallelism, other models, or the runner of b200."""
+
+    def groups(config: str, target: str = "h100", **setting: Any) -> object:
+        calls = resolve(config, "sglang", target, tp=8, **setting)
+        return next(each for each in calls.sites if each.label.startswith("experts w13")).shape["num_groups"]
+
+    assert groups("deepseek-v3") == 257
+    assert groups("glm-5-fp8") == 257
+    assert groups("deepseek-v3", shared_expert_fusion="off") == 256
+    assert groups("deepseek-v3", "b200") == 256
+    assert groups("deepseek-v3", ep=8) == 32
+    assert groups("deepseek-v3.2") == 256
+    assert groups("kimi-k2-instruct") == 384
+    assert groups("deepseek-v4-flash-fp8") == 256
+    assert groups("deepseek-v4-flash-fp8", shared_expert_fusion="on") == 257
+    assert groups("deepseek-v3", a2a="deepep", redundant_experts=32) == 36
+
+
+@pytest.mark.parametrize(
+    ("target", "chunked_prefill", "dp", "stop"),
+    [
+        ("h100", None, 1, 16384),
+        ("b200", None, 1, 32768),
+        ("b200", None, 8, 16384),
+        ("h100", -1, 1, 65536),
+        ("h100", 16384, 1, 32768),
+        ("h100", 1 << 20, 1, 1 << 20),
+        ("h100", 1 << 17, 1, 131072),
+    ],
+)
+def test_sglang_m(resolve: Resolve, target: str, chunked_prefill: int | None, dp: int, stop: int) -> None:
+    """update_deep_gemm_config, and never less than a step can hold."""
+    calls = resolve("deepseek-v3", "sglang", target, tp=8, dp=dp, chunked_prefill=chunked_prefill)
+    assert rows(calls, "o_proj").stop == stop
+
+
+def test_sglang_gathered_tokens(resolve: Resolve) -> None:
+    """A dense MLP that spans the data-parallel ranks computes the tokens of all of them."""
+    setting = {"tp": 8, "dp": 8, "a2a": "deepep", "chunked_prefill": 8 * 8192}
+    calls = resolve("deepseek-v3", "sglang", **setting)
+    assert rows(calls, "o_proj").stop == 16384
+    assert rows(calls, "dense down_proj").stop == 8 * 8192
+    assert rows(calls, "shared expert down_proj").stop == 16384
+    alone = resolve("deepseek-v3", "sglang", moe_dense_tp=1, **setting)
+    assert rows(alone, "dense down_proj").stop == 16384
+    assert dict(site(alone, "dense gate_up_proj").shape) == {"n": 36864, "k": 7168}
+
+
+def test_sglang_experts_m(resolve: Resolve) -> None:
+    calls = resolve("deepseek-v3", "sglang", tp=8, dp=8, a2a="deepep", max_dispatch_tokens=256)
+    assert rows(calls, "experts w13 (masked)").stop == 256 * 8
+    # 8192 tokens, each with all of its 8 experts here, and 127 rows of padding for each of 32 experts.
+    assert rows(calls, "experts w13 (contiguous)").stop == (8192 * 8 + 32 * 127) // 128 * 128
+
+
+def test_a_fused_expert_counts_as_a_routed_one(resolve: Resolve) -> None:
+    """Nine of 257 experts a token, without an all-to-all backend."""
+    calls = resolve("deepseek-v3", "sglang", tp=8, moe_runner="deep_gemm")
+    assert rows(calls, "experts w13 (masked)").stop == -(-8192 * 9 // 257)
+    assert rows(calls, "experts w13 (contiguous)").stop == (8192 * 9 + 257 * 127) // 128 * 128
+
+
+def test_h_proj_has_hc_rows_a_token(resolve: Resolve) -> None:
+    calls = resolve("deepseek-v4-flash-fp8", "sglang", tp=8, chunked_prefill=8192)
+    assert rows(calls, "NextN e_proj").stop == 16384
+    assert rows(calls, "NextN h_proj").stop == 4 * 8192
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "stop"), [("h100", None, 8192), ("b200", None, 16384), ("h100", 2048, 2048)]
+)
+def test_vllm_m(resolve: Resolve, target: str, given: int | None, stop: int) -> None:
+    calls = resolve("deepseek-v3", "vllm", target, tp=8, max_batched_tokens=given)
+    assert rows(calls, "o_proj").stop == stop
+
+
+def test_vllm_experts(resolve: Resolve) -> None:
+    """DeepGEMM only when asked for; on sm90 only above 512 columns; one grouped layout at a time."""
+    assert site(resolve("deepseek-v3", "vllm", dp=8, ep=8), "experts w13").rule == "runner"
+    small = resolve("deepseek-v3", "vllm", tp=4, moe_runner="deep_gemm")
+    assert (small.values["moe_tp"], site(small, "experts w13").rule) == (4, "runner")
+    assert site(resolve("deepseek-v3", "vllm", "b200", tp=4, moe_runner="deep_gemm"), "experts w13 (contiguous)")
+    low_latency = resolve("deepseek-v3", "vllm", dp=8, ep=8, moe_runner="deep_gemm", a2a="deepep_low_latency")
+    assert rows(low_latency, "experts w13 (masked)") == Rows(
+        2048, rows(low_latency, "experts w13 (masked)").rule, 16, 16
+    )
+    assert not [each for each in low_latency.sites if "contiguous" in each.label]
+
+
+def test_vllm_sequence_parallel(resolve: Resolve) -> None:
+    """Shared experts are whole on every rank where the MoE is sequence parallel."""
+    split = resolve("deepseek-v3", "vllm", tp=8, ep=8)
+    whole = resolve("deepseek-v3", "vllm", tp=4, dp=2, ep=8)
+    assert dict(site(split, "shared expert down_proj").shape) == {"n": 7168, "k": 256}
+    assert dict(site(whole, "shared expert down_proj").shape) == {"n": 7168, "k": 2048}
+
+
+def test_fp4_experts(resolve: Resolve) -> None:
+    """The native checkpoint of DeepSeek-V4: FP4 experts on sm100 only."""
+    hopper = resolve("deepseek-v4-flash", "sglang", tp=8, a2a="deepep")
+    assert site(hopper, "experts w13").rule == "arch"
+    blackwell = resolve("deepseek-v4-flash", "sglang", "b200", tp=8, a2a="deepep")
+    assert site(blackwell, "experts w13 (masked)").kernel_type == "m_grouped_fp8_fp4_gemm_nt_masked"
+    assert site(resolve("deepseek-v4-flash", "sglang", tp=8), "experts w13").reason.startswith(
+        "the MoE runner is flashinfer_mxfp4"
+    )
+
+
+def test_wo_a_depends_on_arch_and_engine(resolve: Resolve) -> None:
+    assert site(resolve("deepseek-v4-flash-fp8", "sglang", tp=8), "wo_a").rule == "arch"
+    for calls in (
+        resolve("deepseek-v4-flash-fp8", "sglang", "b200", tp=8),
+        resolve("deepseek-v4-flash-fp8", "vllm", tp=8),
+    ):
+        assert site(calls, "wo_a").verdict in (Verdict.DEEP_GEMM, Verdict.NO_KERNEL_TYPE)
+
+
+def test_glm_5_fuses_indexer_wk(resolve: Resolve) -> None:
+    assert site(resolve("glm-5-fp8", "sglang", tp=8), "indexer wk_weights_proj").verdict is Verdict.NOT_QUANTIZED
+    assert site(resolve("deepseek-v3.2", "sglang", tp=8), "indexer wk").verdict is Verdict.DEEP_GEMM
+
+
+def test_mimo(resolve: Resolve) -> None:
+    """n = H/A * head_dim + kv * (head_dim + v_head_dim), KV counts by kind of layer."""
+    calls = resolve("mimo-v2-flash", "sglang", tp=8, a2a="deepep")
+    assert site(calls, "full qkv_proj").shape["n"] == 8 * 192 + 1 * (192 + 128)
+    assert site(resolve("mimo-v2-flash", "sglang", tp=4), "sliding-window qkv_proj").shape["n"] == 16 * 192 + 2 * 320
+    assert site(calls, "full o_proj").shape["k"] == 64 * 128 // 8
+
+
+def test_step3(resolve: Resolve) -> None:
+    calls = resolve("step-3", "sglang", tp=8, a2a="deepep")
+    assert dict(site(calls, "qkv_proj").shape) == {"n": 2048 + 2 * 256, "k": 7168}
+    assert dict(site(calls, "wq").shape) == {"n": 64 * 256 // 8, "k": 2048}
+
+
+def test_kv_b_proj_counts_key_value_tokens(resolve: Resolve) -> None:
+    assert rows(resolve("deepseek-v3", "sglang", tp=8), "kv_b_proj").stop == 128 * 1024
+    assert rows(resolve("deepseek-v3", "vllm", tp=8), "kv_b_proj").stop == 64 * 1024

@@ -1,0 +1,80 @@
+"""The stub GPU: compiled once, and the environment of those who run on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.stub.library import compile_stub, stub_environment
+from kregistry.target import TARGETS
+from kregistry.toolchain import CudaToolkit, Toolchain
+
+
+def test_it_is_compiled_once(toolchain: Toolchain, stub_directory: Path) -> None:
+    library = compile_stub(toolchain, stub_directory)
+    assert library.read_bytes().startswith(b"\x7fELF")
+    before = library.stat()
+    broken = evolve(toolchain, c_compiler="/bin/false")
+    assert compile_stub(broken, stub_directory) == library
+    assert library.stat().st_mtime_ns == before.st_mtime_ns
+    assert {path.suffix for path in stub_directory.iterdir()} == {".so"}
+
+
+def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Path) -> None:
+    (tmp_path / "include").mkdir()
+    bare = evolve(toolchain, cuda=CudaToolkit(tmp_path, "0", "test"))
+    with pytest.raises(EnvironmentProblem) as caught:
+        compile_stub(bare, tmp_path / "stub")
+    assert caught.value.message.startswith(f"{toolchain.c_compiler} does not compile the stub GPU:\n")
+    assert caught.value.hint == f"the CUDA headers in {tmp_path}/include may be incomplete"
+    assert list((tmp_path / "stub").iterdir()) == []
+
+
+def test_another_toolkit_gets_a_stub_of_its_own(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> None:
+    here = compile_stub(toolchain, stub_directory)
+    with pytest.raises(EnvironmentProblem):
+        compile_stub(evolve(toolchain, c_compiler="/bin/false", cuda=evolve(toolchain.cuda, version="0")), tmp_path)
+    assert here.exists()
+
+
+def test_a_directory_that_cannot_be_written(toolchain: Toolchain, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        compile_stub(toolchain, tmp_path / "file" / "stub")
+
+
+def test_a_compiler_that_is_gone(toolchain: Toolchain, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="/no/cc: No such file or directory"):
+        compile_stub(evolve(toolchain, c_compiler="/no/cc"), tmp_path / "stub")
+
+
+def test_the_environment_describes_the_target(toolchain: Toolchain, tmp_path: Path) -> None:
+    base = {
+        "PATH": "/bin",
+        "HOME": "/home/me",
+        "DG_JIT_CACHE_DIR": "/a",
+        "DJ_JIT_CACHE_DIR": "/b",
+        "CUDA_VISIBLE_DEVICES": "",
+        "LD_PRELOAD": "/lib/other.so",
+    }
+    given = dict(base)
+    environment = stub_environment(TARGETS["b300"], toolchain, Path("/stub.so"), tmp_path, given)
+    assert given == base
+    assert environment["LD_PRELOAD"] == "/stub.so:/lib/other.so"
+    assert environment["HOME"] == str(tmp_path)
+    assert environment["PYTHONUSERBASE"] == os.path.expanduser("~/.local")  # noqa: PTH111
+    assert environment["PATH"] == "/bin"
+    assert not {"DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "CUDA_VISIBLE_DEVICES"} & environment.keys()
+    described = {name: value for name, value in environment.items() if name.startswith("KREGISTRY_STUB_")}
+    assert described == {
+        "KREGISTRY_STUB_NAME": "NVIDIA B300 SXM6 AC",
+        "KREGISTRY_STUB_MAJOR": "10",
+        "KREGISTRY_STUB_MINOR": "3",
+        "KREGISTRY_STUB_SMS": "148",
+        "KREGISTRY_STUB_L2": str(126 << 20),
+        "KREGISTRY_STUB_MEMORY": str(270 << 30),
+    }
