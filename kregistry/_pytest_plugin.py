@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from kregistry.conformance.machine import Machine
-    from kregistry.conformance.run import Examination
+    from kregistry.conformance.run import ConformanceRun
 
 _RECORDS = pytest.StashKey[list[Any]]()
 _MISSING_FIXTURE = """the conformance kit needs a fixture `kernel_type` in the test module:
@@ -67,7 +67,7 @@ def kregistry_machine() -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def kregistry_examinations() -> dict[Any, Examination]:
+def kregistry_examinations() -> dict[Any, ConformanceRun]:
     """Examinations by class and attributes of the kernel type: a fixture may give a new object to each test."""
     return {}
 
@@ -77,19 +77,19 @@ def kregistry_examination(
     request: pytest.FixtureRequest,
     kernel_type: Any,
     kregistry_machine: Machine,
-    kregistry_examinations: dict[Any, Examination],
-) -> Examination:
+    kregistry_examinations: dict[Any, ConformanceRun],
+) -> ConformanceRun:
     """The examination of ``kernel_type``."""
     from kregistry import KernelType
     from kregistry.conformance.rule import Level
-    from kregistry.conformance.run import Examination
+    from kregistry.conformance.run import ConformanceRun
 
     if not isinstance(kernel_type, KernelType):
         pytest.fail(f"the fixture kernel_type gave {kernel_type!r}, expected a KernelType object", pytrace=False)
     required = Level[(request.config.getoption("kregistry_require") or "anywhere").upper()]
     key = (type(kernel_type), repr(sorted(vars(kernel_type).items())))
     if key not in kregistry_examinations:
-        kregistry_examinations[key] = Examination(kernel_type, kregistry_machine, required)
+        kregistry_examinations[key] = ConformanceRun(kernel_type, kregistry_machine, required)
     return kregistry_examinations[key]
 
 

@@ -8,7 +8,7 @@
     |   |-- ProviderConflictError        two plugins offer one kernel type
     |   |-- ArgumentError                a call whose tensors do not fit (debug mode only)
     |   `-- UnseenCallError              a call that no covered entry foresees, where that is an error
-    |-- EnvironmentProblem         (3)   the machine lacks something; the hint names the command that mends it
+    |-- MissingRequirement         (3)   the machine lacks something; the hint names the command that mends it
     |-- StorageError               (4)   a disk is full, a directory cannot be written, a file cannot be read
     |-- PluginError                (1)   a plugin broke its contract
     `-- IncompleteError            (1)   the work was done as far as it could be, and is not complete
@@ -181,7 +181,7 @@ class ProviderConflictError(InputError):
 
 
 @define
-class EnvironmentProblem(KregistryError):
+class MissingRequirement(KregistryError):
     """The machine lacks something that the command needs."""
 
     exit_code: ClassVar[int] = 3

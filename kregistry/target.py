@@ -101,14 +101,14 @@ def detect_target(device: int = 0) -> Target:
     """Read the target off a real CUDA device of this process (imports torch).
 
     Raises:
-        EnvironmentProblem: torch has no CUDA, or no device is visible.
+        MissingRequirement: torch has no CUDA, or no device is visible.
     """
     import torch
 
-    from kregistry.errors import EnvironmentProblem
+    from kregistry.errors import MissingRequirement
 
     if not torch.cuda.is_available():
-        raise EnvironmentProblem(
+        raise MissingRequirement(
             "target 'detect' needs a CUDA device, and torch sees none",
             f"name the target instead, e.g. --target h100 (known: {', '.join(TARGETS)})",
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 
 INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
 #: Distributions that bring the module ``deep_gemm``. The name ``deep-gemm`` on PyPI is not one of them.
@@ -66,7 +66,7 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
     """The CUDA toolkit that DeepGEMM would use, or the one in site-packages.
 
     Raises:
-        EnvironmentProblem: there is no nvcc, or CUDA_HOME names a directory without one.
+        MissingRequirement: there is no nvcc, or CUDA_HOME names a directory without one.
     """
     tried = _candidates(environment)
     for home, found_by in tried:
@@ -74,7 +74,7 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
         if nvcc.is_file() and (home / "include" / "cuda.h").is_file():
             return CudaToolkit(home, nvcc_version(nvcc), found_by)
     places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
-    raise EnvironmentProblem(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
+    raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
 
 
 @cache
@@ -82,15 +82,15 @@ def nvcc_version(nvcc: Path) -> str:
     """The version that ``nvcc --version`` prints, e.g. ``"13.0.88"``.
 
     Raises:
-        EnvironmentProblem: it does not run.
+        MissingRequirement: it does not run.
     """
     try:
         output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise EnvironmentProblem(f"{nvcc} does not run: {error}", INSTALL_HINT) from error
+        raise MissingRequirement(f"{nvcc} does not run: {error}", INSTALL_HINT) from error
     match = re.search(r"V(\d+\.\d+\.\d+)", output)
     if match is None:
-        raise EnvironmentProblem(f"{nvcc} --version names no version: {output.strip()[:200]!r}", INSTALL_HINT)
+        raise MissingRequirement(f"{nvcc} --version names no version: {output.strip()[:200]!r}", INSTALL_HINT)
     return match.group(1)
 
 
@@ -98,27 +98,27 @@ def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
     """A C compiler, for the stub GPU; nvcc needs one as well.
 
     Raises:
-        EnvironmentProblem: there is none.
+        MissingRequirement: there is none.
     """
     for name in (environment.get("CC", ""), "cc", "gcc", "clang"):
         path = shutil.which(name, path=environment.get("PATH")) if name else None
         if path:
             return path
-    raise EnvironmentProblem("no C compiler (cc, gcc or clang) on PATH", "apt-get install g++, or set CC")
+    raise MissingRequirement("no C compiler (cc, gcc or clang) on PATH", "apt-get install g++, or set CC")
 
 
 def torch_version() -> str:
     """Version of the installed torch.
 
     Raises:
-        EnvironmentProblem: torch is missing, or is a build without CUDA.
+        MissingRequirement: torch is missing, or is a build without CUDA.
     """
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        raise EnvironmentProblem("torch is not installed", INSTALL_HINT) from None
+        raise MissingRequirement("torch is not installed", INSTALL_HINT) from None
     if "+cpu" in version or not _has_cuda_libraries():
-        raise EnvironmentProblem(
+        raise MissingRequirement(
             f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU",
             "pip install torch==2.11.0 from PyPI is a CUDA build, and works on a machine without a GPU",
         )
@@ -135,10 +135,10 @@ def deep_gemm_version() -> str:
     """Version of the installed DeepGEMM, ``"unknown"`` if no distribution says.
 
     Raises:
-        EnvironmentProblem: there is no module ``deep_gemm``.
+        MissingRequirement: there is no module ``deep_gemm``.
     """
     if importlib.util.find_spec("deep_gemm") is None:
-        raise EnvironmentProblem("DeepGEMM (the module deep_gemm) is not installed", INSTALL_HINT)
+        raise MissingRequirement("DeepGEMM (the module deep_gemm) is not installed", INSTALL_HINT)
     for name in _DEEP_GEMM_DISTRIBUTIONS:
         try:
             return metadata.version(name)
@@ -171,7 +171,7 @@ class Toolchain:
 def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
     """
     Raises:
-        EnvironmentProblem: the first thing that is missing, with the command that mends it.
+        MissingRequirement: the first thing that is missing, with the command that mends it.
     """
     torch = torch_version()
     deep_gemm = deep_gemm_version()

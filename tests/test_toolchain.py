@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kregistry import toolchain
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.toolchain import find_c_compiler, find_cuda_toolkit, find_toolchain, nvcc_version
 
 HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
@@ -45,7 +45,7 @@ def test_a_variable_names_the_toolkit(tmp_path: Path, variable: str) -> None:
 def test_cuda_home_comes_first_and_nothing_else_is_tried(tmp_path: Path) -> None:
     good = toolkit(tmp_path / "good")
     environment = {"CUDA_HOME": str(tmp_path / "bad"), "CUDA_PATH": str(good), "PATH": str(good / "bin")}
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         find_cuda_toolkit(environment)
     assert caught.value.message == f"no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path}/bad (CUDA_HOME)"
     assert caught.value.hint == HINT
@@ -62,7 +62,7 @@ def test_an_nvcc_without_headers_is_passed_over(tmp_path: Path) -> None:
     home = toolkit(tmp_path / "cuda", header=False)
     try:
         assert find_cuda_toolkit({"PATH": str(home / "bin")}).home != home
-    except EnvironmentProblem as error:
+    except MissingRequirement as error:
         assert f"{home} (nvcc on PATH), /usr/local/cuda (/usr/local/cuda)" in error.message
 
 
@@ -79,12 +79,12 @@ def test_the_wheels_in_site_packages_come_last(tmp_path: Path, monkeypatch: pyte
 def test_an_nvcc_that_does_not_run(tmp_path: Path) -> None:
     home = toolkit(tmp_path / "cuda")
     home.joinpath("bin", "nvcc").write_text("#!/bin/sh\nexit 1\n")
-    with pytest.raises(EnvironmentProblem, match=r"nvcc does not run: .*exit status 1"):
+    with pytest.raises(MissingRequirement, match=r"nvcc does not run: .*exit status 1"):
         find_cuda_toolkit({"CUDA_HOME": str(home)})
 
 
 def test_an_nvcc_without_a_version(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"names no version: 'Cuda .* none'"):
+    with pytest.raises(MissingRequirement, match=r"names no version: 'Cuda .* none'"):
         nvcc_version(toolkit(tmp_path / "cuda", "none") / "bin" / "nvcc")
 
 
@@ -97,7 +97,7 @@ def test_the_c_compiler_of_the_environment_comes_first(tmp_path: Path) -> None:
 
 
 def test_no_c_compiler(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         find_c_compiler({"PATH": str(tmp_path)})
     assert str(caught.value) == ("no C compiler (cc, gcc or clang) on PATH\nhint: apt-get install g++, or set CC")
 
@@ -116,7 +116,7 @@ def test_a_torch_without_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, v
     fake_torch(tmp_path / "site", version)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         find_toolchain()
     assert caught.value.message == (
         f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU"
@@ -128,10 +128,10 @@ def test_no_torch_and_no_deep_gemm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     for name in ("torch", "deep_gemm"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         toolchain.torch_version()
     assert str(caught.value) == f"torch is not installed\nhint: {HINT}"
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         toolchain.deep_gemm_version()
     assert str(caught.value) == f"DeepGEMM (the module deep_gemm) is not installed\nhint: {HINT}"
 

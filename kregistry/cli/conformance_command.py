@@ -30,7 +30,7 @@ def command(
     from kregistry.conformance.machine import Machine
     from kregistry.conformance.report import record, write_report
     from kregistry.conformance.rule import Level
-    from kregistry.conformance.run import Examination
+    from kregistry.conformance.run import ConformanceRun
     from kregistry.errors import ConformanceError
 
     registry = make_registry(plugins)
@@ -41,7 +41,7 @@ def command(
             for name in names or registry.names():
                 registration = registry.registration(name)
                 origin = (registration.provider.distribution, registration.provider.version)
-                examination = Examination(registration.kernel_type, machine, required)
+                examination = ConformanceRun(registration.kernel_type, machine, required)
                 click.echo(f"examining {name}", err=True)
                 for outcome in examination.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))

@@ -9,7 +9,7 @@ import click
 from attrs import frozen
 
 from kregistry.cli.options import json_option, make_registry, print_json
-from kregistry.errors import EnvironmentProblem, KregistryError
+from kregistry.errors import KregistryError, MissingRequirement
 
 
 @frozen
@@ -38,13 +38,13 @@ def command(as_json: bool) -> None:
         print_json([{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in findings])
     else:
         for finding in findings:
-            mark = click.style("ok  ", fg="green") if finding.ok else click.style("LACK", fg="red")
+            mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
             click.echo(f"{mark} {finding.subject}: {finding.found}")
             if finding.hint:
                 click.echo(f"     hint: {finding.hint}")
     missing = [finding.subject for finding in findings if not finding.ok]
     if missing:
-        raise EnvironmentProblem(f"missing: {', '.join(missing)}")
+        raise MissingRequirement(f"missing: {', '.join(missing)}")
 
 
 def examine() -> list[Finding]:

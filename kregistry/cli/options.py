@@ -56,7 +56,7 @@ class Selection:
         """The selected models of the manifest.
 
         Raises:
-            ManifestError, InputError, StorageError, EnvironmentProblem: as of :func:`kregistry.load_manifest`.
+            ManifestError, InputError, StorageError, MissingRequirement: as of :func:`kregistry.load_manifest`.
         """
         from kregistry.manifest import load_manifest
 

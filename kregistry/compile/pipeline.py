@@ -45,7 +45,7 @@ def build_kernels(
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
-        EnvironmentProblem: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
+        MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
         StorageError: the store or the JIT cache cannot be written, or the disk is full.
     """
     started = time.perf_counter()

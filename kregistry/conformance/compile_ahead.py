@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
 from kregistry.conformance.rule import Level
-from kregistry.conformance.subject import Subject
 
 
-def compile_ahead(subject: Subject) -> None:
+def compile_ahead(subject: KernelTypeUnderTest) -> None:
     """Fill DeepGEMM's JIT cache with the kernels of every case, once; a kernel that fails is left to its launch.
 
     Raises:
@@ -16,7 +16,7 @@ def compile_ahead(subject: Subject) -> None:
         subject.once("compiled ahead", lambda: _compile(subject))
 
 
-def _compile(subject: Subject) -> None:
+def _compile(subject: KernelTypeUnderTest) -> None:
     from kregistry.compile.builder import Builder
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.plan.planner import available_cores

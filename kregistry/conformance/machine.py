@@ -57,7 +57,7 @@ class Machine:
         """The GPU of this machine.
 
         Raises:
-            EnvironmentProblem: there is none.
+            MissingRequirement: there is none.
         """
         from kregistry.target import detect_target
 

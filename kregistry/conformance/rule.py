@@ -29,7 +29,7 @@ CASES = ("empty", "one", "tail", "block", "largest")
 FULL = CASES[1:]
 
 
-class Breach(Exception):
+class RuleViolation(Exception):
     """A kernel type breaks a rule: what was looked at, what was found, what was expected, and where."""
 
     def __init__(self, what: str, got: object, wanted: object, where: object = "") -> None:
@@ -48,7 +48,7 @@ class Rule:
     Attributes:
         id: ``KR103``; the first digit is the level.
         title: what must hold, a short phrase.
-        check: takes a :class:`~kregistry.conformance.subject.Subject`, and a case if the rule has cases.
+        check: takes a ``KernelTypeUnderTest``, and a case if the rule has cases.
         cases: names of the cases; empty: the rule is checked once.
         needs: rules that must hold before this one says anything.
         on_device: the rule launches on a real device: a GPU, or a CPU for kernel types that work there.
@@ -89,7 +89,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def rule(
     id: str, title: str, *, cases: tuple[str, ...] = (), needs: tuple[str, ...] = (), on_device: bool = False
 ) -> Callable[[_F], _F]:
-    """Register a function as the check of a rule; it raises :class:`Breach` or :class:`NotApplicable`."""
+    """Register a function as the check of a rule; it raises :class:`RuleViolation` or :class:`NotApplicable`."""
 
     def register(check: _F) -> _F:
         if id in _RULES:

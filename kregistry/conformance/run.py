@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
 from kregistry.conformance.machine import Machine
-from kregistry.conformance.rule import Breach, Check, Level, NotApplicable, Rule
+from kregistry.conformance.rule import Check, Level, NotApplicable, Rule, RuleViolation
 from kregistry.conformance.rules import RULES
-from kregistry.conformance.subject import Subject
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import KernelType
 
 
@@ -35,7 +35,7 @@ class Outcome:
     reason: str = ""
 
 
-class Examination:
+class ConformanceRun:
     """All checks of one kernel type on a machine, made when they are asked for.
 
     Args:
@@ -45,7 +45,7 @@ class Examination:
     """
 
     def __init__(self, kernel_type: KernelType, machine: Machine, required: Level = Level.ANYWHERE) -> None:
-        self.subject = Subject(kernel_type, machine)
+        self.subject = KernelTypeUnderTest(kernel_type, machine)
         self.required = required
         self._outcomes: dict[Check, Outcome] = {}
 
@@ -70,11 +70,11 @@ class Examination:
             return Outcome(check, Verdict.SKIPPED, f"{first} comes first, and fails")
         try:
             rule.check(self.subject, *((check.case,) if check.case else ()))
-        except Breach as breach:
+        except RuleViolation as breach:
             return Outcome(check, Verdict.FAILED, f"{breach} [{rule.id}]")
         except NotApplicable as reason:
             return Outcome(check, Verdict.SKIPPED, str(reason))
-        except EnvironmentProblem as problem:
+        except MissingRequirement as problem:
             return self._out_of_reach(check, problem.message)
         except Exception as error:  # whatever the author's code raises
             return Outcome(check, Verdict.FAILED, f"{_raised(rule, error)} [{rule.id}]")
@@ -118,6 +118,6 @@ def examine(
 ) -> tuple[Outcome, ...]:
     """Check every rule on a kernel type; what the machine lacks is skipped, unless it is required."""
     if machine is not None:
-        return tuple(Examination(kernel_type, machine, required).outcomes())
+        return tuple(ConformanceRun(kernel_type, machine, required).outcomes())
     with Machine() as own:
-        return tuple(Examination(kernel_type, own, required).outcomes())
+        return tuple(ConformanceRun(kernel_type, own, required).outcomes())

@@ -10,7 +10,7 @@ import pytest
 from kregistry.conformance.report import record
 from kregistry.conformance.rule import Check
 from kregistry.conformance.rules import RULES
-from kregistry.conformance.run import Examination, Outcome, Verdict
+from kregistry.conformance.run import ConformanceRun, Outcome, Verdict
 
 #: Name of the property of a test that carries its record to the report.
 PROPERTY = "kregistry_conformance"
@@ -41,7 +41,7 @@ class KernelTypeConformance:
             if not str(reason).strip():
                 raise TypeError(f"{cls.__name__}.expected_failures[{name!r}] gives no reason")
 
-    def test_rule(self, kregistry_check: Check, kregistry_examination: Examination, record_property: Any) -> None:
+    def test_rule(self, kregistry_check: Check, kregistry_examination: ConformanceRun, record_property: Any) -> None:
         """One rule at one case."""
         outcome = self._judge(kregistry_examination, kregistry_check)
         record_property(PROPERTY, record(kregistry_examination.subject.kernel_type, outcome))
@@ -53,7 +53,7 @@ class KernelTypeConformance:
         elif outcome.verdict is Verdict.SKIPPED:
             pytest.skip(outcome.reason)
 
-    def _judge(self, examination: Examination, check: Check) -> Outcome:
+    def _judge(self, examination: ConformanceRun, check: Check) -> Outcome:
         """The outcome, in the light of the known failures."""
         outcome = examination.outcome(check)
         for name, checks in ((check.id, (check,)), (check.rule.id, check.rule.checks())):

@@ -112,7 +112,7 @@ class FirstCalls:
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return False
-        if shape.get("deterministic") is False or self._coverage.foresees(kernel_type, shape, m):
+        if shape.get("deterministic") is False or self._coverage.covers(kernel_type, shape, m):
             return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and give up

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import Value
 from kregistry.recording.recognition import Recognised, known_by, recognise
 from kregistry.registry import Registry
@@ -91,7 +91,7 @@ def read_call(registry: Registry, function: str, local: Mapping[str, Any]) -> Re
     for kernel_type in known_by(registry, function):
         try:
             parameters = inspect.signature(kernel_type.function()).parameters
-        except (ValueError, EnvironmentProblem):  # a function of C++ has no frame, and so no locals either
+        except (ValueError, MissingRequirement):  # a function of C++ has no frame, and so no locals either
             continue
         return recognise(registry, function, (), {name: pairs[name] for name in parameters if name in pairs})
     return None

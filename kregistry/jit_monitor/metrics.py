@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ class PrometheusMetrics:
         collector_registry: default: prometheus_client's own.
 
     Raises:
-        EnvironmentProblem: prometheus-client is not installed.
+        MissingRequirement: prometheus-client is not installed.
     """
 
     def __init__(self, collector_registry: Any = None) -> None:
         try:
             import prometheus_client
         except ImportError:
-            raise EnvironmentProblem("prometheus-client is not installed", "pip install 'kregistry[metrics]'") from None
+            raise MissingRequirement("prometheus-client is not installed", "pip install 'kregistry[metrics]'") from None
         options = {"registry": collector_registry or prometheus_client.REGISTRY}
         self._compiles = prometheus_client.Counter(
             "kregistry_jit_compiles", "DeepGEMM compiles", ("kernel", "outcome"), **options

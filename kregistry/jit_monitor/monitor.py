@@ -18,7 +18,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from kregistry.deep_gemm.generated_source import read_instance
-from kregistry.errors import EnvironmentProblem, KregistryError, StorageError
+from kregistry.errors import KregistryError, MissingRequirement, StorageError
 from kregistry.hookspecs import hookimpl
 from kregistry.jit_monitor import call_stack
 from kregistry.jit_monitor.event import JitEvent, Outcome
@@ -80,11 +80,11 @@ class JitMonitor:
             deep_gemm_unused: the caller knows that deep_gemm, although imported, has not needed a kernel yet.
 
         Raises:
-            EnvironmentProblem: deep_gemm is imported, so that the monitor could miss something; or there is no nvcc.
+            MissingRequirement: deep_gemm is imported, so that the monitor could miss something; or there is no nvcc.
             StorageError: no temporary directory can be written, or the log cannot.
         """
         if "deep_gemm" in sys.modules and not deep_gemm_unused:
-            raise EnvironmentProblem(
+            raise MissingRequirement(
                 "deep_gemm is already imported, and may have chosen its compiler",
                 "start the monitor before deep_gemm is imported",
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
-from kregistry.errors import EnvironmentProblem, ShapeError, nearest_hint
+from kregistry.errors import MissingRequirement, ShapeError, nearest_hint
 from kregistry.kernel_type import buffers as buffers_module
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
 from kregistry.kernel_type.dimension import Dimension, RunDimension, Value
@@ -99,7 +99,7 @@ class KernelType(ABC):
     handles_empty: ClassVar[str] = "none"
     #: The same of versions whose own function raises ``RuntimeError`` for an empty input before it launches anything
     #: (or returns at once), so that a sealed call needs to ask only after such an error.
-    refuses_empty: ClassVar[str] = "none"
+    raises_on_empty: ClassVar[str] = "none"
     tolerance: ClassVar[Tolerance] = Tolerance()
     #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
     reads_device_memory: ClassVar[bool] = False
@@ -205,7 +205,7 @@ class KernelType(ABC):
         Raises:
             ShapeError: an unknown, missing or refused dimension.
         """
-        for fault in self.faults(values):
+        for fault in self.validation_errors(values):
             raise fault
         items: list[tuple[str, Value]] = []
         for dimension in self.dimensions:
@@ -220,7 +220,7 @@ class KernelType(ABC):
         self.check(shape)
         return shape
 
-    def faults(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
+    def validation_errors(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
         """Every unknown, missing or refused dimension, as far as it can be told without a target."""
         known = {dimension.name: dimension for dimension in self.dimensions}
         for name in values:
@@ -270,7 +270,7 @@ class KernelType(ABC):
         """DeepGEMM's own function (imports deep_gemm).
 
         Raises:
-            EnvironmentProblem: the installed DeepGEMM has none of the names.
+            MissingRequirement: the installed DeepGEMM has none of the names.
         """
         import deep_gemm
 
@@ -279,7 +279,7 @@ class KernelType(ABC):
             if found is not None:
                 return found
         version = getattr(deep_gemm, "__version__", "of unknown version")
-        raise EnvironmentProblem(
+        raise MissingRequirement(
             f"DeepGEMM {version} has no function {' or '.join(self.function_names)} (kernel type {self.name})"
         )
 
@@ -297,15 +297,15 @@ class KernelType(ABC):
         """What a sealed call is: DeepGEMM's own function, with a guard only where that version breaks the empty rule.
 
         Raises:
-            EnvironmentProblem: the installed DeepGEMM has none of the names.
+            MissingRequirement: the installed DeepGEMM has none of the names.
         """
         function = self.function()
         if self.empty_input is EmptyInput.LAUNCH:
             return function
         if self.empty_input is EmptyInput.RETURN and _applies(self.handles_empty, deep_gemm_version):
             return function
-        refuses = _applies(self.refuses_empty, deep_gemm_version)
-        return guard(function, self.read_m, self.handle_empty, refuses_empty=refuses)
+        refuses = _applies(self.raises_on_empty, deep_gemm_version)
+        return guard(function, self.read_m, self.handle_empty, raises_on_empty=refuses)
 
     def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
         """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared.

@@ -38,7 +38,7 @@ def guard(
     read_m: Callable[..., int],
     handle_empty: Callable[..., Any],
     *,
-    refuses_empty: bool,
+    raises_on_empty: bool,
 ) -> Callable[..., Any]:
     """``function``, except that ``handle_empty`` is called in its place where ``read_m`` says 0.
 
@@ -46,7 +46,7 @@ def guard(
     with as many of them as they take.
 
     Args:
-        refuses_empty: whether the function raises ``RuntimeError`` for an empty input, and does no harm.
+        raises_on_empty: whether the function raises ``RuntimeError`` for an empty input, and does no harm.
     """
 
     def is_empty(*args: Any, **kwargs: Any) -> bool:
@@ -66,7 +66,7 @@ def guard(
         "_is_empty": is_empty,
         "_handle_empty": handle_empty,
     }
-    template = _ASK_AFTER_AN_ERROR if refuses_empty else _ASK_FIRST
+    template = _ASK_AFTER_AN_ERROR if raises_on_empty else _ASK_FIRST
     asked, handled = _taken(read_m, parameters), _taken(handle_empty, parameters)
     source = template.format(name=name, parameters=parameters, asked=asked, handled=handled)
     exec(compile(source, f"<guard of {name}>", "exec"), names)

@@ -44,7 +44,7 @@ def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | 
         ManifestError: all problems of the file, with line and column.
         InputError: the target is unknown, or neither the caller nor the manifest names one.
         StorageError: the file cannot be read.
-        EnvironmentProblem: the target is ``detect`` and there is no GPU.
+        MissingRequirement: the target is ``detect`` and there is no GPU.
     """
     return read_manifest(read_document(path), kernel_types, target)
 
@@ -139,7 +139,7 @@ class _Reader:
         if source is None:
             return
         for values, place in self._fan_out(source.shape, (*path, "shape")):
-            faults = list(kernel_type.faults(values))
+            faults = list(kernel_type.validation_errors(values))
             if self.target is not None and not faults:
                 try:
                     shape = kernel_type.resolve(values, self.target)

@@ -20,7 +20,7 @@ def resolve_target(document: Document, data: object, override: Target | str | No
 
     Raises:
         InputError: the override is unknown.
-        EnvironmentProblem: the target is ``detect`` and there is no GPU.
+        MissingRequirement: the target is ``detect`` and there is no GPU.
     """
     if isinstance(override, Target):
         return override
@@ -50,7 +50,7 @@ def named_target(name: str) -> Target:
     Raises:
         UnknownNameError: no such target.
         ManifestError: the file declares no valid target.
-        EnvironmentProblem: ``detect`` without a GPU.
+        MissingRequirement: ``detect`` without a GPU.
     """
     if name == "detect":
         return detect_target()

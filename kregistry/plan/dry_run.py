@@ -19,7 +19,7 @@ from kregistry.manifest import Entry
 from kregistry.plan.plan import PlannedEntry, Refusal, Segment
 from kregistry.stub.library import compile_stub
 from kregistry.stub.pool import Children
-from kregistry.stub.process import Child, Unsendable, send_form
+from kregistry.stub.process import Child, NotPicklable, send_form
 from kregistry.stub.recorded_kernel import read_recorded
 from kregistry.stub.segments import Run, join
 from kregistry.target import Target
@@ -95,7 +95,7 @@ class DryRun:
         """The planned entries, in the order of the sweeps.
 
         Raises:
-            EnvironmentProblem: torch or DeepGEMM cannot be loaded on the stub.
+            MissingRequirement: torch or DeepGEMM cannot be loaded on the stub.
             StorageError: no temporary directory can be written.
         """
         if not sweeps:
@@ -131,7 +131,7 @@ class DryRun:
         """Load torch and DeepGEMM on the stub, and nothing more.
 
         Raises:
-            EnvironmentProblem: they do not load.
+            MissingRequirement: they do not load.
             StorageError: no temporary directory can be written.
         """
         with _scratch_directory() as scratch, self.children(scratch) as children, children.start("0"):
@@ -141,7 +141,7 @@ class DryRun:
         """What starts the child processes of this run, with their homes in a directory.
 
         Raises:
-            EnvironmentProblem: the stub does not compile.
+            MissingRequirement: the stub does not compile.
             StorageError: it cannot be written.
         """
         library = compile_stub(self.toolchain, self.stub_directory)
@@ -192,7 +192,7 @@ class DryRun:
         nothing: dict[str, Any] = {"segments": [], "refusals": [], "cublaslt": False}
         try:
             kernel_type = send_form(sweep.kernel_type)
-        except Unsendable as error:
+        except NotPicklable as error:
             text = f"the kernel type cannot be sent to the dry run, its class must be importable: {error}"
             return {**nothing, "error": text}
         values = part.values

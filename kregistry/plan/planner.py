@@ -55,7 +55,7 @@ def make_plan(
         on_kernel: called once for each kernel while the dry run goes on, from its threads.
 
     Raises:
-        EnvironmentProblem: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
+        MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
         StorageError: a directory cannot be written.
     """
     toolchain = toolchain or find_toolchain()

@@ -27,7 +27,7 @@ class Coverage:
             if entry not in known:
                 self._entries[entry.kernel_type] = (*known, entry)
 
-    def foresees(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+    def covers(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         """Whether an entry covers a call with these dimensions at run-time value ``m``.
 
         An alignment of the range's values is not asked for: DeepGEMM chooses the same kernel for the values between.

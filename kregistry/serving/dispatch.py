@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kregistry.errors import EnvironmentProblem, KregistryError, UnseenCallError
+from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel_type import EmptyInput, KernelType, Value
 from kregistry.manifest import Manifest
@@ -65,7 +65,7 @@ class Dispatch:
 
         Raises:
             UnknownNameError: no such policy.
-            EnvironmentProblem: debug mode, no target, and no device.
+            MissingRequirement: debug mode, no target, and no device.
         """
         policy = Unseen.parse(unseen)
         with self._lock:
@@ -93,7 +93,7 @@ class Dispatch:
         Kernel types that the installed DeepGEMM lacks are left out, and raise as before when they are called.
 
         Raises:
-            EnvironmentProblem: deep_gemm cannot be imported.
+            MissingRequirement: deep_gemm cannot be imported.
         """
         with self._lock:
             self._sealed = True
@@ -165,7 +165,7 @@ class Dispatch:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        if self._coverage.foresees(kernel_type, shape, m):
+        if self._coverage.covers(kernel_type, shape, m):
             return
         words = " ".join(f"{name}={'none' if value is None else value}" for name, value in shape.items())
         crashes = self._coverage.crashes(kernel_type, shape, m)
@@ -217,7 +217,7 @@ def _debug_watcher(target: Target) -> _Watcher:
 def _sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[..., Any] | None:
     try:
         return kernel_type.sealed(deep_gemm_version)
-    except EnvironmentProblem:
+    except MissingRequirement:
         return None
 
 
@@ -225,7 +225,7 @@ def _deep_gemm_version() -> str:
     try:
         import deep_gemm
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise MissingRequirement(
             f"deep_gemm cannot be imported: {error}", "kregistry doctor names what is missing"
         ) from error
     return str(getattr(deep_gemm, "__version__", "0"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import MissingRequirement, StorageError
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
@@ -32,7 +32,7 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
     """The stub library, from ``directory`` if it was compiled before.
 
     Raises:
-        EnvironmentProblem: the C compiler refuses it.
+        MissingRequirement: the C compiler refuses it.
         StorageError: the directory cannot be written.
     """
     source = _SOURCE.read_text()
@@ -48,7 +48,7 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
             command += ["-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o", str(built)]
             result = subprocess.run(command, input=source, capture_output=True, text=True)
             if result.returncode:
-                raise EnvironmentProblem(
+                raise MissingRequirement(
                     f"{toolchain.c_compiler} does not compile the stub GPU:\n{result.stderr.strip()[-2000:]}",
                     f"the CUDA headers in {toolchain.cuda.include} may be incomplete",
                 )

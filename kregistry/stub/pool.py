@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import asdict
 
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import MissingRequirement, StorageError
 from kregistry.stub.library import stub_environment
 from kregistry.stub.process import LOG_FILE, ORDER_FILE, Child, OnCubin, not_loaded
 from kregistry.target import Target
@@ -86,7 +86,7 @@ class Children:
         """A new child, whose home is the directory of this name; safe against threads.
 
         Raises:
-            EnvironmentProblem: torch does not load on the stub, or no process can be started.
+            MissingRequirement: torch does not load on the stub, or no process can be started.
             StorageError: the home cannot be written.
         """
         home = self._directory / name
@@ -118,9 +118,9 @@ class Children:
         child.close()
         raise self._not_started(child)
 
-    def _not_started(self, child: Child) -> EnvironmentProblem:
+    def _not_started(self, child: Child) -> MissingRequirement:
         if self._stopped:
-            return EnvironmentProblem("the dry run was stopped")
+            return MissingRequirement("the dry run was stopped")
         try:
             return not_loaded(self._process.wait(_DEATH_SECONDS), self._directory)
         except subprocess.TimeoutExpired:  # only this child did not come about

@@ -15,7 +15,7 @@ from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType, Value
 from kregistry.plan.dry_run import DryRun
 from kregistry.stub.pool import Children
-from kregistry.stub.process import Child, Unsendable, send_form
+from kregistry.stub.process import Child, NotPicklable, send_form
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
@@ -107,11 +107,11 @@ class Prober:
         """Launch at each value.
 
         Raises:
-            EnvironmentProblem: torch or DeepGEMM cannot be loaded on the stub.
+            MissingRequirement: torch or DeepGEMM cannot be loaded on the stub.
         """
         try:
             sent = send_form(kernel_type)
-        except Unsendable as error:
+        except NotPicklable as error:
             return Probed(error=str(error), loaded=False)
         if self._child is None or not self._child.alive:
             self._child = self._start()

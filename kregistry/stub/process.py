@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
 from kregistry.stub.library import HOST_ACCESS_EXIT_CODE
@@ -27,7 +27,7 @@ ORDER_FILE = "order.json"
 OnCubin = Callable[[Path, Path], Kernel]
 
 
-class Unsendable(Exception):
+class NotPicklable(Exception):
     """A kernel type that cannot be pickled, so that no child can have it."""
 
 
@@ -35,12 +35,12 @@ def send_form(kernel_type: KernelType) -> str:
     """A kernel type as text for a job.
 
     Raises:
-        Unsendable: its class cannot be imported by name.
+        NotPicklable: its class cannot be imported by name.
     """
     try:
         return base64.b64encode(pickle.dumps(kernel_type)).decode()
     except Exception as error:  # pickle raises whatever it likes
-        raise Unsendable(f"{type(error).__name__}: {error}") from error
+        raise NotPicklable(f"{type(error).__name__}: {error}") from error
 
 
 def describe_death(code: int, home: Path) -> str:
@@ -52,9 +52,9 @@ def describe_death(code: int, home: Path) -> str:
     return f"the process ended with exit code {code}: {_log_tail(home, 1)}"
 
 
-def not_loaded(code: int, home: Path) -> EnvironmentProblem:
+def not_loaded(code: int, home: Path) -> MissingRequirement:
     """A process ended with this exit code before it was ready for jobs."""
-    return EnvironmentProblem(
+    return MissingRequirement(
         f"torch and DeepGEMM do not load on the stub GPU ({describe_death(code, home)}):\n{_log_tail(home, 30)}",
         "kregistry doctor names what is missing",
     )
@@ -103,7 +103,7 @@ class Child:
     def __enter__(self) -> Child:
         """
         Raises:
-            EnvironmentProblem: DeepGEMM does not load on the stub.
+            MissingRequirement: DeepGEMM does not load on the stub.
         """
         try:
             if self._receive() is None:

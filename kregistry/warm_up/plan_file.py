@@ -1,4 +1,4 @@
-"""Outline: what a warm-up needs of a plan; kept beside the store, for the other ranks and for the next start."""
+"""WarmupPlan: what a warm-up needs of a plan; kept beside the store, for the other ranks and for the next start."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _BrokenRecord:
 
 
 @frozen
-class Outline:
+class WarmupPlan:
     """Where to launch what, and where the kernels are.
 
     Attributes:
@@ -62,7 +62,7 @@ class Outline:
     complete: bool
 
     @classmethod
-    def of(cls, report: BuildReport) -> Outline:
+    def of(cls, report: BuildReport) -> WarmupPlan:
         failed = {each.kernel.id for each in report.failed}
         kernels = tuple(
             _KernelRecord(each.name, each.key, str(each.cache_entry), each.cubin_file, tuple(sorted(each.files)))
@@ -90,7 +90,7 @@ class Outline:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Outline:
+    def from_json(cls, content: dict[str, Any]) -> WarmupPlan:
         kernels = tuple(_KernelRecord(**{**each, "files": tuple(each["files"])}) for each in content["kernels"])
         broken = tuple(_BrokenRecord(**{**each, "ranges": _triples(each["ranges"])}) for each in content["broken"])
         uses = tuple(tuple((m, tuple(ids)) for m, ids in entry) for entry in content["uses"])

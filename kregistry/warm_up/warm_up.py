@@ -12,7 +12,7 @@ from typing import Literal
 
 from kregistry.compile import BuildReport, build_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.errors import EnvironmentProblem, IncompleteError
+from kregistry.errors import IncompleteError, MissingRequirement
 from kregistry.manifest import Manifest, load_manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
@@ -21,7 +21,7 @@ from kregistry.target import Target
 from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
-from kregistry.warm_up.plan_file import Outline
+from kregistry.warm_up.plan_file import WarmupPlan
 from kregistry.warm_up.ranks import Barrier, Ranks, share, take
 from kregistry.warm_up.warmup_report import WarmupReport
 
@@ -66,7 +66,7 @@ def warmup(
 
     Raises:
         InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
-        EnvironmentProblem: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
+        MissingRequirement: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
         StorageError: a directory cannot be written.
     """
     budget = MemoryBudget.parse(memory_budget)
@@ -94,19 +94,19 @@ def warmup(
                     shared_front_end=shared_front_end,
                     paranoid=paranoid,
                 )
-                share(path, Outline.of(report).to_json())
+                share(path, WarmupPlan.of(report).to_json())
         finally:
             ranks.barrier()  # also after a failure: the others must not wait for ever
     else:
         ranks.barrier()
-    outline = Outline.from_json(take(path))
+    outline = WarmupPlan.from_json(take(path))
     return _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
 
 
 def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
     """Whether an earlier start has left a complete plan of the same fingerprint, and its kernels are in place."""
     try:
-        outline = Outline.from_json(take(path))
+        outline = WarmupPlan.from_json(take(path))
     except (IncompleteError, ValueError, KeyError, TypeError):
         return False
     return outline.complete and outline.in_place(store, jit_cache)
@@ -117,7 +117,7 @@ def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get("DG_JIT_CACHE_DIR")
         if "deep_gemm" in sys.modules and current != wanted:
-            raise EnvironmentProblem(
+            raise MissingRequirement(
                 f"deep_gemm is already imported with DG_JIT_CACHE_DIR={current}, so it will not look in {wanted}",
                 "warm up before deep_gemm is imported, or leave cache_dir out",
             )
@@ -128,7 +128,7 @@ def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None
 def _launch_all(
     registry: Registry,
     manifest: Manifest,
-    outline: Outline,
+    outline: WarmupPlan,
     jit_cache: JitCache,
     budget: MemoryBudget,
     lend: Lent,

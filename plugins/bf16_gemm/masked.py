@@ -27,7 +27,7 @@ class MGroupedBf16GemmNtMasked(KernelType):
     summary = "grouped BF16 GEMM, one buffer for each group, filled in part (MoE decode)"
     dimensions = (GROUPS, N, K, settings.MK_ALIGNMENT)
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
-    refuses_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
+    raises_on_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
     archs = ARCHS
     examples = (

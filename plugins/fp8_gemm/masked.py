@@ -25,7 +25,7 @@ class _NtMasked(Precision, KernelType):
     """
 
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
-    refuses_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
+    raises_on_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
 
     def check(self, shape: Shape) -> None:
         self.check_precision(shape)

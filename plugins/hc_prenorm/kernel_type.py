@@ -60,7 +60,7 @@ class Tf32HcPrenormGemm(KernelType):
     # Sums of 16384 products in TF32 against float32: DeepGEMM's own test asks for 1e-8.
     tolerance = Tolerance(1e-7)
     kernel_depends_on_m = False
-    refuses_empty = ""  # with num_splits it asserts (layout.hpp), without it returns
+    raises_on_empty = ""  # with num_splits it asserts (layout.hpp), without it returns
     examples = (
         {"n": 24, "k": 512},
         {"n": 16, "k": 1088, "num_splits": 4},

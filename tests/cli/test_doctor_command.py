@@ -39,12 +39,12 @@ def test_what_is_missing_is_named_with_what_mends_it(
     result = kregistry("doctor")
     assert result.code == 3
     lines = result.out.splitlines()
-    where = next(number for number, line in enumerate(lines) if line.startswith("LACK"))
+    where = next(number for number, line in enumerate(lines) if line.startswith("FAIL"))
     assert lines[where : where + 2] == [
-        f"LACK CUDA toolkit: no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path} (CUDA_HOME)",
+        f"FAIL CUDA toolkit: no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path} (CUDA_HOME)",
         "     hint: pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler",
     ]
-    assert sum(line.startswith("LACK") for line in lines) == 1
+    assert sum(line.startswith("FAIL") for line in lines) == 1
     assert not any("stub GPU" in line for line in lines)
     assert result.err == "error: missing: CUDA toolkit\n"
 

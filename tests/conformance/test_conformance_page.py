@@ -40,8 +40,8 @@ def test_the_message_shown_is_real() -> None:
     from wrong_kernel_types import RequirementTooSmall
 
     from kregistry.conformance import Machine
-    from kregistry.conformance.run import Examination
+    from kregistry.conformance.run import ConformanceRun
 
     with Machine() as machine:
-        outcome = Examination(RequirementTooSmall(), machine).outcome(RULES["KR103"].checks()[0])
+        outcome = ConformanceRun(RequirementTooSmall(), machine).outcome(RULES["KR103"].checks()[0])
     assert f"```text\n{outcome.reason}\n```" in PAGE

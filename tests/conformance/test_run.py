@@ -12,7 +12,7 @@ from wrong_kernel_types import NoSuchDtype
 
 from kregistry.conformance import Level, Machine
 from kregistry.conformance.rules import RULES
-from kregistry.conformance.run import Examination, Outcome, Verdict
+from kregistry.conformance.run import ConformanceRun, Outcome, Verdict
 from kregistry.plan.planner import default_stub_directory
 from kregistry.registry import Registry
 
@@ -29,7 +29,7 @@ def failures(outcomes: Iterator[Outcome]) -> list[str]:
 
 @pytest.mark.parametrize("name", Registry().names())
 def test_installed_kernel_types_keep_every_rule(machine: Machine, name: str) -> None:
-    examination = Examination(Registry()[name], machine, Level.STUB)
+    examination = ConformanceRun(Registry()[name], machine, Level.STUB)
     assert failures(examination.outcomes()) == []
     passed = {each.check.rule.id for each in examination.outcomes() if each.verdict is Verdict.PASSED}
     missing = {rule for rule in RULES if rule < "KR3"} - passed
@@ -42,12 +42,12 @@ def test_installed_kernel_types_keep_every_rule(machine: Machine, name: str) -> 
 
 
 def test_good_kernel_types_keep_every_rule(machine: Machine) -> None:
-    assert failures(Examination(Bf16Gemm(), machine, Level.STUB).outcomes()) == []
-    assert failures(Examination(PlainGemm(), machine).outcomes()) == []
+    assert failures(ConformanceRun(Bf16Gemm(), machine, Level.STUB).outcomes()) == []
+    assert failures(ConformanceRun(PlainGemm(), machine).outcomes()) == []
 
 
 def test_what_follows_from_a_failure_is_skipped_and_says_so(machine: Machine) -> None:
-    outcomes = list(Examination(NoSuchDtype(), machine).outcomes())
+    outcomes = list(ConformanceRun(NoSuchDtype(), machine).outcomes())
     assert {each.check.rule.id for each in outcomes if each.verdict is Verdict.FAILED} == {"KR110"}
     reasons = {each.check.rule.id: each.reason for each in outcomes if each.verdict is Verdict.SKIPPED}
     assert reasons["KR115"] == "KR110 comes first, and fails"
@@ -57,7 +57,7 @@ def test_what_follows_from_a_failure_is_skipped_and_says_so(machine: Machine) ->
 def test_without_hypothesis_its_rule_is_skipped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     (check,) = RULES["KR130"].checks()
-    outcome = Examination(PlainGemm(), machine).outcome(check)
+    outcome = ConformanceRun(PlainGemm(), machine).outcome(check)
     assert (outcome.verdict, outcome.reason) == (Verdict.SKIPPED, "Hypothesis is not installed")
 
 
@@ -66,7 +66,7 @@ def test_a_class_inside_a_function_is_named_as_the_cause(machine: Machine) -> No
         pass
 
     (check,) = RULES["KR102"].checks()
-    outcome = Examination(Local(), machine).outcome(check)
+    outcome = ConformanceRun(Local(), machine).outcome(check)
     assert outcome.verdict is Verdict.FAILED
     assert "a class at the top level of a module" in outcome.reason
 
@@ -82,7 +82,7 @@ def test_a_class_of_a_module_that_cannot_be_imported_is_named_as_the_cause(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert pickle.loads(pickle.dumps(unknown())).name == "plain_gemm"
     (check,) = RULES["KR102"].checks()
-    outcome = Examination(unknown(), machine).outcome(check)
+    outcome = ConformanceRun(unknown(), machine).outcome(check)
     assert outcome.verdict is Verdict.FAILED
     assert "No module named 'only_in_this_process'" in outcome.reason
     assert "put it into a module that a new process can import" in outcome.reason

@@ -14,18 +14,18 @@ SCRIPT = """
 from good_kernel_types import Bf16Gemm
 from warms_up_one_kernel import WarmsUpOneKernel
 from kregistry.conformance import Machine
-from kregistry.conformance.rule import Breach
+from kregistry.conformance.rule import RuleViolation
 from kregistry.conformance.rules import RULES, numerics
-from kregistry.conformance.subject import Subject
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
 
 numerics.compile_ahead = lambda subject: None  # with a real compiler, for a real device
 found = {}
 with Machine() as machine:
     for kernel_type in (WarmsUpOneKernel(), Bf16Gemm()):
         try:
-            RULES["KR309"].check(Subject(kernel_type, machine))
+            RULES["KR309"].check(KernelTypeUnderTest(kernel_type, machine))
             found[type(kernel_type).__name__] = ""
-        except Breach as breach:
+        except RuleViolation as breach:
             found[type(kernel_type).__name__] = str(breach)
 answer(**found)
 """

@@ -13,7 +13,7 @@ from warms_up_one_kernel import WarmsUpOneKernel
 from kregistry import KernelType
 from kregistry.conformance import Machine
 from kregistry.conformance.rules import RULES
-from kregistry.conformance.run import Examination, Verdict
+from kregistry.conformance.run import ConformanceRun, Verdict
 from kregistry.registry import Registry
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def machine(workplace: object) -> Iterator[Machine]:
 )
 def test_what_only_a_device_shows(machine: Machine, rule: str, kernel_type: KernelType, message: str) -> None:
     (check,) = RULES[rule].checks()
-    outcome = Examination(kernel_type, machine).outcome(check)
+    outcome = ConformanceRun(kernel_type, machine).outcome(check)
     assert outcome.verdict is Verdict.FAILED, outcome.reason
     assert re.search(message, outcome.reason)
 
@@ -77,5 +77,5 @@ def test_what_only_a_device_shows(machine: Machine, rule: str, kernel_type: Kern
 def test_installed_kernel_types_keep_every_rule(machine: Machine, name: str) -> None:
     from kregistry.conformance.rule import Level
 
-    outcomes = Examination(Registry()[name], machine, Level.GPU).outcomes()
+    outcomes = ConformanceRun(Registry()[name], machine, Level.GPU).outcomes()
     assert [each.reason for each in outcomes if each.verdict is Verdict.FAILED] == []

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sample_kernel_types import Sample
 
-from kregistry.errors import EnvironmentProblem, ShapeError
+from kregistry.errors import MissingRequirement, ShapeError
 from kregistry.kernel_type import ArchSupport, EmptyInput, KernelType, Shape
 from kregistry.target import TARGETS
 
@@ -157,7 +157,7 @@ def test_a_deep_gemm_without_the_function_is_named(
     monkeypatch: pytest.MonkeyPatch, module: SimpleNamespace, version: str
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "deep_gemm", module)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         Versioned().function()
     assert caught.value.message == (f"DeepGEMM {version} has no function new_name or old_name (kernel type versioned)")
 

@@ -38,16 +38,16 @@ def read_m(a: list[int], *args: Any, **kwargs: Any) -> int:
     return len(a)
 
 
-def guarded(function: Callable[..., Any], refuses_empty: bool, reader: Callable[..., int] = read_m) -> Any:
-    return guard(function, reader, lambda *args, **kwargs: "empty", refuses_empty=refuses_empty)
+def guarded(function: Callable[..., Any], raises_on_empty: bool, reader: Callable[..., int] = read_m) -> Any:
+    return guard(function, reader, lambda *args, **kwargs: "empty", raises_on_empty=raises_on_empty)
 
 
-@pytest.mark.parametrize("refuses_empty", [True, False])
+@pytest.mark.parametrize("raises_on_empty", [True, False])
 @pytest.mark.parametrize("function", [refuses, variadic, keyword_only])
 def test_an_empty_input_is_handled_and_others_reach_the_function(
-    function: Callable[..., Any], refuses_empty: bool
+    function: Callable[..., Any], raises_on_empty: bool
 ) -> None:
-    call = guarded(function, refuses_empty)
+    call = guarded(function, raises_on_empty)
     assert call([1], 2) == [1, 2, None]
     assert call([1], b=2, splits=3) == [1, 2, 3]
     assert call([], 2) == call([], 2, splits=3) == "empty"
@@ -59,9 +59,9 @@ def test_an_empty_input_is_handled_and_others_reach_the_function(
     assert inspect.signature(call) == inspect.signature(function)
 
 
-@pytest.mark.parametrize("refuses_empty", [True, False])
-def test_a_reader_is_given_as_many_parameters_as_it_takes(refuses_empty: bool) -> None:
-    call = guard(refuses, lambda a: len(a), lambda a, b: [a, b], refuses_empty=refuses_empty)
+@pytest.mark.parametrize("raises_on_empty", [True, False])
+def test_a_reader_is_given_as_many_parameters_as_it_takes(raises_on_empty: bool) -> None:
+    call = guard(refuses, lambda a: len(a), lambda a, b: [a, b], raises_on_empty=raises_on_empty)
     assert call([], 2, splits=3) == [[], 2]
     assert call([1], 2, splits=3) == [1, 2, 3]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kregistry.errors import EnvironmentProblem, InputError, KregistryError, ManifestError, UnknownNameError
+from kregistry.errors import InputError, KregistryError, ManifestError, MissingRequirement, UnknownNameError
 from kregistry.manifest import Range, load_manifest
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.reader import read_manifest
@@ -417,7 +417,7 @@ _DATA = st.recursive(
 def _never_surprises(text: str) -> None:
     try:
         read_manifest(parse_document(text, "k.yaml"), REGISTRY)
-    except EnvironmentProblem as error:
+    except MissingRequirement as error:
         assert "detect" in error.message
     except KregistryError as error:
         assert isinstance(error, (ManifestError, InputError))

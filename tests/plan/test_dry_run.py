@@ -26,7 +26,7 @@ from sample_kernel_types import (
 )
 from shapes import entry_of
 
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import MissingRequirement, StorageError
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
 from kregistry.plan import PlannedEntry, Segment, dry_run
@@ -264,7 +264,7 @@ def test_a_child_that_does_not_start_is_an_environment_problem(
     """A module search path without torch, as in a broken environment."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
     run = DryRun(evolve(toolchain), TARGETS["h100"], stub_directory)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         run.probe()
     assert caught.value.message.startswith(
         "torch and DeepGEMM do not load on the stub GPU (the process ended with exit code 1: ModuleNotFoundError: No "
@@ -279,7 +279,7 @@ def test_every_child_that_does_not_start_knows_why(
     """Whichever of them is the first to tell."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
     sweeps = [Sweep(entry_of(Prenorm()), Prenorm())] * 4
-    with pytest.raises(EnvironmentProblem, match=r"exit code 1: ModuleNotFoundError.*\):\nTraceback"):
+    with pytest.raises(MissingRequirement, match=r"exit code 1: ModuleNotFoundError.*\):\nTraceback"):
         DryRun(toolchain, TARGETS["h100"], stub_directory).run(sweeps, processes=4)
 
 

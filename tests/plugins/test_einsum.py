@@ -51,8 +51,8 @@ def test_the_call_that_ends_the_process_is_refused_before_it(name: str) -> None:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("called")
 
-    asks_first = guard(never, kernel_type.read_m, kernel_type.handle_empty, refuses_empty=False)
-    assert (kernel_type.handles_empty, kernel_type.refuses_empty) == (
+    asks_first = guard(never, kernel_type.read_m, kernel_type.handle_empty, raises_on_empty=False)
+    assert (kernel_type.handles_empty, kernel_type.raises_on_empty) == (
         "none",
         "none",
     )  # so this guard is what sealing gives

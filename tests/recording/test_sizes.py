@@ -24,9 +24,9 @@ def test_any_size_is_foreseen_and_other_dimensions_count_as_before() -> None:
     kernel_type, coverage = Sized(), Coverage()
     shape = kernel_type.resolve({"n": 64}, H100)
     coverage.add(Manifest("kernels.yaml", H100, ("model",), (Entry("model", "", shape, Range("m", 1, 8)),), {}))
-    assert coverage.foresees(kernel_type, {"n": 72, "layout": "row"}, 8)
-    assert not coverage.foresees(kernel_type, {"n": 64, "layout": "column"}, 8)
-    assert not coverage.foresees(kernel_type, {"n": 64, "layout": "row"}, 9)
+    assert coverage.covers(kernel_type, {"n": 72, "layout": "row"}, 8)
+    assert not coverage.covers(kernel_type, {"n": 64, "layout": "column"}, 8)
+    assert not coverage.covers(kernel_type, {"n": 64, "layout": "row"}, 9)
 
 
 def test_a_recording_keeps_the_largest_size() -> None:

@@ -34,7 +34,7 @@ def test_a_call_that_does_not_show_a_quiet_dimension_has_its_default(
     coverage = Coverage()
     coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry_of(Quiet(), n=8, **covered),), {}))
     call = {"n": 8, "layout": "row", "splits": None, **shown}
-    assert coverage.foresees(Quiet(), call, 3) is foreseen
+    assert coverage.covers(Quiet(), call, 3) is foreseen
 
 
 @pytest.mark.parametrize(

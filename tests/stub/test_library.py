@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import MissingRequirement, StorageError
 from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import TARGETS
 from kregistry.toolchain import CudaToolkit, Toolchain
@@ -27,7 +27,7 @@ def test_it_is_compiled_once(toolchain: Toolchain, stub_directory: Path) -> None
 def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Path) -> None:
     (tmp_path / "include").mkdir()
     bare = evolve(toolchain, cuda=CudaToolkit(tmp_path, "0", "test"))
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         compile_stub(bare, tmp_path / "stub")
     assert caught.value.message.startswith(f"{toolchain.c_compiler} does not compile the stub GPU:\n")
     assert caught.value.hint == f"the CUDA headers in {tmp_path}/include may be incomplete"
@@ -36,7 +36,7 @@ def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Pa
 
 def test_another_toolkit_gets_a_stub_of_its_own(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> None:
     here = compile_stub(toolchain, stub_directory)
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(MissingRequirement):
         compile_stub(evolve(toolchain, c_compiler="/bin/false", cuda=evolve(toolchain.cuda, version="0")), tmp_path)
     assert here.exists()
 

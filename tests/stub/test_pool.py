@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.errors import EnvironmentProblem, StorageError
+from kregistry.errors import MissingRequirement, StorageError
 from kregistry.kernel import Kernel
 from kregistry.stub.library import compile_stub
 from kregistry.stub.pool import Children
@@ -83,7 +83,7 @@ def test_a_child_that_is_killed_says_so_and_another_one_starts(started: Children
 def test_after_stop_none_starts_but_those_that_did_go_on(started: Children, tmp_path: Path) -> None:
     with started.start("0") as child:
         started.stop()
-        with pytest.raises(EnvironmentProblem, match="the dry run was stopped"):
+        with pytest.raises(MissingRequirement, match="the dry run was stopped"):
             started.start("1")
         assert child.alive and child_in(tmp_path / "homes" / "0")
     started.__exit__()
@@ -97,7 +97,7 @@ def test_deep_gemm_that_does_not_load(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     library = compile_stub(toolchain, stub_directory)
     starting = Children(TARGETS["h100"], toolchain, library, tmp_path / "homes", no_cubin)
-    with starting as children, pytest.raises(EnvironmentProblem) as caught, children.start("0"):
+    with starting as children, pytest.raises(MissingRequirement) as caught, children.start("0"):
         pass
     assert processes_in(tmp_path / "homes") == []
     assert caught.value.message.startswith(
@@ -146,7 +146,7 @@ def test_a_fork_server_that_dies(started: Children, tmp_path: Path) -> None:
             each for each in processes_in(tmp_path / "homes") if each not in processes_in(tmp_path / "homes" / "0")
         )
         os.kill(server, signal.SIGKILL)
-        with pytest.raises(EnvironmentProblem, match="crashes: the process died of SIGKILL"):
+        with pytest.raises(MissingRequirement, match="crashes: the process died of SIGKILL"):
             started.start("1")
 
 
@@ -154,7 +154,7 @@ def test_a_child_without_an_order(started: Children, monkeypatch: pytest.MonkeyP
     """It says so, and only this one fails."""
     order = Path.write_text
     monkeypatch.setattr(Path, "write_text", lambda path, text: order(path, text[:9]))
-    with pytest.raises(EnvironmentProblem, match=r"exit code 1: json\.decoder\.JSONDecodeError"), started.start("0"):
+    with pytest.raises(MissingRequirement, match=r"exit code 1: json\.decoder\.JSONDecodeError"), started.start("0"):
         pass
     monkeypatch.undo()
     with started.start("1"):

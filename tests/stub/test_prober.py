@@ -10,7 +10,7 @@ import pytest
 from sample_kernel_types import Exits, Prenorm
 from shapes import entry_of
 
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.plan import dry_run
 from kregistry.stub.prober import Prober
 from kregistry.stub.process import Child
@@ -59,6 +59,6 @@ def test_after_a_start_that_failed_the_next_probe_tries_anew(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
-        with pytest.raises(EnvironmentProblem, match="torch and DeepGEMM do not load on the stub GPU"):
+        with pytest.raises(MissingRequirement, match="torch and DeepGEMM do not load on the stub GPU"):
             prober.probe(Prenorm(), SHAPE, [1])
     assert probed(prober, 2) == [2]

@@ -12,7 +12,7 @@ import pytest
 
 import kregistry
 from kregistry.compile import BuildReport
-from kregistry.errors import EnvironmentProblem, InputError, UnknownNameError
+from kregistry.errors import InputError, MissingRequirement, UnknownNameError
 from kregistry.manifest import Manifest
 from kregistry.toolchain import Toolchain
 from kregistry.warm_up.warm_up import _prepare_process
@@ -82,7 +82,7 @@ def test_another_cache_directory_after_deep_gemm_was_imported_is_refused(
     monkeypatch.setenv("DG_JIT_CACHE_DIR", "/a")
     monkeypatch.setenv("CUDA_HOME", str(toolchain.cuda.home))
     monkeypatch.setitem(sys.modules, "deep_gemm", SimpleNamespace())
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MissingRequirement) as caught:
         _prepare_process(toolchain, "/b")
     assert str(caught.value) == (
         "deep_gemm is already imported with DG_JIT_CACHE_DIR=/a, so it will not look in /b\n"

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class NotUnderstood(Exception):
+class CannotShare(Exception):
     """Something whose effect on the code is not known; the text says what."""

@@ -23,7 +23,7 @@ _UNDERSTOOD = re.compile(
 )
 
 
-def objection(flags: Iterable[str]) -> str:
+def reason_not_shareable(flags: Iterable[str]) -> str:
     """The first flag that stands against sharing a front end, in words; empty if there is none."""
     for flag in flags:
         if not _UNDERSTOOD.fullmatch(flag):

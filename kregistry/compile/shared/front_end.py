@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from kregistry.compile.nvcc import Compilation, Compiler, scratch_directory
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.headers import Headers
 from kregistry.compile.shared.kernel_family import Member
 from kregistry.compile.shared.nvcc_dryrun import Commands
@@ -46,13 +46,13 @@ def run_front_end(headers: Headers, members: Sequence[Member], scratch: Path) ->
     """PTX for each member of the headers' family, in a scratch directory that is removed again.
 
     Raises:
-        NotUnderstood: these kernels cannot share a front end, or it fails on one of them.
+        CannotShare: these kernels cannot share a front end, or it fails on one of them.
         StorageError: the scratch directory cannot be written.
     """
     started = time.perf_counter()
     pieces = split_ptx(headers.generate([member.reference for member in members], scratch))
     if len(pieces.order) != len(members):
-        raise NotUnderstood(f"the table names {len(pieces.order)} entries for {len(members)} kernels")
+        raise CannotShare(f"the table names {len(pieces.order)} entries for {len(members)} kernels")
     seconds = time.perf_counter() - started
     symbols = {member.kernel.key: symbol for member, symbol in zip(members, pieces.order)}
     return FrontEndResult(

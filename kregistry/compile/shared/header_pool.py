@@ -39,7 +39,7 @@ class HeaderPool:
         """Parse the headers of a family.
 
         Raises:
-            NotUnderstood: they cannot be parsed once for all kernels.
+            CannotShare: they cannot be parsed once for all kernels.
             StorageError: the scratch directory cannot be written.
         """
         headers = parse_headers(self._compiler, family, self._scratch("headers"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import evolve
 
 from kregistry.compile.nvcc import Compiler, scratch_directory
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.group_source import END_OF_HEADERS, KERNELS, group_source, table
 from kregistry.compile.shared.kernel_family import Family
 from kregistry.compile.shared.nvcc_dryrun import Commands, parse_dry_run
@@ -53,7 +53,7 @@ class Headers:
         """The PTX of kernels, made in a scratch directory that is removed again.
 
         Raises:
-            NotUnderstood: the front end fails on one of them.
+            CannotShare: the front end fails on one of them.
             StorageError: the scratch directory cannot be written.
         """
         scratch = scratch.absolute()  # the front end is in a directory of its own
@@ -64,7 +64,7 @@ class Headers:
                 raise failed(code, _read(scratch / "log"))
             ptx = scratch / self.commands.ptx
             if not ptx.exists():
-                raise NotUnderstood("the front end left no PTX")
+                raise CannotShare("the front end left no PTX")
             return ptx.read_text()
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
     """Start a front end and wait until it has parsed the headers; the scratch directory is removed again.
 
     Raises:
-        NotUnderstood: the headers of this family cannot be parsed once for all kernels.
+        CannotShare: the headers of this family cannot be parsed once for all kernels.
         StorageError: the scratch directory cannot be written.
     """
     scratch = scratch.absolute()
@@ -107,7 +107,7 @@ def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
             run_step(compiler, commands.preprocess, scratch, commands.environment)
         headers, end, kernels = Path(commands.preprocessed).read_text().partition(END_OF_HEADERS)
         if not end or kernels.count(KERNELS) != 1:
-            raise NotUnderstood("the preprocessor left no place for the kernels")
+            raise CannotShare("the preprocessor left no place for the kernels")
         commands = commands.without_directory(scratch)
         (scratch / _HEADERS_FILE).write_text(headers)
         (scratch / _KERNELS_FILE).touch()  # looked for, and never read
@@ -139,12 +139,12 @@ def _start(compiler: Compiler, commands: Commands, kernels: str, library: Path, 
         process = compiler.start(command, scratch, environment, output, cwd=scratch, pass_fds=[theirs.fileno()])
     if process is None:
         ours.close()
-        raise NotUnderstood("stopped")
+        raise CannotShare("stopped")
     headers = Headers(compiler, commands, kernels, process, ours)
     if ours.recv(16) != b"parsed":
         code = process.wait()
         headers.close()
-        raise failed(code, _read(log)) if code else NotUnderstood(f"{command[0]} does not stop behind the headers")
+        raise failed(code, _read(log)) if code else CannotShare(f"{command[0]} does not stop behind the headers")
     return headers
 
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from kregistry.compile.shared.cannot_share import NotUnderstood
-from kregistry.compile.shared.flags import objection
+from kregistry.compile.shared.cannot_share import CannotShare
+from kregistry.compile.shared.flags import reason_not_shareable
 from kregistry.compile.shared.group_source import parse_source
 from kregistry.kernel import CompilerCommand, Kernel, header_digests
 
@@ -53,14 +53,14 @@ class Member:
 def member_of(kernel: Kernel) -> Member:
     """
     Raises:
-        NotUnderstood: the kernel's source or one of its flags is not known to be fit for sharing.
+        CannotShare: the kernel's source or one of its flags is not known to be fit for sharing.
     """
-    reason = objection(kernel.command.flags)
+    reason = reason_not_shareable(kernel.command.flags)
     if reason:
-        raise NotUnderstood(reason)
+        raise CannotShare(reason)
     instantiation = parse_source(kernel.source)
     if instantiation is None:
-        raise NotUnderstood("the source has another form than DeepGEMM's: includes and one reference to a kernel")
+        raise CannotShare("the source has another form than DeepGEMM's: includes and one reference to a kernel")
     reference = instantiation.reference
     inner = reference.partition("<")[2].rpartition(">")[0]
     arguments = tuple(" ".join(argument.split()) for argument in inner.split(","))

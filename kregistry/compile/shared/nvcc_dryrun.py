@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 
 _MARK = "#$ "
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)")
@@ -53,11 +53,11 @@ class Commands:
         """The same for files of ``directory`` in whatever directory the second command runs.
 
         Raises:
-            NotUnderstood: its input or its output is elsewhere.
+            CannotShare: its input or its output is elsewhere.
         """
         prefix = f"{directory}/"
         if not (self.preprocessed.startswith(prefix) and self.ptx.startswith(prefix)):
-            raise NotUnderstood(f"nvcc puts {self.preprocessed} or {self.ptx} elsewhere than asked for")
+            raise CannotShare(f"nvcc puts {self.preprocessed} or {self.ptx} elsewhere than asked for")
         return evolve(
             self,
             generate=tuple(word.removeprefix(prefix) for word in self.generate),
@@ -71,31 +71,31 @@ def parse_dry_run(text: str, output: Path) -> Commands:
     """Take apart what ``nvcc --dryrun`` printed for a command that writes ``output``.
 
     Raises:
-        NotUnderstood: nvcc takes other steps than a front end that ends with PTX, and one assembler.
+        CannotShare: nvcc takes other steps than a front end that ends with PTX, and one assembler.
     """
     environment: dict[str, str] = {}
     commands: list[tuple[str, ...]] = []
     for line in text.splitlines():
         if not line.startswith(_MARK):
-            raise NotUnderstood(f"nvcc --dryrun says {line[:100]!r}")
+            raise CannotShare(f"nvcc --dryrun says {line[:100]!r}")
         content = line[len(_MARK) :].strip()
         if assignment := _ASSIGNMENT.fullmatch(content):
             environment[assignment[1]] = assignment[2]
         else:
             commands.append(tuple(_expand(word, environment) for word in shlex.split(content)))
     if len(commands) != 3:
-        raise NotUnderstood(
+        raise CannotShare(
             f"nvcc --dryrun names {len(commands)} commands: {shlex.join(commands[-1] if commands else ())[:200]}"
         )
     preprocess, generate, assembler = commands
     ptx = [word for word in assembler if word.endswith(".ptx")]
     if len(ptx) != 1 or assembler.count(str(output)) != 1 or generate.count(ptx[0]) != 1:
-        raise NotUnderstood(f"the last command of nvcc is not an assembler: {shlex.join(assembler)[:200]}")
+        raise CannotShare(f"the last command of nvcc is not an assembler: {shlex.join(assembler)[:200]}")
     if str(output) in (*preprocess, *generate):
-        raise NotUnderstood("a command before the last writes the output")
+        raise CannotShare("a command before the last writes the output")
     preprocessed = [word for flag, word in itertools.pairwise(preprocess) if flag == "-o" and generate.count(word) == 1]
     if len(preprocessed) != 1:
-        raise NotUnderstood(f"the first command of nvcc is not a preprocessor: {shlex.join(preprocess)[:200]}")
+        raise CannotShare(f"the first command of nvcc is not a preprocessor: {shlex.join(preprocess)[:200]}")
     return Commands(environment, preprocess, generate, preprocessed[0], ptx[0], assembler, str(output))
 
 
@@ -103,7 +103,7 @@ def _expand(word: str, environment: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in environment:
-            raise NotUnderstood(f"nvcc --dryrun uses a variable that it does not set: {word}")
+            raise CannotShare(f"nvcc --dryrun uses a variable that it does not set: {word}")
         return environment[name]
 
     return _VARIABLE.sub(value, word)

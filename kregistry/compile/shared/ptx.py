@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.group_source import TABLE
 
 _HEADER = re.compile(r"(?:\s|//[^\n]*\n)*\.version[^\n]+\n\s*\.target[^\n]+\n\s*\.address_size[^\n]+\n")
@@ -55,11 +55,11 @@ def split_ptx(ptx: str) -> Pieces:
     """A text of its own for each entry of the table.
 
     Raises:
-        NotUnderstood: there is something outside of the entries whose place is unknown.
+        CannotShare: there is something outside of the entries whose place is unknown.
     """
     header = _HEADER.match(ptx)
     if header is None:
-        raise NotUnderstood("the PTX starts in another way than nvcc's")
+        raise CannotShare("the PTX starts in another way than nvcc's")
     entries: dict[str, str] = {}
     order: tuple[str, ...] = ()
     others: list[tuple[str, str]] = []
@@ -80,14 +80,14 @@ def split_ptx(ptx: str) -> Pieces:
             others.append((found[1], statement))
             unknown[found[1]] = f"uses {found[1]}: {_shortened(statement)}"
         else:
-            raise NotUnderstood(f"outside of the entries: {_shortened(statement)}")
+            raise CannotShare(f"outside of the entries: {_shortened(statement)}")
     if set(order) != set(entries):
-        raise NotUnderstood(f"{len(entries)} entries where the table names {len(set(order))}")
+        raise CannotShare(f"{len(entries)} entries where the table names {len(set(order))}")
     outside = {*unknown, *(name for name, _ in kept if name)}
     names = {entry: {name for name in outside if _names(text, name)} for entry, text in entries.items()}
     for name, statement in others:
         if not any(name in named for named in names.values()):
-            raise NotUnderstood(f"no entry uses {name}: {_shortened(statement)}")
+            raise CannotShare(f"no entry uses {name}: {_shortened(statement)}")
     refused = {
         entry: next(reason for name, reason in unknown.items() if name in named)
         for entry, named in names.items()
@@ -105,7 +105,7 @@ def _statements(ptx: str, start: int) -> Iterator[str]:
     """Statements of the module: each up to its ``;``, functions up to their closing brace; comments between dropped.
 
     Raises:
-        NotUnderstood: braces do not match, or text follows the last statement.
+        CannotShare: braces do not match, or text follows the last statement.
     """
     depth = 0
     start = _COMMENTS.match(ptx, start).end()  # type: ignore[union-attr]  # matches the empty string too
@@ -116,7 +116,7 @@ def _statements(ptx: str, start: int) -> Iterator[str]:
             yield ptx[start : token.end()]
             start = _COMMENTS.match(ptx, token.end()).end()  # type: ignore[union-attr]
     if depth or start != len(ptx):
-        raise NotUnderstood(f"the PTX ends in the middle: {_shortened(ptx[start:])}")
+        raise CannotShare(f"the PTX ends in the middle: {_shortened(ptx[start:])}")
 
 
 def _first_match(statement: str, *patterns: re.Pattern[str]) -> str:

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from kregistry.compile.nvcc import Compilation
 from kregistry.compile.shared.comparison import difference
 from kregistry.compile.shared.kernel_family import Family, Member
-from kregistry.compile.shared.self_check_results import Memory
+from kregistry.compile.shared.self_check_results import SelfCheckResults
 from kregistry.kernel import Kernel
 
 
@@ -71,14 +71,14 @@ class SelfCheck:
         on_compared: told what each comparison found.
     """
 
-    def __init__(self, memory: Memory, paranoid: bool, on_compared: Callable[[Kernel, str], None]) -> None:
+    def __init__(self, memory: SelfCheckResults, paranoid: bool, on_compared: Callable[[Kernel, str], None]) -> None:
         self._memory = memory
         self._paranoid = paranoid
         self._on_compared = on_compared
         self._states: dict[Family, _State] = {}
         self._lock = threading.RLock()
 
-    def objection(self, family: Family) -> str:
+    def reason_not_shareable(self, family: Family) -> str:
         """Why this family's front ends are not shared; empty if they may be."""
         with self._lock:
             verdict = self._state(family).verdict
@@ -113,7 +113,7 @@ class SelfCheck:
                 state.samples[member.kernel.key] = _Sample(member, shared=result)
                 return [CompileAlone(member, "")]
             if state.verdict:
-                return [CompileAlone(member, self.objection(member.family))]
+                return [CompileAlone(member, self.reason_not_shareable(member.family))]
             return [Use(member, result)]
 
     def nothing_shared(self, member: Member, reason: str) -> list[Action]:
@@ -154,8 +154,10 @@ class SelfCheck:
         del state.samples[member.kernel.key]
         self._on_compared(member.kernel, found)
         kept_back, state.kept_back = state.kept_back, []
-        objection = self.objection(member.family)
-        released = [CompileAlone(use.member, objection) if objection else use for use in kept_back]
+        reason_not_shareable = self.reason_not_shareable(member.family)
+        released = [
+            CompileAlone(use.member, reason_not_shareable) if reason_not_shareable else use for use in kept_back
+        ]
         return [Use(member, sample.alone), *released]
 
     def _next_sample(self, state: _State) -> list[Action]:

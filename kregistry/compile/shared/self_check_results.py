@@ -15,7 +15,7 @@ from kregistry.store import atomic
 from kregistry.toolchain import nvcc_version
 
 
-class Memory:
+class SelfCheckResults:
     """Differences by family, ``""`` where there are none; losing one costs only another check."""
 
     def __init__(self, directory: Path, nvcc: Path) -> None:

@@ -21,16 +21,16 @@ from kregistry.compile.build_report import (
 from kregistry.compile.costs import Cost, front_end_seconds
 from kregistry.compile.nvcc import Compilation, Compiler
 from kregistry.compile.schedule import Schedule, Source, Work
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.front_end import Piece, assemble, run_front_end
 from kregistry.compile.shared.groups import Group, Groups, ToParse
 from kregistry.compile.shared.header_pool import HeaderPool
 from kregistry.compile.shared.headers import Headers
 from kregistry.compile.shared.kernel_family import Family, Member, member_of
 from kregistry.compile.shared.self_check import Action, SelfCheck, Use
-from kregistry.compile.shared.self_check_results import Memory
+from kregistry.compile.shared.self_check_results import SelfCheckResults
 from kregistry.compile.shared.sharing_options import FrontEndOptions
-from kregistry.errors import EnvironmentProblem
+from kregistry.errors import MissingRequirement
 from kregistry.kernel import Kernel
 from kregistry.registry import Registry
 from kregistry.store.store import Store
@@ -76,7 +76,9 @@ class Sharing(Source):
         self._costs = groups.costs
         self._options = options
         self._groups = groups
-        self._check = SelfCheck(Memory(store.directory / "front_ends", compiler.nvcc), options.paranoid, self._compared)
+        self._check = SelfCheck(
+            SelfCheckResults(store.directory / "front_ends", compiler.nvcc), options.paranoid, self._compared
+        )
         self._headers = HeaderPool(compiler, store.scratch, groups.workers)
         self._given_up: dict[Family, str] = {}
         self._alone: set[str] = set()
@@ -97,7 +99,7 @@ class Sharing(Source):
     def _relative_size(self, kernel: Kernel) -> float:
         try:
             return self._groups.sizes.relative(member_of(kernel))
-        except NotUnderstood:
+        except CannotShare:
             return 1.0
 
     def close(self) -> None:
@@ -112,12 +114,12 @@ class Sharing(Source):
             return False
         try:
             member = member_of(kernel)
-            objection = self._check.objection(member.family) or self._given_up.get(member.family)
-        except (NotUnderstood, EnvironmentProblem) as reason:  # the latter: a compiler that does not tell its version
+            reason_not_shareable = self._check.reason_not_shareable(member.family) or self._given_up.get(member.family)
+        except (CannotShare, MissingRequirement) as reason:  # the latter: a compiler that does not tell its version
             self._tell(kernel, str(reason))
             return False
-        if objection:
-            self._tell(kernel, objection)
+        if reason_not_shareable:
+            self._tell(kernel, reason_not_shareable)
             return False
         self._wait(member)
         return True
@@ -162,7 +164,7 @@ class Sharing(Source):
         started = time.perf_counter()
         try:
             self._headers.parse(task.family)
-        except NotUnderstood as error:
+        except CannotShare as error:
             with self._host.schedule.condition:
                 self._given_up[task.family] = str(error)
                 members = self._groups.give_up(task.family)
@@ -204,7 +206,7 @@ class Sharing(Source):
         started = time.perf_counter()
         try:
             result = run_front_end(headers, members, self._store.scratch("front-end"))
-        except NotUnderstood as error:
+        except CannotShare as error:
             self._divide(members, str(error))
             return
         finally:

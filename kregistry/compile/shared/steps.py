@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kregistry.compile.nvcc import Compiler
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 
 
 def run_step(compiler: Compiler, command: Sequence[str], scratch: Path, environment: Mapping[str, str]) -> str:
     """What the command prints.
 
     Raises:
-        NotUnderstood: it is not there, or it failed.
+        CannotShare: it is not there, or it failed.
     """
     code, text = compiler.run(find_program(command, environment), scratch, environment)
     if code:
@@ -22,19 +22,19 @@ def run_step(compiler: Compiler, command: Sequence[str], scratch: Path, environm
     return text
 
 
-def failed(code: int, text: str) -> NotUnderstood:
+def failed(code: int, text: str) -> CannotShare:
     """A step that ended with this code and these words."""
     first = next((line for line in text.splitlines() if "error" in line), text.strip()[:200])
-    return NotUnderstood(f"the shared front end failed: {first or f'exit code {code}'}")
+    return CannotShare(f"the shared front end failed: {first or f'exit code {code}'}")
 
 
 def find_program(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """The command with its program looked up where nvcc looks it up.
 
     Raises:
-        NotUnderstood: it is not there.
+        CannotShare: it is not there.
     """
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
-        raise NotUnderstood(f"{command[0]} is not where nvcc looks for it")
+        raise CannotShare(f"{command[0]} is not where nvcc looks for it")
     return [program, *command[1:]]

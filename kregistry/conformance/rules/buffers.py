@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kregistry.conformance.rule import CASES, FULL, Breach, rule
-from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.rule import CASES, FULL, RuleViolation, rule
 from kregistry.errors import InputError
 from kregistry.kernel_type import Buffers, BufferSpec, Shape
 from kregistry.kernel_type.buffers import ITEM_BYTES, contiguous_strides
@@ -18,20 +18,22 @@ _ROLES = ("input", "weight", "output")
 
 
 @rule("KR110", "its buffers are declared completely", cases=FULL, needs=("KR106",))
-def declared(subject: Subject, case: str) -> None:
+def declared(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         specs = subject.kernel_type.buffers(shape, m)
         what = f"buffers(shape, max_m={m})"
         if not isinstance(specs, Mapping) or not all(isinstance(spec, BufferSpec) for spec in specs.values()):
-            raise Breach(what, repr(specs), "a mapping of names to BufferSpec", place(shape))
+            raise RuleViolation(what, repr(specs), "a mapping of names to BufferSpec", place(shape))
         for name, spec in specs.items():
             fault = _fault(spec)
             if fault:
-                raise Breach(f"{what}[{name!r}]", fault[0], fault[1], place(shape))
+                raise RuleViolation(f"{what}[{name!r}]", fault[0], fault[1], place(shape))
         if not subject.returns_results and not any(spec.role == "output" for spec in specs.values()):
             roles = sorted({spec.role for spec in specs.values()})
-            raise Breach(what, f"buffers of the roles {roles}", "at least one output, or returned()", place(shape))
+            raise RuleViolation(
+                what, f"buffers of the roles {roles}", "at least one output, or returned()", place(shape)
+            )
 
 
 def _fault(spec: BufferSpec) -> tuple[object, str] | None:
@@ -51,39 +53,41 @@ def _fault(spec: BufferSpec) -> tuple[object, str] | None:
 
 
 @rule("KR111", "allocation gives what is declared, and takes what is lent", cases=FULL, needs=("KR110",))
-def allocated(subject: Subject, case: str) -> None:
+def allocated(subject: KernelTypeUnderTest, case: str) -> None:
     kernel_type, m = subject.kernel_type, subject.at(case)
     for shape in subject.every_shape:
         buffers = kernel_type.allocate_buffers(shape, m, device="meta")
         what = f"allocate_buffers(shape, {m})"
         if not isinstance(buffers, Buffers) or (buffers.shape, buffers.max_m) != (shape, m):
-            raise Breach(what, repr(buffers), f"Buffers of this shape with max_m={m}", place(shape))
+            raise RuleViolation(what, repr(buffers), f"Buffers of this shape with max_m={m}", place(shape))
         specs = kernel_type.buffers(shape, m)
         if set(buffers.tensors) != set(specs):
-            raise Breach(what, sorted(buffers.tensors), sorted(specs), place(shape))
+            raise RuleViolation(what, sorted(buffers.tensors), sorted(specs), place(shape))
         for name, spec in specs.items():
             tensor = buffers.tensors[name]
             wanted = (spec.shape, spec.dtype, spec.strides or contiguous_strides(spec.shape), "meta")
             found = (tuple(tensor.shape), _dtype(tensor), tuple(tensor.stride()), tensor.device.type)
             if found != wanted:
-                raise Breach(f"{what}.{name}", found, f"{wanted}, as declared", place(shape))
+                raise RuleViolation(f"{what}.{name}", found, f"{wanted}, as declared", place(shape))
         _check_lending(subject, shape, m, buffers)
 
 
-def _check_lending(subject: Subject, shape: Shape, m: int, buffers: Buffers) -> None:
+def _check_lending(subject: KernelTypeUnderTest, shape: Shape, m: int, buffers: Buffers) -> None:
     import torch
 
     name, tensor = next(iter(buffers.tensors.items()))
     again = subject.kernel_type.allocate_buffers(shape, m, "meta", lent={name: tensor})
     if again.tensors[name] is not tensor:
-        raise Breach(f"allocate_buffers(..., lent={{{name!r}: t}}).{name}", "another tensor", "t itself", place(shape))
+        raise RuleViolation(
+            f"allocate_buffers(..., lent={{{name!r}: t}}).{name}", "another tensor", "t itself", place(shape)
+        )
     wrong = torch.empty((*tensor.shape, 2), dtype=tensor.dtype, device="meta")
     try:
         subject.kernel_type.allocate_buffers(shape, m, "meta", lent={name: wrong})
     except InputError:
         return
     what = f"allocate_buffers(..., lent={{{name!r}: a tensor of shape {tuple(wrong.shape)}}})"
-    raise Breach(what, "no error", f"an InputError: it is declared as {tuple(tensor.shape)}", place(shape))
+    raise RuleViolation(what, "no error", f"an InputError: it is declared as {tuple(tensor.shape)}", place(shape))
 
 
 def _dtype(tensor: torch.Tensor) -> str:
@@ -91,14 +95,14 @@ def _dtype(tensor: torch.Tensor) -> str:
 
 
 @rule("KR103", "the memory requirement is exact", cases=FULL, needs=("KR111",))
-def memory(subject: Subject, case: str) -> None:
+def memory(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         said = subject.kernel_type.memory_requirement(shape, m)
         held = bytes_held(subject.kernel_type.allocate_buffers(shape, m, device="meta"))
         if said != held:
             what = f"memory_requirement(shape, max_m={m})"
-            raise Breach(what, f"{said} bytes", f"the {held} bytes that the buffers hold", place(shape))
+            raise RuleViolation(what, f"{said} bytes", f"the {held} bytes that the buffers hold", place(shape))
 
 
 def bytes_held(buffers: Buffers) -> int:
@@ -108,7 +112,7 @@ def bytes_held(buffers: Buffers) -> int:
 
 
 @rule("KR112", "every smaller launch fits into the buffers", cases=CASES, needs=("KR111",))
-def smaller_launches(subject: Subject, case: str) -> None:
+def smaller_launches(subject: KernelTypeUnderTest, case: str) -> None:
     kernel_type, m = subject.kernel_type, subject.at(case)
     for shape in subject.every_shape:
         for max_m in {max(m, kernel_type.run_dimension.start), subject.at("largest")}:
@@ -118,6 +122,6 @@ def smaller_launches(subject: Subject, case: str) -> None:
                     getattr(kernel_type, method)(buffers, m)
                 except Exception as error:
                     what = f"{method}(buffers for {max_m}, m={m})"
-                    raise Breach(
+                    raise RuleViolation(
                         what, f"{type(error).__name__}: {error}", "views of the buffers", place(shape)
                     ) from error

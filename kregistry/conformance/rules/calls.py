@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry.conformance.rule import CASES, FULL, Breach, rule
-from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.rule import CASES, FULL, RuleViolation, rule
 from kregistry.errors import KregistryError
 from kregistry.kernel_type import Buffers, Call, KernelType
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @rule("KR113", "arguments and outputs are views of the buffers", cases=FULL, needs=("KR112",))
-def views(subject: Subject, case: str) -> None:
+def views(subject: KernelTypeUnderTest, case: str) -> None:
     kernel_type, m = subject.kernel_type, subject.at(case)
     for shape in subject.every_shape:
         buffers = subject.meta_buffers(shape, m)
@@ -25,22 +25,22 @@ def views(subject: Subject, case: str) -> None:
         passed = {names.get(tensor.untyped_storage()._cdata) for tensor in tensors_of(call)}
         if None in passed:
             wanted = "views of the buffers: a copy would not be what warm-up and serving share"
-            raise Breach(f"arguments(buffers, m={m})", "a tensor that lies in no buffer", wanted, place(shape))
+            raise RuleViolation(f"arguments(buffers, m={m})", "a tensor that lies in no buffer", wanted, place(shape))
         for name, output in kernel_type.outputs(buffers, m).items():
             home = names.get(output.untyped_storage()._cdata)
             if home is None or roles[home] != "output":
                 got = "a tensor that lies in no buffer" if home is None else f"a view of the {roles[home]} {home!r}"
                 wanted = "a view of a buffer whose role is output"
-                raise Breach(f"outputs(buffers, m={m})[{name!r}]", got, wanted, place(shape))
+                raise RuleViolation(f"outputs(buffers, m={m})[{name!r}]", got, wanted, place(shape))
             if home not in passed:
                 wanted = "a view of a buffer that the launch is given"
-                raise Breach(
+                raise RuleViolation(
                     f"outputs(buffers, m={m})[{name!r}]", f"a view of {home!r}, which is not", wanted, place(shape)
                 )
 
 
 @rule("KR114", "the run-time value is read back off the call", cases=CASES, needs=("KR112",))
-def run_time_value(subject: Subject, case: str) -> None:
+def run_time_value(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         check_run_time_value(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
@@ -50,11 +50,11 @@ def check_run_time_value(kernel_type: KernelType, buffers: Buffers, m: int) -> N
     call = kernel_type.arguments(buffers, m)
     found = kernel_type.read_m(*call.args, **call.kwargs)
     if type(found) is not int or found != m:
-        raise Breach(f"read_m(*arguments(buffers, m={m}))", repr(found), m, place(buffers.shape, m))
+        raise RuleViolation(f"read_m(*arguments(buffers, m={m}))", repr(found), m, place(buffers.shape, m))
 
 
 @rule("KR115", "the shape is read back off the call", cases=FULL, needs=("KR112",))
-def shape_of_call(subject: Subject, case: str) -> None:
+def shape_of_call(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         with subject.scope(shape):
@@ -69,17 +69,19 @@ def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> No
     try:
         found = kernel_type.resolve(read, shape.target)
     except KregistryError as error:
-        raise Breach(what, f"{dict(read)}, which is no shape: {error.message}", shape, place(shape, m)) from error
+        raise RuleViolation(
+            what, f"{dict(read)}, which is no shape: {error.message}", shape, place(shape, m)
+        ) from error
     for dimension in kernel_type.dimensions:
         policy = isinstance(shape[dimension.name], str) and shape[dimension.name] in dimension.policies
         wanted = shape.at(dimension, m) if policy else shape[dimension.name]
         if found[dimension.name] != wanted:
             got = f"{dimension.name}={found[dimension.name]}"
-            raise Breach(what, got, f"{dimension.name}={wanted}", place(shape, m))
+            raise RuleViolation(what, got, f"{dimension.name}={wanted}", place(shape, m))
 
 
 @rule("KR117", "warm-up makes the call that serving makes", cases=FULL, needs=("KR113",))
-def same_call(subject: Subject, case: str) -> None:
+def same_call(subject: KernelTypeUnderTest, case: str) -> None:
     kernel_type, m = subject.kernel_type, subject.at(case)
     for shape in subject.every_shape:
         buffers = subject.meta_buffers(shape, m)
@@ -95,7 +97,7 @@ def same_call(subject: Subject, case: str) -> None:
         if serving != warm_up or not serving:
             got = "; ".join(warm_up) or "no call of function()"
             wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
-            raise Breach(f"execute(buffers, m={m})", got, wanted, place(shape, m))
+            raise RuleViolation(f"execute(buffers, m={m})", got, wanted, place(shape, m))
 
 
 def recorder_of(kernel_type: KernelType) -> tuple[KernelType, list[Call]]:

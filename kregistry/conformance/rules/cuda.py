@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kregistry.conformance.cases import start_of, sweep_of
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.poison import NAN_POISON
-from kregistry.conformance.rule import Breach, NotApplicable, rule
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.numerics import device_shapes
-from kregistry.conformance.subject import Subject, place
 from kregistry.conformance.trial import difference, filled_buffers, results_of
 from kregistry.kernel_type import Buffers, Shape
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BUSY_CYCLES = 100_000_000
 
 
-def _shapes(subject: Subject) -> Iterator[Shape]:
+def _shapes(subject: KernelTypeUnderTest) -> Iterator[Shape]:
     """Each example shape, inside its scope."""
     if subject.device != "cuda":
         raise NotApplicable("it does not run on CUDA devices")
@@ -31,12 +31,12 @@ def _shapes(subject: Subject) -> Iterator[Shape]:
             yield shape
 
 
-def _inputs(subject: Subject, shape: Shape, m: int, seed: int, pattern: int = NAN_POISON) -> Buffers:
+def _inputs(subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int, pattern: int = NAN_POISON) -> Buffers:
     room = subject.room(m)
     return filled_buffers(subject.kernel_type, shape, m, room, seed, pattern, "cuda").buffers
 
 
-def _compare(subject: Subject, what: str, buffers: Buffers, value: object, wanted: Buffers, m: int) -> None:
+def _compare(subject: KernelTypeUnderTest, what: str, buffers: Buffers, value: object, wanted: Buffers, m: int) -> None:
     """Raise unless the results of a launch that returned ``value`` are what the reference makes of ``wanted``."""
     limit = subject.kernel_type.tolerance.difference
     results = results_of(subject.kernel_type, buffers, m, value)
@@ -44,7 +44,7 @@ def _compare(subject: Subject, what: str, buffers: Buffers, value: object, wante
         found = difference(results[name], expected)
         if not found <= limit:
             got = f"a difference of {found:.3g} in {name!r}"
-            raise Breach(what, got, f"at most {limit:g}", place(buffers.shape, m))
+            raise RuleViolation(what, got, f"at most {limit:g}", place(buffers.shape, m))
 
 
 def _copy(source: Buffers, target: Buffers) -> None:
@@ -53,7 +53,7 @@ def _copy(source: Buffers, target: Buffers) -> None:
 
 
 @rule("KR306", "a launch on another stream waits for that stream", needs=("KR301",))
-def streams(subject: Subject) -> None:
+def streams(subject: KernelTypeUnderTest) -> None:
     """The inputs arrive on a busy stream: a launch on any other one computes with what was there before."""
     import torch
 
@@ -74,7 +74,7 @@ def streams(subject: Subject) -> None:
 
 
 @rule("KR307", "a launch can be captured in a CUDA graph and replayed", needs=("KR301",))
-def graphs(subject: Subject) -> None:
+def graphs(subject: KernelTypeUnderTest) -> None:
     import torch
 
     m = subject.at("tail")
@@ -89,7 +89,7 @@ def graphs(subject: Subject) -> None:
         except Exception as error:
             got = " ".join(str(error).split())[:300]
             wanted = "a launch without synchronisation or reads of the host"
-            raise Breach("execute(buffers, m) under capture", got, wanted, place(shape, m)) from error
+            raise RuleViolation("execute(buffers, m) under capture", got, wanted, place(shape, m)) from error
         fresh = _inputs(subject, shape, m, seed=22)
         _copy(fresh, buffers)
         graph.replay()
@@ -98,7 +98,7 @@ def graphs(subject: Subject) -> None:
 
 
 @rule("KR308", "memory in use stays within what is declared", needs=("KR301",))
-def memory(subject: Subject) -> None:
+def memory(subject: KernelTypeUnderTest) -> None:
     import torch
 
     kernel_type, m = subject.kernel_type, subject.at("largest")
@@ -117,7 +117,7 @@ def memory(subject: Subject) -> None:
             what = f"memory_requirement + workspace_requirement at max_m={m}"
             got = f"{buffer_bytes} + {launch_bytes} bytes"
             held = bytes_held(buffers)
-            raise Breach(what, got, f"at least the {used} in use ({held} of them in buffers)", place(shape, m))
+            raise RuleViolation(what, got, f"at least the {used} in use ({held} of them in buffers)", place(shape, m))
 
 
 def _requested(which: str) -> int:
@@ -128,7 +128,7 @@ def _requested(which: str) -> int:
 
 
 @rule("KR309", "after warm-up no value needs a compiler", needs=("KR301",))
-def warmed(subject: Subject) -> None:
+def warmed(subject: KernelTypeUnderTest) -> None:
     """Plan, launch once for each kernel, then serve every value: DeepGEMM's cache must not grow."""
     import torch
 
@@ -138,7 +138,7 @@ def warmed(subject: Subject) -> None:
     for shape in _shapes(subject):
         planned = plans[shape]
         if not planned.ok:
-            raise Breach("the dry run", "; ".join(planned.problems()), "a plan", place(shape))
+            raise RuleViolation("the dry run", "; ".join(planned.problems()), "a plan", place(shape))
         for m in planned.launch_points():
             kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
         torch.cuda.synchronize()
@@ -151,11 +151,13 @@ def warmed(subject: Subject) -> None:
             compiled = sorted(_listing(directories) - before)
             if compiled:
                 got = f"DeepGEMM compiled {', '.join(Path(each).name for each in compiled)}"
-                raise Breach(f"serving after a warm-up at {planned.launch_points()}", got, "nothing", place(shape, m))
+                raise RuleViolation(
+                    f"serving after a warm-up at {planned.launch_points()}", got, "nothing", place(shape, m)
+                )
         torch.cuda.synchronize()
 
 
-def _plan(subject: Subject) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
+def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
     """The plan of the swept range of each shape, and DeepGEMM's cache directories for the kernels."""
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest.model import Entry, Range

@@ -8,8 +8,8 @@ import sys
 
 from attrs import frozen
 
-from kregistry.conformance.rule import Breach, rule
-from kregistry.conformance.subject import Subject, one_of_arch
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, one_of_arch
+from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.kernel_type import KernelType
 from kregistry.registry import declaration_fault
 
@@ -45,43 +45,43 @@ def _run_elsewhere(code: str) -> _Elsewhere:
 
 
 @rule("KR101", "its declarations are complete")
-def declarations(subject: Subject) -> None:
+def declarations(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     label = type(kernel_type).__name__
     fault = declaration_fault(kernel_type)
     if fault:
-        raise Breach(f"the declarations of {label}", fault, "declarations that the registry takes")
+        raise RuleViolation(f"the declarations of {label}", fault, "declarations that the registry takes")
     if not kernel_type.summary.strip():
-        raise Breach(f"{label}.summary", "nothing", "one line for people")
+        raise RuleViolation(f"{label}.summary", "nothing", "one line for people")
     if not kernel_type.function_names:
-        raise Breach(f"{label}.function_names", "none", "the names of a function of deep_gemm")
+        raise RuleViolation(f"{label}.function_names", "none", "the names of a function of deep_gemm")
     for each in kernel_type.dimensions:
         if not each.meaning.strip():
-            raise Breach(f"{label}.dimensions: the meaning of {each.name!r}", "nothing", "one line for people")
+            raise RuleViolation(f"{label}.dimensions: the meaning of {each.name!r}", "nothing", "one line for people")
     unknown = [device for device in kernel_type.devices if device not in ("cuda", "cpu")]
     if unknown or not kernel_type.devices:
-        raise Breach(f"{label}.devices", kernel_type.devices, "'cuda', 'cpu' or both")
+        raise RuleViolation(f"{label}.devices", kernel_type.devices, "'cuda', 'cpu' or both")
 
 
 @rule("KR102", "it can be sent to another process", needs=("KR101",))
-def picklable(subject: Subject) -> None:
+def picklable(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     try:
         again = pickle.loads(pickle.dumps(kernel_type))
     except Exception as error:
         wanted = "a class at the top level of a module, without state that cannot be pickled"
-        raise Breach(f"pickle.dumps({kernel_type!r})", f"{type(error).__name__}: {error}", wanted) from None
+        raise RuleViolation(f"pickle.dumps({kernel_type!r})", f"{type(error).__name__}: {error}", wanted) from None
     if type(again) is not type(kernel_type) or vars(again) != vars(kernel_type):
-        raise Breach(f"{kernel_type!r} after pickling", vars(again), f"an equal object: {vars(kernel_type)}")
+        raise RuleViolation(f"{kernel_type!r} after pickling", vars(again), f"an equal object: {vars(kernel_type)}")
     cause = _run_elsewhere(_LOAD.format(path=sys.path, pickled=pickle.dumps(kernel_type))).failure
     if cause:
         module = type(kernel_type).__module__
         wanted = f"to find its class in {module}: put it into a module that a new process can import"
-        raise Breach(f"{kernel_type!r} in a new process", cause, wanted)
+        raise RuleViolation(f"{kernel_type!r} in a new process", cause, wanted)
 
 
 @rule("KR104", "it has no state", needs=("KR101", "KR112"))
-def stateless(subject: Subject) -> None:
+def stateless(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     before = _state(kernel_type)
     for shape in subject.every_shape:
@@ -96,7 +96,9 @@ def stateless(subject: Subject) -> None:
     changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
     if changed:
         wanted = "no change: one object serves all threads, and is pickled by name"
-        raise Breach(f"the attributes of {kernel_type!r} after a few calls", f"changed {', '.join(changed)}", wanted)
+        raise RuleViolation(
+            f"the attributes of {kernel_type!r} after a few calls", f"changed {', '.join(changed)}", wanted
+        )
 
 
 def _state(kernel_type: KernelType) -> dict[str, str]:
@@ -109,40 +111,40 @@ def _state(kernel_type: KernelType) -> dict[str, str]:
 
 
 @rule("KR105", "importing it does nothing", needs=("KR102",))
-def imports(subject: Subject) -> None:
+def imports(subject: KernelTypeUnderTest) -> None:
     module = type(subject.kernel_type).__module__
     done = _run_elsewhere(_IMPORT.format(path=sys.path, module=module))
     if done.failure:
-        raise Breach(f"import {module} in a new process", done.failure, "a module that can be imported")
+        raise RuleViolation(f"import {module} in a new process", done.failure, "a module that can be imported")
     heavy, _, changed = done.output.partition(";")
     wanted = "nothing: import torch inside functions, or under TYPE_CHECKING for annotations"
     if heavy:
-        raise Breach(f"import {module}", f"it also imports {heavy}", wanted)
+        raise RuleViolation(f"import {module}", f"it also imports {heavy}", wanted)
     if changed:
-        raise Breach(f"import {module}", f"it changes the environment: {changed}", "no change")
+        raise RuleViolation(f"import {module}", f"it changes the environment: {changed}", "no change")
 
 
 @rule("KR108", "what it does not support it refuses, with a reason", needs=("KR101",))
-def archs(subject: Subject) -> None:
+def archs(subject: KernelTypeUnderTest) -> None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     kernel_type = subject.kernel_type
     label = type(kernel_type).__name__
     for support in kernel_type.archs:
         if one_of_arch(support.arch) is None:
-            raise Breach(f"{label}.archs", repr(support.arch), "the arch of a target, e.g. 'sm90'")
+            raise RuleViolation(f"{label}.archs", repr(support.arch), "the arch of a target, e.g. 'sm90'")
         if support.deep_gemm and not support.reason.strip():
             wanted = "why the other versions do not work"
-            raise Breach(f"{label}.archs: the reason of {support.arch}", "nothing", wanted)
+            raise RuleViolation(f"{label}.archs: the reason of {support.arch}", "nothing", wanted)
         try:
             SpecifierSet("" if support.deep_gemm == "none" else support.deep_gemm)
         except InvalidSpecifier:
             got, wanted = repr(support.deep_gemm), "a PEP 440 specifier, e.g. '>=0.2', or 'none'"
-            raise Breach(f"{label}.archs: deep_gemm of {support.arch}", got, wanted) from None
+            raise RuleViolation(f"{label}.archs: deep_gemm of {support.arch}", got, wanted) from None
     _check_undeclared(subject)
 
 
-def _check_undeclared(subject: Subject) -> None:
+def _check_undeclared(subject: KernelTypeUnderTest) -> None:
     """An arch or version that is not declared must be refused by the kernel type itself."""
     from packaging.specifiers import SpecifierSet
 
@@ -160,4 +162,4 @@ def _check_undeclared(subject: Subject) -> None:
         reason = kernel_type.unsupported_reason(target, version)
         if not (isinstance(reason, str) and reason.strip()):
             what = f"unsupported_reason({target.name}, {version!r})"
-            raise Breach(what, repr(reason), "a reason, since that arch or version is not declared")
+            raise RuleViolation(what, repr(reason), "a reason, since that arch or version is not declared")

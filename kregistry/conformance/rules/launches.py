@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
-from kregistry.conformance.rule import Breach, rule
+from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.calls import recorder_of
-from kregistry.conformance.subject import Subject, place
 from kregistry.kernel_type import EmptyInput
 
 
 @rule("KR116", "an empty input does what is declared", needs=("KR113", "KR114"))
-def empty_input(subject: Subject) -> None:
+def empty_input(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     rule_ = kernel_type.empty_input
     for shape in subject.every_shape:
@@ -22,16 +22,16 @@ def empty_input(subject: Subject) -> None:
         try:
             recorder.launch(*call.args, **call.kwargs)
         except Exception as error:
-            raise Breach(what, f"{type(error).__name__}: {error}", "no error", place(shape, 0)) from error
+            raise RuleViolation(what, f"{type(error).__name__}: {error}", "no error", place(shape, 0)) from error
         launched = len(calls)
         if (launched > 0) != (rule_ is EmptyInput.LAUNCH):
             wanted = "one" if rule_ is EmptyInput.LAUNCH else "none"
-            raise Breach(what, f"{launched} launches", wanted, place(shape, 0))
+            raise RuleViolation(what, f"{launched} launches", wanted, place(shape, 0))
         if rule_ is EmptyInput.ZERO_OUTPUTS:
             for name, output in kernel_type.outputs(poisoned.buffers, 0).items():
                 if bool((output != 0).any()):
-                    raise Breach(f"outputs[{name!r}] after {what}", "other values", "zeros", place(shape, 0))
+                    raise RuleViolation(f"outputs[{name!r}] after {what}", "other values", "zeros", place(shape, 0))
         else:
             changed = [name for name, region in poisoned.snapshot().items() if not region.equal(before[name])]
             if changed:
-                raise Breach(what, f"writes to {', '.join(changed)}", "no write", place(shape, 0))
+                raise RuleViolation(what, f"writes to {', '.join(changed)}", "no write", place(shape, 0))

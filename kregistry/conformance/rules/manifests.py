@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kregistry.conformance.rule import Breach, NotApplicable, rule
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.calls import check_run_time_value, check_shape_of_call
-from kregistry.conformance.subject import Subject, place
 from kregistry.errors import KregistryError, ShapeError
 from kregistry.kernel_type import Dimension, KernelType, Shape
 from kregistry.target import Target
@@ -26,12 +26,12 @@ _EXAMPLES = 40
 
 
 @rule("KR130", "any shape that its dimensions allow holds together", needs=("KR103", "KR107", "KR114", "KR115"))
-def random_shapes(subject: Subject) -> None:
+def random_shapes(subject: KernelTypeUnderTest) -> None:
     for target in subject.targets:
         _try_random_shapes(subject, target)
 
 
-def _try_random_shapes(subject: Subject, target: Target) -> None:
+def _try_random_shapes(subject: KernelTypeUnderTest, target: Target) -> None:
     kernel_type = subject.kernel_type
     largest = subject.at("largest")
     reachable = _reachable(kernel_type, largest)
@@ -47,7 +47,7 @@ def _try_random_shapes(subject: Subject, target: Target) -> None:
         said, held = kernel_type.memory_requirement(shape, largest), bytes_held(buffers)
         if said != held:
             what = f"memory_requirement(shape, max_m={largest})"
-            raise Breach(what, f"{said} bytes", f"the {held} bytes that the buffers hold", place(shape))
+            raise RuleViolation(what, f"{said} bytes", f"the {held} bytes that the buffers hold", place(shape))
         check_run_time_value(kernel_type, buffers, m)
         with ExitStack() as stack:
             try:
@@ -60,7 +60,7 @@ def _try_random_shapes(subject: Subject, target: Target) -> None:
 
 
 @rule("KR131", "a manifest can say its shapes, and lists of them fan out", needs=("KR106",))
-def manifest_entries(subject: Subject) -> None:
+def manifest_entries(subject: KernelTypeUnderTest) -> None:
     import itertools
 
     kernel_type = subject.kernel_type
@@ -89,11 +89,11 @@ def _check_manifest(kernel_type: KernelType, target: Target, written: object, wa
     try:
         manifest = read_manifest(parse_document(text, "kernels.yaml"), _Only(kernel_type), target)
     except KregistryError as error:
-        raise Breach(f"the manifest\n{text}", error.message, "a valid manifest", target.name) from error
+        raise RuleViolation(f"the manifest\n{text}", error.message, "a valid manifest", target.name) from error
     found = tuple(entry.shape for entry in manifest.entries)
     if sorted(map(str, found)) != sorted(map(str, wanted)):
         got, expected = "; ".join(map(str, found)), "; ".join(map(str, wanted))
-        raise Breach(f"the manifest\n{text}", f"the shapes {got}", expected, target.name)
+        raise RuleViolation(f"the manifest\n{text}", f"the shapes {got}", expected, target.name)
 
 
 class _Only:
@@ -124,7 +124,7 @@ def _reachable(kernel_type: KernelType, largest: int) -> range:
     return range(run.start, largest + 1, run.step)
 
 
-def _values(dimension: Dimension, subject: Subject) -> SearchStrategy[Any]:
+def _values(dimension: Dimension, subject: KernelTypeUnderTest) -> SearchStrategy[Any]:
     """Values that a dimension allows, numbers no larger than four times the examples."""
     from hypothesis import strategies
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kregistry.conformance.compile_ahead import compile_ahead
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
-from kregistry.conformance.rule import FULL, Breach, NotApplicable, rule
-from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
 from kregistry.conformance.trial import Trial, difference
 from kregistry.kernel_type import Shape
 
@@ -15,7 +15,7 @@ from kregistry.kernel_type import Shape
 _SEEDS = (0, 1, 2)
 
 
-def device_shapes(subject: Subject) -> tuple[Shape, ...]:
+def device_shapes(subject: KernelTypeUnderTest) -> tuple[Shape, ...]:
     """The example shapes that the device takes; their kernels are compiled."""
     gpu = subject.machine.gpu if subject.device == "cuda" else None
     if gpu is not None and gpu.arch not in {target.arch for target in subject.targets}:
@@ -26,14 +26,14 @@ def device_shapes(subject: Subject) -> tuple[Shape, ...]:
     return subject.device_shapes
 
 
-def _trials(subject: Subject, case: str, seeds: tuple[int, ...] = (0,)) -> Iterator[tuple[Shape, Trial]]:
+def _trials(subject: KernelTypeUnderTest, case: str, seeds: tuple[int, ...] = (0,)) -> Iterator[tuple[Shape, Trial]]:
     for shape in device_shapes(subject):
         for seed in seeds:
             yield shape, subject.trial(shape, subject.at(case), seed, NAN_POISON)
 
 
 @rule("KR302", "every element of the outputs is written", cases=FULL, needs=("KR113",), on_device=True)
-def written(subject: Subject, case: str) -> None:
+def written(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape, first in _trials(subject, case):
         second = subject.trial(shape, m, 0, OTHER_POISON)
@@ -42,26 +42,26 @@ def written(subject: Subject, case: str) -> None:
             unwritten = int((inside & kept & (first.before[name] != second.before[name])).sum())
             if unwritten:
                 got = f"{unwritten} of {int(inside.sum())} elements still hold what was there before"
-                raise Breach(f"the output {name!r} after a launch", got, "all written", place(shape, m))
+                raise RuleViolation(f"the output {name!r} after a launch", got, "all written", place(shape, m))
 
 
 @rule("KR303", "nothing else is written", cases=FULL, needs=("KR113",), on_device=True)
-def canaries(subject: Subject, case: str) -> None:
+def canaries(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape, trial in _trials(subject, case):
         roles = {name: spec.role for name, spec in subject.kernel_type.buffers(shape, subject.room(m)).items()}
         if trial.broken_guards:
             wanted = "no write before or after a buffer"
-            raise Breach("a launch", f"writes outside {', '.join(trial.broken_guards)}", wanted, place(shape, m))
+            raise RuleViolation("a launch", f"writes outside {', '.join(trial.broken_guards)}", wanted, place(shape, m))
         for name, inside in trial.writable.items():
             spoiled = int(((trial.before[name] != trial.after[name]) & ~inside).sum())
             if spoiled and roles[name] == "output":
                 got = f"writes {spoiled} elements of {name!r} outside of what belongs to m={m}"
-                raise Breach("a launch", got, "writes to outputs(buffers, m) only", place(shape, m))
+                raise RuleViolation("a launch", got, "writes to outputs(buffers, m) only", place(shape, m))
 
 
 @rule("KR304", "inputs are left alone", cases=FULL, needs=("KR113",), on_device=True)
-def inputs_kept(subject: Subject, case: str) -> None:
+def inputs_kept(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape, trial in _trials(subject, case):
         roles = {name: spec.role for name, spec in subject.kernel_type.buffers(shape, subject.room(m)).items()}
@@ -69,28 +69,28 @@ def inputs_kept(subject: Subject, case: str) -> None:
             spoiled = int(((trial.before[name] != trial.after[name]) & ~inside).sum())
             if spoiled and roles[name] != "output":
                 got = f"changes {spoiled} elements of the {roles[name]} {name!r}"
-                raise Breach("a launch", got, "no change of inputs and weights", place(shape, m))
+                raise RuleViolation("a launch", got, "no change of inputs and weights", place(shape, m))
 
 
 @rule("KR301", "results agree with the reference", cases=FULL, needs=("KR123", "KR302"), on_device=True)
-def agreement(subject: Subject, case: str) -> None:
+def agreement(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.tolerance.difference
     for shape, trial in _trials(subject, case, _SEEDS):
         if set(trial.got) != set(trial.wanted):
-            raise Breach("the names of the results", sorted(trial.got), sorted(trial.wanted), place(shape, m))
+            raise RuleViolation("the names of the results", sorted(trial.got), sorted(trial.wanted), place(shape, m))
         for name, wanted in trial.wanted.items():
             if trial.got[name].shape != wanted.shape:
                 sizes = f"the {tuple(wanted.shape)} of the reference"
-                raise Breach(f"the result {name!r}", tuple(trial.got[name].shape), sizes, place(shape, m))
+                raise RuleViolation(f"the result {name!r}", tuple(trial.got[name].shape), sizes, place(shape, m))
             found = difference(trial.got[name], wanted)
             if not found <= limit:
                 got = f"a difference of {found:.3g} from the reference"
-                raise Breach(f"the result {name!r}", got, f"at most {limit:g}", place(shape, m))
+                raise RuleViolation(f"the result {name!r}", got, f"at most {limit:g}", place(shape, m))
 
 
 @rule("KR305", "the same inputs give the same bits", cases=FULL, needs=("KR301",), on_device=True)
-def deterministic(subject: Subject, case: str) -> None:
+def deterministic(subject: KernelTypeUnderTest, case: str) -> None:
     if not subject.kernel_type.deterministic:
         raise NotApplicable("it does not claim to be deterministic")
     m = subject.at(case)
@@ -100,4 +100,6 @@ def deterministic(subject: Subject, case: str) -> None:
             different = int((result != second.got[name]).sum())
             if different:
                 got = f"{different} elements differ between two launches"
-                raise Breach(f"the result {name!r}", got, "the same bits, or deterministic = False", place(shape, m))
+                raise RuleViolation(
+                    f"the result {name!r}", got, "the same bits, or deterministic = False", place(shape, m)
+                )

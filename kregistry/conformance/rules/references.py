@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
-from kregistry.conformance.rule import FULL, Breach, rule
-from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.rule import FULL, RuleViolation, rule
 from kregistry.conformance.trial import difference, filled_buffers
 from kregistry.kernel_type import Shape
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Named = Mapping[str, "torch.Tensor"]
 
 
-def _reference(subject: Subject, shape: Shape, m: int, seed: int, poison: int = NAN_POISON) -> Named:
+def _reference(subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int, poison: int = NAN_POISON) -> Named:
     """What the reference gives for a seed, in buffers that held a pattern before."""
 
     def compute() -> Named:
@@ -28,7 +28,7 @@ def _reference(subject: Subject, shape: Shape, m: int, seed: int, poison: int = 
 
 
 @rule("KR120", "fill() writes every input that counts, as the generator says", cases=FULL, needs=("KR113",))
-def filled(subject: Subject, case: str) -> None:
+def filled(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         first = _reference(subject, shape, m, 0)
@@ -36,10 +36,12 @@ def filled(subject: Subject, case: str) -> None:
             if not _same_bits(first[name], tensor):
                 what = f"reference(buffers, m={m})[{name!r}] after fill() with one seed"
                 wanted = "the same twice: an input is not filled, or not by the generator"
-                raise Breach(what, "results that depend on what the buffers held before", wanted, place(shape, m))
+                raise RuleViolation(
+                    what, "results that depend on what the buffers held before", wanted, place(shape, m)
+                )
         if all(_same_bits(first[name], tensor) for name, tensor in _reference(subject, shape, m, 1).items()):
             what = f"reference(buffers, m={m}) after fill() with two seeds"
-            raise Breach(what, "equal results", "fresh inputs for each seed", place(shape, m))
+            raise RuleViolation(what, "equal results", "fresh inputs for each seed", place(shape, m))
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -48,25 +50,25 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @rule("KR121", "the reference gives all results, in their sizes", cases=FULL, needs=("KR120",))
-def complete(subject: Subject, case: str) -> None:
+def complete(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         buffers = filled_buffers(subject.kernel_type, shape, m, m, 0, NAN_POISON, "cpu").buffers
         wanted = subject.kernel_type.reference(buffers, m)
         results = subject.kernel_type.results(buffers, m)
         if not set(results) <= set(wanted) or (set(wanted) != set(results) and not subject.returns_results):
-            raise Breach(
+            raise RuleViolation(
                 "the names of reference(...)", sorted(wanted), f"{sorted(results)} of results(...)", place(shape, m)
             )
         for name, tensor in results.items():
             if tensor.shape != wanted[name].shape:
                 what = f"results(buffers for {m}, m={m})[{name!r}]"
                 sizes = f"the {tuple(wanted[name].shape)} of the reference"
-                raise Breach(what, tuple(tensor.shape), sizes, place(shape, m))
+                raise RuleViolation(what, tuple(tensor.shape), sizes, place(shape, m))
 
 
 @rule("KR122", "the reference is finite, repeatable, and leaves its inputs alone", cases=FULL, needs=("KR121",))
-def pure(subject: Subject, case: str) -> None:
+def pure(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         poisoned = filled_buffers(subject.kernel_type, shape, m, subject.room(m), 0, NAN_POISON, "cpu")
@@ -76,16 +78,16 @@ def pure(subject: Subject, case: str) -> None:
         changed = [name for name, region in poisoned.snapshot().items() if not region.equal(before[name])]
         what = f"reference(buffers, m={m})"
         if changed:
-            raise Breach(what, f"writes to {', '.join(changed)}", "no write", place(shape, m))
+            raise RuleViolation(what, f"writes to {', '.join(changed)}", "no write", place(shape, m))
         for name, tensor in first.items():
             if not bool(tensor.isfinite().all()):
-                raise Breach(f"{what}[{name!r}]", "NaN or infinity", "finite values", place(shape, m))
+                raise RuleViolation(f"{what}[{name!r}]", "NaN or infinity", "finite values", place(shape, m))
             if not _same_bits(tensor, second[name]):
-                raise Breach(f"{what}[{name!r}], called twice", "two results", "the same", place(shape, m))
+                raise RuleViolation(f"{what}[{name!r}], called twice", "two results", "the same", place(shape, m))
 
 
 @rule("KR123", "the tolerance accepts rounding and refuses wrong results", cases=FULL, needs=("KR122",))
-def tolerance(subject: Subject, case: str) -> None:
+def tolerance(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.tolerance.difference
     for shape in subject.every_shape:
@@ -96,8 +98,8 @@ def tolerance(subject: Subject, case: str) -> None:
             rounded = difference(tensor.to(dtype), tensor)
             if not rounded <= limit:
                 got = f"refuses the reference rounded to {dtype}, a difference of {rounded:.2g}"
-                raise Breach(what, got, "one that rounding passes", place(shape, m))
+                raise RuleViolation(what, got, "one that rounding passes", place(shape, m))
             for words, wrong in (("zeros", tensor * 0), ("twice the reference", tensor * 2)):
                 if difference(wrong, tensor) <= limit:
                     got = f"accepts {words}, a difference of {difference(wrong, tensor):.2g}"
-                    raise Breach(what, got, "one that tells right from wrong", place(shape, m))
+                    raise RuleViolation(what, got, "one that tells right from wrong", place(shape, m))

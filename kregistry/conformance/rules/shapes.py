@@ -5,34 +5,36 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping
 
-from kregistry.conformance.rule import Breach, NotApplicable, rule
-from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, Shape
 
 
 @rule("KR106", "its example shapes are shapes", needs=("KR101", "KR108"))
-def examples(subject: Subject) -> None:
+def examples(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     label = type(kernel_type).__name__
     if not kernel_type.examples:
         wanted = "at least one small shape, e.g. ({'n': 256, 'k': 512},)"
-        raise Breach(f"{label}.examples", "none", wanted)
+        raise RuleViolation(f"{label}.examples", "none", wanted)
     if not subject.targets:
         raise NotApplicable(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
     for target in subject.targets:
         if not subject.shapes(target):
             refusals = "; ".join(_refusals(subject, target.name))
-            raise Breach(f"{label}.examples on {target.name}", f"each is refused: {refusals}", "one that resolves")
+            raise RuleViolation(
+                f"{label}.examples on {target.name}", f"each is refused: {refusals}", "one that resolves"
+            )
     for shape in subject.every_shape:
         again = kernel_type.resolve(dict(shape), shape.target)
         if again != shape or hash(again) != hash(shape):
-            raise Breach("resolve(dict(shape))", again, f"the same shape: {shape}", place(shape))
+            raise RuleViolation("resolve(dict(shape))", again, f"the same shape: {shape}", place(shape))
         if pickle.loads(pickle.dumps(shape)) != shape:
-            raise Breach("a shape after pickling", "another shape", "an equal one", place(shape))
+            raise RuleViolation("a shape after pickling", "another shape", "an equal one", place(shape))
 
 
-def _refusals(subject: Subject, name: str) -> Iterator[str]:
+def _refusals(subject: KernelTypeUnderTest, name: str) -> Iterator[str]:
     for target in subject.targets:
         for example in subject.kernel_type.examples if target.name == name else ():
             try:
@@ -42,7 +44,7 @@ def _refusals(subject: Subject, name: str) -> Iterator[str]:
 
 
 @rule("KR107", "wrong dimensions are refused, by name", needs=("KR106",))
-def refusals(subject: Subject) -> None:
+def refusals(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape in subject.every_shape:
         good = dict(shape)
@@ -66,15 +68,15 @@ def _wrong_values(dimension: Dimension) -> Iterator[object]:
         yield None
 
 
-def _refused(subject: Subject, values: Mapping[str, object], name: str, shape: Shape) -> None:
+def _refused(subject: KernelTypeUnderTest, values: Mapping[str, object], name: str, shape: Shape) -> None:
     what = f"resolve({values})"
     wanted = f"a ShapeError about {name!r}"
     try:
         found = subject.kernel_type.resolve(values, shape.target)
     except ShapeError as error:
         if (error.kernel_type, error.dimension) != (subject.kernel_type.name, name) or not error.text.strip():
-            raise Breach(what, f"a ShapeError about {error.dimension!r}: {error.text}", wanted) from None
+            raise RuleViolation(what, f"a ShapeError about {error.dimension!r}: {error.text}", wanted) from None
         return
     except Exception as error:
-        raise Breach(what, f"{type(error).__name__}: {error}", wanted) from None
-    raise Breach(what, f"the shape {found}", wanted)
+        raise RuleViolation(what, f"{type(error).__name__}: {error}", wanted) from None
+    raise RuleViolation(what, f"the shape {found}", wanted)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kregistry.conformance.rule import FULL, Breach, NotApplicable, rule
-from kregistry.conformance.subject import Subject, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, EmptyInput, Shape
 from kregistry.stub.prober import Probed, ProbedValue
 
 
-def _probed(subject: Subject) -> Iterator[tuple[Shape, Probed]]:
+def _probed(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:
     if "cuda" not in subject.kernel_type.devices:
         raise NotApplicable("it does not run on CUDA devices")
     if not subject.targets:
@@ -20,46 +20,52 @@ def _probed(subject: Subject) -> Iterator[tuple[Shape, Probed]]:
         yield shape, subject.probed(shape)
 
 
-def _values(subject: Subject) -> Iterator[tuple[Shape, ProbedValue]]:
+def _values(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, ProbedValue]]:
     for shape, probed in _probed(subject):
         for value in probed.values:
             yield shape, value
 
 
 @rule("KR202", "no launch reads device memory on the host", needs=("KR102", "KR113"))
-def host_reads(subject: Subject) -> None:
+def host_reads(subject: KernelTypeUnderTest) -> None:
     declared = subject.kernel_type.reads_device_memory
     seen = 0
     for shape, probed in _probed(subject):
         if "touches device memory on the host" in probed.error:
-            raise Breach("launches on the stub GPU", probed.error, "no access of the host to tensors", place(shape))
+            raise RuleViolation(
+                "launches on the stub GPU", probed.error, "no access of the host to tensors", place(shape)
+            )
         for value in probed.values:
             reads = max((launch.host_reads for launch in value.launches), default=0)
             seen += reads
             if reads and not declared:
                 wanted = "none, or reads_device_memory = True: a plan does not know the data"
-                raise Breach("one launch", f"{reads} copies from the device to the host", wanted, place(shape, value.m))
+                raise RuleViolation(
+                    "one launch", f"{reads} copies from the device to the host", wanted, place(shape, value.m)
+                )
     if declared and not seen:
-        raise Breach("reads_device_memory", "True, but no launch reads any", "False")
+        raise RuleViolation("reads_device_memory", "True, but no launch reads any", "False")
 
 
 @rule("KR201", "DeepGEMM accepts every launch that is claimed", needs=("KR202", "KR112"))
-def accepted(subject: Subject) -> None:
+def accepted(subject: KernelTypeUnderTest) -> None:
     for shape, probed in _probed(subject):
         if probed.error:
-            raise Breach("launches on the stub GPU", probed.error, "launches", place(shape))
+            raise RuleViolation("launches on the stub GPU", probed.error, "launches", place(shape))
         for value in probed.values:
             if value.m == 0:
                 continue
             if value.refusal:
-                raise Breach(f"refusal(shape, {value.m})", value.refusal, "a launch: it is in the range", place(shape))
+                raise RuleViolation(
+                    f"refusal(shape, {value.m})", value.refusal, "a launch: it is in the range", place(shape)
+                )
             for name, launch in (("execute(buffers, m)", value.warm_up), ("launch(*arguments)", value.serving)):
                 if launch.error:
-                    raise Breach(name, launch.error, "a launch", place(shape, value.m))
+                    raise RuleViolation(name, launch.error, "a launch", place(shape, value.m))
 
 
 @rule("KR203", "DeepGEMM accepts what the dimensions allow", needs=("KR201", "KR107"))
-def granularity(subject: Subject) -> None:
+def granularity(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     values = (subject.at("one"), subject.at("tail"))
     for shape, _ in _probed(subject):
@@ -79,14 +85,16 @@ def granularity(subject: Subject) -> None:
                 error = probed.error or next((v.warm_up.error for v in probed.values if v.warm_up.error), "")
                 if error:
                     wanted = f"a launch, since {dimension.name} may be {dimension.expectation()}"
-                    raise Breach(f"{dimension.name}={other}", error, wanted, place(varied))
+                    raise RuleViolation(f"{dimension.name}={other}", error, wanted, place(varied))
 
 
 @rule("KR204", "an empty input launches what is declared", needs=("KR201", "KR116"))
-def empty(subject: Subject) -> None:
+def empty(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     declared = f"empty_input = {kernel_type.empty_input.name}"
-    own = f"{declared}, handles_empty = {kernel_type.handles_empty!r}, refuses_empty = {kernel_type.refuses_empty!r}"
+    own = (
+        f"{declared}, handles_empty = {kernel_type.handles_empty!r}, raises_on_empty = {kernel_type.raises_on_empty!r}"
+    )
     for shape, value in _values(subject):
         if value.m:
             continue
@@ -97,22 +105,24 @@ def empty(subject: Subject) -> None:
         )
         for what, words, launch in launches:
             if launch.error:
-                raise Breach(f"{what} with {words}", launch.error, "no error", place(shape, 0))
+                raise RuleViolation(f"{what} with {words}", launch.error, "no error", place(shape, 0))
             if launch.kernels and kernel_type.empty_input is not EmptyInput.LAUNCH:
-                raise Breach(f"{what} with {words}", f"{len(launch.kernels)} kernels", "none", place(shape, 0))
+                raise RuleViolation(f"{what} with {words}", f"{len(launch.kernels)} kernels", "none", place(shape, 0))
 
 
 @rule("KR205", "warm-up loads the kernels that serving uses", needs=("KR201", "KR117"))
-def same_kernels(subject: Subject) -> None:
+def same_kernels(subject: KernelTypeUnderTest) -> None:
     for shape, value in _values(subject):
         if value.warm_up.kernels != value.serving.kernels:
             got = ", ".join(value.warm_up.kernels) or "no kernel"
             wanted = ", ".join(value.serving.kernels) or "no kernel"
-            raise Breach("execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", place(shape, value.m))
+            raise RuleViolation(
+                "execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", place(shape, value.m)
+            )
 
 
 @rule("KR206", "kernels depend only on what they are declared to depend on", needs=("KR201",))
-def kernel_choice(subject: Subject) -> None:
+def kernel_choice(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     sizes = [dimension for dimension in kernel_type.dimensions if dimension.sizes_only]
     if kernel_type.kernel_depends_on_m and not sizes:
@@ -123,7 +133,7 @@ def kernel_choice(subject: Subject) -> None:
         _check_sizes(subject, dimension)
 
 
-def _check_values(subject: Subject) -> None:
+def _check_values(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape, probed in _probed(subject):
         seen: dict[tuple[object, ...], ProbedValue] = {}
@@ -134,10 +144,12 @@ def _check_values(subject: Subject) -> None:
             first = seen.setdefault(policies, value)
             if value.warm_up.kernels != first.warm_up.kernels:
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
-                raise Breach("kernel_depends_on_m = False", got, f"{wanted}, as at m={first.m}", place(shape, value.m))
+                raise RuleViolation(
+                    "kernel_depends_on_m = False", got, f"{wanted}, as at m={first.m}", place(shape, value.m)
+                )
 
 
-def _check_sizes(subject: Subject, dimension: Dimension) -> None:
+def _check_sizes(subject: KernelTypeUnderTest, dimension: Dimension) -> None:
     """More than three times the size of the example, at a few values."""
     values = tuple(subject.at(case) for case in FULL)
     for shape, probed in _probed(subject):
@@ -149,34 +161,38 @@ def _check_sizes(subject: Subject, dimension: Dimension) -> None:
             if value.warm_up.kernels != first.warm_up.kernels:
                 what = f"{dimension.name}={4 * number}, which sizes_only says decides no kernel"
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
-                raise Breach(what, got, f"{wanted}, as with {number}", place(shape, value.m))
+                raise RuleViolation(what, got, f"{wanted}, as with {number}", place(shape, value.m))
 
 
 @rule("KR207", "no launch waits for the device", needs=("KR201",))
-def host_waits(subject: Subject) -> None:
+def host_waits(subject: KernelTypeUnderTest) -> None:
     for shape, value in _values(subject):
         for launch in value.launches:
             if launch.host_waits and not launch.host_reads:
                 wanted = "none: it stalls the server, and a graph capture refuses it"
-                raise Breach("one launch", f"{launch.host_waits} synchronisations", wanted, place(shape, value.m))
+                raise RuleViolation(
+                    "one launch", f"{launch.host_waits} synchronisations", wanted, place(shape, value.m)
+                )
 
 
 @rule("KR208", "launches go to the current stream", needs=("KR201",))
-def current_stream(subject: Subject) -> None:
+def current_stream(subject: KernelTypeUnderTest) -> None:
     for shape, value in _values(subject):
         if value.stream.error:
-            raise Breach("a launch on another stream", value.stream.error, "a launch", place(shape, value.m))
+            raise RuleViolation("a launch on another stream", value.stream.error, "a launch", place(shape, value.m))
         if value.stream.foreign_launches:
             got = f"{value.stream.foreign_launches} launches on another one"
-            raise Breach("under torch.cuda.stream(s)", got, "all on s", place(shape, value.m))
+            raise RuleViolation("under torch.cuda.stream(s)", got, "all on s", place(shape, value.m))
 
 
 @rule("KR209", "a launch allocates no more than is declared", needs=("KR201",))
-def workspace(subject: Subject) -> None:
+def workspace(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape, value in _values(subject):
         m = value.m
         declared = kernel_type.workspace_requirement(shape, m) if m else 0
         if m and value.warm_up.nbytes > declared:
             what = f"workspace_requirement(shape, max_m={m})"
-            raise Breach(what, f"{declared} bytes", f"at least the {value.warm_up.nbytes} allocated", place(shape, m))
+            raise RuleViolation(
+                what, f"{declared} bytes", f"at least the {value.warm_up.nbytes} allocated", place(shape, m)
+            )

@@ -28,9 +28,9 @@ def register() -> None:
         return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    from kregistry.integrations.sglang.warmup_override import Takeover
+    from kregistry.integrations.sglang.warmup_override import WarmupOverride
 
-    takeover = Takeover(sys.modules[_COMPILE_UTILS])
+    takeover = WarmupOverride(sys.modules[_COMPILE_UTILS])
     start_monitor(takeover.engine.registry)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", takeover.compile_one_type, around)

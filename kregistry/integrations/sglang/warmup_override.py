@@ -34,7 +34,7 @@ class _Engine(EngineWarmup):
             self._compile_utils.restore_symmetric_memory_context(saved)
 
 
-class Takeover:
+class WarmupOverride:
     """The hooks of one process. Whatever fails in them, SGLang's own path runs, and the log says so.
 
     Args:

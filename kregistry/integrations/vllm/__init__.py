@@ -25,9 +25,9 @@ def register() -> None:
     if getattr(sys, "_kregistry_vllm", False):
         return
     sys._kregistry_vllm = True  # type: ignore[attr-defined]
-    from kregistry.integrations.vllm.warmup_override import Takeover
+    from kregistry.integrations.vllm.warmup_override import WarmupOverride
 
-    takeover = Takeover()
+    takeover = WarmupOverride()
     start_monitor(takeover.engine.registry)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, takeover.first_calls.watch)

@@ -35,7 +35,7 @@ class _Engine(EngineWarmup):
         return super().warm(entries)
 
 
-class Takeover:
+class WarmupOverride:
     """The hooks of one process. Whatever fails in them, vLLM's own path runs, and the log says so."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kregistry.compile.shared.flags import objection
+from kregistry.compile.shared.flags import reason_not_shareable
 from kregistry.kernel import Kernel
 
 UNDERSTOOD = [
@@ -83,19 +83,19 @@ REFUSED = [
 
 @pytest.mark.parametrize("flag", UNDERSTOOD)
 def test_a_flag_that_is_understood(flag: str) -> None:
-    assert objection([flag]) == ""
+    assert reason_not_shareable([flag]) == ""
 
 
 @pytest.mark.parametrize("flag", REFUSED)
 def test_a_flag_that_is_not(flag: str) -> None:
     reason = f"the flag {flag} is not known to leave a shared front end's code the same"
-    assert objection(["-cubin", flag, "-O3"]) == reason
+    assert reason_not_shareable(["-cubin", flag, "-O3"]) == reason
 
 
 def test_the_first_is_named() -> None:
-    assert objection(["-O3", "-lineinfo", "-G"]).startswith("the flag -lineinfo ")
+    assert reason_not_shareable(["-O3", "-lineinfo", "-G"]).startswith("the flag -lineinfo ")
 
 
 def test_what_deep_gemm_passes_is_understood(kernel: Kernel) -> None:
     assert len(kernel.command.flags) > 5
-    assert objection(kernel.command.flags) == ""
+    assert reason_not_shareable(kernel.command.flags) == ""

@@ -9,7 +9,7 @@ from attrs import evolve
 from families import family_kernel, source_of
 
 from kregistry.compile.nvcc import Compiler
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.front_end import FrontEndResult, assemble, run_front_end
 from kregistry.compile.shared.headers import parse_headers
 from kregistry.compile.shared.kernel_family import Member, member_of
@@ -60,7 +60,7 @@ def test_two_spellings_of_one_kernel(compiler: Compiler, tmp_path: Path) -> None
 
 
 def test_a_kernel_that_does_not_compile_fails_the_front_end(compiler: Compiler, tmp_path: Path) -> None:
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: .*static assertion failed .*too large"):
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: .*static assertion failed .*too large"):
         run(compiler, members(tmp_path / "include", 8, 2000), tmp_path)
 
 

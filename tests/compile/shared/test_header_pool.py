@@ -11,7 +11,7 @@ from attrs import evolve
 from families import family_kernel
 
 from kregistry.compile.nvcc import Compiler
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.header_pool import HeaderPool
 from kregistry.compile.shared.headers import Headers
 from kregistry.compile.shared.kernel_family import Family, member_of
@@ -80,6 +80,6 @@ def test_the_end_of_the_pool_is_theirs(pool: HeaderPool, family: Callable[[int],
 
 def test_what_cannot_be_parsed_is_not_kept(pool: HeaderPool, family: Callable[[int], Family], tmp_path: Path) -> None:
     (tmp_path / "include" / "gemm.cuh").unlink()
-    with pytest.raises(NotUnderstood, match=r"gemm\.cuh"):
+    with pytest.raises(CannotShare, match=r"gemm\.cuh"):
         pool.parse(family(1))
     assert kept(pool, family(1)) is None

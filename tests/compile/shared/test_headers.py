@@ -12,7 +12,7 @@ from compilers import compiler_with_assembler
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.compile.nvcc import Compiler
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.headers import Headers, parse_headers
 from kregistry.compile.shared.kernel_family import Family, member_of
 from kregistry.compile.shared.ptx import split_ptx
@@ -81,7 +81,7 @@ def test_the_header_is_read_once(compiler: Compiler, tmp_path: Path) -> None:
 
 def test_a_kernel_that_does_not_compile_fails_its_fork_alone(compiler: Compiler, tmp_path: Path) -> None:
     headers = parse(compiler, tmp_path)
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: .*static assertion failed .*too large"):
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: .*static assertion failed .*too large"):
         headers.generate(["&gemm<8>", "&gemm<2000>"], tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
     assert len(entries(headers.generate(["&gemm<8>"], tmp_path / "scratch"))) == 1
@@ -100,7 +100,7 @@ def test_a_front_end_that_died(compiler: Compiler, tmp_path: Path) -> None:
     headers = parse(compiler, tmp_path)
     os.killpg(process_of(headers), signal.SIGKILL)
     os.waitid(os.P_PID, process_of(headers), os.WEXITED | os.WNOWAIT)
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: exit code -1$"):
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -1$"):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
 
@@ -109,14 +109,14 @@ def test_stopping_ends_it(compiler: Compiler, tmp_path: Path) -> None:
     headers = parse(compiler, tmp_path)
     compiler.stop()
     headers.close()
-    with pytest.raises(NotUnderstood, match="stopped"):
+    with pytest.raises(CannotShare, match="stopped"):
         parse(compiler, tmp_path)
 
 
 def test_a_header_that_does_not_compile_fails_every_fork(compiler: Compiler, tmp_path: Path) -> None:
     """Compilers go on after an error; the log of the fork has what was said before."""
     headers = parse(compiler, tmp_path, header=HEADER + "int broken = undeclared;\n")
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: "):
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: "):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
 
@@ -124,12 +124,12 @@ def test_a_header_that_does_not_compile_fails_every_fork(compiler: Compiler, tmp
 def test_a_header_that_is_not_there(compiler: Compiler, tmp_path: Path) -> None:
     missing = family(tmp_path)
     (tmp_path / "include" / "gemm.cuh").unlink()
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: .*gemm.cuh: No such file or directory"):
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: .*gemm.cuh: No such file or directory"):
         parse_headers(compiler, missing, tmp_path / "scratch")
 
 
 def test_a_header_that_takes_the_place_of_the_kernels(compiler: Compiler, tmp_path: Path) -> None:
-    with pytest.raises(NotUnderstood, match=r"^the preprocessor left no place for the kernels$"):
+    with pytest.raises(CannotShare, match=r"^the preprocessor left no place for the kernels$"):
         parse(compiler, tmp_path, header=HEADER + "#define kregistry_kernels 0\n")
 
 
@@ -137,14 +137,14 @@ def test_a_compiler_without_words(tmp_path: Path) -> None:
     nvcc = tmp_path / "nvcc"
     nvcc.write_text("#!/bin/sh\nexit 3\n")
     nvcc.chmod(0o755)
-    with pytest.raises(NotUnderstood, match=r"^the shared front end failed: exit code 3$"):
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code 3$"):
         parse(Compiler(nvcc), tmp_path)
 
 
 def test_an_assembler_that_is_not_there(toolchain: Toolchain, tmp_path: Path) -> None:
     """Told before the headers are parsed."""
     compiler = Compiler(compiler_with_assembler(tmp_path / "nvcc", toolchain.cuda.nvcc, "no-such-assembler"))
-    with pytest.raises(NotUnderstood, match=r"^no-such-assembler is not where nvcc looks for it$"):
+    with pytest.raises(CannotShare, match=r"^no-such-assembler is not where nvcc looks for it$"):
         parse(compiler, tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_a_front_end_that_does_not_open_the_kernels(
     nvcc = tmp_path / "nvcc"
     nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=program))
     nvcc.chmod(0o755)
-    with pytest.raises(NotUnderstood, match=reason):
+    with pytest.raises(CannotShare, match=reason):
         parse(Compiler(nvcc), tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_a_front_end_that_leaves_no_ptx(toolchain: Toolchain, tmp_path: Path) ->
     nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=reads))
     nvcc.chmod(0o755)
     headers = parse(Compiler(nvcc), tmp_path)
-    with pytest.raises(NotUnderstood, match=r"^the front end left no PTX$"):
+    with pytest.raises(CannotShare, match=r"^the front end left no PTX$"):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
 

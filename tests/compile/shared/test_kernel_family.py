@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 from families import FLAGS, HEADER, family_kernel
 
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.kernel_family import Family, member_of
 from kregistry.kernel import CompilerCommand, Kernel
 
@@ -81,14 +81,14 @@ def test_the_name_of_a_family_is_its_first_include(prologue: str, name: str) -> 
 
 
 def test_a_flag_that_is_not_understood(tmp_path: Path) -> None:
-    with pytest.raises(NotUnderstood) as caught:
+    with pytest.raises(CannotShare) as caught:
         member_of(family_kernel(tmp_path, 8, flags=(*FLAGS, "-G")))
     assert str(caught.value) == "the flag -G is not known to leave a shared front end's code the same"
 
 
 def test_a_source_that_is_not_understood(tmp_path: Path) -> None:
     kernel = evolve(family_kernel(tmp_path, 8), source='extern "C" __global__ void kernel() {}\n')
-    with pytest.raises(NotUnderstood) as caught:
+    with pytest.raises(CannotShare) as caught:
         member_of(kernel)
     assert str(caught.value) == "the source has another form than DeepGEMM's: includes and one reference to a kernel"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.compile.shared.cannot_share import NotUnderstood
+from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.nvcc_dryrun import parse_dry_run
 
 OUTPUT = Path("/s/kernel.cubin")
@@ -42,7 +42,7 @@ def test_files_without_their_directory() -> None:
 @pytest.mark.parametrize("name", ["t.ii", "t.ptx"])
 def test_files_elsewhere(name: str) -> None:
     commands = parse_dry_run(GOOD.replace(f"/s/{name}", f"/tmp/{name}"), OUTPUT)
-    with pytest.raises(NotUnderstood, match=rf"^nvcc puts .*/tmp/{name}.* elsewhere than asked for$"):
+    with pytest.raises(CannotShare, match=rf"^nvcc puts .*/tmp/{name}.* elsewhere than asked for$"):
         commands.without_directory(Path("/s"))
 
 
@@ -60,6 +60,6 @@ def test_files_elsewhere(name: str) -> None:
     ids=["words", "one command", "no preprocessor", "variable", "another step", "two PTX", "output written early"],
 )
 def test_what_is_not_understood(text: str, reason: str) -> None:
-    with pytest.raises(NotUnderstood) as caught:
+    with pytest.raises(CannotShare) as caught:
         parse_dry_run(text, OUTPUT)
     assert reason in str(caught.value)

@@ -11,7 +11,7 @@ from families import FLAGS, family_kernel
 from kregistry.compile.nvcc import Compilation
 from kregistry.compile.shared.kernel_family import Member, member_of
 from kregistry.compile.shared.self_check import CompileAlone, SelfCheck, Use
-from kregistry.compile.shared.self_check_results import Memory
+from kregistry.compile.shared.self_check_results import SelfCheckResults
 from kregistry.store.cubin import sections_of
 from kregistry.toolchain import Toolchain
 
@@ -19,8 +19,8 @@ FAILED = Compilation(b"", 1.0, "nvcc kernel.cu", "kernel.cu(3): error: too large
 
 
 @pytest.fixture
-def memory(toolchain: Toolchain, tmp_path: Path) -> Memory:
-    return Memory(tmp_path / "front_ends", toolchain.cuda.nvcc)
+def memory(toolchain: Toolchain, tmp_path: Path) -> SelfCheckResults:
+    return SelfCheckResults(tmp_path / "front_ends", toolchain.cuda.nvcc)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def told() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def check(memory: Memory, told: list[tuple[str, str]]) -> SelfCheck:
+def check(memory: SelfCheckResults, told: list[tuple[str, str]]) -> SelfCheck:
     return SelfCheck(memory, False, lambda kernel, found: told.append((kernel.key, found)))
 
 
@@ -74,7 +74,7 @@ def test_cubins_are_kept_back_until_the_sample_is_found_the_same(
     members: list[Member],
     alone: Compilation,
     shared: Compilation,
-    memory: Memory,
+    memory: SelfCheckResults,
     told: list[tuple[str, str]],
 ) -> None:
     sample, second, third, late = members
@@ -85,7 +85,7 @@ def test_cubins_are_kept_back_until_the_sample_is_found_the_same(
     assert (told, memory.recall(sample.family)) == ([], None)
     assert check.alone(sample, alone) == [Use(sample, alone), Use(second, shared), Use(third, shared)]
     assert told == [(sample.kernel.key, "")]
-    assert (memory.recall(sample.family), check.objection(sample.family)) == ("", "")
+    assert (memory.recall(sample.family), check.reason_not_shareable(sample.family)) == ("", "")
     assert check.choose([late]) == []
     assert check.shared(late, shared) == [Use(late, shared)]
 
@@ -95,7 +95,7 @@ def test_a_difference_sends_all_to_nvcc(
     members: list[Member],
     alone: Compilation,
     odd: Compilation,
-    memory: Memory,
+    memory: SelfCheckResults,
     told: list[tuple[str, str]],
 ) -> None:
     """Those kept back, those still to come, and those of later builds with this store; nvcc's own cubin is used."""
@@ -111,11 +111,11 @@ def test_a_difference_sends_all_to_nvcc(
     assert check.alone(second, alone) == [Use(second, alone)]
     assert check.choose([late]) == []
     later = SelfCheck(memory, False, lambda kernel, found: None)
-    assert check.objection(sample.family) == later.objection(sample.family) == reason
+    assert check.reason_not_shareable(sample.family) == later.reason_not_shareable(sample.family) == reason
 
 
 def test_what_an_earlier_build_found_the_same_is_not_compared_again(
-    check: SelfCheck, members: list[Member], shared: Compilation, memory: Memory, told: list[tuple[str, str]]
+    check: SelfCheck, members: list[Member], shared: Compilation, memory: SelfCheckResults, told: list[tuple[str, str]]
 ) -> None:
     memory.remember(members[0].family, members[0].kernel, "")
     assert check.choose(members) == []
@@ -124,7 +124,7 @@ def test_what_an_earlier_build_found_the_same_is_not_compared_again(
 
 
 def test_a_paranoid_check_uses_only_what_it_has_compared(
-    memory: Memory, members: list[Member], alone: Compilation, shared: Compilation, odd: Compilation
+    memory: SelfCheckResults, members: list[Member], alone: Compilation, shared: Compilation, odd: Compilation
 ) -> None:
     """Also where an earlier build found the family the same; a later difference counts."""
     first, second, _, _ = members
@@ -134,10 +134,10 @@ def test_a_paranoid_check_uses_only_what_it_has_compared(
     assert check.choose(members) == members
     assert check.shared(first, shared) == check.alone(second, alone) == []
     assert check.alone(first, alone) == [Use(first, alone)]
-    assert check.objection(first.family) == ""
+    assert check.reason_not_shareable(first.family) == ""
     assert check.shared(second, odd) == [Use(second, alone)]
     assert told == [(first.kernel.key, False), (second.kernel.key, True)]
-    assert memory.recall(first.family) != "" and check.objection(first.family)
+    assert memory.recall(first.family) != "" and check.reason_not_shareable(first.family)
 
 
 def test_nothing_shared_of_an_ordinary_kernel(check: SelfCheck, members: list[Member], shared: Compilation) -> None:
@@ -152,7 +152,7 @@ def test_nothing_shared_before_anything_was_chosen(check: SelfCheck, members: li
     for member in members:
         assert check.nothing_shared(member, "the front end failed") == [CompileAlone(member, "the front end failed")]
         assert check.alone(member, alone) == [Use(member, alone)]
-    assert check.objection(members[0].family) == ""
+    assert check.reason_not_shareable(members[0].family) == ""
     assert check.choose(members) == [members[0]]
 
 
@@ -185,7 +185,7 @@ def test_a_sample_that_does_not_compile_is_replaced(
     assert check.alone(second, FAILED) == [Use(second, FAILED)]
     assert check.shared(third, shared) == [CompileAlone(third, "")]
     assert check.alone(third, alone) == [Use(third, alone)]
-    assert check.objection(sample.family) == ""
+    assert check.reason_not_shareable(sample.family) == ""
 
 
 def test_a_sample_that_did_not_compile_is_done(

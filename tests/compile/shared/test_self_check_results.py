@@ -10,8 +10,8 @@ from attrs import evolve
 from families import FLAGS, family_kernel
 
 from kregistry.compile.shared.kernel_family import Member, member_of
-from kregistry.compile.shared.self_check_results import Memory
-from kregistry.errors import EnvironmentProblem
+from kregistry.compile.shared.self_check_results import SelfCheckResults
+from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand
 
 
@@ -36,12 +36,12 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory(tmp_path: Path, directory: Path) -> Memory:
-    return Memory(directory, nvcc(tmp_path / "cuda", "13.0.88"))
+def memory(tmp_path: Path, directory: Path) -> SelfCheckResults:
+    return SelfCheckResults(directory, nvcc(tmp_path / "cuda", "13.0.88"))
 
 
 @pytest.mark.parametrize("difference", ["", "the content of .text"])
-def test_what_was_found_is_recalled(memory: Memory, member: Member, directory: Path, difference: str) -> None:
+def test_what_was_found_is_recalled(memory: SelfCheckResults, member: Member, directory: Path, difference: str) -> None:
     assert memory.recall(member.family) is None
     assert not directory.exists()
     memory.remember(member.family, member.kernel, difference)
@@ -56,7 +56,7 @@ def test_a_compiler_at_another_place_is_the_same(directory: Path, tmp_path: Path
     """Its own headers, which lie beside it, go with its version."""
     kernel = family_kernel(tmp_path, 8)
     for place in ("one", "other"):
-        memory = Memory(directory, nvcc(tmp_path / place, "13.0.88"))
+        memory = SelfCheckResults(directory, nvcc(tmp_path / place, "13.0.88"))
         headers = tmp_path / place / "include"
         headers.mkdir()
         (headers / "cuda.h").write_text(f"// {place}\n")
@@ -66,17 +66,17 @@ def test_a_compiler_at_another_place_is_the_same(directory: Path, tmp_path: Path
         assert memory.recall(family) == "symbols"
 
 
-def test_the_last_word_counts(memory: Memory, member: Member) -> None:
+def test_the_last_word_counts(memory: SelfCheckResults, member: Member) -> None:
     memory.remember(member.family, member.kernel, "")
     memory.remember(member.family, member.kernel, "symbols")
     assert memory.recall(member.family) == "symbols"
 
 
 def test_another_compiler_or_family_is_not_known(
-    memory: Memory, member: Member, directory: Path, tmp_path: Path
+    memory: SelfCheckResults, member: Member, directory: Path, tmp_path: Path
 ) -> None:
     memory.remember(member.family, member.kernel, "")
-    assert Memory(directory, nvcc(tmp_path / "newer", "13.1.0")).recall(member.family) is None
+    assert SelfCheckResults(directory, nvcc(tmp_path / "newer", "13.1.0")).recall(member.family) is None
     other = member_of(family_kernel(tmp_path / "include", 8, flags=(*FLAGS, "-DOTHER")))
     assert memory.recall(other.family) is None
 
@@ -84,7 +84,9 @@ def test_another_compiler_or_family_is_not_known(
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'"text"', b"null", b"{}", b'{"difference": null}', b'{"difference": 3}', b"\xff\xfe"]
 )
-def test_a_damaged_file_is_another_check(memory: Memory, member: Member, directory: Path, content: bytes) -> None:
+def test_a_damaged_file_is_another_check(
+    memory: SelfCheckResults, member: Member, directory: Path, content: bytes
+) -> None:
     memory.remember(member.family, member.kernel, "symbols")
     (path,) = directory.iterdir()
     path.write_bytes(content)
@@ -95,11 +97,11 @@ def test_a_damaged_file_is_another_check(memory: Memory, member: Member, directo
 
 def test_a_store_that_cannot_be_written_is_no_reason_to_fail(member: Member, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    memory = Memory(tmp_path / "file" / "front_ends", nvcc(tmp_path / "cuda", "13.0.88"))
+    memory = SelfCheckResults(tmp_path / "file" / "front_ends", nvcc(tmp_path / "cuda", "13.0.88"))
     memory.remember(member.family, member.kernel, "")
     assert memory.recall(member.family) is None
 
 
 def test_a_compiler_that_does_not_tell_its_version(member: Member, directory: Path, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="nvcc does not run"):
-        Memory(directory, tmp_path / "bin" / "nvcc").recall(member.family)
+    with pytest.raises(MissingRequirement, match="nvcc does not run"):
+        SelfCheckResults(directory, tmp_path / "bin" / "nvcc").recall(member.family)

@@ -1,4 +1,4 @@
-"""Subject: the kernel type under test, and what several rules ask of it, computed once."""
+"""KernelTypeUnderTest: the kernel type under test, and what several rules ask of it, computed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Subject:
+class KernelTypeUnderTest:
     """A kernel type on a machine."""
 
     def __init__(self, kernel_type: KernelType, machine: Machine) -> None:
