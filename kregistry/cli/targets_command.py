@@ -31,4 +31,4 @@ def command(as_json: bool) -> None:
         for t in TARGETS.values()
     ]
     print_table(("target", "arch", "capability", ">SMs", ">L2", ">memory", "source"), rows)
-    click.echo("--target also takes 'detect' (the GPU of this machine) and FILE.yaml (a target of your own)")
+    click.echo("detect: the device of this machine; FILE.yaml: a target of your own")
