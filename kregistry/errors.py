@@ -214,8 +214,8 @@ class StorageError(KregistryError):
         hints = {
             errno.ENOSPC: "free some space, or name another directory with --store or --cache-dir",
             errno.EDQUOT: "free some of your quota, or name another directory with --store or --cache-dir",
-            errno.EACCES: "name a directory that you may write with --store or --cache-dir",
-            errno.EPERM: "name a directory that you may write with --store or --cache-dir",
+            errno.EACCES: "name a writable directory with --store or --cache-dir",
+            errno.EPERM: "name a writable directory with --store or --cache-dir",
             errno.EROFS: "the file system is read-only: name another directory with --store or --cache-dir",
         }
         text = error.strerror or str(error)
@@ -282,4 +282,4 @@ def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known {kind}s: {', '.join(names)}" if names else f"there is no {kind} at all"
+    return f"known {kind}s: {', '.join(names)}" if names else f"no {kind} is known"

@@ -133,8 +133,8 @@ def test_the_drawing_agrees_with_the_classes() -> None:
     [
         (errno.ENOSPC, "free some space, or name another directory with --store or --cache-dir"),
         (errno.EDQUOT, "free some of your quota, or name another directory with --store or --cache-dir"),
-        (errno.EACCES, "name a directory that you may write with --store or --cache-dir"),
-        (errno.EPERM, "name a directory that you may write with --store or --cache-dir"),
+        (errno.EACCES, "name a writable directory with --store or --cache-dir"),
+        (errno.EPERM, "name a writable directory with --store or --cache-dir"),
         (errno.EROFS, "the file system is read-only: name another directory with --store or --cache-dir"),
         (errno.ENOENT, ""),
     ],
@@ -160,7 +160,7 @@ def test_storage_error_of_an_oserror_without_number() -> None:
     [
         ("fp8_gem_nt", ["fp8_gemm_nt", "other"], "did you mean 'fp8_gemm_nt'?"),
         ("zzz", ["b", "a", "b"], "known types: a, b"),
-        ("zzz", [], "there is no type at all"),
+        ("zzz", [], "no type is known"),
     ],
 )
 def test_nearest_hint(name: str, known: list[str], hint: str) -> None:

@@ -358,7 +358,7 @@ def test_an_unknown_kernel_type_has_a_hint() -> None:
     assert str(caught.value) == "unknown kernel type 'sampel'\nhint: did you mean 'sample'?"
     with pytest.raises(UnknownNameError) as caught:
         empty()["sample"]
-    assert caught.value.hint == "there is no kernel type at all"
+    assert caught.value.hint == "no kernel type is known"
 
 
 def test_events_come_one_at_a_time() -> None:

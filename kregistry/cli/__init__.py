@@ -11,29 +11,29 @@ import click
 COMMANDS = {
     "init": "Write the manifest of a model from its config.json.",
     "list": "Show kernel types, their dimensions and who provides them.",
-    "check": "Check a manifest: every problem, with line and column.",
+    "check": "Check a manifest, and report every problem with line and column.",
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
-    "build": "Compile what is missing, in parallel, without a GPU.",
-    "warmup": "Build what is missing, then load every kernel on this GPU.",
+    "build": "Compile missing kernels in parallel, without a GPU.",
+    "warmup": "Build missing kernels, then load every kernel on this GPU.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
     "monitor": "Turn the log of a JIT monitor into manifest entries.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
-    "conformance": "Prove installed kernel types against the rules of the conformance kit.",
+    "conformance": "Test installed kernel types with the rules of the conformance kit.",
     "new-plugin": "Write an installable plugin with one kernel type and its tests.",
-    "doctor": "Show what this machine has and lacks, and what mends it.",
+    "doctor": "Check this machine: what is there, what is missing, and how to fix it.",
 }
 
 EXIT_CODES = """\b
 Exit codes:
-  0    done, complete
-  1    done as far as possible: a kernel is missing or damaged, an entry cannot be
+  0    complete
+  1    incomplete: a kernel is missing or damaged, an entry cannot be
        planned or warmed up, a lock file differs, a kernel type breaks a rule
   2    the input is wrong: manifest, option, name
-  3    the machine lacks something: CUDA torch, DeepGEMM, a compiler, a GPU
-  4    storage: disk full, directory or file that cannot be read or written
-  5    all else is done, but DeepGEMM chooses kernels that do not compile:
+  3    something is missing on this machine: CUDA torch, DeepGEMM, a compiler, a GPU
+  4    a storage error: the disk is full, a file or directory cannot be read or written
+  5    complete, except that DeepGEMM chooses kernels that do not compile:
        the message names the calls that would crash a server
   70   a bug in kregistry or a plugin, with its traceback
   130  interrupted"""
@@ -84,7 +84,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; what was published is kept, and the next run goes on from there")
+        _say("interrupted; finished work is kept, and the next run continues from there")
         sys.exit(130)
     except Exception:
         import traceback

@@ -37,7 +37,7 @@ def command(
     allow_broken: bool,
     as_json: bool,
 ) -> None:
-    """Make every kernel of the manifest FILE (default: kernels.yaml) ready, without a GPU."""
+    """Compile the missing kernels of the manifest FILE (default: kernels.yaml), without a GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.compile import build_kernels
 

@@ -11,7 +11,7 @@ from kregistry.cli.options import Selection, json_option, manifest_options, prin
 @manifest_options
 @json_option
 def command(selection: Selection, as_json: bool) -> None:
-    """Check the manifest FILE (default: kernels.yaml): every problem, with line and column."""
+    """Check the manifest FILE (default: kernels.yaml), and report every problem with line and column."""
     manifest = selection.manifest()
     counts = {model: sum(entry.model == model for entry in manifest.entries) for model in manifest.models}
     if as_json:

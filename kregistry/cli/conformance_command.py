@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--require",
     type=click.Choice(["stub", "gpu"]),
-    help="Fail, instead of skipping rules, on a machine that lacks this level or one before it.",
+    help="Fail, instead of skipping rules, if this machine cannot run this level or one before it.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write the outcome of each rule as JSON lines.")
 @plugin_option
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(
     names: tuple[str, ...], require: str | None, report: Path | None, plugins: tuple[str, ...], as_json: bool
 ) -> None:
-    """Prove the kernel types NAMES (default: all that are installed), as far as this machine can."""
+    """Test the kernel types NAMES (default: all installed ones) with every rule that this machine can run."""
     from kregistry.conformance.machine import Machine
     from kregistry.conformance.report import record, write_report
     from kregistry.conformance.rule import Level
@@ -42,7 +42,7 @@ def command(
                 registration = registry.registration(name)
                 origin = (registration.provider.distribution, registration.provider.version)
                 examination = ConformanceRun(registration.kernel_type, machine, required)
-                click.echo(f"examining {name}", err=True)
+                click.echo(f"testing {name}", err=True)
                 for outcome in examination.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))
     finally:
@@ -57,7 +57,7 @@ def command(
         raise ConformanceError(
             f"{len(failures)} checks failed",
             failures,
-            "docs/conformance.md has a section for each rule: what it asks, why, and how to mend it",
+            "docs/conformance.md has a section for each rule: what it requires, why, and how to fix it",
         )
 
 

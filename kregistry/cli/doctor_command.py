@@ -32,7 +32,7 @@ def _look(subject: str, look: Callable[[], str]) -> Finding:
 @click.command(name="doctor")
 @json_option
 def command(as_json: bool) -> None:
-    """Show what this machine has and lacks for planning and building; exit 3 if something is missing."""
+    """Check what planning and building need on this machine; exit 3 if something is missing."""
     findings = examine()
     if as_json:
         print_json([{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in findings])
@@ -44,7 +44,7 @@ def command(as_json: bool) -> None:
                 click.echo(f"     hint: {finding.hint}")
     missing = [finding.subject for finding in findings if not finding.ok]
     if missing:
-        raise MissingRequirement(f"missing: {', '.join(missing)}")
+        raise MissingRequirement(f"failed checks: {', '.join(missing)}")
 
 
 def examine() -> list[Finding]:

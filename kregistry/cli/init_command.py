@@ -38,16 +38,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="sglang: compute the shared expert as a routed one.",
 )
-@click.option("--redundant-experts", type=int, default=0, help="Redundant experts of the load balancer, in all.")
-@click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: as given to it; -1: not chunked.")
+@click.option(
+    "--redundant-experts", type=int, default=0, help="Redundant experts of the load balancer, over all ranks."
+)
+@click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: the same option; -1: not chunked.")
 @click.option("--max-batched-tokens", type=int, help="vllm: --max-num-batched-tokens.")
 @click.option("--max-dispatch-tokens", type=int, help="Tokens a rank dispatches in DeepEP's low-latency mode.")
 @click.option(
-    "--stop", "stops", multiple=True, metavar="WHAT=N", help="Last value of a label's or kernel type's range."
+    "--stop", "stops", multiple=True, metavar="WHAT=N", help="Last value of the range of a label or kernel type."
 )
 @click.option("--name", help="The model's name in the manifest (default: from the path of the config).")
-@click.option("--explain", is_flag=True, help="Show every layer with its verdict instead of the manifest.")
-@click.option("--diff", "other", type=click.Path(path_type=Path), help="Show what differs from a manifest.")
+@click.option("--explain", is_flag=True, help="Show what happens to each layer, and why, instead of the manifest.")
+@click.option("--diff", "other", type=click.Path(path_type=Path), help="Show the differences from another manifest.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
 @plugin_option
 def command(
@@ -62,7 +64,7 @@ def command(
     plugins: tuple[str, ...],
     **setting: object,
 ) -> None:
-    """Write the manifest of a model from its config.json and the setting of its engine."""
+    """Write the manifest of a model from its config.json and the options of its engine."""
     from kregistry.errors import InputError, StorageError
     from kregistry.hf_config.compare import compare
     from kregistry.hf_config.config import read_config

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @click.command(name="monitor")
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--model", default="unforeseen", help="Name of the model in the entries that are printed.")
+@click.option("--model", default="unseen", help="Name of the model in the printed manifest.")
 @plugin_option
 @json_option
 def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> None:
-    """Print manifest entries for what a JIT monitor saw: LOG is its log file.
+    """Print manifest entries for the compiles in LOG, the log file of a JIT monitor.
 
-    The events are listed on standard error. Add the entries to the model's kernels.yaml, and build again.
+    The events go to standard error. Add the entries to the model's kernels.yaml, and build again.
     """
     from kregistry.recording.recorded_run import dump_manifest, recorded_target
     from kregistry.recording.recording import Recording
@@ -35,7 +35,9 @@ def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> N
             recording.add(event.kernel_type, event.shape, event.m)
     without = sum(1 for event in events if not event.kernel_type)
     if without:
-        click.echo(f"{without} of {len(events)} events have no call that a kernel type could read", err=True)
+        click.echo(
+            f"{without} of {len(events)} events have no entry, because no kernel type recognises their call", err=True
+        )
     target = recorded_target(event.target for event in events)
     content = recording.manifest(make_registry(plugins).__getitem__, target, model)
     if as_json:
@@ -62,6 +64,6 @@ def read_events(log: Path) -> list[JitEvent]:
         try:
             events.append(JitEvent.from_json(json.loads(line)))
         except (ValueError, KeyError, TypeError) as error:
-            hint = "LOG is the file that JitMonitor(log=...) or KREGISTRY_JIT_LOG names"
-            raise InputError(f"{log}:{number}: not an event of a JIT monitor ({error})", hint) from error
+            hint = "LOG must be a file that JitMonitor(log=...) or KREGISTRY_JIT_LOG has written"
+            raise InputError(f"{log}:{number}: expected an event of a JIT monitor ({error})", hint) from error
     return events

@@ -15,7 +15,7 @@ from kregistry.cli.options import json_option, print_json
     "--directory",
     type=click.Path(path_type=Path),
     default=Path(),
-    help="Where to put it (default: the current directory).",
+    help="Where to create it (default: the current directory).",
 )
 @json_option
 def command(name: str, directory: Path, as_json: bool) -> None:

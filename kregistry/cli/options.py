@@ -22,24 +22,24 @@ Command: TypeAlias = Callable[..., Any]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 allow_broken_option = click.option(
-    "--allow-broken", is_flag=True, help="Accept kernels that do not compile: report them, and exit 0."
+    "--allow-broken", is_flag=True, help="Report kernels that do not compile as warnings, and exit 0."
 )
 plugin_option = click.option(
     "--plugin",
     "plugins",
     multiple=True,
     metavar="TYPE=PLUGIN",
-    help="Which plugin provides a kernel type that two of them offer.",
+    help="Use PLUGIN for the kernel type TYPE, if two plugins offer it.",
 )
 jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), help="Compilers at once (default: one for each core)."
+    "-j", "--jobs", type=click.IntRange(min=1), help="Number of parallel compilers (default: one per core)."
 )
 _STORE_OPTION = click.option(
     "--store",
     "store_directory",
     type=click.Path(path_type=Path),
     envvar="KREGISTRY_STORE",
-    help="Directory of compiled kernels.",
+    help="Directory of compiled kernels (also: KREGISTRY_STORE).",
 )
 
 
@@ -89,7 +89,7 @@ def manifest_options(command: Command) -> Command:
     return _with_options(
         with_selection,
         click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml")),
-        click.option("-m", "--model", "models", multiple=True, help="Only this model (may be given again)."),
+        click.option("-m", "--model", "models", multiple=True, help="Only this model (can be repeated)."),
         click.option(
             "-t",
             "--target",
@@ -129,7 +129,7 @@ def storage_options(command: Command) -> Command:
         click.option(
             "--cache-dir",
             type=click.Path(path_type=Path),
-            help="DeepGEMM's JIT cache (default: what DeepGEMM uses by itself).",
+            help="DeepGEMM's JIT cache (default: the one that DeepGEMM itself uses).",
         ),
     )
 
@@ -146,7 +146,7 @@ def front_end_options(command: Command) -> Command:
         click.option(
             "--no-shared-front-end",
             is_flag=True,
-            help="One nvcc for each kernel (also: KREGISTRY_NO_SHARED_FRONT_END=1).",
+            help="Run one nvcc for each kernel (also: KREGISTRY_NO_SHARED_FRONT_END=1).",
         ),
         click.option(
             "--paranoid",

@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 @click.command(name="plan")
 @manifest_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
-@click.option("--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 on drift.")
+@click.option(
+    "--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 if it differs."
+)
 @store_option
 @allow_broken_option
 @json_option
 def command(
     selection: Selection, store: Store, output: Path | None, lock: Path | None, allow_broken: bool, as_json: bool
 ) -> None:
-    """Find every kernel that the manifest FILE (default: kernels.yaml) needs, by a dry run on a stub GPU."""
+    """Find every kernel that the manifest FILE (default: kernels.yaml) needs, without a GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.compile.broken_calls import broken_error, broken_kernels
     from kregistry.errors import PlanError

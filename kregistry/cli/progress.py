@@ -89,7 +89,7 @@ class ProgressBar:
     @hookimpl
     def kregistry_front_end_compared(self, kernel: Kernel, difference: str) -> None:
         if difference:
-            text = f"{kernel.id}: a shared front end makes another kernel than nvcc alone, whose kernel is used: "
+            text = f"{kernel.id}: a shared front end and nvcc alone make different kernels; nvcc's is used: "
             self._say(text + difference, "yellow")
 
     @hookimpl

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.command(name="record", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("recorded.yaml"), help="Where to write; - prints."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("recorded.yaml"),
+    help="File to write; - is standard output.",
 )
 @click.option("--model", default="recorded", help="Name of the model in the manifest.")
 @plugin_option
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, ...]) -> None:
     """Run COMMAND, and write a manifest that covers every DeepGEMM call of its Python processes.
 
-    A server may be ended with Ctrl-C: the manifest is written then.
+    End a server with Ctrl-C; the manifest is then written.
     """
     from kregistry.errors import IncompleteError, InputError
     from kregistry.recording.recorded_run import RecordedRun, dump_manifest
@@ -40,14 +44,14 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     calls = recorded.recording.calls()
     if not calls:
         raise InputError(
-            f"no DeepGEMM call was made (exit code {code})",
+            f"the command made no DeepGEMM call (exit code {code})",
             "the command must run Python, with kregistry installed and without -I, -E or -S",
         )
     content = recorded.recording.manifest(make_registry(plugins).__getitem__, recorded.target, model)
     _write(output, dump_manifest(content))
     _summarise(recorded, output, len(content["models"][model]["kernels"]))
     if code not in (0, 130, -2):
-        raise IncompleteError(f"the command ended with exit code {code}; the manifest covers what it did until then")
+        raise IncompleteError(f"the command ended with exit code {code}; the manifest covers its calls up to then")
 
 
 def run_recorded(command: tuple[str, ...], directory: Path) -> int:

@@ -22,7 +22,7 @@ from kregistry.cli.options import (
 @allow_broken_option
 @json_option
 def command(selection: Selection, storage: Storage, allow_broken: bool, as_json: bool) -> None:
-    """Read store and JIT cache again against the plan of the manifest FILE: complete, intact, loadable."""
+    """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.compile.broken_calls import broken_error, broken_kernels
     from kregistry.errors import PlanError, VerifyError
@@ -54,7 +54,7 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
         click.echo(f"{result.intact} of {len(plan.kernels)} kernels are in place and intact")
     if result.faults:
         text = f"{result.total - result.intact} of {len(plan.kernels)} kernels are missing or damaged"
-        raise VerifyError(text, tuple(map(str, result.faults)), "kregistry build makes what is missing or damaged")
+        raise VerifyError(text, tuple(map(str, result.faults)), "run kregistry build to make them again")
     if allow_broken:
         warn_of_broken(broken)
     elif broken:

@@ -23,8 +23,10 @@ from kregistry.cli.options import (
 @storage_options
 @jobs_option
 @front_end_options
-@click.option("--memory", default="0.9", help="Device memory to use: a fraction of what is free, or e.g. 2GiB.")
-@click.option("--replan", is_flag=True, help="Plan again, even if an earlier start left a plan that still holds.")
+@click.option(
+    "--memory", default="0.9", help="Device memory to use: a fraction of the free memory, or a size such as 2GiB."
+)
+@click.option("--replan", is_flag=True, help="Plan again, even if the plan of an earlier start is still valid.")
 @allow_broken_option
 @json_option
 def command(
@@ -38,7 +40,7 @@ def command(
     allow_broken: bool,
     as_json: bool,
 ) -> None:
-    """Build what is missing, then load every kernel of the manifest FILE on this GPU with one launch each."""
+    """Build missing kernels, then load every kernel of the manifest FILE on this GPU with one launch each."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.cli.tables import human_bytes
     from kregistry.warm_up import warmup

@@ -42,7 +42,7 @@ class ModelConfig:
         for key, allowed in family.fixed.items():
             if key in self.values and self.values[key] not in allowed:
                 raise InputError(
-                    f"{self.file}: {key} is {_show(self.values[key])}, and family {family.name!r} is only known for "
+                    f"{self.file}: {key} is {_show(self.values[key])}, but family {family.name!r} covers only "
                     f"{' or '.join(_show(value) for value in allowed)}",
                     "its shapes would be guesses: write the manifest by hand, or add a family (docs/models.md)",
                 )

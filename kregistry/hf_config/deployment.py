@@ -55,4 +55,4 @@ class Deployment:
             if minimum is not None and value is not None and not minimum <= value <= _LARGEST:
                 raise InputError(f"{attribute.name}: expected an integer from {minimum} to {_LARGEST}, got {value}")
         if not self.moe_runner.isidentifier():
-            raise InputError(f"moe_runner: expected a word such as deep_gemm, got {self.moe_runner!r}")
+            raise InputError(f"moe_runner: expected a name such as deep_gemm, got {self.moe_runner!r}")

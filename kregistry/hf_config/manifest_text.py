@@ -35,7 +35,10 @@ def refuse_unusable(calls: ModelCalls) -> None:
         for site in refused:
             reasons.setdefault(site.reason, []).append(site.label)
         lines = "".join(f"\n  {', '.join(labels)}: {reason}" for reason, labels in reasons.items())
-        raise InputError(f"{where} does not load:{lines}", "choose sizes that divide the model, or expert parallelism")
+        raise InputError(
+            f"{where} does not load:{lines}",
+            "choose parallel sizes that divide the model's dimensions, or use expert parallelism",
+        )
     if not calls.that(Verdict.DEEP_GEMM):
         left = [site for verdict in LEFT_OUT for site in calls.that(verdict) if site.kernel_type]
         lines = "".join(f"\n  {reason}" for reason in dict.fromkeys(site.reason for site in left))

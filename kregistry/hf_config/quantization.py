@@ -69,7 +69,7 @@ def read_quantization(data: object, layers: int, file: str) -> Quantization:
         raise InputError(f"{file}: quantization_config: expected an object, got {type(data).__name__}")
     method = data.get("quant_method")
     if not isinstance(method, str) or not method:
-        raise InputError(f'{file}: quantization_config.quant_method: expected a word such as "fp8", got {method!r}')
+        raise InputError(f'{file}: quantization_config.quant_method: expected a name such as "fp8", got {method!r}')
     skipped = _skipped(data, file)
     if method == "fp8":
         block = _block(data.get("weight_block_size"), file, "weight_block_size")

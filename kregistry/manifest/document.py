@@ -158,7 +158,7 @@ def _find_duplicates(document: Document, node: yaml.Node, path: Path_, done: set
 def _remember(document: Document, node: yaml.Node, path: Path_) -> None:
     document.marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
     if len(document.marks) > _MAX_VALUES:
-        raise yaml.YAMLError(f"more than {_MAX_VALUES} values, aliases unfolded")
+        raise yaml.YAMLError(f"more than {_MAX_VALUES} values after aliases are expanded")
     if isinstance(node, yaml.ScalarNode):
         document.raw[path] = node.value
     elif isinstance(node, yaml.SequenceNode):

@@ -40,16 +40,16 @@ class RangeSource:
 
     stop: int | None = _number("last value, included", 1)
     start: int | None = _number("first value", 0)
-    step: int | None = _number("distance of the values", 1)
+    step: int | None = _number("distance between values", 1)
 
 
 @frozen
 class TargetSource:
     """A GPU of one's own: a built-in one with changes, or a complete one."""
 
-    name: str = _meaning("the word for it")
+    name: str = _meaning("name of the target")
     base: str | None = _meaning("a built-in target that the other keys change", default=None)
-    device_name: str | None = _meaning("what the CUDA runtime calls it", default=None)
+    device_name: str | None = _meaning("name that the CUDA runtime reports", default=None)
     compute_capability: str | None = _meaning('quoted, e.g. "9.0"', default=None)
     num_sms: int | None = _meaning("streaming multiprocessors", default=None)
     l2_bytes: int | None = _meaning("bytes of L2 cache", default=None)
@@ -70,7 +70,7 @@ class ModelSource:
     """The kernels that one model calls at one parallel setting."""
 
     kernels: list[Any] = _meaning("the call sites")
-    description: str = _meaning("model and parallel setting, for people", default="")
+    description: str = _meaning("model and parallel setting, as a comment", default="")
 
 
 @frozen
@@ -80,8 +80,8 @@ class ManifestSource:
     version: int = _meaning("version of the format: 1")
     models: dict[str, Any] = _meaning("models by name")
     target: Any = _meaning("a target's name (kregistry targets), or a mapping that declares one", default=None)
-    defaults: dict[str, Any] = _meaning("ranges by run-time dimension, for entries that give none", factory=dict)
-    providers: dict[str, str] = _meaning("kernel type -> plugin, where two plugins offer it", factory=dict)
+    defaults: dict[str, Any] = _meaning("ranges by run-time dimension, for entries without one", factory=dict)
+    providers: dict[str, str] = _meaning("kernel type -> plugin, if two plugins offer it", factory=dict)
 
 
 def _at_least(minimum: int, instance: Any, attribute: Any, value: Any) -> None:

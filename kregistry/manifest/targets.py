@@ -29,7 +29,7 @@ def resolve_target(document: Document, data: object, override: Target | str | No
     if data is None:
         document.report(
             (),
-            "no target is named",
+            "the manifest names no target",
             "add `target: h100` to the manifest, or give --target (kregistry targets lists them)",
         )
     elif isinstance(data, str):

@@ -1,4 +1,4 @@
-"""kregistry doctor: what is there, what is missing, and what mends it."""
+"""kregistry doctor: what is there, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_is_missing_is_named_with_what_mends_it(
     ]
     assert sum(line.startswith("FAIL") for line in lines) == 1
     assert not any("stub GPU" in line for line in lines)
-    assert result.err == "error: missing: CUDA toolkit\n"
+    assert result.err == "error: failed checks: CUDA toolkit\n"
 
 
 def test_a_broken_plugin_is_named(kregistry: Run, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

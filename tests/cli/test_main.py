@@ -16,7 +16,7 @@ from command_line import Result
 from kregistry import errors
 from kregistry.cli import COMMANDS, EXIT_CODES
 
-INTERRUPTED = "error: interrupted; what was published is kept, and the next run goes on from there"
+INTERRUPTED = "error: interrupted; finished work is kept, and the next run continues from there"
 ENTRY = "from kregistry.cli import main; main()"
 #: The same, where an interrupt is heard: a shell starts what it puts into the background with interrupts ignored.
 HEARING = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {ENTRY}"

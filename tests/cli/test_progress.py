@@ -112,5 +112,5 @@ def test_front_ends_run_and_a_difference_is_told_in_one_line(capsys: pytest.Capt
     assert notes == ["1 running", "0 running", "2 running"]
     captured = capsys.readouterr()
     assert captured.out == ""
-    words = "a shared front end makes another kernel than nvcc alone, whose kernel is used"
+    words = "a shared front end and nvcc alone make different kernels; nvcc's is used"
     assert captured.err == f"{K[1].id}: {words}: {difference}\n"

@@ -67,7 +67,7 @@ def test_paranoid_compares_all_and_a_difference_is_told(build: Run, monkeypatch:
     assert sorted(sharing["compared"]) == compiled
     assert sorted(each["id"] for each in sharing["different"]) == compiled
     assert {each["difference"] for each in sharing["different"]} == {"the content of .text"}
-    words = "a shared front end makes another kernel than nvcc alone, whose kernel is used: the content of .text"
+    words = "a shared front end and nvcc alone make different kernels; nvcc's is used: the content of .text"
     assert sorted(result.err.splitlines()) == [f"{each}: {words}" for each in compiled]
 
 

@@ -1,4 +1,4 @@
-"""docs/conformance.md has a section for each rule, under its level, with what, why and how to mend."""
+"""docs/conformance.md has a section for each rule, under its level, with what, why and how to fix."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def test_sections_are_the_rules_in_order() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_section_says_what_why_and_how_to_mend(rule: str) -> None:
+def test_a_section_says_what_why_and_how_to_fix(rule: str) -> None:
     found = re.fullmatch(
-        r"\*\*What\.\*\* .+?\n\*\*Why\.\*\* .+?\n\*\*How to mend\.\*\* .+", SECTIONS[rule].strip(), re.DOTALL
+        r"\*\*What\.\*\* .+?\n\*\*Why\.\*\* .+?\n\*\*How to fix\.\*\* .+", SECTIONS[rule].strip(), re.DOTALL
     )
     assert found, SECTIONS[rule]
 

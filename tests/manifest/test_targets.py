@@ -39,8 +39,8 @@ def test_a_target_on_the_base_of_another() -> None:
     [
         (
             "",
-            "1:1: no target is named | add `target: h100` to the manifest, or give --target (kregistry targets lists "
-            "them)",
+            "1:1: the manifest names no target | "
+            "add `target: h100` to the manifest, or give --target (kregistry targets lists them)",
         ),
         ("h10", "2:9: target: unknown target 'h10' | did you mean 'h100'?"),
         ("[h100]", "2:9: target: expected a target's name or a mapping, got a list"),

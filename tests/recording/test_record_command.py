@@ -96,7 +96,7 @@ def test_record_covers_every_process_and_changes_nothing(tmp_path: Path) -> None
 
 def test_record_of_nothing_and_of_a_failure(tmp_path: Path) -> None:
     nothing = kregistry(tmp_path, "record", "--", sys.executable, "-c", "pass")
-    assert nothing.returncode == 2 and "no DeepGEMM call was made (exit code 0)" in nothing.stderr
+    assert nothing.returncode == 2 and "the command made no DeepGEMM call (exit code 0)" in nothing.stderr
     absent = kregistry(tmp_path, "record", "--", "no-such-program")
     assert absent.returncode == 2 and "cannot run no-such-program: No such file" in absent.stderr
     (tmp_path / "fails.py").write_text(PRELUDE + "a, k = hc(3)\ndeep_gemm.tf32_hc_prenorm_gemm(*a, **k)\nsys.exit(7)\n")
@@ -149,4 +149,4 @@ monitor.stop()
     assert done.stderr.count("DeepGEMM JIT: sm90_tf32_hc_prenorm_gemm compiled") == 2
     (tmp_path / "bad.jsonl").write_text("{}\n")
     bad = kregistry(tmp_path, "monitor", tmp_path / "bad.jsonl")
-    assert bad.returncode == 2 and "bad.jsonl:1: not an event of a JIT monitor" in bad.stderr
+    assert bad.returncode == 2 and "bad.jsonl:1: expected an event of a JIT monitor" in bad.stderr
