@@ -1,0 +1,44 @@
+"""A front end has failed, perhaps because of one kernel: each job of its group gets a front end of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from kregistry.compile.costs import front_end_seconds
+from kregistry.compile.schedule import Schedule
+from kregistry.compile.shared.estimates import Estimates
+from kregistry.compile.shared.family_job import FamilyJob
+from kregistry.compile.shared.groups import Group
+from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.waiting import Waiting
+
+
+class Divide:
+    """Divides groups; the headers of a divided group stay in the pool until each of its jobs has had its turn."""
+
+    def __init__(self, schedule: Schedule, waiting: Waiting, check: Check, estimates: Estimates) -> None:
+        self._schedule = schedule
+        self._waiting = waiting
+        self._check = check
+        self._estimates = estimates
+
+    def divide(self, jobs: Sequence[FamilyJob], reason: str, again: Callable[[Group], None]) -> None:
+        """Schedule a front end for each job; a single job is left to nvcc.
+
+        Args:
+            reason: why the front end of all of them failed.
+            again: runs the front end of a group.
+        """
+        if len(jobs) == 1:
+            self._check.not_shared(jobs, reason)
+            return
+        self._waiting.divided(jobs[0].member.family, len(jobs))
+        for job in jobs:
+            self._schedule.put(front_end_seconds([self._estimates.cost(job)]), partial(self._run, job, again))
+
+    def _run(self, job: FamilyJob, again: Callable[[Group], None]) -> None:
+        try:
+            again(Group(job.member.family, (job,)))
+        finally:
+            self._waiting.divided(job.member.family, -1)
