@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from families import family_kernel
 from small_kernels import BROKEN, small_kernel
 
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.costs import Costs
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.stages import claim
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import StorageError
+from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
 from kregistry.registry import Registry
 from kregistry.store import Store
@@ -154,6 +157,39 @@ def test_a_kernel_that_another_builder_compiles_is_waited_for(
         store.put(kernel, cubin, "nvcc", 1.0)
         made.finish()
     assert (made.record.compiled, made.record.found) == ([], 1)
+
+
+def test_kernels_whose_headers_cannot_be_parsed_are_claimed_too(
+    store: Store, jit: JitCache, copying: Path, tmp_path: Path, cubin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvcc compiles them one by one, and leaves those of another builder to that."""
+    monkeypatch.setattr(claim, "_RETRY_SECONDS", 0.01)
+    nvcc = tmp_path / "nvcc"
+    answers = ['--version) echo "release 13.0, V13.0.88" ;;', "*--dryrun) exit 3 ;;", f'*) exec {copying} "$@" ;;']
+    nvcc.write_text("\n".join(["#!/bin/sh", 'case "$*" in', *answers, "esac\n"]))
+    nvcc.chmod(0o755)
+    ours, theirs = (family_kernel(tmp_path, n) for n in (8, 16))
+
+    class OtherBuilder:
+        @hookimpl
+        def kregistry_kernel_compiled(self) -> None:
+            store.put(theirs, cubin, "nvcc", 1.0)
+            other.release(theirs.key)
+
+    registry = Registry(load_entry_points=False)
+    registry.listen(OtherBuilder())
+    made = Pipeline(registry, store, jit, nvcc, jobs=2)
+    with made, Claims(store.directory / "claims") as other:
+        assert other.acquire(theirs.key)
+        made.add(ours)
+        made.add(theirs)
+        made.finish()
+    record = made.record
+    assert ([each.kernel for each in record.compiled], record.found) == ([ours], 1)
+    reason = "the shared front end failed: exit code 3"
+    assert sorted((each.kernel.key, each.reason) for each in record.sharing().not_shared) == sorted(
+        (kernel.key, reason) for kernel in (ours, theirs)
+    )
 
 
 def full_disk(*_: object) -> Iterator[None]:
