@@ -1,7 +1,10 @@
-"""The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
+r"""The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
 
-    known -> claim -> route -+-> waiting -> parse headers -> run front end -> assemble -+-> check -> publish
-                             +-> nvcc alone --------------------------------------------+
+    known -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
+                  \-> nvcc alone ---------------------------------------------------> publish
+
+A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
+of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
 
 This is the only module that knows all stages. Each stage hands its jobs on to what it is given here.
 """

@@ -1,4 +1,4 @@
-"""The stages that a job passes: known, claim, route, front ends or nvcc alone, check, publish. Each hands it on.
+"""The stages of a job, from the plan to the store: each does one thing and hands the job on.
 
-A stage knows only what it hands jobs to: a stage that is nearer to the end, or a callable. The pipeline connects them.
+A stage knows only what it hands jobs to: a stage nearer to the end, or a callable. The pipeline connects them.
 """

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job
 from kregistry.compile.nvcc import Compilation, Nvcc
@@ -14,6 +16,7 @@ from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.stages.claim import Claim
 
 
+@frozen(eq=False)
 class Alone:
     """Schedules nvcc for single kernels.
 
@@ -21,21 +24,12 @@ class Alone:
         scratch: gives a path for a scratch directory.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        claim: Claim,
-        nvcc: Nvcc,
-        scratch: Callable[[str], Path],
-        estimates: Estimates,
-        record: BuildRecord,
-    ) -> None:
-        self._schedule = schedule
-        self._claim = claim
-        self._nvcc = nvcc
-        self._scratch = scratch
-        self._estimates = estimates
-        self._record = record
+    _schedule: Schedule
+    _claim: Claim
+    _nvcc: Nvcc
+    _scratch: Callable[[str], Path]
+    _estimates: Estimates
+    _record: BuildRecord
 
     def put(self, job: Job, then: Callable[[Compilation], None]) -> None:
         """Compile a job when its turn comes, once: a second call for the same job does nothing.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.nvcc import Nvcc
@@ -17,6 +17,7 @@ from kregistry.compile.shared.front_end import FrontEndResult, Piece, assemble
 from kregistry.compile.stages.check import Check
 
 
+@frozen(eq=False)
 class Assemble:
     """Schedules the assembler and hands its cubins to the check.
 
@@ -24,21 +25,12 @@ class Assemble:
         scratch: gives a path for a scratch directory.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        nvcc: Nvcc,
-        scratch: Callable[[str], Path],
-        estimates: Estimates,
-        check: Check,
-        record: BuildRecord,
-    ) -> None:
-        self._schedule = schedule
-        self._nvcc = nvcc
-        self._scratch = scratch
-        self._estimates = estimates
-        self._check = check
-        self._record = record
+    _schedule: Schedule
+    _nvcc: Nvcc
+    _scratch: Callable[[str], Path]
+    _estimates: Estimates
+    _check: Check
+    _record: BuildRecord
 
     def take(self, jobs: Sequence[FamilyJob], result: FrontEndResult) -> None:
         """Assemble each job of a front-end run when its turn comes; a single one at once."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job
 from kregistry.compile.nvcc import Compilation
@@ -13,6 +15,7 @@ from kregistry.compile.shared.self_check import Action, SelfCheck, Use
 from kregistry.compile.stages.alone import Alone
 
 
+@frozen(eq=False)
 class Check:
     """Gives results to the self-check and does what follows: publish a result, or let nvcc compile a kernel alone.
 
@@ -21,19 +24,11 @@ class Check:
         stopped: whether the build is being stopped, so that a failure says nothing about a kernel.
     """
 
-    def __init__(
-        self,
-        self_check: SelfCheck,
-        alone: Alone,
-        publish: Callable[[Job, Compilation], None],
-        stopped: Callable[[], bool],
-        record: BuildRecord,
-    ) -> None:
-        self._self_check = self_check
-        self._alone = alone
-        self._publish = publish
-        self._stopped = stopped
-        self._record = record
+    _self_check: SelfCheck
+    _alone: Alone
+    _publish: Callable[[Job, Compilation], None]
+    _stopped: Callable[[], bool]
+    _record: BuildRecord
 
     def choose_samples(self, jobs: Sequence[FamilyJob]) -> Sequence[FamilyJob]:
         """Choose which of some jobs, cheapest first, are compiled both ways; nvcc compiles these alone as well."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import frozen
+
 from kregistry.compile.job import Job, State
 from kregistry.compile.schedule import Schedule, Work
 from kregistry.kernel import Kernel
@@ -13,6 +15,7 @@ from kregistry.store.claims import Claims
 _RETRY_SECONDS = 0.25
 
 
+@frozen(eq=False)
 class Claim:
     """Takes jobs for this build, and gives them back when they are done.
 
@@ -21,17 +24,10 @@ class Claim:
         done: called for each job when nothing is left to do for it.
     """
 
-    def __init__(
-        self,
-        claims: Claims,
-        schedule: Schedule,
-        known: Callable[[Kernel], bool],
-        done: Callable[[Job], None],
-    ) -> None:
-        self._claims = claims
-        self._schedule = schedule
-        self._known = known
-        self._done = done
+    _claims: Claims
+    _schedule: Schedule
+    _known: Callable[[Kernel], bool]
+    _done: Callable[[Job], None]
 
     def take(self, job: Job, again: Work) -> bool:
         """Claim a job.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from attrs import frozen
+
 from kregistry.compile.costs import front_end_seconds
 from kregistry.compile.schedule import Schedule
 from kregistry.compile.shared.estimates import Estimates
@@ -14,14 +16,14 @@ from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.waiting import Waiting
 
 
+@frozen(eq=False)
 class Divide:
     """Divides groups; the headers of a divided group stay in the pool until each of its jobs has had its turn."""
 
-    def __init__(self, schedule: Schedule, waiting: Waiting, check: Check, estimates: Estimates) -> None:
-        self._schedule = schedule
-        self._waiting = waiting
-        self._check = check
-        self._estimates = estimates
+    _schedule: Schedule
+    _waiting: Waiting
+    _check: Check
+    _estimates: Estimates
 
     def divide(self, jobs: Sequence[FamilyJob], reason: str, again: Callable[[Group], None]) -> None:
         """Schedule a front end for each job; a single job is left to nvcc.

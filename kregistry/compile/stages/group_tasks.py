@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from attrs import frozen
+
 from kregistry.compile.costs import front_end_seconds
 from kregistry.compile.schedule import Work
 from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.shared.groups import Group, Groups, ToParse
 
 
+@frozen(eq=False)
 class GroupTasks:
     """On-demand tasks of the schedule.
 
@@ -19,17 +22,10 @@ class GroupTasks:
         run: runs the front end of a group.
     """
 
-    def __init__(
-        self,
-        groups: Groups,
-        estimates: Estimates,
-        parse: Callable[[ToParse], None],
-        run: Callable[[Group], None],
-    ) -> None:
-        self._groups = groups
-        self._estimates = estimates
-        self._parse = parse
-        self._run = run
+    _groups: Groups
+    _estimates: Estimates
+    _parse: Callable[[ToParse], None]
+    _run: Callable[[Group], None]
 
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
         """See :class:`kregistry.compile.schedule.OnDemandTasks`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
@@ -9,14 +11,14 @@ from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry, Store
 
 
+@frozen(eq=False)
 class Known:
     """Looks a kernel up; asked when it is planned, and again when its turn to be compiled has come."""
 
-    def __init__(self, store: Store, broken: BrokenKernels, jit_cache: JitCache, record: BuildRecord) -> None:
-        self._store = store
-        self._broken = broken
-        self._jit_cache = jit_cache
-        self._record = record
+    _store: Store
+    _broken: BrokenKernels
+    _jit_cache: JitCache
+    _record: BuildRecord
 
     def use(self, kernel: Kernel) -> bool:
         """Use what an earlier or another build made of a kernel: its cubin, or else the result that it is broken.

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import ParsedHeaders
 from kregistry.compile.shared.cannot_share import CannotShare
@@ -16,6 +18,7 @@ from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.waiting import Waiting
 
 
+@frozen(eq=False)
 class ParseHeaders:
     """Fills the pool of parsed headers.
 
@@ -23,21 +26,12 @@ class ParseHeaders:
         run: runs the front end of a group: the next stage.
     """
 
-    def __init__(
-        self,
-        claim: Claim,
-        check: Check,
-        waiting: Waiting,
-        pool: HeaderPool,
-        run: Callable[[Group], None],
-        record: BuildRecord,
-    ) -> None:
-        self._claim = claim
-        self._check = check
-        self._waiting = waiting
-        self._pool = pool
-        self._run = run
-        self._record = record
+    _claim: Claim
+    _check: Check
+    _waiting: Waiting
+    _pool: HeaderPool
+    _run: Callable[[Group], None]
+    _record: BuildRecord
 
     def parse(self, task: ToParse) -> None:
         """Parse the headers of a family, or let nvcc compile its kernels one by one.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import CompiledKernel
 from kregistry.compile.job import Job, State
@@ -14,6 +16,7 @@ from kregistry.store.failures import BrokenKernels, FailedKernel
 from kregistry.store.store import Store
 
 
+@frozen(eq=False)
 class Publish:
     """Publishes results.
 
@@ -22,21 +25,12 @@ class Publish:
         release: called with each job after its result has been published.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        broken: BrokenKernels,
-        jit_cache: JitCache,
-        compiler: str,
-        record: BuildRecord,
-        release: Callable[[Job], None],
-    ) -> None:
-        self._store = store
-        self._broken = broken
-        self._jit_cache = jit_cache
-        self._compiler = compiler
-        self._record = record
-        self._release = release
+    _store: Store
+    _broken: BrokenKernels
+    _jit_cache: JitCache
+    _compiler: str
+    _record: BuildRecord
+    _release: Callable[[Job], None]
 
     def publish(self, job: Job, result: Compilation) -> None:
         """Publish the result of a job; a second result of the same job is ignored.

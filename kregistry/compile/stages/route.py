@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job
 from kregistry.compile.nvcc import Compilation
@@ -18,6 +20,7 @@ from kregistry.errors import MissingRequirement
 from kregistry.kernel import Kernel
 
 
+@frozen(eq=False)
 class Route:
     """Makes jobs of kernels and sends them on.
 
@@ -26,21 +29,12 @@ class Route:
         publish: what follows after nvcc alone.
     """
 
-    def __init__(
-        self,
-        shared: bool,
-        self_check: SelfCheck,
-        waiting: Waiting,
-        alone: Alone,
-        publish: Callable[[Job, Compilation], None],
-        record: BuildRecord,
-    ) -> None:
-        self._shared = shared
-        self._self_check = self_check
-        self._waiting = waiting
-        self._alone = alone
-        self._publish = publish
-        self._record = record
+    _shared: bool
+    _self_check: SelfCheck
+    _waiting: Waiting
+    _alone: Alone
+    _publish: Callable[[Job, Compilation], None]
+    _record: BuildRecord
 
     def send(self, kernel: Kernel) -> None:
         """Send a kernel on its way; an event tells why a kernel is not shared although front ends are."""

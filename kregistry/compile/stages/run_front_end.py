@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from attrs import frozen
+
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import FrontEndRun
 from kregistry.compile.shared.cannot_share import CannotShare
@@ -21,6 +23,7 @@ from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.waiting import Waiting
 
 
+@frozen(eq=False)
 class RunFrontEnd:
     """Generates PTX and hands it to the assembler.
 
@@ -28,25 +31,14 @@ class RunFrontEnd:
         scratch: gives a path for a scratch directory.
     """
 
-    def __init__(
-        self,
-        claim: Claim,
-        waiting: Waiting,
-        pool: HeaderPool,
-        scratch: Callable[[str], Path],
-        assemble: Assemble,
-        divide: Divide,
-        check: Check,
-        record: BuildRecord,
-    ) -> None:
-        self._claim = claim
-        self._waiting = waiting
-        self._pool = pool
-        self._scratch = scratch
-        self._assemble = assemble
-        self._divide = divide
-        self._check = check
-        self._record = record
+    _claim: Claim
+    _waiting: Waiting
+    _pool: HeaderPool
+    _scratch: Callable[[str], Path]
+    _assemble: Assemble
+    _divide: Divide
+    _check: Check
+    _record: BuildRecord
 
     def run(self, group: Group) -> None:
         """Claim the jobs of a group and run their front end."""

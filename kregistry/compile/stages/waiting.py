@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from attrs import field, frozen
+
 from kregistry.compile.schedule import Schedule
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.groups import Groups
@@ -14,13 +16,13 @@ from kregistry.compile.shared.headers import Headers
 from kregistry.compile.shared.kernel_family import KernelFamily
 
 
+@frozen(eq=False)
 class Waiting:
     """The queue before the shared front ends; each change wakes the workers."""
 
-    def __init__(self, schedule: Schedule, groups: Groups) -> None:
-        self._schedule = schedule
-        self._groups = groups
-        self._given_up: dict[KernelFamily, str] = {}
+    _schedule: Schedule
+    _groups: Groups
+    _given_up: dict[KernelFamily, str] = field(factory=dict, init=False)
 
     def add(self, job: FamilyJob) -> None:
         """Let a job wait for a front end."""
