@@ -1,7 +1,7 @@
-r"""The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
+"""The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
 
     known -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
-                  \-> nvcc alone ---------------------------------------------------> publish
+                  +-> nvcc alone ---------------------------------------------------> publish
 
 A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
 of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
