@@ -132,8 +132,8 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Plan, then build with every kernel compared."""
     from kregistry import Registry, load_manifest
-    from kregistry.compile.builder import Builder
-    from kregistry.compile.shared.sharing_options import FrontEndOptions
+    from kregistry.compile.pipeline import Pipeline
+    from kregistry.compile.shared.sharing_options import SharingOptions
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.plan import make_plan
     from kregistry.store import Store
@@ -157,19 +157,19 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     failed: Counter[str] = Counter()
     compared: dict[str, tuple[Any, str]] = {}
     not_shared: dict[str, tuple[Any, str]] = {}
-    paranoid, cache = FrontEndOptions(paranoid=True), JitCache(place / "cache")
+    paranoid, cache = SharingOptions(paranoid=True), JitCache(place / "cache")
     for attempt in range(2):  # a kernel that does not compile spoils the group in which it is: then without it
         store = Store(place / f"store-{attempt}")
-        with Builder(registry, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as builder:
+        with Pipeline(registry, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as pipeline:
             for kernel in chosen:
                 if kernel.key not in compared:
-                    builder.add(kernel)
-            builder.finish()
-        sharing = builder.sharing.report()
+                    pipeline.add(kernel)
+            pipeline.finish()
+        sharing = pipeline.record.sharing()
         compared |= {each.kernel.key: (each.kernel, each.difference) for each in sharing.compared}
         not_shared |= {each.kernel.key: (each.kernel, each.reason) for each in sharing.not_shared}
-        broken = {each.kernel.key for each in builder.failed}
-        failed.update(each.kernel.name for each in builder.failed)
+        broken = {each.kernel.key for each in pipeline.record.failed}
+        failed.update(each.kernel.name for each in pipeline.record.failed)
         chosen = [kernel for kernel in chosen if kernel.key not in broken]
         if not broken:
             break

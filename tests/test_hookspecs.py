@@ -18,8 +18,8 @@ from shapes import entry_of
 
 from kregistry import KernelType, Registry, hookimpl
 from kregistry.compile import BuildReport, CompiledKernel, FailedKernel
-from kregistry.compile.builder import Builder
-from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.plan import PlannedEntry
@@ -122,9 +122,9 @@ def test_kregistry_kernel_found(
     listening: tuple[Registry, EventLog], session_store: Store, kernel: Kernel, toolchain: Toolchain, tmp_path: Path
 ) -> None:
     registry, log = listening
-    with Builder(registry, session_store, JitCache(tmp_path / "jit"), toolchain.cuda.nvcc, 1) as builder:
-        builder.add(kernel)
-        builder.finish()
+    with Pipeline(registry, session_store, JitCache(tmp_path / "jit"), toolchain.cuda.nvcc, 1) as pipeline:
+        pipeline.add(kernel)
+        pipeline.finish()
     assert log.calls == [("kregistry_kernel_found", {"kernel": kernel})]
 
 
@@ -136,10 +136,10 @@ def test_kregistry_kernel_failed(
     compiler.write_text("#!/bin/sh\necho 'error: too many registers'\nexit 1\n")
     compiler.chmod(0o755)
     broken = evolve(kernel, key="0" * 64)
-    options = FrontEndOptions(shared=False)
-    with Builder(registry, store, JitCache(tmp_path / "jit"), compiler, 1, options) as builder:
-        builder.add(broken)
-        builder.finish()
+    options = SharingOptions(shared=False)
+    with Pipeline(registry, store, JitCache(tmp_path / "jit"), compiler, 1, options) as pipeline:
+        pipeline.add(broken)
+        pipeline.finish()
     assert log.names() == ["kregistry_compile_started", "kregistry_kernel_failed"]
     failed = log.calls[1][1]["failed"]
     assert isinstance(failed, FailedKernel)

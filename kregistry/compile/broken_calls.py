@@ -1,4 +1,4 @@
-"""Which calls would crash a server, because DeepGEMM chooses a kernel for them that does not compile."""
+"""The calls that would crash a server, because DeepGEMM chooses a kernel for them that does not compile."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kregistry.manifest import Entry
 from kregistry.plan.plan import Plan, span
 from kregistry.store.failures import FailedKernel
 
-#: How much of what the compiler said is shown: its errors, or else its last lines.
+#: How many lines of the compiler's output are shown: its errors, or else its last lines.
 _LINES = 12
 
 
 @frozen
 class BrokenRange:
-    """Run-time values at which an entry's call needs a kernel that does not compile; ``stop`` belongs to it."""
+    """Run-time values at which an entry's call needs a kernel that does not compile; ``stop`` is included."""
 
     entry: Entry
     start: int
@@ -32,11 +32,11 @@ class BrokenKernel:
     """A kernel that does not compile, and the calls that need it.
 
     Attributes:
-        kernel: its id.
-        key: its key in the store.
-        output: the compiler's words.
-        ranges: where a server would crash, entry by entry, ascending.
-        known: whether an earlier build found it.
+        kernel: id of the kernel.
+        key: key of the kernel in the store.
+        output: the compiler's output.
+        ranges: the values at which a server would crash, entry by entry, in ascending order.
+        known: whether an earlier build found that it does not compile.
     """
 
     kernel: str
@@ -75,7 +75,7 @@ class BrokenKernel:
 
 
 def broken_kernels(plan: Plan, failed: Iterable[FailedKernel]) -> tuple[BrokenKernel, ...]:
-    """The kernels of a plan that do not compile, with everyone who uses them."""
+    """The kernels of a plan that do not compile, with all calls that use them."""
     return tuple(
         BrokenKernel(
             each.kernel.id,
@@ -95,7 +95,7 @@ def broken_kernels(plan: Plan, failed: Iterable[FailedKernel]) -> tuple[BrokenKe
 def broken_error(
     broken: Iterable[BrokenKernel], total: int, problems: Iterable[str] = (), report: object = None
 ) -> CompileError:
-    """The error of a plan of ``total`` kernels with some that do not compile, and of its other problems."""
+    """The error for a plan of ``total`` kernels some of which do not compile, with the plan's other problems."""
     details = tuple(map(str, broken))
     return CompileError(
         f"{len(details)} of {total} kernels do not compile",

@@ -1,4 +1,4 @@
-"""What a build did."""
+"""The report of a build, and the records of which it is made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class CompiledKernel:
     """A kernel that this build has compiled.
 
     Attributes:
-        seconds: of its compiler, its share of a shared front end included.
-        nbytes: size of the cubin.
-        front_end_seconds: that share; ``None`` if nvcc compiled the kernel alone.
+        seconds: duration of its compilers, including its share of a shared front end.
+        nbytes: size of the cubin in bytes.
+        front_end_seconds: that share; ``None`` if nvcc compiled the kernel on its own.
     """
 
     kernel: Kernel
@@ -31,7 +31,7 @@ class CompiledKernel:
 
 @frozen
 class ParsedHeaders:
-    """The headers of a family, parsed once for all front ends: its include, and what parsing took."""
+    """The headers of a family, parsed once: the family's first include, and the duration of parsing."""
 
     family: str
     seconds: float
@@ -39,7 +39,7 @@ class ParsedHeaders:
 
 @frozen
 class FrontEndRun:
-    """A front end behind parsed headers, shared by kernels: the include of their family, and what it took."""
+    """A front end that several kernels shared: the first include of their family, and the duration of the run."""
 
     family: str
     kernels: tuple[Kernel, ...]
@@ -48,7 +48,7 @@ class FrontEndRun:
 
 @frozen
 class NotShared:
-    """A kernel that nvcc compiled alone although front ends are shared, and why."""
+    """A kernel that nvcc compiled on its own although front ends are shared, and the reason."""
 
     kernel: Kernel
     reason: str
@@ -56,7 +56,7 @@ class NotShared:
 
 @frozen
 class ComparedKernel:
-    """A kernel that was compiled both ways, and what differs; empty if nothing does."""
+    """A kernel that was compiled both ways, and the difference; empty if the cubins are the same."""
 
     kernel: Kernel
     difference: str
@@ -64,7 +64,7 @@ class ComparedKernel:
 
 @frozen
 class SharingReport:
-    """What was shared, what was not, and what was compared."""
+    """Which kernels shared a front end, which did not, and which were compared."""
 
     parsed: tuple[ParsedHeaders, ...] = ()
     front_ends: tuple[FrontEndRun, ...] = ()
@@ -72,7 +72,7 @@ class SharingReport:
     compared: tuple[ComparedKernel, ...] = ()
 
     def differences(self) -> tuple[ComparedKernel, ...]:
-        """Kernels that a shared front end made otherwise than nvcc alone; nvcc's are the ones in use."""
+        """The kernels that differ from what nvcc makes alone; the cubins of nvcc are used for them."""
         return tuple(each for each in self.compared if each.difference)
 
     def to_json(self) -> dict[str, Any]:
@@ -96,15 +96,15 @@ class BuildReport:
     """The outcome of a build.
 
     Attributes:
-        plan: what was to be built.
-        compiled: kernels that this build compiled.
-        found: kernels that were in the store, or that another builder made meanwhile.
-        failed: kernels that do not compile.
-        filled: how many entries of the JIT cache were added or repaired.
+        plan: the plan that was built.
+        compiled: the kernels that this build compiled.
+        found: number of kernels that were in the store, or that another builder compiled meanwhile.
+        failed: the kernels that do not compile.
+        filled: number of entries of the JIT cache that were added or repaired.
         cache_directory: the JIT cache.
-        seconds: wall time, planning included.
+        seconds: wall time, including planning.
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
-        sharing: the front ends that kernels shared.
+        sharing: the front ends that kernels have shared.
     """
 
     plan: Plan
@@ -119,10 +119,12 @@ class BuildReport:
 
     @property
     def ready(self) -> int:
+        """Number of kernels that are in the store and in the JIT cache."""
         return self.found + len(self.compiled)
 
     @property
     def total(self) -> int:
+        """Number of kernels of the plan."""
         return len(self.plan.kernels)
 
     @property
@@ -131,9 +133,10 @@ class BuildReport:
         return broken_kernels(self.plan, self.failed)
 
     def raise_problems(self, *, allow_broken: bool = False) -> None:
-        """
+        """Raise an error if a kernel or an entry failed.
+
         Args:
-            allow_broken: accept kernels that do not compile, where no call comes to the values that need them.
+            allow_broken: accept kernels that do not compile: no call will reach the values that need them.
 
         Raises:
             CompileError: a kernel does not compile.

@@ -1,8 +1,7 @@
-"""Seconds that kernels take to compile: an order, so that the longest start first, and sizes for groups.
+"""Estimated compile times, by which the longest kernels start first and groups get a sensible size.
 
-A compile is three parts. Parsing the headers is paid once for each family; generating PTX and assembling it are paid
-for each kernel, and are those of one of mean size: larger ones take longer. The proportions are those of the family;
-what a build measures scales them to the machine.
+A compilation has three parts. Headers are parsed once per family. PTX is generated and assembled once per kernel; these
+seconds are those of a kernel of mean size, and larger kernels take longer. A build scales the seconds to its machine.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from kregistry.store import atomic
 
 @frozen
 class Cost:
-    """Seconds for the parts of one compile."""
+    """Seconds for the parts of one compilation."""
 
     parse: float
     generate: float
@@ -31,42 +30,48 @@ class Cost:
 
     @property
     def alone(self) -> float:
-        """Of a kernel that nvcc compiles by itself."""
+        """For a kernel that nvcc compiles on its own."""
         return self.parse + self.generate + self.assemble
 
+    @property
+    def code(self) -> float:
+        """For the kernel's code, without the headers."""
+        return self.generate + self.assemble
+
     def of_size(self, size: float) -> Cost:
-        """Of a kernel so much larger than the mean: its code takes longer, the headers do not."""
+        """For a kernel of another size, relative to the mean: its code takes longer, the headers do not."""
         return Cost(self.parse, self.generate * size, self.assemble * size)
 
     def scaled(self, factor: float) -> Cost:
+        """On a machine that takes ``factor`` times as long."""
         return Cost(self.parse * factor, self.generate * factor, self.assemble * factor)
 
     def to_json(self) -> list[float]:
         return [round(seconds, 3) for seconds in (self.parse, self.generate, self.assemble)]
 
 
-#: A front end that finds the headers parsed still walks over all that they declare: 0.36 s where parsing took 1.43 s.
+#: A front end behind parsed headers still walks over all their declarations: 0.36 s where parsing takes 1.43 s.
 _START_SHARE = 0.25
 
 
 def start_seconds(parse: float) -> float:
-    """What a front end does for headers that are parsed already."""
+    """Seconds that a front end spends on headers that are parsed already."""
     return _START_SHARE * parse
 
 
 def front_end_seconds(costs: Iterable[Cost]) -> float:
-    """Of one front end for several kernels, behind the headers: a start, and the code of each."""
+    """Seconds of one front end for several kernels, behind parsed headers: its start, and the code of each kernel."""
     known = list(costs)
     return start_seconds(max(cost.parse for cost in known)) + sum(cost.generate for cost in known)
 
 
 def shipped_costs() -> dict[str, Cost]:
-    """By family, what comes with the package."""
+    """The costs that ship with the package, by family."""
     return _parse(json.loads((resources.files(__package__) / "compile_seconds.json").read_text()))
 
 
 class Costs:
-    """Measured seconds by family: those of this store, else those that ship with the package."""
+    """Measured seconds by family: those of this store, otherwise those that ship with the package."""
 
     def __init__(self, store_directory: Path) -> None:
         self._path = store_directory / "costs.json"
@@ -80,10 +85,11 @@ class Costs:
         self._costs.update(_read(self._path))
 
     def cost(self, name: str) -> Cost:
+        """For a kernel of mean size of a family; for an unknown family, the mean of those that ship."""
         return self._costs.get(name, self._default)
 
     def estimate(self, name: str) -> float:
-        """Seconds of a kernel that is compiled alone."""
+        """Seconds of a kernel of mean size that nvcc compiles on its own."""
         return self.cost(name).alone
 
     def learn(
@@ -92,10 +98,10 @@ class Costs:
         front_ends: Sequence[FrontEndRun] = (),
         size: Callable[[Kernel], float] = lambda kernel: 1.0,
     ) -> None:
-        """Remember what a build measured; losing a race loses nothing but an estimate.
+        """Remember what a build measured; a lost race only costs an estimate.
 
         Args:
-            size: of a kernel, relative to the mean of its family.
+            size: gives the size of a kernel, relative to the mean of its family.
         """
         alone = _rates(
             (each.kernel.name, each.seconds, self.cost(each.kernel.name).of_size(size(each.kernel)).alone)
@@ -127,7 +133,7 @@ class Costs:
 
 
 def _rates(measured: Iterable[tuple[str, float, float]]) -> Mapping[str, float]:
-    """By name, the sum of the first numbers over the sum of the second."""
+    """By name: the sum of the first numbers divided by the sum of the second."""
     sums: dict[str, tuple[float, float]] = {}
     for name, seconds, amount in measured:
         known = sums.get(name, (0.0, 0.0))
@@ -136,7 +142,7 @@ def _rates(measured: Iterable[tuple[str, float, float]]) -> Mapping[str, float]:
 
 
 def _read(path: Path) -> dict[str, Cost]:
-    """What is there and makes sense; a damaged file costs only the order."""
+    """The valid costs of a file; a missing or damaged file only costs the order."""
     with contextlib.suppress(OSError, ValueError):
         return _parse(json.loads(path.read_text()))
     return {}

@@ -1,4 +1,4 @@
-"""Run the real compiler: on one kernel, or any of its steps."""
+"""Run nvcc on one kernel, or run any of its steps."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ from kregistry.store.cubin import DamagedCubin, single_kernel
 
 @frozen
 class Compilation:
-    """What the compiler gave: a cubin with exactly one kernel, or the reason why not.
+    """The result of a compiler: a cubin with exactly one kernel, or the reason why there is none.
 
     Attributes:
-        seconds: of the command.
-        front_end_seconds: this kernel's share of a front end that ran before it; ``None`` if the command was all.
+        cubin: the machine code.
+        seconds: duration of the command.
+        command: the command as a shell would take it.
+        failure: the compiler's words if there is no usable cubin, otherwise empty.
+        front_end_seconds: the kernel's share of a front-end run before the command; ``None`` if there was none.
     """
 
     cubin: bytes
@@ -38,17 +41,22 @@ class Compilation:
     front_end_seconds: float | None = None
 
 
-class Compiler:
-    """nvcc, one process for each call; :meth:`stop` ends those that run, and then ``stopped`` is true."""
+class Nvcc:
+    """Starts nvcc and its steps, one process for each call. Safe against threads.
 
-    def __init__(self, nvcc: Path) -> None:
-        self.nvcc = nvcc
+    Attributes:
+        path: the compiler.
+        stopped: whether :meth:`stop` has been called; results that come afterwards say nothing about a kernel.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self.stopped = False
 
     def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
-        """Compile a kernel with the flags that DeepGEMM gave, in a scratch directory that is removed again.
+        """Compile a kernel with DeepGEMM's flags, in a scratch directory that is removed afterwards.
 
         Raises:
             StorageError: the scratch directory cannot be written.
@@ -56,7 +64,7 @@ class Compiler:
         with scratch_directory(scratch):
             source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
             source.write_text(kernel.source)
-            return self.make([str(self.nvcc), *kernel.command.arguments(source, output)], output, scratch)
+            return self.make([str(self.path), *kernel.command.arguments(source, output)], output, scratch)
 
     def make(
         self,
@@ -65,7 +73,7 @@ class Compiler:
         scratch: Path,
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> Compilation:
-        """The cubin that a command writes to ``output``.
+        """Run a command that writes a cubin to ``output``.
 
         Raises:
             OSError: the command cannot be started.
@@ -79,7 +87,7 @@ class Compiler:
     def run(
         self, command: list[str], scratch: Path, environment: Mapping[str, str] = MappingProxyType({})
     ) -> tuple[int, str]:
-        """Exit code and output of a command whose temporary files go to a scratch directory.
+        """Run a command whose temporary files go to a scratch directory; returns its exit code and output.
 
         Raises:
             OSError: the command cannot be started.
@@ -102,7 +110,10 @@ class Compiler:
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[str] | None:
-        """A command that runs until it ends or is stopped; tell :meth:`ended`. ``None`` after :meth:`stop`.
+        """Start a command; the caller calls :meth:`ended` when it has ended.
+
+        Returns:
+            the process; ``None`` after :meth:`stop`.
 
         Raises:
             OSError: the command cannot be started.
@@ -125,12 +136,12 @@ class Compiler:
             return process
 
     def ended(self, process: subprocess.Popen[str]) -> None:
-        """A command that was started need not be stopped any more."""
+        """Forget a command that has ended, so that :meth:`stop` leaves it alone."""
         with self._lock:
             self._running.discard(process)
 
     def stop(self) -> None:
-        """End all running compilers and start no more."""
+        """Kill all running compilers, and start no further one."""
         with self._lock:
             self.stopped = True
             for process in self._running:
@@ -140,10 +151,10 @@ class Compiler:
 
 @contextmanager
 def scratch_directory(scratch: Path) -> Iterator[None]:
-    """A directory that is removed again.
+    """Make a directory that is removed at the end of the block.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the directory cannot be written.
     """
     with storage_errors(scratch):
         scratch.mkdir(parents=True)
@@ -154,7 +165,7 @@ def scratch_directory(scratch: Path) -> Iterator[None]:
 
 
 def _failure(code: int, text: str, cubin: bytes) -> str:
-    """Why there is no cubin with one kernel, in the compiler's words; empty if there is."""
+    """Why there is no cubin with exactly one kernel, in the compiler's words; empty if there is one."""
     if code:
         return text.strip() or f"the compiler ended with exit code {code} and no message"
     try:

@@ -1,70 +1,135 @@
-"""Plan and build in one go: compiling starts with the first kernel that the dry run meets."""
+"""The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
+
+    known -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
+                  +-> nvcc alone ---------------------------------------------------> publish
+
+A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
+of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
+
+This is the only module that knows all stages. Each stage hands its jobs on to what it is given here.
+"""
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 
-from kregistry.compile.build_report import BuildReport
-from kregistry.compile.builder import Builder
-from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.costs import Costs
+from kregistry.compile.nvcc import Nvcc
+from kregistry.compile.open_jobs import OpenJobs
+from kregistry.compile.schedule import Schedule
+from kregistry.compile.shared.estimates import Estimates
+from kregistry.compile.shared.groups import Groups
+from kregistry.compile.shared.header_pool import HeaderPool
+from kregistry.compile.shared.self_check import SelfCheck
+from kregistry.compile.shared.self_check_results import SelfCheckResults
+from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.compile.shared.sizes import KernelSizes
+from kregistry.compile.stages.alone import Alone
+from kregistry.compile.stages.assemble import Assemble
+from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.claim import Claim
+from kregistry.compile.stages.divide import Divide
+from kregistry.compile.stages.group_tasks import GroupTasks
+from kregistry.compile.stages.known import Known
+from kregistry.compile.stages.parse_headers import ParseHeaders
+from kregistry.compile.stages.publish import Publish
+from kregistry.compile.stages.route import Route
+from kregistry.compile.stages.run_front_end import RunFrontEnd
+from kregistry.compile.stages.waiting import Waiting
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.manifest import Manifest
-from kregistry.plan import make_plan
-from kregistry.plan.planner import available_cores
+from kregistry.kernel import Kernel
 from kregistry.registry import Registry
-from kregistry.store import Store
-from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.store.claims import Claims
+from kregistry.store.failures import BrokenKernels
+from kregistry.store.store import Store
 
 
-def build_kernels(
-    manifest: Manifest,
-    registry: Registry,
-    *,
-    store: Store | None = None,
-    jit_cache: JitCache | None = None,
-    jobs: int | None = None,
-    toolchain: Toolchain | None = None,
-    shared_front_end: bool | None = None,
-    paranoid: bool = False,
-) -> BuildReport:
-    """Make every kernel of a manifest ready: planned, compiled if the store lacks it, and in DeepGEMM's JIT cache.
+class Pipeline:
+    """Compiles what is missing from the store, longest first, and fills the JIT cache.
 
-    A kernel that does not compile, or an entry that cannot be planned, does not stop the others; ask the report
-    (:meth:`BuildReport.raise_problems`).
+    Use as a context manager: :meth:`add` kernels at any time, then :meth:`finish`. Leaving the block early ends the
+    running compilers; everything that was published stays.
 
     Args:
-        manifest: what to build.
-        registry: where the kernel types come from.
-        store: default: ``KREGISTRY_STORE``, else below the user's cache directory.
-        jit_cache: default: the directory that DeepGEMM itself will use.
-        jobs: compilers at once; default: one for each core.
-        toolchain: default: what is found on this machine.
-        shared_front_end: whether kernels of a family share a front end; default: yes, unless
-            ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
-        paranoid: compare every kernel made so with the one that nvcc makes alone, not one of each family.
+        registry: whose listeners hear the events.
+        nvcc: path of the compiler.
+        jobs: number of compilers at once.
+        options: how front ends are shared.
 
-    Raises:
-        InputError: ``paranoid`` where no front end is shared.
-        MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
-        StorageError: the store or the JIT cache cannot be written, or the disk is full.
+    Attributes:
+        record: what the build has done so far.
     """
-    started = time.perf_counter()
-    toolchain = toolchain or find_toolchain()
-    jit_cache = jit_cache or JitCache()
-    jobs = jobs or available_cores()
-    options = FrontEndOptions.choose(shared_front_end, paranoid)
-    with Builder(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as builder:
-        plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=builder.add)
-        builder.finish()
-    directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
-    return BuildReport(
-        plan=plan,
-        compiled=tuple(builder.compiled),
-        found=builder.found,
-        failed=tuple(sorted(builder.failed, key=lambda each: each.kernel.id)),
-        filled=builder.filled,
-        cache_directory=" ".join(sorted(directories)),
-        seconds=time.perf_counter() - started,
-        compiling_seconds=builder.compiling_until - builder.compiling_since,
-        sharing=builder.sharing.report(),
-    )
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        jit_cache: JitCache,
+        nvcc: Path,
+        jobs: int,
+        options: SharingOptions | None = None,
+    ) -> None:
+        options = options or SharingOptions()
+        directory, scratch = store.directory, store.scratch
+
+        # What the stages share.
+        self.record = record = BuildRecord(registry.hook)
+        self._store = store
+        self._nvcc = compiler = Nvcc(nvcc)
+        self._schedule = schedule = Schedule(jobs)
+        self._open_jobs = OpenJobs(schedule)
+        self._claims = Claims(directory / "claims")
+        self._estimates = estimates = Estimates(Costs(directory), KernelSizes(directory))
+        self._pool = pool = HeaderPool(compiler, scratch, jobs)
+        broken = BrokenKernels(directory)
+        groups = Groups(estimates, jobs)
+        results = SelfCheckResults(directory / "front_ends", nvcc)
+        self_check = SelfCheck(results, options.paranoid, record.compared)
+
+        # The stages, from the last to the first, except for those that all others need.
+        self._known = Known(store, broken, jit_cache, record)
+        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close)
+        publish = Publish(store, broken, jit_cache, nvcc.name, record, claim.release).publish
+        alone = Alone(schedule, claim, compiler, scratch, estimates, record)
+        check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
+        assemble = Assemble(schedule, compiler, scratch, estimates, check, record)
+        self._waiting = waiting = Waiting(schedule, groups)
+        divide = Divide(schedule, waiting, check, estimates)
+        front_end = RunFrontEnd(claim, waiting, pool, scratch, assemble, divide, check, record)
+        headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
+        self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
+        self._route = Route(options.shared, self_check, waiting, alone, publish, record)
+
+    def __enter__(self) -> Pipeline:
+        self._store.open()
+        self._claims.__enter__()
+        self._schedule.start(self._group_tasks)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._schedule.fail(InterruptedError())
+            self._nvcc.stop()
+        self._schedule.close()
+        self._pool.close()
+        self._claims.__exit__()
+
+    def add(self, kernel: Kernel) -> None:
+        """Make a kernel ready: at once if the store has it, otherwise by compiling it when its turn comes.
+
+        Raises:
+            StorageError: the store or the JIT cache cannot be written.
+        """
+        if not self._known.use(kernel) and self._open_jobs.open(kernel.key):
+            self._route.send(kernel)
+
+    def finish(self) -> None:
+        """Wait until every kernel that was added is ready or has failed.
+
+        Raises:
+            StorageError: the store or the JIT cache cannot be written.
+        """
+        self._waiting.complete()
+        self._open_jobs.wait()
+        self._estimates.save(self.record.compiled, self.record.front_ends)

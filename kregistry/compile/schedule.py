@@ -1,4 +1,4 @@
-"""The schedule of a build: tasks for a number of threads, the longest first, and some not before their time."""
+"""The schedule of a build: a number of threads that run tasks, longest first. A task may have an earliest start."""
 
 from __future__ import annotations
 
@@ -8,39 +8,54 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 Work: TypeAlias = Callable[[], None]
+_Result = TypeVar("_Result")
 
-#: How long to gather tasks after the first one: those that take longest are known by then, and start first.
+#: How long to collect tasks after the first one, so that the longest of them can start first.
 _GATHER_SECONDS = 0.3
+#: A waiting main thread looks up this often: a signal that another thread receives does not wake it.
+_SIGNAL_SECONDS = 0.5
 
 
-class Source:
-    """Where workers find tasks that are made when they are taken; asked under the schedule's lock."""
+class OnDemandTasks(Protocol):
+    """Tasks that are made only when a worker is free to run one. Called under the schedule's lock."""
 
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
-        """Estimated seconds and work; ``None`` if nothing is due. ``other_seconds``: of the work in the schedule."""
+        """Make the next task.
+
+        Args:
+            now: the time of the monotonic clock, in seconds.
+            other_seconds: estimated seconds of the tasks that the schedule holds or runs.
+
+        Returns:
+            estimated seconds and the work; ``None`` if no task is due.
+        """
+
+    def next_due(self) -> float | None:
+        """When a task will be due, on the monotonic clock; ``None`` if none will be by the passing of time."""
+
+
+class _NoTasks:
+    def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
         return None
 
     def next_due(self) -> float | None:
-        """When something will be due, on the monotonic clock; ``None`` if there is nothing."""
         return None
 
 
 class Schedule:
-    """Runs tasks on threads of its own; use as a context manager.
+    """Runs tasks on its own threads.
 
     Attributes:
-        condition: guards everything here, and the source; notify it when the source has changed.
-        error: the first exception of a task, which ends the schedule.
+        error: the first exception that a task raised; it ends the schedule.
     """
 
-    def __init__(self, workers: int, source: Source) -> None:
-        self.condition = threading.Condition()
+    def __init__(self, workers: int) -> None:
         self.error: BaseException | None = None
+        self._condition = threading.Condition()
         self._workers = workers
-        self._source = source
         self._ready: list[tuple[float, int, Work]] = []
         self._delayed: list[tuple[float, int, float, Work]] = []
         self._seconds = 0.0
@@ -49,37 +64,66 @@ class Schedule:
         self._closed = False
         self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
+    def start(self, on_demand: OnDemandTasks | None = None) -> None:
+        """Start the threads. A task made on demand comes before those of :meth:`put`."""
         for _ in range(self._workers):
-            thread = threading.Thread(target=self._work, daemon=True)
+            thread = threading.Thread(target=self._work, args=[on_demand or _NoTasks()], daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def close(self) -> None:
-        """No task follows any more: threads end when nothing is left, or at once after :meth:`fail`."""
-        with self.condition:
+        """Wait until the threads have ended: when no task is left, or at once after :meth:`fail`."""
+        with self._condition:
             self._closed = True
-            self.condition.notify_all()
+            self._condition.notify_all()
         for thread in self._threads:
             thread.join()
 
     def fail(self, error: BaseException) -> None:
-        """End the schedule: no further task is begun."""
-        with self.condition:
+        """End the schedule: no further task starts."""
+        with self._condition:
             self.error = self.error or error
-            self.condition.notify_all()
+            self._condition.notify_all()
 
     def put(self, seconds: float, work: Work, delay: float = 0.0) -> None:
-        """Add a task that will take about so long, not to be begun before ``delay`` seconds have passed."""
-        with self.condition:
+        """Add a task.
+
+        Args:
+            seconds: estimated duration.
+            delay: seconds before which the task does not start.
+        """
+        with self._condition:
             if delay:
                 heapq.heappush(self._delayed, (time.monotonic() + delay, next(self._order), seconds, work))
             else:
-                self.gather()
+                self._gather()
                 self._push(seconds, work)
-            self.condition.notify_all()
+            self._condition.notify_all()
 
-    def gather(self) -> None:
+    def change(self, change: Callable[[], _Result]) -> _Result:
+        """Run a function under the schedule's lock, then wake all who wait.
+
+        Whatever on-demand tasks are made from, or :meth:`wait` asks for, is changed in this way.
+        """
+        with self._condition:
+            self._gather()
+            result = change()
+            self._condition.notify_all()
+            return result
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Wait until a condition holds. It is checked under the lock, after each task and each change.
+
+        Raises:
+            BaseException: the first exception that a task raised.
+        """
+        with self._condition:
+            while self.error is None and not done():
+                self._condition.wait(_SIGNAL_SECONDS)
+            if self.error is not None:
+                raise self.error
+
+    def _gather(self) -> None:
         """The first task is known: wait a little for others, which may be longer."""
         self._opens_at = self._opens_at or time.monotonic() + _GATHER_SECONDS
 
@@ -87,39 +131,39 @@ class Schedule:
         self._seconds += seconds
         heapq.heappush(self._ready, (-seconds, next(self._order), work))
 
-    def _work(self) -> None:
-        # An interrupt is for the main thread; compilers inherit the mask, and are ended by stop() instead.
+    def _work(self, on_demand: OnDemandTasks) -> None:
+        # Only the main thread handles an interrupt. Compilers inherit this mask and are ended by Nvcc.stop() instead.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        while (task := self._next()) is not None:
+        while (task := self._next(on_demand)) is not None:
             seconds, work = task
             try:
                 work()
-            except BaseException as error:  # handed to the thread that waits for the build
+            except BaseException as error:  # raised again by wait(), in the thread that waits for the build
                 self.fail(error)
-            with self.condition:
+            with self._condition:
                 self._seconds -= seconds
-                self.condition.notify_all()
+                self._condition.notify_all()
 
-    def _next(self) -> tuple[float, Work] | None:
+    def _next(self, on_demand: OnDemandTasks) -> tuple[float, Work] | None:
         """The next task and its seconds; ``None`` when there will be none."""
-        with self.condition:
+        with self._condition:
             while self.error is None:
                 now = time.monotonic()
                 while self._delayed and self._delayed[0][0] <= now:
                     _, _, seconds, work = heapq.heappop(self._delayed)
                     self._push(seconds, work)
                 if now < self._opens_at and not self._closed:
-                    self.condition.wait(self._opens_at - now)
+                    self._condition.wait(self._opens_at - now)
                     continue
-                made = self._source.take(now, self._seconds)
+                made = on_demand.take(now, self._seconds)
                 if made is not None:
                     self._seconds += made[0]
                     return made
                 if self._ready:
                     seconds, _, work = heapq.heappop(self._ready)
                     return -seconds, work
-                due = [time for time in (self._source.next_due(), *(each[0] for each in self._delayed[:1])) if time]
+                due = [time for time in (on_demand.next_due(), *(each[0] for each in self._delayed[:1])) if time]
                 if self._closed and not due:
                     return None
-                self.condition.wait(min(due) - now if due else None)
+                self._condition.wait(min(due) - now if due else None)
             return None

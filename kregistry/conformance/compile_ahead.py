@@ -17,7 +17,7 @@ def compile_ahead(subject: KernelTypeUnderTest) -> None:
 
 
 def _compile(subject: KernelTypeUnderTest) -> None:
-    from kregistry.compile.builder import Builder
+    from kregistry.compile.pipeline import Pipeline
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.plan.planner import available_cores
     from kregistry.registry import Registry
@@ -29,7 +29,7 @@ def _compile(subject: KernelTypeUnderTest) -> None:
     kernels = subject.machine.prober(subject.machine.gpu).kernels
     nvcc = subject.machine.toolchain.cuda.nvcc
     listeners = Registry(load_entry_points=False)
-    with Builder(listeners, Store.default(), JitCache(), nvcc, available_cores()) as builder:
+    with Pipeline(listeners, Store.default(), JitCache(), nvcc, available_cores()) as pipeline:
         for kernel in sorted(met):
-            builder.add(kernels[kernel])
-        builder.finish()
+            pipeline.add(kernels[kernel])
+        pipeline.finish()

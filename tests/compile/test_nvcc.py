@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_kernels import BROKEN, NO_KERNEL, small_kernel
 
-from kregistry.compile.nvcc import Compiler
+from kregistry.compile.nvcc import Nvcc
 from kregistry.errors import StorageError
 from kregistry.store.cubin import single_kernel
 from kregistry.toolchain import Toolchain
@@ -22,7 +22,7 @@ def script(path: Path, text: str) -> Path:
 
 
 def test_a_kernel_that_compiles(toolchain: Toolchain, tmp_path: Path) -> None:
-    result = Compiler(toolchain.cuda.nvcc).compile(small_kernel("k"), tmp_path / "scratch")
+    result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k"), tmp_path / "scratch")
     assert single_kernel(result.cubin) == "good"
     assert result.failure == ""
     assert result.seconds > 0
@@ -31,14 +31,14 @@ def test_a_kernel_that_compiles(toolchain: Toolchain, tmp_path: Path) -> None:
 
 
 def test_a_broken_source_is_told_in_the_compilers_words(toolchain: Toolchain, tmp_path: Path) -> None:
-    result = Compiler(toolchain.cuda.nvcc).compile(small_kernel("k", BROKEN), tmp_path / "scratch")
+    result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k", BROKEN), tmp_path / "scratch")
     assert 'error: identifier "undeclared_name" is undefined' in result.failure
     assert result.cubin == b""
     assert list(tmp_path.iterdir()) == []
 
 
 def test_success_without_a_kernel_is_a_failure(toolchain: Toolchain, tmp_path: Path) -> None:
-    result = Compiler(toolchain.cuda.nvcc).compile(small_kernel("k", NO_KERNEL), tmp_path / "scratch")
+    result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k", NO_KERNEL), tmp_path / "scratch")
     assert result.failure == (
         "the compiler reported success, but the cubin holds 0 kernels, DeepGEMM loads only cubins with one"
     )
@@ -54,12 +54,12 @@ def test_success_without_a_kernel_is_a_failure(toolchain: Toolchain, tmp_path: P
     ids=["silent", "without output", "killed"],
 )
 def test_a_compiler_that_misbehaves(tmp_path: Path, text: str, failure: str) -> None:
-    result = Compiler(script(tmp_path / "nvcc", text)).compile(small_kernel("k"), tmp_path / "scratch")
+    result = Nvcc(script(tmp_path / "nvcc", text)).compile(small_kernel("k"), tmp_path / "scratch")
     assert result.failure == failure
 
 
 def test_temporary_files_of_the_compiler_go_with_the_scratch_directory(tmp_path: Path) -> None:
-    compiler = Compiler(script(tmp_path / "nvcc", 'echo "$TMPDIR"; touch "$TMPDIR/left"; exit 1'))
+    compiler = Nvcc(script(tmp_path / "nvcc", 'echo "$TMPDIR"; touch "$TMPDIR/left"; exit 1'))
     assert compiler.compile(small_kernel("k"), tmp_path / "scratch").failure == str(tmp_path / "scratch")
     assert [path.name for path in tmp_path.iterdir()] == ["nvcc"]
 
@@ -67,7 +67,7 @@ def test_temporary_files_of_the_compiler_go_with_the_scratch_directory(tmp_path:
 def test_stopping_ends_the_compiler_and_its_children(tmp_path: Path) -> None:
     started = tmp_path / "started"
     started.mkdir()
-    compiler = Compiler(script(tmp_path / "nvcc", f"sleep 600 & touch {started}/x; wait"))
+    compiler = Nvcc(script(tmp_path / "nvcc", f"sleep 600 & touch {started}/x; wait"))
     results = []
     thread = threading.Thread(target=lambda: results.append(compiler.compile(small_kernel("k"), tmp_path / "scratch")))
     thread.start()
@@ -83,9 +83,9 @@ def test_stopping_ends_the_compiler_and_its_children(tmp_path: Path) -> None:
 def test_a_scratch_directory_that_cannot_be_written(toolchain: Toolchain, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):
-        Compiler(toolchain.cuda.nvcc).compile(small_kernel("k"), tmp_path / "file" / "scratch")
+        Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k"), tmp_path / "file" / "scratch")
 
 
 def test_a_compiler_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"/no/nvcc: No such file or directory"):
-        Compiler(Path("/no/nvcc")).compile(small_kernel("k"), tmp_path / "scratch")
+        Nvcc(Path("/no/nvcc")).compile(small_kernel("k"), tmp_path / "scratch")

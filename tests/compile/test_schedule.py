@@ -1,4 +1,4 @@
-"""The schedule: the longest first, after a moment of gathering; delays, sources, and the first exception ends it."""
+"""The schedule: the longest first, after a moment of gathering; delays, tasks on demand; an exception ends it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from kregistry.compile import schedule as module
-from kregistry.compile.schedule import Schedule, Source, Work
+from kregistry.compile.schedule import OnDemandTasks, Schedule, Work
 
 #: For what must happen: long enough for any machine, waited for only where a test fails.
 LIMIT = 60.0
@@ -30,20 +30,22 @@ class Clock:
         return self.now
 
     def advance(self, made: Schedule, seconds: float) -> None:
-        with made.condition:
+        def change() -> None:
             self.now += seconds
-            made.condition.notify_all()
+
+        made.change(change)
 
     def wait_for_looks(self, made: Schedule) -> None:
         """Until a worker has looked twice from now on: it has then decided what to do at this time."""
-        with made.condition:
+
+        def forget_looks() -> None:
             while self._looks.acquire(blocking=False):
                 pass
-            made.condition.notify_all()
+
+        made.change(forget_looks)
         for _ in range(2):
             assert self._looks.acquire(timeout=LIMIT)
-            with made.condition:
-                made.condition.notify_all()
+            made.change(lambda: None)
 
 
 @pytest.fixture
@@ -59,8 +61,8 @@ def ran() -> list[str]:
     return []
 
 
-def run(made: Schedule) -> None:
-    made.start()
+def run(made: Schedule, on_demand: OnDemandTasks | None = None) -> None:
+    made.start(on_demand)
     made.close()
 
 
@@ -75,7 +77,7 @@ def last(ran: list[str], name: str, done: threading.Event) -> Work:
 
 
 def test_the_longest_first_and_equals_in_their_order(ran: list[str]) -> None:
-    made = Schedule(1, Source())
+    made = Schedule(1)
     for name, seconds in [("b", 2.0), ("d", 1.0), ("a", 3.0), ("c", 2.0), ("e", 0.0)]:
         made.put(seconds, partial(ran.append, name))
     run(made)
@@ -83,14 +85,14 @@ def test_the_longest_first_and_equals_in_their_order(ran: list[str]) -> None:
 
 
 def test_nothing_to_do() -> None:
-    made = Schedule(3, Source())
+    made = Schedule(3)
     run(made)
     assert made.error is None
 
 
 def test_after_the_first_task_others_are_waited_for(clock: Clock, ran: list[str]) -> None:
     done = threading.Event()
-    made = Schedule(1, Source())
+    made = Schedule(1)
     made.start()
     made.put(1.0, last(ran, "short", done))
     clock.wait_for_looks(made)
@@ -105,7 +107,7 @@ def test_after_the_first_task_others_are_waited_for(clock: Clock, ran: list[str]
 def test_tasks_are_gathered_once(clock: Clock, ran: list[str]) -> None:
     """One that comes when the schedule has opened is begun at once: the clock stands still."""
     first, second = threading.Event(), threading.Event()
-    made = Schedule(1, Source())
+    made = Schedule(1)
     made.start()
     made.put(1.0, last(ran, "first", first))
     clock.advance(made, 0.3)
@@ -117,7 +119,7 @@ def test_tasks_are_gathered_once(clock: Clock, ran: list[str]) -> None:
 
 def test_a_delayed_task_is_not_begun_before_its_time(clock: Clock, ran: list[str]) -> None:
     done = threading.Event()
-    made = Schedule(1, Source())
+    made = Schedule(1)
     made.start()
     made.put(9.0, last(ran, "delayed", done), delay=5.0)
     made.put(1.0, partial(ran.append, "ready"))
@@ -130,7 +132,7 @@ def test_a_delayed_task_is_not_begun_before_its_time(clock: Clock, ran: list[str
 
 
 def test_closing_waits_for_delayed_tasks_and_for_what_tasks_add(ran: list[str]) -> None:
-    made = Schedule(2, Source())
+    made = Schedule(2)
 
     def first() -> None:
         made.put(1.0, partial(ran.append, "second"))
@@ -144,7 +146,7 @@ def test_closing_waits_for_delayed_tasks_and_for_what_tasks_add(ran: list[str]) 
 
 def test_each_worker_runs_a_task() -> None:
     """All at once: they wait for one another."""
-    made = Schedule(3, Source())
+    made = Schedule(3)
     barrier = threading.Barrier(3)
     for _ in range(3):
         made.put(1.0, partial(barrier.wait, LIMIT))
@@ -153,7 +155,7 @@ def test_each_worker_runs_a_task() -> None:
 
 
 def test_workers_leave_interrupts_to_the_main_thread() -> None:
-    made = Schedule(1, Source())
+    made = Schedule(1)
     masks: list[set[int]] = []
     made.put(1.0, lambda: masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, []))))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -162,7 +164,7 @@ def test_workers_leave_interrupts_to_the_main_thread() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
-class Tasks(Source):
+class Tasks:
     """Gives tasks one by one, each when it is due; writes down what it is told of the others."""
 
     def __init__(self, tasks: Iterable[tuple[float, Work]], due: Callable[[], float | None] = lambda: None) -> None:
@@ -181,10 +183,10 @@ class Tasks(Source):
 
 def test_a_source_comes_first_and_hears_of_the_work_that_waits(ran: list[str]) -> None:
     source = Tasks([(4.0, partial(ran.append, "made"))])
-    made = Schedule(1, source)
+    made = Schedule(1)
     made.put(2.0, partial(ran.append, "b"))
     made.put(3.0, partial(ran.append, "a"))
-    run(made)
+    run(made, source)
     assert ran == ["made", "a", "b"]
     assert source.other_seconds == [5.0, 5.0, 2.0, 0.0]
 
@@ -193,10 +195,10 @@ def test_a_source_hears_of_the_work_that_runs() -> None:
     """Seconds count until a task has ended, those of the source's own tasks as well."""
     work = partial(threading.Barrier(3).wait, LIMIT)
     source = Tasks([(4.0, work)])
-    made = Schedule(3, source)
+    made = Schedule(3)
     made.put(2.0, work)
     made.put(1.0, work)
-    run(made)
+    run(made, source)
     assert made.error is None
     assert source.other_seconds[:3] == [3.0, 7.0, 7.0]
     assert source.other_seconds[-1] == 0.0
@@ -204,7 +206,7 @@ def test_a_source_hears_of_the_work_that_runs() -> None:
 
 def test_closing_waits_for_what_a_source_will_have(ran: list[str]) -> None:
     due = time.monotonic() + 0.01
-    run(Schedule(2, Tasks([(1.0, partial(ran.append, "late"))], lambda: due)))
+    run(Schedule(2), Tasks([(1.0, partial(ran.append, "late"))], lambda: due))
     assert ran == ["late"]
 
 
@@ -214,7 +216,7 @@ def test_an_exception_ends_the_schedule_and_comes_out(error: BaseException, ran:
         ran.append("raises")
         raise error
 
-    made = Schedule(1, Source())
+    made = Schedule(1)
     made.put(2.0, work)
     made.put(1.0, partial(ran.append, "other"))
     run(made)
@@ -225,22 +227,59 @@ def test_an_exception_ends_the_schedule_and_comes_out(error: BaseException, ran:
 
 
 def test_a_failed_schedule_begins_nothing_and_waits_for_nothing(ran: list[str]) -> None:
-    made = Schedule(2, Source())
+    made = Schedule(2)
     made.start()
     made.put(1.0, partial(ran.append, "delayed"), delay=3600.0)
     error = InterruptedError()
-    with made.condition:
+
+    def add_and_fail() -> None:
         made.put(1.0, partial(ran.append, "ready"))
         made.fail(error)
+
+    made.change(add_and_fail)
     made.close()
     assert made.error is error
     assert ran == []
 
 
-def test_whoever_waits_on_the_condition_hears_of_each_end(ran: list[str]) -> None:
-    made = Schedule(1, Source())
+def test_waiting_ends_with_a_task_or_a_change_that_brings_it_about(
+    ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Woken up by the schedule: looking up by itself would take longer than the test may."""
+    monkeypatch.setattr(module, "_SIGNAL_SECONDS", 3600.0)
+    made = Schedule(1)
     made.start()
-    with made.condition:
-        made.put(1.0, partial(ran.append, "a"))
-        assert made.condition.wait_for(lambda: ran == ["a"], LIMIT)
+    made.put(1.0, partial(ran.append, "a"))
+    made.wait(lambda: ran == ["a"])
+    asked = threading.Event()
+    waiting = threading.Thread(target=made.wait, args=[lambda: asked.set() or "b" in ran], daemon=True)
+    waiting.start()
+    assert asked.wait(LIMIT)
+    made.change(partial(ran.append, "b"))
+    waiting.join(LIMIT)
+    assert not waiting.is_alive()
     made.close()
+
+
+def test_waiting_ends_with_the_first_exception_of_a_task() -> None:
+    def work() -> None:
+        raise ValueError("odd")
+
+    made = Schedule(1)
+    made.start()
+    made.put(1.0, work)
+    with pytest.raises(ValueError, match="odd"):
+        made.wait(lambda: False)
+    made.close()
+
+
+def test_a_change_gives_its_result_and_may_add_tasks(ran: list[str]) -> None:
+    made = Schedule(1)
+
+    def change() -> str:
+        made.put(1.0, partial(ran.append, "added"))
+        return "result"
+
+    assert made.change(change) == "result"
+    run(made)
+    assert ran == ["added"]

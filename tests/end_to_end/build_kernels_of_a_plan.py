@@ -1,4 +1,4 @@
-"""Run the builder on the pickled kernels of a plan: a build without its planning, so that a kill meets the build.
+"""Compile the pickled kernels of a plan: a build without its planning, so that a kill meets the build.
 
 python build_kernels_of_a_plan.py PICKLE STORE CACHE
 """
@@ -9,7 +9,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from kregistry.compile.builder import Builder
+from kregistry.compile.pipeline import Pipeline
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.registry import Registry
 from kregistry.store import Store
@@ -17,11 +17,11 @@ from kregistry.toolchain import find_cuda_toolkit
 
 
 def main(kernels: Path, store: Path, cache: Path) -> None:
-    with Builder(Registry(), Store(store), JitCache(cache), find_cuda_toolkit().nvcc, jobs=2) as builder:
+    with Pipeline(Registry(), Store(store), JitCache(cache), find_cuda_toolkit().nvcc, jobs=2) as pipeline:
         for kernel in pickle.loads(kernels.read_bytes()):
-            builder.add(kernel)
-        builder.finish()
-    assert not builder.failed
+            pipeline.add(kernel)
+        pipeline.finish()
+    assert not pipeline.record.failed
 
 
 if __name__ == "__main__":

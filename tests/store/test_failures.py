@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_kernels import BROKEN, NO_KERNEL, small_kernel
 
-from kregistry.compile.nvcc import Compiler
+from kregistry.compile.nvcc import Nvcc
 from kregistry.errors import StorageError
 from kregistry.store.failures import BrokenKernels, FailedKernel
 from kregistry.toolchain import Toolchain
@@ -30,13 +30,13 @@ def test_a_verdict_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [BROKEN, NO_KERNEL], ids=["broken", "no kernel"])
 def test_the_real_compilers_verdicts_are_lasting(source: str, toolchain: Toolchain, tmp_path: Path) -> None:
     kernel = small_kernel("k", source)
-    result = Compiler(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
+    result = Nvcc(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
     assert FailedKernel(kernel, result.command, result.failure).lasting
 
 
 def test_a_missing_header_is_not_a_verdict(toolchain: Toolchain, tmp_path: Path) -> None:
     kernel = small_kernel("k", '#include "no_such_header.h"\n')
-    result = Compiler(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
+    result = Nvcc(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
     assert "no_such_header.h" in result.failure
     assert not FailedKernel(kernel, result.command, result.failure).lasting
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from events import EventLog
 
-from kregistry.compile.builder import Builder
-from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.registry import Registry
@@ -23,18 +24,18 @@ class Build:
         self.log = EventLog()
         self.listeners: list[object] = [self.log]
 
-    def run(self, *kernels: Kernel, options: FrontEndOptions | None = None, jobs: int = 2) -> Builder:
+    def run(self, *kernels: Kernel, options: SharingOptions | None = None, jobs: int = 2) -> BuildRecord:
         self.log.calls.clear()
         registry = Registry(load_entry_points=False)
         for listener in self.listeners:
             registry.listen(listener)
-        with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
+        with Pipeline(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as pipeline:
             for kernel in kernels:
-                builder.add(kernel)
-            builder.finish()
+                pipeline.add(kernel)
+            pipeline.finish()
         assert list((self.store.directory / "claims").iterdir()) == []
         assert list((self.store.directory / "tmp").iterdir()) == []
-        return builder
+        return pipeline.record
 
     def heard(self, name: str) -> list[dict[str, Any]]:
         return [arguments for hook, arguments in self.log.calls if hook == name]

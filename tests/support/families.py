@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from kregistry.compile.shared.family_job import FamilyJob
+from kregistry.compile.shared.kernel_family import member_of
 from kregistry.kernel import CompilerCommand, Kernel
 
 #: A header with what the real ones have: file-local objects, dynamic shared memory, a kernel that is a template.
@@ -41,3 +43,11 @@ def family_kernel(
     key = hashlib.sha256(f"{name}{source}{header}{flags}".encode()).hexdigest()
     entry = Path(f".deep_gemm/cache/kernel.{name}.{key[:8]}")
     return Kernel(name, key, source, CompilerCommand(flags, (include,)), entry, "kernel.cubin", {"kernel.cu": b""})
+
+
+def family_job(
+    include: Path, n: int, *, name: str = "gemm", header: str = HEADER, flags: tuple[str, ...] = FLAGS
+) -> FamilyJob:
+    """A job for such a kernel."""
+    kernel = family_kernel(include, n, name=name, header=header, flags=flags)
+    return FamilyJob(kernel, member_of(kernel))

@@ -1,1 +1,1 @@
-"""Shared front ends: the headers of a family of kernels parsed once for several of them."""
+"""Shared front ends: the headers of a family are parsed once, and several of its kernels are generated behind them."""

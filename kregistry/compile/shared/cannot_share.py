@@ -1,7 +1,7 @@
-"""Why a front end is not shared: not an error, the kernels are compiled one by one instead."""
+"""Why a front end is not shared. It is not an error: the kernels are compiled one by one instead."""
 
 from __future__ import annotations
 
 
 class CannotShare(Exception):
-    """Something whose effect on the code is not known; the text says what."""
+    """Something has an effect on the code that is not known; the text says what."""

@@ -1,8 +1,8 @@
-"""Are two cubins the same kernel? Section by section, names of file-local symbols apart.
+"""Are two cubins the same kernel? They are compared section by section, except for the names of file-local symbols.
 
-nvcc gives file-local symbols an id that holds the name of the source and hashes of the compilation, the process among
-them: two runs of nvcc on one source differ in it too. The ids are cut out before names are compared, and so are the
-numbers of string literals, which count all literals of a source.
+nvcc puts an id into the names of file-local symbols. The id depends on the source's name, the compilation and the
+process, so that even two runs of nvcc on one source differ in it. The ids are cut out before names are compared. So are
+the numbers of string literals, which count all literals of a source.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _STRING_NUMBER = re.compile(r"\$str\$\d+")
 
 
 def difference(one: bytes, other: bytes) -> str:
-    """What differs between two cubins, in words; empty if they are the same kernel.
+    """Describe what differs between two cubins; empty if they are the same kernel.
 
     Raises:
-        DamagedCubin: one of them is not a whole cubin.
+        DamagedCubin: one of the two is not a complete cubin.
     """
     left, right = sections_of(one), sections_of(other)
     names = [[without_id(section.name) for section in side] for side in (left, right)]
@@ -72,7 +72,7 @@ def _is_symbol_table(section: Section, sections: tuple[Section, ...]) -> bool:
 
 
 def _fields(section: Section) -> tuple[int, ...]:
-    """What the header says; the size of string tables varies with the lengths of the ids."""
+    """The fields of a section header to compare, without the size of string tables, which varies with the ids."""
     size = 0 if section.kind == _SHT_STRTAB else section.size
     return section.kind, section.flags, size, section.link, section.info, section.alignment, section.entry_size
 

@@ -1,4 +1,4 @@
-"""Flags of nvcc whose effect on a shared front end is understood: the code is the same, and nobody reads the output."""
+"""The flags of nvcc that allow a shared front end: they leave its code the same and ask for no other output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNDERSTOOD = re.compile(
 
 
 def reason_not_shareable(flags: Iterable[str]) -> str:
-    """The first flag that stands against sharing a front end, in words; empty if there is none."""
+    """Why these flags do not allow a shared front end: names the first such flag; empty if they all do."""
     for flag in flags:
         if not _UNDERSTOOD.fullmatch(flag):
             return f"the flag {flag} is not known to leave a shared front end's code the same"

@@ -1,4 +1,4 @@
-"""The shared front end itself: several kernels of a family to PTX in one go, then each to a cubin of its own."""
+"""The shared front end: it generates PTX for several kernels of a family at once; then each is assembled separately."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from kregistry.compile.nvcc import Compilation, Compiler, scratch_directory
+from kregistry.compile.nvcc import Compilation, Nvcc, scratch_directory
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.headers import Headers
 from kregistry.compile.shared.kernel_family import Member
@@ -22,9 +22,9 @@ class Piece:
     """The PTX of one kernel.
 
     Attributes:
-        symbol: mangled name of its one entry.
-        seconds: its share of the front end's time.
-        commands: how nvcc would go on from here.
+        symbol: mangled name of its only entry.
+        seconds: the kernel's share of the front end's duration.
+        commands: the commands by which nvcc would continue from the PTX.
     """
 
     text: str = field(repr=False)
@@ -35,7 +35,13 @@ class Piece:
 
 @frozen
 class FrontEndResult:
-    """What a shared front end made, by kernel key: pieces, and reasons why a kernel has none."""
+    """The result of a front-end run.
+
+    Attributes:
+        pieces: PTX by the key of its kernel.
+        refused: reasons why a kernel has no PTX of its own, by the key of the kernel.
+        seconds: duration of the run.
+    """
 
     pieces: Mapping[str, Piece]
     refused: Mapping[str, str]
@@ -43,7 +49,7 @@ class FrontEndResult:
 
 
 def run_front_end(headers: Headers, members: Sequence[Member], scratch: Path) -> FrontEndResult:
-    """PTX for each member of the headers' family, in a scratch directory that is removed again.
+    """Generate PTX for kernels of the headers' family, in a scratch directory that is removed afterwards.
 
     Raises:
         CannotShare: these kernels cannot share a front end, or it fails on one of them.
@@ -66,8 +72,8 @@ def run_front_end(headers: Headers, members: Sequence[Member], scratch: Path) ->
     )
 
 
-def assemble(compiler: Compiler, piece: Piece, scratch: Path) -> Compilation:
-    """The cubin of one kernel from its PTX; ``seconds`` is the assembler's time.
+def assemble(nvcc: Nvcc, piece: Piece, scratch: Path) -> Compilation:
+    """Assemble the PTX of one kernel; ``seconds`` of the result is the assembler's duration.
 
     Raises:
         StorageError: the scratch directory cannot be written.
@@ -76,7 +82,7 @@ def assemble(compiler: Compiler, piece: Piece, scratch: Path) -> Compilation:
         ptx, output = scratch / "kernel.ptx", scratch / "kernel.cubin"
         ptx.write_text(piece.text)
         command = piece.commands.assemble(ptx, output)
-        made = compiler.make(command, output, scratch, piece.commands.environment)
+        made = nvcc.make(command, output, scratch, piece.commands.environment)
     if not made.failure and single_kernel(made.cubin) != piece.symbol:
         return evolve(made, failure=f"the cubin holds {single_kernel(made.cubin)} instead of {piece.symbol}")
     return made

@@ -1,4 +1,4 @@
-"""Sources: what a generated kernel.cu includes and which kernel it asks for, and one source that asks for several."""
+"""Sources: parse a generated kernel.cu, and write one source that instantiates several kernels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from attrs import frozen
 
 #: Name of the table by which the compiler itself says which mangled name belongs to which kernel.
 TABLE = "kregistry_entries"
-#: Stands behind the headers while they are preprocessed.
+#: Marks the end of the headers while they are preprocessed.
 END_OF_HEADERS = "kregistry_end_of_headers"
-#: Stands for the kernels until they are known. A macro in the name of a kernel stays as it is then: the front end finds
-#: no such kernel, and it is compiled alone.
+#: Stands for the kernels until they are known. The preprocessor has run by then, so a macro in the name of a kernel is
+#: not expanded: the front end finds no such kernel, and nvcc compiles it alone.
 KERNELS = "kregistry_kernels"
 
 _INSTANTIATION = re.compile(
@@ -44,10 +44,10 @@ def parse_source(source: str) -> Instantiation | None:
 
 
 def group_source(prologue: str) -> str:
-    """One source for any kernels of a family, with a mark behind its headers and one in the place of the kernels."""
+    """One source for any kernels of a family: a mark follows the headers, and another stands for the kernels."""
     return f'{prologue}\n{END_OF_HEADERS}\nextern "C" __device__ const void* {TABLE}[] = {{\n{KERNELS}\n}};\n'
 
 
 def table(references: Iterable[str]) -> str:
-    """What stands for :data:`KERNELS`: each kernel referenced from a table in device memory, in this order."""
+    """The text that replaces :data:`KERNELS`: a table in device memory refers to each kernel, in this order."""
     return ",\n".join(f"(const void*)({reference})" for reference in references)

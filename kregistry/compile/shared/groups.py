@@ -1,8 +1,7 @@
-"""Groups: which kernels share a front end, decided when a worker is free to run it.
+"""Groups: which jobs share a front end. It is decided when a worker is free to run it.
 
-The headers of a family are parsed as soon as two of its kernels are known. From then on a front end costs little more
-than its kernels: a part of parsing, since it walks over all that the headers declare. So a free worker takes a few
-kernels, never so few that this part matters where there are more, and never so many that others would wait for it.
+The headers of a family are parsed as soon as two of its jobs are known. From then on each free worker takes some of the
+jobs that wait, as many as :mod:`kregistry.compile.shared.group_size` says.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from kregistry.compile.costs import Cost, Costs, front_end_seconds, start_seconds
-from kregistry.compile.shared.kernel_family import Family, Member
-from kregistry.compile.shared.sizes import KernelSizes
+from kregistry.compile.costs import Cost, front_end_seconds
+from kregistry.compile.shared.estimates import Estimates
+from kregistry.compile.shared.family_job import FamilyJob
+from kregistry.compile.shared.group_size import group_size
+from kregistry.compile.shared.kernel_family import KernelFamily
 
-#: What a front end does for the headers may be this much of the work on its kernels, where there are enough of them.
-_START_SHARE = 0.12
-#: How much of the time that all workers still have to work a front end may take: estimates are rough.
-_LONGEST_SHARE = 0.75
-#: A kernel waits for a second one of its family at most so long.
+#: How long a job waits for a second one of its family before it is compiled on its own.
 _PATIENCE_SECONDS = 5.0
 
 
@@ -30,21 +27,21 @@ class ToParse:
     """The headers of a family are to be parsed.
 
     Attributes:
-        first: the smallest of the kernels that wait for them, which may be compared; it is among those no more.
-        seconds: estimated, of parsing.
+        first: the smallest of the jobs that waited for them, which may be the sample; it does not wait any longer.
+        seconds: estimated duration of parsing.
     """
 
-    family: Family
-    first: Member
+    family: KernelFamily
+    first: FamilyJob
     seconds: float
 
 
 @frozen
 class Group:
-    """Kernels of one family that share a front end, or one that found no other and whose headers are not parsed."""
+    """Jobs of one family that share a front end; or one job without a sibling, whose headers are not parsed."""
 
-    family: Family
-    members: tuple[Member, ...]
+    family: KernelFamily
+    jobs: tuple[FamilyJob, ...]
 
 
 Task: TypeAlias = ToParse | Group
@@ -58,135 +55,121 @@ class _Headers(Enum):
 
 @define
 class _State:
-    """A family whose kernels may share a front end.
+    """One family.
 
     Attributes:
-        members: those that wait.
-        since: when the first of them began to.
-        divided: how many have been taken together and wait for a front end each.
+        since: when the first of the jobs began to wait, on the monotonic clock.
+        jobs: the jobs that wait.
+        divided: how many jobs have been taken and are to get a front end each.
     """
 
     headers: _Headers = _Headers.NOT_PARSED
     since: float = 0.0
-    members: list[Member] = field(factory=list)
+    jobs: list[FamilyJob] = field(factory=list)
     divided: int = 0
+
+    def due(self, patience: float) -> float | None:
+        """When a group of this family may be taken; ``None`` if that is not a matter of time."""
+        if not self.jobs or self.headers is _Headers.IN_WORK:
+            return None
+        if self.headers is _Headers.PARSED:
+            return self.since
+        if len(self.jobs) > 1:  # they wait for their headers
+            return None
+        return self.since + patience
 
 
 class Groups:
-    """Kernels that wait for a front end, by family; not safe against threads."""
+    """The jobs that wait for a front end, by family. Not safe against threads: the schedule's lock guards it.
 
-    def __init__(self, costs: Costs, sizes: KernelSizes, workers: int) -> None:
-        self.costs = costs
-        self.sizes = sizes
-        self.workers = workers
-        self._families: dict[Family, _State] = {}
-        #: No more kernels will come: nothing is gained by waiting.
+    Attributes:
+        complete: whether planning has ended, so that nothing is gained by waiting for a sibling.
+    """
+
+    def __init__(self, estimates: Estimates, workers: int) -> None:
         self.complete = False
+        self._estimates = estimates
+        self._workers = workers
+        self._families: dict[KernelFamily, _State] = {}
 
-    def cost(self, member: Member) -> Cost:
-        """Estimated seconds of one kernel."""
-        return self.costs.cost(member.kernel.name).of_size(self.sizes.relative(member))
+    def add(self, job: FamilyJob, now: float) -> None:
+        """Let a job wait."""
+        state = self._families.setdefault(job.member.family, _State())
+        state.since = state.since if state.jobs else now
+        state.jobs.append(job)
 
-    def add(self, member: Member, now: float) -> None:
-        state = self._families.setdefault(member.family, _State())
-        state.since = state.since if state.members else now
-        state.members.append(member)
-
-    def parsed(self, family: Family) -> None:
-        """The headers of a family are parsed: its kernels wait no longer."""
+    def parsed(self, family: KernelFamily) -> None:
+        """The headers of a family have been parsed: its jobs may be taken."""
         self._families[family].headers = _Headers.PARSED
 
-    def not_parsed(self, family: Family) -> None:
-        """The headers of a family are gone: its kernels wait until they are parsed again."""
+    def not_parsed(self, family: KernelFamily) -> None:
+        """The headers of a family have been closed: its jobs wait until they are parsed again."""
         self._families[family].headers = _Headers.NOT_PARSED
 
-    def give_up(self, family: Family) -> Sequence[Member]:
-        """The kernels that wait for headers which cannot be parsed."""
-        return self._families.pop(family).members
+    def give_up(self, family: KernelFamily) -> Sequence[FamilyJob]:
+        """The headers of a family cannot be parsed: drop it, and return the jobs that waited."""
+        return self._families.pop(family).jobs
 
-    def divided(self, family: Family, change: int) -> None:
-        """So many more kernels of a family, or fewer, are to have a front end each: its headers stay until then."""
+    def divided(self, family: KernelFamily, change: int) -> None:
+        """Add to the number of jobs that are to get a front end each: the headers stay until it is 0."""
         self._families[family].divided += change
 
-    def needed(self) -> set[Family]:
-        """Families for whose headers something waits; no more than workers, so that all of them may be kept."""
+    def needed(self) -> set[KernelFamily]:
+        """The families whose headers are still needed: at most as many as workers, so that all can be kept."""
         return {
             family
             for family, state in self._families.items()
-            if state.headers is _Headers.IN_WORK
-            or (state.headers is _Headers.PARSED and (state.members or state.divided))
+            if state.headers is _Headers.IN_WORK or (state.headers is _Headers.PARSED and (state.jobs or state.divided))
         }
 
     def seconds(self) -> float:
-        """Estimated seconds of work on everything that waits here, for one worker."""
-        return sum(self._work(state.members) for state in self._families.values() if state.members)
+        """Estimated seconds of all work on the jobs that wait, for one worker."""
+        return sum(self._work(state) for state in self._families.values())
 
     def take(self, now: float, other_seconds: float) -> Task | None:
-        """The next task that need not wait any longer: headers first, then the family with most work.
+        """The next task that is due: headers first, then the family with most work.
 
         Args:
-            now: the time of a monotonic clock.
-            other_seconds: estimated seconds of work that the schedule holds apart from these kernels.
+            now: the time of the monotonic clock, in seconds.
+            other_seconds: estimated seconds of all other tasks of the schedule.
         """
-        families = sorted(self._families.items(), key=lambda item: -self._work(item[1].members))
-        for family, state in families if len(self.needed()) < self.workers else ():
-            if state.headers is _Headers.NOT_PARSED and len(state.members) > 1:
+        states = sorted(self._families.items(), key=lambda item: -self._work(item[1]))
+        # No more headers than workers: otherwise two families could take the room from each other for ever.
+        for family, state in states if len(self.needed()) < self._workers else ():
+            if state.headers is _Headers.NOT_PARSED and len(state.jobs) > 1:
                 state.headers = _Headers.IN_WORK
-                first = min(state.members, key=self._size)
-                state.members.remove(first)
-                return ToParse(family, first, self._parse_seconds(state.members))
-        for family, state in families:
-            due = self._due(state)
+                first = min(state.jobs, key=self._size)
+                state.jobs.remove(first)
+                return ToParse(family, first, max(self._cost(job).parse for job in state.jobs))
+        for family, state in states:
+            due = state.due(self._patience)
             if due is not None and due <= now:
-                state.members.sort(key=self._size, reverse=True)
-                count = self._count(state.members, (self.seconds() + other_seconds) / self.workers)
-                members, state.members = state.members[:count], state.members[count:]
-                return Group(family, tuple(members))
+                state.jobs.sort(key=self._size, reverse=True)
+                left = (self.seconds() + other_seconds) / self._workers
+                count = group_size(self._costs(state), left, self._workers, complete=self.complete)
+                jobs, state.jobs = state.jobs[:count], state.jobs[count:]
+                return Group(family, tuple(jobs))
         return None
 
     def next_due(self) -> float | None:
-        """When a kernel will have waited long enough for a second one."""
-        due = map(self._due, self._families.values())
+        """When a job will have waited long enough for a second one; ``None`` if there is no such job."""
+        due = (state.due(self._patience) for state in self._families.values())
         return min((time for time in due if time is not None), default=None)
 
-    def _due(self, state: _State) -> float | None:
-        """When a group of this family may be taken; ``None`` if that is not a matter of time."""
-        if not state.members or state.headers is _Headers.IN_WORK:
-            return None
-        if state.headers is _Headers.PARSED:
-            return state.since
-        if len(state.members) > 1:  # they wait for their headers
-            return None
-        return state.since + (0.0 if self.complete else _PATIENCE_SECONDS)
+    @property
+    def _patience(self) -> float:
+        return 0.0 if self.complete else _PATIENCE_SECONDS
 
-    def _count(self, members: Sequence[Member], seconds_left: float) -> int:
-        """How many of these the next front end takes."""
-        if self.workers == 1:
-            return len(members)
-        start = start_seconds(self._parse_seconds(members))
-        front_end, assembly, own, left = start, 0.0, 0.0, sum(map(self._own, members))
-        for count, member in enumerate(members):
-            cost = self.cost(member)
-            enough = own * _START_SHARE >= start and (not self.complete or (left - own) * _START_SHARE >= start)
-            if enough and front_end + cost.generate + assembly / self.workers > seconds_left * _LONGEST_SHARE:
-                return count
-            front_end += cost.generate
-            assembly += cost.assemble
-            own += cost.generate + cost.assemble
-        return len(members)
+    def _size(self, job: FamilyJob) -> tuple[float, tuple[int, ...]]:
+        """An order, the most work last: where nothing else tells jobs apart, larger numbers are larger tiles."""
+        return self._cost(job).code, tuple(int(each) for each in job.member.arguments if each.isdecimal())
 
-    def _size(self, member: Member) -> tuple[float, tuple[int, ...]]:
-        """An order, the most work last: where nothing else tells kernels apart, larger numbers are larger tiles."""
-        return self._own(member), tuple(int(each) for each in member.arguments if each.isdecimal())
+    def _cost(self, job: FamilyJob) -> Cost:
+        return self._estimates.cost(job)
 
-    def _own(self, member: Member) -> float:
-        """Seconds of a kernel apart from the headers."""
-        cost = self.cost(member)
-        return cost.generate + cost.assemble
+    def _costs(self, state: _State) -> list[Cost]:
+        return [self._cost(job) for job in state.jobs]
 
-    def _parse_seconds(self, members: Sequence[Member]) -> float:
-        return max(self.cost(member).parse for member in members)
-
-    def _work(self, members: Sequence[Member]) -> float:
-        costs = [self.cost(member) for member in members]
+    def _work(self, state: _State) -> float:
+        costs = self._costs(state)
         return front_end_seconds(costs) + sum(cost.assemble for cost in costs) if costs else 0.0

@@ -1,7 +1,7 @@
 """The headers of a family, parsed once: a front end that stops behind them, and forks for each group of kernels.
 
-It runs as nvcc would run it, with a small library preloaded (``headers.c``). A fork starts where the headers end: it
-pays for the kernels alone, and writes what a front end of its own would have written.
+The front end runs as nvcc would run it, with a small library preloaded (``headers.c``). A fork starts where the headers
+end, so it parses only its kernels. It writes what a separate front end would have written.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from attrs import evolve
 
-from kregistry.compile.nvcc import Compiler, scratch_directory
+from kregistry.compile.nvcc import Nvcc, scratch_directory
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.group_source import END_OF_HEADERS, KERNELS, group_source, table
-from kregistry.compile.shared.kernel_family import Family
+from kregistry.compile.shared.kernel_family import KernelFamily
 from kregistry.compile.shared.nvcc_dryrun import Commands, parse_dry_run
 from kregistry.compile.shared.steps import failed, find_program, run_step
 
@@ -29,28 +29,28 @@ _HEADERS_FILE, _KERNELS_FILE = "headers.ii", "kernels.ii"
 
 
 class Headers:
-    """A front end that waits for kernels; safe against threads.
+    """A front end that has parsed headers and waits for kernels. Safe against threads.
 
     Attributes:
-        commands: what nvcc would run for a kernel of the family, the files of the front end without their directory.
+        commands: what nvcc would run for a kernel of the family; the front end's files are named without directory.
     """
 
     def __init__(
         self,
-        compiler: Compiler,
+        nvcc: Nvcc,
         commands: Commands,
         kernels: str,
         process: subprocess.Popen[str],
         channel: socket.socket,
     ) -> None:
         self.commands = commands
-        self._compiler = compiler
+        self._nvcc = nvcc
         self._kernels = kernels
         self._process = process
         self._channel = channel
 
     def generate(self, references: Sequence[str], scratch: Path) -> str:
-        """The PTX of kernels, made in a scratch directory that is removed again.
+        """Generate the PTX of kernels, in a scratch directory that is removed afterwards.
 
         Raises:
             CannotShare: the front end fails on one of them.
@@ -68,26 +68,26 @@ class Headers:
             return ptx.read_text()
 
     def close(self) -> None:
-        """Let the front end end, after its forks."""
+        """End the front end when its forks have ended."""
         self._channel.close()
         self._process.wait()
-        self._compiler.ended(self._process)
+        self._nvcc.ended(self._process)
 
     def _fork(self, scratch: Path) -> int:
-        """The exit code of a fork that goes on in a directory."""
+        """Let a fork continue in a directory; returns its exit code."""
         receive, send = os.pipe()
         with os.fdopen(receive, "rb") as answer:
             try:
                 socket.send_fds(self._channel, [os.fsencode(scratch)], [send])
-            except OSError:  # it died; so says the answer, which ends without a word
+            except OSError:  # the front end has died: the answer is then empty
                 pass
             finally:
                 os.close(send)
             return int(answer.read() or -1)
 
 
-def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
-    """Start a front end and wait until it has parsed the headers; the scratch directory is removed again.
+def parse_headers(nvcc: Nvcc, family: KernelFamily, scratch: Path) -> Headers:
+    """Start a front end and wait until it has parsed the headers; the scratch directory is removed afterwards.
 
     Raises:
         CannotShare: the headers of this family cannot be parsed once for all kernels.
@@ -95,37 +95,37 @@ def parse_headers(compiler: Compiler, family: Family, scratch: Path) -> Headers:
     """
     scratch = scratch.absolute()
     with scratch_directory(scratch):
-        # The name of the source is part of file-local names: the same as for one kernel.
+        # The name of the source is part of file-local names, so it is the same as for a single kernel.
         source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
         source.write_text(group_source(family.prologue))
-        nvcc = [str(compiler.nvcc), *family.command.arguments(source, output), "--dryrun"]
-        commands = parse_dry_run(run_step(compiler, nvcc, scratch, {}), output)
-        # Here, where its absence is no more than a reason to compile alone.
+        dry_run = [str(nvcc.path), *family.command.arguments(source, output), "--dryrun"]
+        commands = parse_dry_run(run_step(nvcc, dry_run, scratch, {}), output)
+        # Looked up here, where a missing assembler is only a reason to compile alone.
         commands = evolve(commands, assembler=tuple(find_program(commands.assembler, commands.environment)))
         with ThreadPoolExecutor(1) as meanwhile:
-            library = meanwhile.submit(_build_library, compiler, commands, scratch)
-            run_step(compiler, commands.preprocess, scratch, commands.environment)
+            library = meanwhile.submit(_build_library, nvcc, commands, scratch)
+            run_step(nvcc, commands.preprocess, scratch, commands.environment)
         headers, end, kernels = Path(commands.preprocessed).read_text().partition(END_OF_HEADERS)
         if not end or kernels.count(KERNELS) != 1:
             raise CannotShare("the preprocessor left no place for the kernels")
         commands = commands.without_directory(scratch)
         (scratch / _HEADERS_FILE).write_text(headers)
-        (scratch / _KERNELS_FILE).touch()  # looked for, and never read
+        (scratch / _KERNELS_FILE).touch()  # must exist, and is never read
         files = (_HEADERS_FILE, _KERNELS_FILE)
         (scratch / commands.preprocessed).write_text("".join(f'#include "{name}"\n' for name in files))
-        return _start(compiler, commands, kernels, library.result(), scratch)
+        return _start(nvcc, commands, kernels, library.result(), scratch)
 
 
-def _build_library(compiler: Compiler, commands: Commands, scratch: Path) -> Path:
-    """Built by the host compiler, which preprocesses the headers."""
+def _build_library(nvcc: Nvcc, commands: Commands, scratch: Path) -> Path:
+    """Build the preloaded library with the host compiler, which also preprocesses the headers."""
     library = scratch / "headers.so"
     with resources.as_file(_LIBRARY) as source:
         build = [commands.preprocess[0], "-shared", "-fPIC", "-O1", "-x", "c", str(source), "-o", str(library), "-ldl"]
-        run_step(compiler, build, scratch, commands.environment)
+        run_step(nvcc, build, scratch, commands.environment)
     return library
 
 
-def _start(compiler: Compiler, commands: Commands, kernels: str, library: Path, scratch: Path) -> Headers:
+def _start(nvcc: Nvcc, commands: Commands, kernels: str, library: Path, scratch: Path) -> Headers:
     command, log = find_program(commands.generate, commands.environment), scratch / "log"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     preloaded = commands.environment.get("LD_PRELOAD", os.environ.get("LD_PRELOAD"))
@@ -136,11 +136,11 @@ def _start(compiler: Compiler, commands: Commands, kernels: str, library: Path, 
         "KREGISTRY_HEADERS_SOCKET": str(theirs.fileno()),
     }
     with theirs, log.open("w") as output:
-        process = compiler.start(command, scratch, environment, output, cwd=scratch, pass_fds=[theirs.fileno()])
+        process = nvcc.start(command, scratch, environment, output, cwd=scratch, pass_fds=[theirs.fileno()])
     if process is None:
         ours.close()
         raise CannotShare("stopped")
-    headers = Headers(compiler, commands, kernels, process, ours)
+    headers = Headers(nvcc, commands, kernels, process, ours)
     if ours.recv(16) != b"parsed":
         code = process.wait()
         headers.close()

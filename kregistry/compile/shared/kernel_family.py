@@ -1,4 +1,4 @@
-"""Families: kernels that differ in nothing but which instantiation of the same headers they ask for."""
+"""Families: kernels with the same headers and the same command, which differ only in the template instantiation."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Arguments: TypeAlias = tuple[str, ...]
 
 
 @frozen
-class Family:
+class KernelFamily:
     """Kernels with the same includes, compiled by the same command."""
 
     prologue: str
     command: CompilerCommand
 
     def digest(self, nvcc_version: str, cuda_home: Path) -> str:
-        """What the family's code depends on, and no path: the same wherever headers and compiler are the same."""
+        """A hash of all that the family's code depends on; it holds no path, so it is the same on every machine."""
         parts = [self.prologue, self.command.flags, header_digests(self.command, cuda_home), nvcc_version]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def __str__(self) -> str:
-        """The first include, for people."""
+        """The first include, as a readable name."""
         lines = (line for line in self.prologue.splitlines() if line.startswith("#include"))
         return next(lines, "#include nothing").removeprefix("#include").strip().strip('<>"')
 
@@ -40,20 +40,21 @@ class Member:
     """A kernel that can share a front end with others of its family.
 
     Attributes:
-        reference: how its source names it.
-        arguments: the template arguments therein, cut at each comma.
+        reference: the expression by which its source names it, e.g. ``&gemm<128, 64>``.
+        arguments: the template arguments of the reference, cut at each comma.
     """
 
     kernel: Kernel
-    family: Family
+    family: KernelFamily
     reference: str
     arguments: Arguments
 
 
 def member_of(kernel: Kernel) -> Member:
-    """
+    """Find the family of a kernel.
+
     Raises:
-        CannotShare: the kernel's source or one of its flags is not known to be fit for sharing.
+        CannotShare: the kernel's source or one of its flags is not known to allow a shared front end.
     """
     reason = reason_not_shareable(kernel.command.flags)
     if reason:
@@ -64,4 +65,4 @@ def member_of(kernel: Kernel) -> Member:
     reference = instantiation.reference
     inner = reference.partition("<")[2].rpartition(">")[0]
     arguments = tuple(" ".join(argument.split()) for argument in inner.split(","))
-    return Member(kernel, Family(instantiation.prologue, kernel.command), reference, arguments)
+    return Member(kernel, KernelFamily(instantiation.prologue, kernel.command), reference, arguments)

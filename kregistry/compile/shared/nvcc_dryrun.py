@@ -1,8 +1,8 @@
 """The steps of an nvcc command, as ``nvcc --dryrun`` prints them: preprocessor and cicc to PTX, ptxas to a cubin.
 
-Nothing is known here about the options of any of them but ``-o``, nor which programs they are: the first command writes
-a file that the second reads, the last one reads one ``.ptx`` that an earlier one wrote, and writes the output. Whatever
-has another form is not understood.
+This module knows neither the programs nor their options, except ``-o``. The first command must write a file that the
+second one reads; the last one must read one ``.ptx`` that an earlier one wrote, and write the output. Anything else is
+refused.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 @frozen
 class Commands:
-    """What nvcc would run.
+    """The commands that nvcc would run.
 
     Attributes:
         environment: variables that nvcc sets for its steps.
-        preprocess: the first command, from the source to ``preprocessed``.
-        generate: the second one, from there to ``ptx``.
-        preprocessed: the file between the first command and the second.
+        preprocess: the preprocessor, from the source to ``preprocessed``.
+        generate: the front end, from ``preprocessed`` to ``ptx``.
+        preprocessed: the file between preprocessor and front end.
         ptx: the file between front end and assembler.
-        assembler: the last command.
-        output: what the assembler writes.
+        assembler: the assembler, from ``ptx`` to ``output``.
+        output: the file that the assembler writes.
     """
 
     environment: Mapping[str, str]
@@ -45,15 +45,15 @@ class Commands:
     output: str
 
     def assemble(self, ptx: Path, output: Path) -> list[str]:
-        """The last command for other files."""
+        """The assembler's command for other files."""
         files = {self.ptx: str(ptx), self.output: str(output)}
         return [files.get(argument, argument) for argument in self.assembler]
 
     def without_directory(self, directory: Path) -> Commands:
-        """The same for files of ``directory`` in whatever directory the second command runs.
+        """Name the front end's files without their directory, so that it can run in any directory.
 
         Raises:
-            CannotShare: its input or its output is elsewhere.
+            CannotShare: its input or its output is not in ``directory``.
         """
         prefix = f"{directory}/"
         if not (self.preprocessed.startswith(prefix) and self.ptx.startswith(prefix)):
@@ -68,10 +68,10 @@ class Commands:
 
 
 def parse_dry_run(text: str, output: Path) -> Commands:
-    """Take apart what ``nvcc --dryrun`` printed for a command that writes ``output``.
+    """Parse what ``nvcc --dryrun`` printed for a command that writes ``output``.
 
     Raises:
-        CannotShare: nvcc takes other steps than a front end that ends with PTX, and one assembler.
+        CannotShare: nvcc's steps are not a preprocessor, a front end that ends with PTX, and one assembler.
     """
     environment: dict[str, str] = {}
     commands: list[tuple[str, ...]] = []

@@ -1,15 +1,15 @@
-"""Split the PTX of several kernels: a text of its own for each, with what its entry needs and nothing else's.
+"""Split the PTX of several kernels into one text for each, with what its entry needs and nothing else.
 
-What is understood, and so may stand outside an entry:
+These statements may stand outside an entry:
 
-- the table of entries that :mod:`kregistry.compile.shared.group_source` asks for: dropped, it only tells names;
-- reserved bytes of the headers' file-local objects (``cuda::std::begin`` and the like), which no entry touches: the
-  compiler writes them for every source with these includes, so every piece keeps them;
-- declarations of shared memory and of the runtime's functions (``vprintf``): kept where the entry names them;
-- string literals, which are read only: each entry that names one gets a copy.
+- the table of entries that :mod:`kregistry.compile.shared.group_source` asks for. It is dropped: it only gives names.
+- reserved bytes of the headers' file-local objects (``cuda::std::begin`` and the like), which no entry uses. The
+  compiler writes them for every source with these includes, so every text keeps them.
+- declarations of shared memory and of the runtime's functions (``vprintf``). A text keeps those that its entry names.
+- string literals, which are read-only. A text gets a copy of those that its entry names.
 
-Everything else, device functions and static data above all, may be shared between entries or depend on them. An entry
-that names such a thing is refused; where no entry names it, all are: a source of one kernel might have it as well.
+Everything else, above all device functions and static data, may be shared between entries or depend on them. An entry
+that names such a thing is refused. If no entry names it, all are refused: the PTX of a single kernel might hold it too.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _NAME = re.compile(r"\.(?:func|global|const|shared|alias|common)\b[^=;{(]*?(?:\(
 
 @frozen
 class Pieces:
-    """PTX taken apart.
+    """PTX, split.
 
     Attributes:
         order: mangled names of the entries, in the order of the table.
         texts: mangled name -> PTX with that entry alone.
-        refused: mangled name -> why that entry cannot stand alone.
+        refused: mangled name -> why that entry has no text of its own.
     """
 
     order: tuple[str, ...]
@@ -52,10 +52,10 @@ class Pieces:
 
 
 def split_ptx(ptx: str) -> Pieces:
-    """A text of its own for each entry of the table.
+    """Split PTX into one text for each entry of the table.
 
     Raises:
-        CannotShare: there is something outside of the entries whose place is unknown.
+        CannotShare: a statement outside the entries is of an unknown kind.
     """
     header = _HEADER.match(ptx)
     if header is None:
@@ -102,7 +102,7 @@ def split_ptx(ptx: str) -> Pieces:
 
 
 def _statements(ptx: str, start: int) -> Iterator[str]:
-    """Statements of the module: each up to its ``;``, functions up to their closing brace; comments between dropped.
+    """The module's statements, up to their ``;`` or, for functions, closing brace; comments between them are dropped.
 
     Raises:
         CannotShare: braces do not match, or text follows the last statement.
@@ -124,8 +124,8 @@ def _first_match(statement: str, *patterns: re.Pattern[str]) -> str:
 
 
 def _names(text: str, name: str) -> bool:
-    """Whether a text has a name as a word of its own."""
-    # Looked for as it is first: an entry is large, and most names are not in it.
+    """Whether a text contains a name as a whole word."""
+    # The plain search comes first: an entry is large, and most names are not in it.
     return name in text and re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
 
 

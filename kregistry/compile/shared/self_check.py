@@ -1,7 +1,7 @@
-"""The self-check: is what a shared front end makes the kernel that nvcc makes alone?
+"""The self-check: does a shared front end make the same kernel as nvcc alone?
 
-One sample of each family is compiled both ways and compared; until the two have been found the same, the family's other
-cubins are kept back. With ``paranoid`` every kernel is a sample.
+One sample of each family is compiled both ways and compared. Until the two are found to be the same, the other cubins
+of the family are kept back. With ``paranoid`` every kernel is a sample.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from attrs import define, field, frozen
 
 from kregistry.compile.nvcc import Compilation
 from kregistry.compile.shared.comparison import difference
-from kregistry.compile.shared.kernel_family import Family, Member
+from kregistry.compile.shared.family_job import FamilyJob
+from kregistry.compile.shared.kernel_family import KernelFamily
 from kregistry.compile.shared.self_check_results import SelfCheckResults
 from kregistry.kernel import Kernel
 
 
 @frozen
 class Use:
-    """This is the kernel's cubin, or the failure that stands for it."""
+    """Publish this result of a job: its cubin, or its failure."""
 
-    member: Member
+    job: FamilyJob
     result: Compilation
 
 
 @frozen
 class CompileAlone:
-    """The kernel is to be compiled by nvcc alone, if it is not yet; ``reason`` is empty for a sample."""
+    """Let nvcc compile a job on its own, unless it does already; ``reason`` is empty for a sample."""
 
-    member: Member
+    job: FamilyJob
     reason: str
 
 
@@ -40,20 +41,20 @@ Action: TypeAlias = Use | CompileAlone
 
 @define
 class _Sample:
-    member: Member
+    job: FamilyJob
     alone: Compilation | None = None
     shared: Compilation | None = None
 
 
 @define
 class _State:
-    """What is known of a family.
+    """What is known about a family.
 
     Attributes:
         verdict: what differs, ``""`` if nothing does, ``None`` as long as nothing has been compared.
-        samples: kernels that are compiled both ways, by key.
+        samples: jobs that are compiled both ways, by key of the kernel.
         kept_back: cubins that wait for the verdict.
-        failed: samples that nvcc alone does not compile, by key: done, whatever a shared front end makes of them.
+        failed: keys of samples that nvcc alone does not compile: done, whatever the shared front end makes of them.
     """
 
     verdict: str | None
@@ -63,107 +64,105 @@ class _State:
 
 
 class SelfCheck:
-    """Decides which cubins are used; safe against threads.
+    """Decides which results are published. Safe against threads.
 
     Args:
-        memory: what earlier builds found.
+        results: what earlier builds found.
         paranoid: whether every kernel is compared.
-        on_compared: told what each comparison found.
+        on_compared: called with each kernel that was compared, and what differs.
     """
 
-    def __init__(self, memory: SelfCheckResults, paranoid: bool, on_compared: Callable[[Kernel, str], None]) -> None:
-        self._memory = memory
+    def __init__(self, results: SelfCheckResults, paranoid: bool, on_compared: Callable[[Kernel, str], None]) -> None:
+        self._results = results
         self._paranoid = paranoid
         self._on_compared = on_compared
-        self._states: dict[Family, _State] = {}
+        self._states: dict[KernelFamily, _State] = {}
         self._lock = threading.RLock()
 
-    def reason_not_shareable(self, family: Family) -> str:
-        """Why this family's front ends are not shared; empty if they may be."""
+    def reason_not_shareable(self, family: KernelFamily) -> str:
+        """Why the front ends of this family are not shared; empty if they may be."""
         with self._lock:
             verdict = self._state(family).verdict
             return f"a shared front end made another kernel than nvcc alone: {verdict}" if verdict else ""
 
-    def choose(self, members: Sequence[Member]) -> Sequence[Member]:
-        """Which members, the cheapest first, are samples; each of them is to be compiled alone as well."""
+    def choose(self, jobs: Sequence[FamilyJob]) -> Sequence[FamilyJob]:
+        """Choose the samples among some jobs, cheapest first; the caller lets nvcc compile each sample alone too."""
         with self._lock:
-            chosen: list[Member] = []
-            for member in members:
-                state = self._state(member.family)
+            chosen: list[FamilyJob] = []
+            for job in jobs:
+                state = self._state(job.member.family)
                 wanted = self._paranoid or (state.verdict is None and not state.samples)
-                if wanted and member.kernel.key not in state.samples:
-                    state.samples[member.kernel.key] = _Sample(member)
-                    chosen.append(member)
+                if wanted and job.kernel.key not in state.samples:
+                    state.samples[job.kernel.key] = _Sample(job)
+                    chosen.append(job)
             return chosen
 
-    def shared(self, member: Member, result: Compilation) -> list[Action]:
-        """A cubin from a shared front end."""
+    def shared(self, job: FamilyJob, result: Compilation) -> list[Action]:
+        """What follows from a cubin of a shared front end."""
         with self._lock:
-            state = self._state(member.family)
-            if member.kernel.key in state.failed:
+            state = self._state(job.member.family)
+            if job.kernel.key in state.failed:
                 return []
-            sample = state.samples.get(member.kernel.key)
+            sample = state.samples.get(job.kernel.key)
             if sample is not None:
                 sample.shared = result
                 return self._compare(state, sample)
             if state.verdict is None:
                 if state.samples:
-                    state.kept_back.append(Use(member, result))
+                    state.kept_back.append(Use(job, result))
                     return []
-                state.samples[member.kernel.key] = _Sample(member, shared=result)
-                return [CompileAlone(member, "")]
+                state.samples[job.kernel.key] = _Sample(job, shared=result)
+                return [CompileAlone(job, "")]
             if state.verdict:
-                return [CompileAlone(member, self.reason_not_shareable(member.family))]
-            return [Use(member, result)]
+                return [CompileAlone(job, self.reason_not_shareable(job.member.family))]
+            return [Use(job, result)]
 
-    def nothing_shared(self, member: Member, reason: str) -> list[Action]:
-        """The shared front end made nothing of this kernel, or nothing that assembles."""
+    def nothing_shared(self, job: FamilyJob, reason: str) -> list[Action]:
+        """What follows if the shared front end produced no usable PTX for a kernel, or PTX that does not assemble."""
         with self._lock:
-            state = self._state(member.family)
-            sample = state.samples.pop(member.kernel.key, None)
-            done: list[Action] = [Use(member, sample.alone)] if sample and sample.alone else []
-            return [*done, CompileAlone(member, reason), *self._next_sample(state)]
+            state = self._state(job.member.family)
+            sample = state.samples.pop(job.kernel.key, None)
+            done: list[Action] = [Use(job, sample.alone)] if sample and sample.alone else []
+            return [*done, CompileAlone(job, reason), *self._next_sample(state)]
 
-    def alone(self, member: Member, result: Compilation) -> list[Action]:
-        """What nvcc made alone of a kernel, a failure perhaps."""
+    def alone(self, job: FamilyJob, result: Compilation) -> list[Action]:
+        """What follows from the result of nvcc alone, which may be a failure."""
         with self._lock:
-            state = self._state(member.family)
-            sample = state.samples.get(member.kernel.key)
+            state = self._state(job.member.family)
+            sample = state.samples.get(job.kernel.key)
             if sample is None:
-                return [Use(member, result)]
+                return [Use(job, result)]
             if result.failure:
-                del state.samples[member.kernel.key]
-                state.failed.add(member.kernel.key)
-                return [Use(member, result), *self._next_sample(state)]
+                del state.samples[job.kernel.key]
+                state.failed.add(job.kernel.key)
+                return [Use(job, result), *self._next_sample(state)]
             sample.alone = result
             return self._compare(state, sample)
 
-    def _state(self, family: Family) -> _State:
+    def _state(self, family: KernelFamily) -> _State:
         if family not in self._states:
-            self._states[family] = _State(self._memory.recall(family))
+            self._states[family] = _State(self._results.recall(family))
         return self._states[family]
 
     def _compare(self, state: _State, sample: _Sample) -> list[Action]:
         if sample.alone is None or sample.shared is None:
             return []
-        member = sample.member
+        job = sample.job
         found = difference(sample.shared.cubin, sample.alone.cubin)
         if state.verdict is None or (found and not state.verdict):
             state.verdict = found
-            self._memory.remember(member.family, member.kernel, found)
-        del state.samples[member.kernel.key]
-        self._on_compared(member.kernel, found)
+            self._results.remember(job.member.family, job.kernel, found)
+        del state.samples[job.kernel.key]
+        self._on_compared(job.kernel, found)
         kept_back, state.kept_back = state.kept_back, []
-        reason_not_shareable = self.reason_not_shareable(member.family)
-        released = [
-            CompileAlone(use.member, reason_not_shareable) if reason_not_shareable else use for use in kept_back
-        ]
-        return [Use(member, sample.alone), *released]
+        reason = self.reason_not_shareable(job.member.family)
+        released = [CompileAlone(use.job, reason) if reason else use for use in kept_back]
+        return [Use(job, sample.alone), *released]
 
     def _next_sample(self, state: _State) -> list[Action]:
-        """Another sample where the last one came to nothing and cubins wait for a verdict."""
+        """Choose another sample if the last one failed and cubins wait for a verdict."""
         if state.verdict is not None or state.samples or not state.kept_back:
             return []
         use = state.kept_back.pop()
-        state.samples[use.member.kernel.key] = _Sample(use.member, shared=use.result)
-        return [CompileAlone(use.member, "")]
+        state.samples[use.job.kernel.key] = _Sample(use.job, shared=use.result)
+        return [CompileAlone(use.job, "")]

@@ -9,29 +9,29 @@ from attrs import frozen
 
 from kregistry.errors import InputError
 
-#: Set to anything but 0 or nothing: every kernel is compiled by nvcc alone.
+#: If this variable is set, and neither empty nor 0, nvcc compiles every kernel on its own.
 VARIABLE = "KREGISTRY_NO_SHARED_FRONT_END"
 
 
 @frozen
-class FrontEndOptions:
-    """
+class SharingOptions:
+    """How front ends are shared.
+
     Attributes:
         shared: whether kernels of a family share a front end.
-        paranoid: whether every kernel made so is compared with the one that nvcc makes alone, not one of each family.
+        paranoid: whether every kernel of a shared front end is compared with the one that nvcc makes alone, instead of
+            one kernel per family.
     """
 
     shared: bool = True
     paranoid: bool = False
 
     @classmethod
-    def choose(
-        cls, shared: bool | None, paranoid: bool, environment: Mapping[str, str] = os.environ
-    ) -> FrontEndOptions:
-        """As asked for; where nothing is asked for (``None``), as the environment says.
+    def choose(cls, shared: bool | None, paranoid: bool, environment: Mapping[str, str] = os.environ) -> SharingOptions:
+        """Take what is asked for, and for ``None`` what the environment says.
 
         Raises:
-            InputError: nothing is shared that could be compared.
+            InputError: ``paranoid`` is asked for, but front ends are not shared, so nothing can be compared.
         """
         if shared is None:
             shared = environment.get(VARIABLE, "") in ("", "0")

@@ -1,12 +1,12 @@
-"""Sizes of kernels: what tells those of one family apart before a compiler has seen them.
+"""Sizes of kernels, predicted before they are compiled.
 
-The PTX of one family's kernels differs tenfold, and so do the seconds that they take. How large a kernel will be is
-told by those that were made before: the same one, else those with which it shares the one template argument that tells
-most, BLOCK_N for example. Which one that is follows from the sizes themselves.
+Within one family the size of the PTX differs up to tenfold, and compile times differ with it. Size is predicted
+from earlier builds: the same kernel if known, otherwise the mean of kernels that share the most predictive template
+argument, for example BLOCK_N. Which argument that is follows from the sizes themselves.
 
 STORE/ptx_bytes.json    family -> bytes of size 1, and bytes by template arguments
 
-The package has such a file of its own: a store's after a build of the shipped kernels.yaml.
+The package ships such a file: that of a store after a build of the shipped kernels.yaml.
 """
 
 from __future__ import annotations
@@ -29,32 +29,33 @@ from kregistry.store import atomic
 
 @define
 class _Sizes:
-    """Bytes of one family's kernels by template arguments, and what follows from them.
+    """The known sizes of one family, and what follows from them.
 
     Attributes:
-        one: so many bytes are size 1: the mean, until seconds are learned for it.
-        fixed: whether they were, by an earlier build.
-        telling: position of the argument that tells most.
-        alike: mean of the kernels with a value there.
+        one: the number of bytes that is size 1: the mean, until a build has learned seconds for it.
+        fixed: whether an earlier build has done so.
+        nbytes: bytes of PTX by template arguments.
+        best: position of the most predictive argument.
+        means: mean bytes of the kernels with the same value at that position, by value.
     """
 
     one: float
     fixed: bool
     nbytes: dict[Arguments, int] = field(factory=dict)
-    telling: int = 0
-    alike: dict[str, float] = field(factory=dict)
+    best: int = 0
+    means: dict[str, float] = field(factory=dict)
 
     def add(self, sizes: Mapping[Arguments, int]) -> None:
         self.nbytes.update(sizes)
         mean, positions = fmean(self.nbytes.values()), range(max(map(len, self.nbytes)))
         self.one = self.one if self.fixed else mean
         groups = [self._by_value(position) for position in positions]
-        self.telling = min(positions, key=lambda position: _error(groups[position].values(), mean))
-        self.alike = {value: fmean(found) for value, found in groups[self.telling].items()}
+        self.best = min(positions, key=lambda position: _error(groups[position].values(), mean))
+        self.means = {value: fmean(found) for value, found in groups[self.best].items()}
 
     def relative(self, arguments: Arguments) -> float:
         same = self.nbytes.get(arguments)
-        return self.alike.get(_value(arguments, self.telling), self.one) / self.one if same is None else same / self.one
+        return self.means.get(_value(arguments, self.best), self.one) / self.one if same is None else same / self.one
 
     def _by_value(self, position: int) -> Mapping[str, list[int]]:
         found: dict[str, list[int]] = defaultdict(list)
@@ -68,7 +69,7 @@ def _value(arguments: Arguments, position: int) -> str:
 
 
 def _error(groups: Iterable[list[int]], mean: float) -> float:
-    """Squared, were each kernel's size guessed from the others of its group (leave-one-out)."""
+    """Sum of squared errors if each kernel's size is predicted from the others of its group (leave-one-out)."""
     error = 0.0
     for sizes in groups:
         total, others = sum(sizes), len(sizes) - 1
@@ -77,7 +78,7 @@ def _error(groups: Iterable[list[int]], mean: float) -> float:
 
 
 class KernelSizes:
-    """Known sizes; safe against threads."""
+    """Known sizes of all families. Safe against threads."""
 
     def __init__(self, store_directory: Path) -> None:
         self._path = store_directory / "ptx_bytes.json"
@@ -87,17 +88,17 @@ class KernelSizes:
         for text in (resources.files(__package__).joinpath("ptx_bytes.json").read_text(), _read(self._path)):
             for name, (one, sizes) in _parse(text).items():
                 known = self._families.setdefault(name, _Sizes(one, fixed=True))
-                known.one = one  # what the store's seconds were learned for
+                known.one = one  # the store's seconds were learned for this size
                 known.add(sizes)
 
     def relative(self, member: Member) -> float:
-        """How large a kernel is, where the mean of its family is about 1; 1 if nothing tells."""
+        """Predicted size of a kernel, relative to its family's mean; 1 if nothing is known."""
         with self._lock:
             sizes = self._families.get(member.kernel.name)
             return sizes.relative(member.arguments) if sizes else 1.0
 
     def learn(self, sizes: Iterable[tuple[Member, int]]) -> None:
-        """Bytes of PTX that were made."""
+        """Add sizes of generated PTX, in bytes."""
         by_name: dict[str, dict[Arguments, int]] = defaultdict(dict)
         for member, nbytes in sizes:
             by_name[member.kernel.name][member.arguments] = nbytes
@@ -107,7 +108,7 @@ class KernelSizes:
                 self._new.setdefault(name, {}).update(found)
 
     def save(self) -> None:
-        """Keep what was learned for later builds; losing a race loses nothing but an estimate."""
+        """Keep what was learned for later builds; a lost race only costs an estimate."""
         with self._lock:
             new = {name: (self._families[name].one, dict(sizes)) for name, sizes in self._new.items()}
         if not new:
@@ -130,7 +131,7 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str) -> dict[str, tuple[float, dict[Arguments, int]]]:
-    """What makes sense of a file; a damaged one costs only estimates."""
+    """The valid entries of a file; a damaged file only costs estimates."""
     found: dict[str, tuple[float, dict[Arguments, int]]] = {}
     try:
         content: Any = json.loads(text)

@@ -1,4 +1,4 @@
-"""Run a step of the compiler as nvcc runs it."""
+"""Run a step of nvcc (preprocessor, front end, assembler) as nvcc itself runs it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kregistry.compile.nvcc import Compiler
+from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.shared.cannot_share import CannotShare
 
 
-def run_step(compiler: Compiler, command: Sequence[str], scratch: Path, environment: Mapping[str, str]) -> str:
-    """What the command prints.
+def run_step(nvcc: Nvcc, command: Sequence[str], scratch: Path, environment: Mapping[str, str]) -> str:
+    """Run a command and return what it prints.
 
     Raises:
-        CannotShare: it is not there, or it failed.
+        CannotShare: the program does not exist, or it failed.
     """
-    code, text = compiler.run(find_program(command, environment), scratch, environment)
+    code, text = nvcc.run(find_program(command, environment), scratch, environment)
     if code:
         raise failed(code, text)
     return text
 
 
 def failed(code: int, text: str) -> CannotShare:
-    """A step that ended with this code and these words."""
+    """The error for a step that ended with this exit code and printed this text."""
     first = next((line for line in text.splitlines() if "error" in line), text.strip()[:200])
     return CannotShare(f"the shared front end failed: {first or f'exit code {code}'}")
 
 
 def find_program(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The command with its program looked up where nvcc looks it up.
+    """Replace the program of a command by its path, found where nvcc looks for it.
 
     Raises:
-        CannotShare: it is not there.
+        CannotShare: the program does not exist.
     """
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:

@@ -38,22 +38,22 @@ def test_a_broken_kernel_of_deep_gemm_in_a_group(build: Build, tmp_path: Path, s
 
     *others_before, neighbour = others
     build.run(*others_before)  # the family's sample is compared: nothing keeps the smallest from being in a group
-    builder = build.run(neighbour, broken)
+    record = build.run(neighbour, broken)
 
     groups = [{kernel.id for kernel in each["kernels"]} for each in build.heard("kregistry_front_end_started")]
     assert groups[0] == {neighbour.id, broken.id}
-    assert [each.kernel for each in builder.compiled] == [neighbour]
+    assert [each.kernel for each in record.compiled] == [neighbour]
     assert verify_kernels(others, build.store, build.jit_cache).faults == ()
     assert build.store.get(broken.key) is None
     assert not build.jit_cache.entry(broken).exists()
 
-    (failed,) = builder.failed
+    (failed,) = record.failed
     (heard,) = build.heard("kregistry_kernel_failed")
     assert failed.kernel is heard["kernel"] is broken
     assert WORDS in failed.output
     assert failed.output.count("error: ") == 2, "the errors of this kernel and of no other"
     assert str(build.nvcc) in failed.command
-    (said,) = broken_kernels(plan, builder.failed)
+    (said,) = broken_kernels(plan, record.failed)
     assert str(said).splitlines()[:2] == [
         f"{broken.id} does not compile",
         "    a server would crash in trained: fp8_gemm_nt_wgrad n=2112 k=256 at m 17..32",
@@ -62,6 +62,6 @@ def test_a_broken_kernel_of_deep_gemm_in_a_group(build: Build, tmp_path: Path, s
     (told,) = build.heard("kregistry_front_end_not_shared")
     assert told["kernel"] is broken
     assert told["reason"].startswith("the shared front end failed: ") and told["reason"].endswith(WORDS)
-    report = builder.sharing.report()
+    report = record.sharing()
     assert [run.kernels for run in report.front_ends] == [(neighbour,)]
     assert report.compared == ()

@@ -6,28 +6,34 @@ import json
 from pathlib import Path
 
 import pytest
-from families import family_kernel
+from families import family_job
 
 from kregistry.compile.costs import Costs
+from kregistry.compile.shared.estimates import Estimates
+from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.groups import Group, Groups, ToParse
-from kregistry.compile.shared.kernel_family import Family, Member, member_of
+from kregistry.compile.shared.kernel_family import KernelFamily
 from kregistry.compile.shared.sizes import KernelSizes
+
+
+def estimates(tmp_path: Path) -> Estimates:
+    return Estimates(Costs(tmp_path), KernelSizes(tmp_path))
 
 
 def groups(tmp_path: Path, workers: int, count: int) -> Groups:
     """Kernels that take 2 s to parse, 0.5 s to start behind parsed headers, to generate and to assemble."""
     (tmp_path / "costs.json").write_text('{"gemm": [2.0, 0.5, 0.5]}')
-    made = Groups(Costs(tmp_path), KernelSizes(tmp_path), workers)
-    for member in members(tmp_path, count):
-        made.add(member, now=100.0)
+    made = Groups(estimates(tmp_path), workers)
+    for job in jobs(tmp_path, count):
+        made.add(job, now=100.0)
     return made
 
 
-def members(tmp_path: Path, count: int) -> list[Member]:
-    return [member_of(family_kernel(tmp_path, n)) for n in range(count)]
+def jobs(tmp_path: Path, count: int) -> list[FamilyJob]:
+    return [family_job(tmp_path, n) for n in range(count)]
 
 
-def parsed(made: Groups) -> Family:
+def parsed(made: Groups) -> KernelFamily:
     """One kernel goes with its headers."""
     task = made.take(100.0, 0.0)
     assert isinstance(task, ToParse)
@@ -39,8 +45,8 @@ def sizes(made: Groups) -> list[int]:
     """Groups that free workers take one after the other, none of them done yet."""
     found, other = [], 0.0
     while isinstance(group := made.take(100.0, other), Group):
-        found.append(len(group.members))
-        other += 0.5 + len(group.members)
+        found.append(len(group.jobs))
+        other += 0.5 + len(group.jobs)
     assert group is None
     return found
 
@@ -59,22 +65,22 @@ def test_how_large_groups_are(tmp_path: Path, workers: int, count: int, largest:
 def test_headers_are_parsed_for_two_kernels_and_once(tmp_path: Path) -> None:
     made = groups(tmp_path, 16, 1)
     assert made.take(100.0, 0.0) is None
-    first, second, third = members(tmp_path, 3)
+    first, second, third = jobs(tmp_path, 3)
     made.add(second, now=101.0)
-    assert made.take(101.0, 0.0) == ToParse(first.family, first, 2.0)
+    assert made.take(101.0, 0.0) == ToParse(first.member.family, first, 2.0)
     made.add(third, now=102.0)
     assert made.take(200.0, 0.0) is None and made.next_due() is None
-    made.parsed(first.family)
-    assert made.take(102.0, 0.0) == Group(first.family, (third, second))
+    made.parsed(first.member.family)
+    assert made.take(102.0, 0.0) == Group(first.member.family, (third, second))
     assert made.next_due() is None
 
 
 def test_the_cheapest_kernel_goes_with_the_headers(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text('{"gemm": [2.0, 0.5, 0.5], "small": [2.0, 0.1, 0.1]}')
-    made = Groups(Costs(tmp_path), KernelSizes(tmp_path), 2)
-    cheap = member_of(family_kernel(tmp_path, 2, name="small"))
-    for member in (member_of(family_kernel(tmp_path, 1)), cheap):
-        made.add(member, now=100.0)
+    made = Groups(estimates(tmp_path), 2)
+    cheap = family_job(tmp_path, 2, name="small")
+    for job in (family_job(tmp_path, 1), cheap):
+        made.add(job, now=100.0)
     task = made.take(100.0, 0.0)
     assert isinstance(task, ToParse) and task.first == cheap
 
@@ -93,13 +99,13 @@ def test_the_largest_come_first(tmp_path: Path, known: str, smallest: int, other
     (tmp_path / "ptx_bytes.json").write_text(known)
     made = groups(tmp_path, 1, 0)
     for n in (64, 16, 8, 32, 128):
-        made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
+        made.add(family_job(tmp_path, n), now=100.0)
     task = made.take(100.0, 0.0)
-    assert isinstance(task, ToParse) and task.first.arguments == (str(smallest),)
+    assert isinstance(task, ToParse) and task.first.member.arguments == (str(smallest),)
     made.parsed(task.family)
     group = made.take(100.0, 0.0)
     assert isinstance(group, Group)
-    assert [member.arguments for member in group.members] == [(str(n),) for n in others]
+    assert [job.member.arguments for job in group.jobs] == [(str(n),) for n in others]
 
 
 def test_large_kernels_are_in_smaller_groups(tmp_path: Path) -> None:
@@ -109,7 +115,7 @@ def test_large_kernels_are_in_smaller_groups(tmp_path: Path) -> None:
     made = groups(tmp_path, 16, 0)
     made.complete = True
     for n in range(1, 71):
-        made.add(member_of(family_kernel(tmp_path, n)), now=100.0)
+        made.add(family_job(tmp_path, n), now=100.0)
     parsed(made)
     found = sizes(made)
     assert sum(found) == 69 and found[0] < found[-1], found
@@ -121,7 +127,7 @@ def test_a_kernel_without_company_waits_for_it_a_while(tmp_path: Path) -> None:
     assert made.take(104.9, 0.0) is None
     assert made.next_due() == 105.0
     group = made.take(105.0, 0.0)
-    assert isinstance(group, Group) and len(group.members) == 1
+    assert isinstance(group, Group) and len(group.jobs) == 1
     assert made.next_due() is None
 
 
@@ -135,7 +141,7 @@ def test_nor_behind_parsed_headers(tmp_path: Path) -> None:
     made = groups(tmp_path, 2, 2)
     parsed(made)
     assert sizes(made) == [1]
-    made.add(members(tmp_path, 1)[0], now=100.0)
+    made.add(jobs(tmp_path, 1)[0], now=100.0)
     assert sizes(made) == [1]
 
 
@@ -148,15 +154,15 @@ def test_headers_that_had_to_go_are_parsed_again(tmp_path: Path) -> None:
 def test_no_more_headers_are_parsed_than_there_are_workers(tmp_path: Path) -> None:
     """Else two families could take the room from each other for ever."""
     made = groups(tmp_path, 1, 3)
-    others = [member_of(family_kernel(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2"))) for n in range(2)]
-    for member in others:
-        made.add(member, now=100.0)
-    family = members(tmp_path, 1)[0].family
+    others = [family_job(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2")) for n in range(2)]
+    for job in others:
+        made.add(job, now=100.0)
+    family = jobs(tmp_path, 1)[0].member.family
     assert parsed(made) == family and made.needed() == {family}
     group = made.take(100.0, 0.0)
     assert isinstance(group, Group) and group.family == family
     assert made.needed() == set()
-    assert parsed(made) == others[0].family
+    assert parsed(made) == others[0].member.family
 
 
 def test_headers_of_a_divided_group_stay(tmp_path: Path) -> None:
@@ -165,7 +171,7 @@ def test_headers_of_a_divided_group_stay(tmp_path: Path) -> None:
     assert isinstance(made.take(100.0, 0.0), Group) and made.needed() == set()
     made.divided(family, 2)
     for n in range(2):
-        made.add(member_of(family_kernel(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2"))), now=100.0)
+        made.add(family_job(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2")), now=100.0)
     for _ in range(2):
         assert made.needed() == {family} and made.take(100.0, 0.0) is None
         made.divided(family, -1)
@@ -176,15 +182,15 @@ def test_kernels_whose_headers_cannot_be_parsed(tmp_path: Path) -> None:
     made = groups(tmp_path, 2, 3)
     task = made.take(100.0, 0.0)
     assert isinstance(task, ToParse)
-    assert [task.first, *made.give_up(task.family)] == members(tmp_path, 3)
+    assert [task.first, *made.give_up(task.family)] == jobs(tmp_path, 3)
     assert made.take(200.0, 0.0) is None and made.seconds() == 0.0
 
 
 def test_the_family_with_most_work_comes_first(tmp_path: Path) -> None:
     made = groups(tmp_path, 2, 2)
-    many = [member_of(family_kernel(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2"))) for n in range(3)]
-    for member in many:
-        made.add(member, now=100.0)
-    assert {parsed(made), parsed(made)} == {many[0].family, members(tmp_path, 1)[0].family}
+    many = [family_job(tmp_path, n, flags=("-cubin", "-arch=sm_90a", "-O2")) for n in range(3)]
+    for job in many:
+        made.add(job, now=100.0)
+    assert {parsed(made), parsed(made)} == {many[0].member.family, jobs(tmp_path, 1)[0].member.family}
     first = made.take(100.0, 0.0)
-    assert isinstance(first, Group) and first.family == many[0].family
+    assert isinstance(first, Group) and first.family == many[0].member.family

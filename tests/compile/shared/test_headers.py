@@ -11,28 +11,28 @@ import pytest
 from compilers import compiler_with_assembler
 from families import FLAGS, HEADER, family_kernel
 
-from kregistry.compile.nvcc import Compiler
+from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.headers import Headers, parse_headers
-from kregistry.compile.shared.kernel_family import Family, member_of
+from kregistry.compile.shared.kernel_family import KernelFamily, member_of
 from kregistry.compile.shared.ptx import split_ptx
 from kregistry.errors import StorageError
 from kregistry.toolchain import Toolchain
 
 
 @pytest.fixture
-def compiler(toolchain: Toolchain) -> Compiler:
-    return Compiler(toolchain.cuda.nvcc)
+def nvcc(toolchain: Toolchain) -> Nvcc:
+    return Nvcc(toolchain.cuda.nvcc)
 
 
-def family(tmp_path: Path, header: str = HEADER, flags: tuple[str, ...] = FLAGS) -> Family:
+def family(tmp_path: Path, header: str = HEADER, flags: tuple[str, ...] = FLAGS) -> KernelFamily:
     (tmp_path / "include").mkdir(exist_ok=True)
     return member_of(family_kernel(tmp_path / "include", 8, header=header, flags=flags)).family
 
 
-def parse(compiler: Compiler, tmp_path: Path, **options: str) -> Headers:
+def parse(nvcc: Nvcc, tmp_path: Path, **options: str) -> Headers:
     try:
-        return parse_headers(compiler, family(tmp_path, **options), tmp_path / "scratch")
+        return parse_headers(nvcc, family(tmp_path, **options), tmp_path / "scratch")
     finally:
         assert not (tmp_path / "scratch").exists()
 
@@ -45,8 +45,8 @@ def entries(ptx: str) -> tuple[str, ...]:
     return split_ptx(ptx).order
 
 
-def test_forks_one_after_the_other_and_together(compiler: Compiler, tmp_path: Path) -> None:
-    headers = parse(compiler, tmp_path)
+def test_forks_one_after_the_other_and_together(nvcc: Nvcc, tmp_path: Path) -> None:
+    headers = parse(nvcc, tmp_path)
     expected = {n: (f"_ZN5gemms4gemmILi{n}EEEvPi",) for n in range(8)}
     found: dict[int, tuple[str, ...]] = {}
 
@@ -64,23 +64,23 @@ def test_forks_one_after_the_other_and_together(compiler: Compiler, tmp_path: Pa
     assert not list(tmp_path.glob("scratch*"))
 
 
-def test_relative_scratch_directories(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_scratch_directories(nvcc: Nvcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    headers = parse_headers(compiler, family(tmp_path), Path("scratch"))
+    headers = parse_headers(nvcc, family(tmp_path), Path("scratch"))
     assert len(entries(headers.generate(["&gemm<8>"], Path("scratch")))) == 1
     headers.close()
     assert not (tmp_path / "scratch").exists()
 
 
-def test_the_header_is_read_once(compiler: Compiler, tmp_path: Path) -> None:
-    headers = parse(compiler, tmp_path)
+def test_the_header_is_read_once(nvcc: Nvcc, tmp_path: Path) -> None:
+    headers = parse(nvcc, tmp_path)
     (tmp_path / "include" / "gemm.cuh").write_text("#error read again")
     assert len(entries(headers.generate(["&gemm<8>", "&gemm<16>"], tmp_path / "scratch"))) == 2
     headers.close()
 
 
-def test_a_kernel_that_does_not_compile_fails_its_fork_alone(compiler: Compiler, tmp_path: Path) -> None:
-    headers = parse(compiler, tmp_path)
+def test_a_kernel_that_does_not_compile_fails_its_fork_alone(nvcc: Nvcc, tmp_path: Path) -> None:
+    headers = parse(nvcc, tmp_path)
     with pytest.raises(CannotShare, match=r"^the shared front end failed: .*static assertion failed .*too large"):
         headers.generate(["&gemm<8>", "&gemm<2000>"], tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
@@ -88,16 +88,16 @@ def test_a_kernel_that_does_not_compile_fails_its_fork_alone(compiler: Compiler,
     headers.close()
 
 
-def test_nothing_runs_after_the_end(compiler: Compiler, tmp_path: Path) -> None:
-    headers = parse(compiler, tmp_path)
+def test_nothing_runs_after_the_end(nvcc: Nvcc, tmp_path: Path) -> None:
+    headers = parse(nvcc, tmp_path)
     headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
     with pytest.raises(ProcessLookupError):
         os.killpg(process_of(headers), 0)
 
 
-def test_a_front_end_that_died(compiler: Compiler, tmp_path: Path) -> None:
-    headers = parse(compiler, tmp_path)
+def test_a_front_end_that_died(nvcc: Nvcc, tmp_path: Path) -> None:
+    headers = parse(nvcc, tmp_path)
     os.killpg(process_of(headers), signal.SIGKILL)
     os.waitid(os.P_PID, process_of(headers), os.WEXITED | os.WNOWAIT)
     with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -1$"):
@@ -105,32 +105,32 @@ def test_a_front_end_that_died(compiler: Compiler, tmp_path: Path) -> None:
     headers.close()
 
 
-def test_stopping_ends_it(compiler: Compiler, tmp_path: Path) -> None:
-    headers = parse(compiler, tmp_path)
-    compiler.stop()
+def test_stopping_ends_it(nvcc: Nvcc, tmp_path: Path) -> None:
+    headers = parse(nvcc, tmp_path)
+    nvcc.stop()
     headers.close()
     with pytest.raises(CannotShare, match="stopped"):
-        parse(compiler, tmp_path)
+        parse(nvcc, tmp_path)
 
 
-def test_a_header_that_does_not_compile_fails_every_fork(compiler: Compiler, tmp_path: Path) -> None:
+def test_a_header_that_does_not_compile_fails_every_fork(nvcc: Nvcc, tmp_path: Path) -> None:
     """Compilers go on after an error; the log of the fork has what was said before."""
-    headers = parse(compiler, tmp_path, header=HEADER + "int broken = undeclared;\n")
+    headers = parse(nvcc, tmp_path, header=HEADER + "int broken = undeclared;\n")
     with pytest.raises(CannotShare, match=r"^the shared front end failed: "):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
 
 
-def test_a_header_that_is_not_there(compiler: Compiler, tmp_path: Path) -> None:
+def test_a_header_that_is_not_there(nvcc: Nvcc, tmp_path: Path) -> None:
     missing = family(tmp_path)
     (tmp_path / "include" / "gemm.cuh").unlink()
     with pytest.raises(CannotShare, match=r"^the shared front end failed: .*gemm.cuh: No such file or directory"):
-        parse_headers(compiler, missing, tmp_path / "scratch")
+        parse_headers(nvcc, missing, tmp_path / "scratch")
 
 
-def test_a_header_that_takes_the_place_of_the_kernels(compiler: Compiler, tmp_path: Path) -> None:
+def test_a_header_that_takes_the_place_of_the_kernels(nvcc: Nvcc, tmp_path: Path) -> None:
     with pytest.raises(CannotShare, match=r"^the preprocessor left no place for the kernels$"):
-        parse(compiler, tmp_path, header=HEADER + "#define kregistry_kernels 0\n")
+        parse(nvcc, tmp_path, header=HEADER + "#define kregistry_kernels 0\n")
 
 
 def test_a_compiler_without_words(tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_a_compiler_without_words(tmp_path: Path) -> None:
     nvcc.write_text("#!/bin/sh\nexit 3\n")
     nvcc.chmod(0o755)
     with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code 3$"):
-        parse(Compiler(nvcc), tmp_path)
+        parse(Nvcc(nvcc), tmp_path)
 
 
 def test_an_assembler_that_is_not_there(toolchain: Toolchain, tmp_path: Path) -> None:
     """Told before the headers are parsed."""
-    compiler = Compiler(compiler_with_assembler(tmp_path / "nvcc", toolchain.cuda.nvcc, "no-such-assembler"))
+    nvcc = Nvcc(compiler_with_assembler(tmp_path / "nvcc", toolchain.cuda.nvcc, "no-such-assembler"))
     with pytest.raises(CannotShare, match=r"^no-such-assembler is not where nvcc looks for it$"):
-        parse(compiler, tmp_path)
+        parse(nvcc, tmp_path)
 
 
 #: Says of itself that the real preprocessor is followed by another program.
@@ -170,7 +170,7 @@ def test_a_front_end_that_does_not_open_the_kernels(
     nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=program))
     nvcc.chmod(0o755)
     with pytest.raises(CannotShare, match=reason):
-        parse(Compiler(nvcc), tmp_path)
+        parse(Nvcc(nvcc), tmp_path)
 
 
 def test_a_front_end_that_leaves_no_ptx(toolchain: Toolchain, tmp_path: Path) -> None:
@@ -181,17 +181,17 @@ def test_a_front_end_that_leaves_no_ptx(toolchain: Toolchain, tmp_path: Path) ->
     nvcc = tmp_path / "nvcc"
     nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=reads))
     nvcc.chmod(0o755)
-    headers = parse(Compiler(nvcc), tmp_path)
+    headers = parse(Nvcc(nvcc), tmp_path)
     with pytest.raises(CannotShare, match=r"^the front end left no PTX$"):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
 
 
-def test_a_scratch_directory_that_cannot_be_written(compiler: Compiler, tmp_path: Path) -> None:
+def test_a_scratch_directory_that_cannot_be_written(nvcc: Nvcc, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):
-        parse_headers(compiler, family(tmp_path), tmp_path / "file" / "scratch")
-    headers = parse(compiler, tmp_path)
+        parse_headers(nvcc, family(tmp_path), tmp_path / "file" / "scratch")
+    headers = parse(nvcc, tmp_path)
     with pytest.raises(StorageError, match="Not a directory"):
         headers.generate(["&gemm<8>"], tmp_path / "file" / "scratch")
     headers.close()

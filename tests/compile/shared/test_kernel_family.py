@@ -9,7 +9,7 @@ from attrs import evolve
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.compile.shared.cannot_share import CannotShare
-from kregistry.compile.shared.kernel_family import Family, member_of
+from kregistry.compile.shared.kernel_family import KernelFamily, member_of
 from kregistry.kernel import CompilerCommand, Kernel
 
 CUDA = Path("/cuda")
@@ -63,7 +63,7 @@ def test_the_headers_of_cuda_go_with_its_version(tmp_path: Path) -> None:
     for home in (tmp_path / "cuda", tmp_path / "opt" / "cuda"):
         (home / "include").mkdir(parents=True)
         (home / "include" / "cuda.h").write_text(f"// {home}\n")
-        family = Family("#include <cuda.h>\n", CompilerCommand(FLAGS, (home / "include",)))
+        family = KernelFamily("#include <cuda.h>\n", CompilerCommand(FLAGS, (home / "include",)))
         digests.append(family.digest("13.0.88", home))
     assert len(set(digests)) == 1
 
@@ -77,7 +77,7 @@ def test_the_headers_of_cuda_go_with_its_version(tmp_path: Path) -> None:
     ],
 )
 def test_the_name_of_a_family_is_its_first_include(prologue: str, name: str) -> None:
-    assert str(Family(prologue, CompilerCommand(FLAGS, ()))) == name
+    assert str(KernelFamily(prologue, CompilerCommand(FLAGS, ()))) == name
 
 
 def test_a_flag_that_is_not_understood(tmp_path: Path) -> None:

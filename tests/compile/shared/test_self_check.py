@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from families import FLAGS, family_kernel
+from families import FLAGS, family_job
 
 from kregistry.compile.nvcc import Compilation
-from kregistry.compile.shared.kernel_family import Member, member_of
+from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.self_check import CompileAlone, SelfCheck, Use
 from kregistry.compile.shared.self_check_results import SelfCheckResults
 from kregistry.store.cubin import sections_of
@@ -19,7 +19,7 @@ FAILED = Compilation(b"", 1.0, "nvcc kernel.cu", "kernel.cu(3): error: too large
 
 
 @pytest.fixture
-def memory(toolchain: Toolchain, tmp_path: Path) -> SelfCheckResults:
+def results(toolchain: Toolchain, tmp_path: Path) -> SelfCheckResults:
     return SelfCheckResults(tmp_path / "front_ends", toolchain.cuda.nvcc)
 
 
@@ -30,14 +30,14 @@ def told() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def check(memory: SelfCheckResults, told: list[tuple[str, str]]) -> SelfCheck:
-    return SelfCheck(memory, False, lambda kernel, found: told.append((kernel.key, found)))
+def check(results: SelfCheckResults, told: list[tuple[str, str]]) -> SelfCheck:
+    return SelfCheck(results, False, lambda kernel, found: told.append((kernel.key, found)))
 
 
 @pytest.fixture
-def members(tmp_path: Path) -> list[Member]:
+def jobs(tmp_path: Path) -> list[FamilyJob]:
     """Four kernels of one family."""
-    return [member_of(family_kernel(tmp_path, n)) for n in (8, 16, 24, 32)]
+    return [family_job(tmp_path, n) for n in (8, 16, 24, 32)]
 
 
 @pytest.fixture
@@ -61,46 +61,46 @@ def odd(shared: Compilation) -> Compilation:
 
 
 def test_the_first_that_is_offered_is_the_one_sample_of_its_family(
-    check: SelfCheck, members: list[Member], tmp_path: Path
+    check: SelfCheck, jobs: list[FamilyJob], tmp_path: Path
 ) -> None:
     """The caller offers the cheapest first."""
-    other = member_of(family_kernel(tmp_path, 8, flags=(*FLAGS, "-DOTHER")))
-    assert check.choose([members[2], members[0], other]) == [members[2], other]
-    assert check.choose([members[1], members[3]]) == []
+    other = family_job(tmp_path, 8, flags=(*FLAGS, "-DOTHER"))
+    assert check.choose([jobs[2], jobs[0], other]) == [jobs[2], other]
+    assert check.choose([jobs[1], jobs[3]]) == []
 
 
 def test_cubins_are_kept_back_until_the_sample_is_found_the_same(
     check: SelfCheck,
-    members: list[Member],
+    jobs: list[FamilyJob],
     alone: Compilation,
     shared: Compilation,
-    memory: SelfCheckResults,
+    results: SelfCheckResults,
     told: list[tuple[str, str]],
 ) -> None:
-    sample, second, third, late = members
-    assert check.choose(members) == [sample]
+    sample, second, third, late = jobs
+    assert check.choose(jobs) == [sample]
     assert check.shared(second, shared) == []
     assert check.shared(sample, shared) == []
     assert check.shared(third, shared) == []
-    assert (told, memory.recall(sample.family)) == ([], None)
+    assert (told, results.recall(sample.member.family)) == ([], None)
     assert check.alone(sample, alone) == [Use(sample, alone), Use(second, shared), Use(third, shared)]
     assert told == [(sample.kernel.key, "")]
-    assert (memory.recall(sample.family), check.reason_not_shareable(sample.family)) == ("", "")
+    assert (results.recall(sample.member.family), check.reason_not_shareable(sample.member.family)) == ("", "")
     assert check.choose([late]) == []
     assert check.shared(late, shared) == [Use(late, shared)]
 
 
 def test_a_difference_sends_all_to_nvcc(
     check: SelfCheck,
-    members: list[Member],
+    jobs: list[FamilyJob],
     alone: Compilation,
     odd: Compilation,
-    memory: SelfCheckResults,
+    results: SelfCheckResults,
     told: list[tuple[str, str]],
 ) -> None:
     """Those kept back, those still to come, and those of later builds with this store; nvcc's own cubin is used."""
-    sample, second, third, late = members
-    check.choose(members)
+    sample, second, third, late = jobs
+    check.choose(jobs)
     assert check.shared(second, odd) == check.alone(sample, alone) == []
     actions = check.shared(sample, odd)
     ((key, found),) = told
@@ -110,58 +110,58 @@ def test_a_difference_sends_all_to_nvcc(
     assert check.shared(third, odd) == [CompileAlone(third, reason)]
     assert check.alone(second, alone) == [Use(second, alone)]
     assert check.choose([late]) == []
-    later = SelfCheck(memory, False, lambda kernel, found: None)
-    assert check.reason_not_shareable(sample.family) == later.reason_not_shareable(sample.family) == reason
+    later = SelfCheck(results, False, lambda kernel, found: None)
+    assert [each.reason_not_shareable(sample.member.family) for each in (check, later)] == [reason, reason]
 
 
 def test_what_an_earlier_build_found_the_same_is_not_compared_again(
-    check: SelfCheck, members: list[Member], shared: Compilation, memory: SelfCheckResults, told: list[tuple[str, str]]
+    check: SelfCheck, jobs: list[FamilyJob], shared: Compilation, results: SelfCheckResults, told: list[tuple[str, str]]
 ) -> None:
-    memory.remember(members[0].family, members[0].kernel, "")
-    assert check.choose(members) == []
-    assert check.shared(members[0], shared) == [Use(members[0], shared)]
+    results.remember(jobs[0].member.family, jobs[0].kernel, "")
+    assert check.choose(jobs) == []
+    assert check.shared(jobs[0], shared) == [Use(jobs[0], shared)]
     assert told == []
 
 
 def test_a_paranoid_check_uses_only_what_it_has_compared(
-    memory: SelfCheckResults, members: list[Member], alone: Compilation, shared: Compilation, odd: Compilation
+    results: SelfCheckResults, jobs: list[FamilyJob], alone: Compilation, shared: Compilation, odd: Compilation
 ) -> None:
     """Also where an earlier build found the family the same; a later difference counts."""
-    first, second, _, _ = members
-    memory.remember(first.family, first.kernel, "")
+    first, second, _, _ = jobs
+    results.remember(first.member.family, first.kernel, "")
     told = []
-    check = SelfCheck(memory, True, lambda kernel, found: told.append((kernel.key, bool(found))))
-    assert check.choose(members) == members
+    check = SelfCheck(results, True, lambda kernel, found: told.append((kernel.key, bool(found))))
+    assert check.choose(jobs) == jobs
     assert check.shared(first, shared) == check.alone(second, alone) == []
     assert check.alone(first, alone) == [Use(first, alone)]
-    assert check.reason_not_shareable(first.family) == ""
+    assert check.reason_not_shareable(first.member.family) == ""
     assert check.shared(second, odd) == [Use(second, alone)]
     assert told == [(first.kernel.key, False), (second.kernel.key, True)]
-    assert memory.recall(first.family) != "" and check.reason_not_shareable(first.family)
+    assert results.recall(first.member.family) != "" and check.reason_not_shareable(first.member.family)
 
 
-def test_nothing_shared_of_an_ordinary_kernel(check: SelfCheck, members: list[Member], shared: Compilation) -> None:
+def test_nothing_shared_of_an_ordinary_kernel(check: SelfCheck, jobs: list[FamilyJob], shared: Compilation) -> None:
     """It is compiled alone, for its own reason; the sample stays the sample."""
-    check.choose(members)
-    assert check.shared(members[1], shared) == []
-    assert check.nothing_shared(members[2], "uses counter") == [CompileAlone(members[2], "uses counter")]
+    check.choose(jobs)
+    assert check.shared(jobs[1], shared) == []
+    assert check.nothing_shared(jobs[2], "uses counter") == [CompileAlone(jobs[2], "uses counter")]
 
 
-def test_nothing_shared_before_anything_was_chosen(check: SelfCheck, members: list[Member], alone: Compilation) -> None:
+def test_nothing_shared_before_anything_was_chosen(check: SelfCheck, jobs: list[FamilyJob], alone: Compilation) -> None:
     """A whole front end that fails: each is compiled alone, and nothing is said of the family."""
-    for member in members:
-        assert check.nothing_shared(member, "the front end failed") == [CompileAlone(member, "the front end failed")]
-        assert check.alone(member, alone) == [Use(member, alone)]
-    assert check.reason_not_shareable(members[0].family) == ""
-    assert check.choose(members) == [members[0]]
+    for job in jobs:
+        assert check.nothing_shared(job, "the front end failed") == [CompileAlone(job, "the front end failed")]
+        assert check.alone(job, alone) == [Use(job, alone)]
+    assert check.reason_not_shareable(jobs[0].member.family) == ""
+    assert check.choose(jobs) == [jobs[0]]
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["before it was compiled alone", "afterwards"])
 def test_nothing_shared_of_the_sample_makes_another_the_sample(
-    check: SelfCheck, members: list[Member], alone: Compilation, shared: Compilation, ended: bool
+    check: SelfCheck, jobs: list[FamilyJob], alone: Compilation, shared: Compilation, ended: bool
 ) -> None:
-    sample, second, third, _ = members
-    check.choose(members)
+    sample, second, third, _ = jobs
+    check.choose(jobs)
     check.shared(second, shared)
     check.shared(third, shared)
     if ended:
@@ -175,25 +175,25 @@ def test_nothing_shared_of_the_sample_makes_another_the_sample(
 
 
 def test_a_sample_that_does_not_compile_is_replaced(
-    check: SelfCheck, members: list[Member], alone: Compilation, shared: Compilation
+    check: SelfCheck, jobs: list[FamilyJob], alone: Compilation, shared: Compilation
 ) -> None:
     """By one that is kept back, else by the next cubin that comes."""
-    sample, second, third, _ = members
-    check.choose(members)
+    sample, second, third, _ = jobs
+    check.choose(jobs)
     check.shared(second, shared)
     assert check.alone(sample, FAILED) == [Use(sample, FAILED), CompileAlone(second, "")]
     assert check.alone(second, FAILED) == [Use(second, FAILED)]
     assert check.shared(third, shared) == [CompileAlone(third, "")]
     assert check.alone(third, alone) == [Use(third, alone)]
-    assert check.reason_not_shareable(sample.family) == ""
+    assert check.reason_not_shareable(sample.member.family) == ""
 
 
 def test_a_sample_that_did_not_compile_is_done(
-    check: SelfCheck, members: list[Member], alone: Compilation, shared: Compilation
+    check: SelfCheck, jobs: list[FamilyJob], alone: Compilation, shared: Compilation
 ) -> None:
     """Its shared cubin comes too late: it cannot be the sample again, since nothing more will be heard of it."""
-    sample, second, _, _ = members
-    check.choose(members)
+    sample, second, _, _ = jobs
+    check.choose(jobs)
     assert check.alone(sample, FAILED) == [Use(sample, FAILED)]
     assert check.shared(sample, shared) == []
     assert check.shared(second, shared) == [CompileAlone(second, "")]

@@ -12,11 +12,11 @@ from compilers import compiler_that_fails_alone, compiler_with_assembler
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.compile.build_report import SharingReport
-from kregistry.compile.builder import Builder
-from kregistry.compile.nvcc import Compiler
+from kregistry.compile.nvcc import Nvcc
+from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shared import self_check
 from kregistry.compile.shared.comparison import difference
-from kregistry.compile.shared.sharing_options import FrontEndOptions
+from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
 from kregistry.registry import Registry
@@ -43,17 +43,17 @@ def each_starts_and_ends_once(build: Build, *made: Kernel) -> None:
 def test_cubins_are_those_that_nvcc_makes_alone(build: Build, toolchain: Toolchain, tmp_path: Path) -> None:
     """Headers once for three kernels, one of them compared; then two more of the family, and nothing to compare."""
     made = kernels(tmp_path, 8, 16, 24)
-    builder = build.run(*made)
-    assert (len(builder.compiled), builder.failed) == (3, [])
-    report = builder.sharing.report()
+    record = build.run(*made)
+    assert (len(record.compiled), record.failed) == (3, [])
+    report = record.sharing()
     assert [each.family for each in report.parsed] == ["gemm.cuh"]
     assert sorted((run.family, len(run.kernels)) for run in report.front_ends) == [("gemm.cuh", 1), ("gemm.cuh", 2)]
     assert ([each.difference for each in report.compared], report.not_shared) == ([""], ())
-    assert sorted(each.front_end_seconds is None for each in builder.compiled) == [False, False, True]
+    assert sorted(each.front_end_seconds is None for each in record.compiled) == [False, False, True]
     for kernel in made:
-        alone = Compiler(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
+        alone = Nvcc(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
         assert difference(cubin(build, kernel), alone.cubin) == ""
-    again = build.run(*kernels(tmp_path, 32, 40)).sharing.report()
+    again = build.run(*kernels(tmp_path, 32, 40)).sharing()
     assert ([len(run.kernels) for run in again.front_ends], again.compared) == ([2], ())
 
 
@@ -74,9 +74,9 @@ def test_more_families_than_workers_take_turns(build: Build, tmp_path: Path) -> 
     """One worker keeps the headers of one family; the others' are parsed when it has nothing left to do."""
     flags = [(*FLAGS, f"-DFAMILY={n}") for n in range(3)]
     made = [kernel for n in (8, 16, 24) for each in flags for kernel in kernels(tmp_path, n, flags=each)]
-    builder = build.run(*made, jobs=1)
-    assert (len(builder.compiled), builder.failed) == (9, [])
-    report = builder.sharing.report()
+    record = build.run(*made, jobs=1)
+    assert (len(record.compiled), record.failed) == (9, [])
+    report = record.sharing()
     assert (len(report.parsed), [each.difference for each in report.compared]) == (3, [""] * 3)
     assert sum(len(run.kernels) for run in report.front_ends) == 9
 
@@ -84,9 +84,9 @@ def test_more_families_than_workers_take_turns(build: Build, tmp_path: Path) -> 
 def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Build, tmp_path: Path) -> None:
     """Those that were in a front end with it share one again, without it."""
     *good, broken = kernels(tmp_path, 8, 16, 2000)
-    builder = build.run(*good, broken)
-    assert {each.kernel for each in builder.compiled} == set(good)
-    (failed,) = builder.failed
+    record = build.run(*good, broken)
+    assert {each.kernel for each in record.compiled} == set(good)
+    (failed,) = record.failed
     assert failed.kernel is broken
     assert 'static assertion failed with "too large"' in failed.output
     assert "gemm<8>" not in failed.output
@@ -103,9 +103,9 @@ def test_neighbours_of_a_broken_kernel_share_although_other_headers_need_room(bu
     """One worker keeps the headers of one family; those of a divided group stay until all of it has had its turn."""
     *good, broken = kernels(tmp_path, 8, 16, 24, 2000)
     others = kernels(tmp_path, 8, 16, flags=(*FLAGS, "-DFAMILY=1"))
-    builder = build.run(*good, broken, *others, jobs=1)
-    assert {each.kernel for each in builder.compiled} == {*good, *others}
-    report = builder.sharing.report()
+    record = build.run(*good, broken, *others, jobs=1)
+    assert {each.kernel for each in record.compiled} == {*good, *others}
+    report = record.sharing()
     assert [each.kernel for each in report.not_shared] == [broken]
     assert sorted(kernel.key for run in report.front_ends for kernel in run.kernels) == sorted(
         kernel.key for kernel in (*good, *others)
@@ -118,16 +118,16 @@ def test_a_difference_disables_the_family_for_ever(
     """The fault is injected into the comparison: every cubin is then nvcc's own, and the store remembers."""
     monkeypatch.setattr(self_check, "difference", lambda one, other: "the content of .text")
     made = kernels(tmp_path, 8, 16, 24)
-    builder = build.run(*made)
-    assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    record = build.run(*made)
+    assert [each.front_end_seconds for each in record.compiled] == [None] * 3
     each_starts_and_ends_once(build, *made)
-    ((found,),) = [builder.sharing.report().differences()]
+    ((found,),) = [record.sharing().differences()]
     assert found.difference == "the content of .text"
     (remembered,) = (build.store.directory / "front_ends").iterdir()
     assert json.loads(remembered.read_text()) == {
         "family": "gemm.cuh", "kernel": found.kernel.id, "difference": "the content of .text"
     }  # fmt: skip
-    again = build.run(*kernels(tmp_path, 32, 40)).sharing.report()
+    again = build.run(*kernels(tmp_path, 32, 40)).sharing()
     assert (again.front_ends, again.compared) == ((), ())
     reason = "a shared front end made another kernel than nvcc alone: the content of .text"
     assert [each.reason for each in again.not_shared] == [reason, reason]
@@ -135,15 +135,15 @@ def test_a_difference_disables_the_family_for_ever(
 
 def test_paranoid_compares_every_kernel(build: Build, tmp_path: Path) -> None:
     made = kernels(tmp_path, 8, 16, 24)
-    builder = build.run(*made, options=FrontEndOptions(paranoid=True))
-    assert [each.difference for each in builder.sharing.report().compared] == [""] * 3
-    assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    record = build.run(*made, options=SharingOptions(paranoid=True))
+    assert [each.difference for each in record.sharing().compared] == [""] * 3
+    assert [each.front_end_seconds for each in record.compiled] == [None] * 3
     each_starts_and_ends_once(build, *made)
 
 
 def test_nothing_is_shared_where_that_is_switched_off(build: Build, tmp_path: Path) -> None:
-    builder = build.run(*kernels(tmp_path, 8, 16), options=FrontEndOptions(shared=False))
-    assert len(builder.compiled) == 2
+    record = build.run(*kernels(tmp_path, 8, 16), options=SharingOptions(shared=False))
+    assert len(record.compiled) == 2
     assert {name for name in build.log.names() if "front_end" in name} == set()
     assert not (build.store.directory / "front_ends").exists()
 
@@ -166,15 +166,15 @@ STATIC_DATA = "__device__ int counter = 3;\n"
 def test_what_is_not_understood_is_compiled_alone(
     build: Build, tmp_path: Path, header: str, flags: tuple[str, ...], reason: str
 ) -> None:
-    builder = build.run(*kernels(tmp_path, 8, 16, header=header, flags=flags))
-    assert [each.front_end_seconds for each in builder.compiled] == [None] * 2
-    not_shared = builder.sharing.report().not_shared
+    record = build.run(*kernels(tmp_path, 8, 16, header=header, flags=flags))
+    assert [each.front_end_seconds for each in record.compiled] == [None] * 2
+    not_shared = record.sharing().not_shared
     assert len(not_shared) == 2
     assert all(each.reason.startswith(reason) for each in not_shared), not_shared
 
 
 def test_one_kernel_shares_with_nobody(build: Build, tmp_path: Path) -> None:
-    report = build.run(*kernels(tmp_path, 8)).sharing.report()
+    report = build.run(*kernels(tmp_path, 8)).sharing()
     assert (report.front_ends, report.not_shared, report.compared) == ((), (), ())
 
 
@@ -192,11 +192,11 @@ def test_an_assembler_that_makes_nothing_leaves_all_to_nvcc(
     """The sample is compiled alone once, and so is every other."""
     made = kernels(tmp_path, 8, 16, 24)
     build.nvcc = compiler_with_assembler(tmp_path / "nvcc", build.nvcc, assembler)
-    builder = build.run(*made)
-    assert (len(builder.compiled), builder.failed) == (3, [])
-    assert [each.front_end_seconds for each in builder.compiled] == [None] * 3
+    record = build.run(*made)
+    assert (len(record.compiled), record.failed) == (3, [])
+    assert [each.front_end_seconds for each in record.compiled] == [None] * 3
     each_starts_and_ends_once(build, *made)
-    report = builder.sharing.report()
+    report = record.sharing()
     assert (report.compared, sorted(each.kernel.key for each in report.not_shared)) == ((), sorted(k.key for k in made))
     assert {each.reason for each in report.not_shared} == {reason}
 
@@ -205,17 +205,17 @@ def test_a_compiler_that_fails_only_alone(build: Build, tmp_path: Path) -> None:
     """Short of memory, perhaps: no cubin is used that could not be compared, one sample after the other fails."""
     made = kernels(tmp_path, 8, 16, 24)
     build.nvcc = compiler_that_fails_alone(tmp_path / "nvcc", build.nvcc)
-    builder = build.run(*made)
-    assert (builder.compiled, {each.kernel for each in builder.failed}) == ([], set(made))
-    assert {each.output for each in builder.failed} == {"nvcc error   : 'cicc' died due to signal 9 (Kill signal)"}
-    report = builder.sharing.report()
+    record = build.run(*made)
+    assert (record.compiled, {each.kernel for each in record.failed}) == ([], set(made))
+    assert {each.output for each in record.failed} == {"nvcc error   : 'cicc' died due to signal 9 (Kill signal)"}
+    report = record.sharing()
     assert (len(report.front_ends), report.compared, report.not_shared) == (1, (), ())
 
 
 def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_path: Path) -> None:
     """The others of its group go on without it; it is found when the other one has published it."""
     *ours, theirs = kernels(tmp_path, 8, 16, 24)
-    made = Compiler(build.nvcc).compile(theirs, tmp_path / "scratch")
+    made = Nvcc(build.nvcc).compile(theirs, tmp_path / "scratch")
 
     with Claims(build.store.directory / "claims") as claims:
 
@@ -227,26 +227,27 @@ def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_
 
         assert claims.acquire(theirs.key)
         build.listeners.append(OtherBuilder())
-        builder = build.run(*ours, theirs)
-    assert {each.kernel for each in builder.compiled} == set(ours)
-    shared = [kernel for run in builder.sharing.report().front_ends for kernel in run.kernels]
+        record = build.run(*ours, theirs)
+    assert {each.kernel for each in record.compiled} == set(ours)
+    shared = [kernel for run in record.sharing().front_ends for kernel in run.kernels]
     assert (len(shared), set(shared)) == (2, set(ours))
-    assert (builder.found, build.heard("kregistry_kernel_found")) == (1, [{"kernel": theirs}])
+    assert (record.found, build.heard("kregistry_kernel_found")) == (1, [{"kernel": theirs}])
     assert cubin(build, theirs) == made.cubin
 
 
 def test_a_kernel_that_the_store_has_when_its_turn_comes(build: Build, tmp_path: Path) -> None:
     """Headers were parsed for it and another one, which goes on without it."""
     ours, theirs = kernels(tmp_path, 8, 16)
-    made = Compiler(build.nvcc).compile(theirs, tmp_path / "scratch")
+    made = Nvcc(build.nvcc).compile(theirs, tmp_path / "scratch")
     registry = Registry(load_entry_points=False)
-    with Builder(registry, build.store, build.jit_cache, build.nvcc, jobs=2) as builder:
-        builder.add(ours)
-        builder.add(theirs)
+    with Pipeline(registry, build.store, build.jit_cache, build.nvcc, jobs=2) as pipeline:
+        pipeline.add(ours)
+        pipeline.add(theirs)
         build.store.put(theirs, made.cubin, "nvcc", 1.0)
-        builder.finish()
-    assert ([each.kernel for each in builder.compiled], builder.found) == ([ours], 1)
-    assert [run.kernels for run in builder.sharing.report().front_ends] == [(ours,)]
+        pipeline.finish()
+    record = pipeline.record
+    assert ([each.kernel for each in record.compiled], record.found) == ([ours], 1)
+    assert [run.kernels for run in record.sharing().front_ends] == [(ours,)]
 
 
 def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: Path) -> None:
@@ -259,13 +260,13 @@ def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: 
     slow.chmod(0o755)
     registry = Registry(load_entry_points=False)
     registry.listen(build.log)
-    with pytest.raises(KeyboardInterrupt), Builder(registry, build.store, build.jit_cache, slow, jobs=1) as builder:
+    with pytest.raises(KeyboardInterrupt), Pipeline(registry, build.store, build.jit_cache, slow, jobs=1) as pipeline:
         for kernel in kernels(tmp_path, 8, 16):
-            builder.add(kernel)
+            pipeline.add(kernel)
         while not started.exists():
             time.sleep(0.01)
         raise KeyboardInterrupt
     assert build.log.names() == []
-    assert (builder.failed, builder.sharing.report()) == ([], SharingReport())
+    assert (pipeline.record.failed, pipeline.record.sharing()) == ([], SharingReport())
     for name in ("claims", "tmp"):
         assert list((build.store.directory / name).iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kregistry.compile.shared.sharing_options import VARIABLE, FrontEndOptions
+from kregistry.compile.shared.sharing_options import VARIABLE, SharingOptions
 from kregistry.errors import InputError
 
 
@@ -21,9 +21,9 @@ from kregistry.errors import InputError
 )
 def test_choice(asked: bool | None, value: str | None, shared: bool) -> None:
     environment = {} if value is None else {VARIABLE: value}
-    assert FrontEndOptions.choose(asked, False, environment) == FrontEndOptions(shared, False)
+    assert SharingOptions.choose(asked, False, environment) == SharingOptions(shared, False)
     if shared:
-        assert FrontEndOptions.choose(asked, True, environment) == FrontEndOptions(True, True)
+        assert SharingOptions.choose(asked, True, environment) == SharingOptions(True, True)
     else:
         with pytest.raises(InputError, match="paranoid compares shared front ends, and none are shared"):
-            FrontEndOptions.choose(asked, True, environment)
+            SharingOptions.choose(asked, True, environment)

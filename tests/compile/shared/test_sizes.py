@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_kernels import small_kernel
 
-from kregistry.compile.shared.kernel_family import Family, Member
+from kregistry.compile.shared.kernel_family import KernelFamily, Member
 from kregistry.compile.shared.sizes import KernelSizes
 from kregistry.kernel import CompilerCommand
 
@@ -17,7 +17,7 @@ def member(arguments: str, name: str = "gemm") -> Member:
     return Member(small_kernel(name), FAMILY, "&gemm<>", tuple(arguments.split(", ")))
 
 
-FAMILY = Family("#include <gemm.cuh>", CompilerCommand((), ()))
+FAMILY = KernelFamily("#include <gemm.cuh>", CompilerCommand((), ()))
 #: The second argument tells the size, the third nothing; the first is a number of its own for each.
 KNOWN = {"7, 16, a": 100, "8, 16, b": 120, "9, 64, a": 400, "10, 64, b": 380}
 

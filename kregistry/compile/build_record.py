@@ -1,0 +1,142 @@
+"""What a build has done so far: reported to listeners as it happens, and kept for the report at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kregistry.compile.build_report import (
+    ComparedKernel,
+    CompiledKernel,
+    FrontEndRun,
+    NotShared,
+    ParsedHeaders,
+    SharingReport,
+)
+from kregistry.compile.job import Job, State
+from kregistry.deep_gemm.jit_cache import Filled
+from kregistry.kernel import Kernel
+from kregistry.store.failures import FailedKernel
+
+
+class BuildRecord:
+    """Collects results and calls the event hooks. Safe against threads; hooks are called without the lock.
+
+    Attributes:
+        compiled: the kernels that this build compiled.
+        failed: the kernels that do not compile.
+        found: how many kernels were in the store, or were made by another builder meanwhile.
+        filled: how many entries of the JIT cache were added or repaired.
+        front_ends: the front-end runs for several kernels.
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+        self._lock = threading.Lock()
+        self.compiled: list[CompiledKernel] = []
+        self.failed: list[FailedKernel] = []
+        self.found = 0
+        self.filled = 0
+        self.front_ends: list[FrontEndRun] = []
+        self._parsed: list[ParsedHeaders] = []
+        self._not_shared: list[NotShared] = []
+        self._compared: list[ComparedKernel] = []
+        self._since = self._until = 0.0
+
+    @property
+    def compiling_seconds(self) -> float:
+        """Wall time from the start of the first compiler to the end of the last."""
+        return self._until - self._since
+
+    def sharing(self) -> SharingReport:
+        """The front ends that kernels have shared."""
+        with self._lock:
+            every = (self._parsed, self.front_ends, self._not_shared, self._compared)
+            parsed, front_ends, not_shared, compared = every
+            return SharingReport(tuple(parsed), tuple(front_ends), tuple(not_shared), tuple(compared))
+
+    # ---- kernels ---------------------------------------------------------------------------------------------
+
+    def kernel_found(self, kernel: Kernel) -> None:
+        """A kernel need not be compiled."""
+        with self._lock:
+            self.found += 1
+        self._hook.kregistry_kernel_found(kernel=kernel)
+
+    def kernel_failed(self, failed: FailedKernel) -> None:
+        """A kernel does not compile."""
+        with self._lock:
+            self.failed.append(failed)
+        self._hook.kregistry_kernel_failed(kernel=failed.kernel, failed=failed)
+
+    def kernel_compiled(self, compiled: CompiledKernel) -> None:
+        """A kernel has been compiled and published."""
+        with self._lock:
+            self.compiled.append(compiled)
+        self._hook.kregistry_kernel_compiled(kernel=compiled.kernel, compiled=compiled)
+
+    def cache_filled(self, filled: Filled) -> None:
+        """The JIT cache has been filled with one kernel."""
+        if filled is not Filled.PRESENT:
+            with self._lock:
+                self.filled += 1
+
+    # ---- compilers -------------------------------------------------------------------------------------------
+
+    def compile_started(self, job: Job) -> None:
+        """Compilation of a kernel starts; listeners hear of it once, even if several compiler runs are needed."""
+        if job.advance(State.COMPILING):
+            self._hook.kregistry_compile_started(kernel=job.kernel)
+
+    @contextmanager
+    def compiler(self) -> Iterator[None]:
+        """A compiler, or one of its steps, runs as long as the block."""
+        self._note_time()
+        try:
+            yield
+        finally:
+            self._note_time()
+
+    @contextmanager
+    def front_end(self, kernels: tuple[Kernel, ...]) -> Iterator[None]:
+        """A front end for several kernels runs as long as the block."""
+        self._hook.kregistry_front_end_started(kernels=kernels)
+        started = time.perf_counter()
+        try:
+            with self.compiler():
+                yield
+        finally:
+            self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)
+
+    def _note_time(self) -> None:
+        now = time.perf_counter()
+        with self._lock:
+            self._since = self._since or now
+            self._until = max(self._until, now)
+
+    # ---- shared front ends -----------------------------------------------------------------------------------
+
+    def headers_parsed(self, parsed: ParsedHeaders) -> None:
+        """The headers of a family have been parsed."""
+        with self._lock:
+            self._parsed.append(parsed)
+
+    def front_end_run(self, run: FrontEndRun) -> None:
+        """A front end has generated PTX for several kernels."""
+        with self._lock:
+            self.front_ends.append(run)
+
+    def not_shared(self, kernel: Kernel, reason: str) -> None:
+        """A kernel is compiled on its own, although front ends are shared."""
+        with self._lock:
+            self._not_shared.append(NotShared(kernel, reason))
+        self._hook.kregistry_front_end_not_shared(kernel=kernel, reason=reason)
+
+    def compared(self, kernel: Kernel, difference: str) -> None:
+        """A kernel has been compiled both ways; ``difference`` is empty if the cubins are the same."""
+        with self._lock:
+            self._compared.append(ComparedKernel(kernel, difference))
+        self._hook.kregistry_front_end_compared(kernel=kernel, difference=difference)

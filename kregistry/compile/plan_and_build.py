@@ -1,0 +1,71 @@
+"""Plan and build in one go: compiling starts with the first kernel that the dry run meets."""
+
+from __future__ import annotations
+
+import time
+
+from kregistry.compile.build_report import BuildReport
+from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.manifest import Manifest
+from kregistry.plan import make_plan
+from kregistry.plan.planner import available_cores
+from kregistry.registry import Registry
+from kregistry.store import Store
+from kregistry.toolchain import Toolchain, find_toolchain
+
+
+def build_kernels(
+    manifest: Manifest,
+    registry: Registry,
+    *,
+    store: Store | None = None,
+    jit_cache: JitCache | None = None,
+    jobs: int | None = None,
+    toolchain: Toolchain | None = None,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
+) -> BuildReport:
+    """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
+
+    A kernel that does not compile, or an entry that cannot be planned, does not stop the others;
+    :meth:`BuildReport.raise_problems` raises an error for them.
+
+    Args:
+        manifest: what to build.
+        registry: where the kernel types come from.
+        store: default: ``KREGISTRY_STORE``, else below the user's cache directory.
+        jit_cache: default: the directory that DeepGEMM itself will use.
+        jobs: compilers at once; default: one per core.
+        toolchain: default: what is found on this machine.
+        shared_front_end: whether kernels of a family share a front end; default: yes, unless
+            ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
+        paranoid: compare every kernel of a shared front end with the one that nvcc makes alone, not one per family.
+
+    Raises:
+        InputError: ``paranoid`` where no front end is shared.
+        MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
+        StorageError: the store or the JIT cache cannot be written, or the disk is full.
+    """
+    started = time.perf_counter()
+    toolchain = toolchain or find_toolchain()
+    jit_cache = jit_cache or JitCache()
+    jobs = jobs or available_cores()
+    options = SharingOptions.choose(shared_front_end, paranoid)
+    with Pipeline(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+        plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=pipeline.add)
+        pipeline.finish()
+    record = pipeline.record
+    directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
+    return BuildReport(
+        plan=plan,
+        compiled=tuple(record.compiled),
+        found=record.found,
+        failed=tuple(sorted(record.failed, key=lambda each: each.kernel.id)),
+        filled=record.filled,
+        cache_directory=" ".join(sorted(directories)),
+        seconds=time.perf_counter() - started,
+        compiling_seconds=record.compiling_seconds,
+        sharing=record.sharing(),
+    )

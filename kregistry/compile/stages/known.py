@@ -1,0 +1,49 @@
+"""First stage: a kernel that is in the store, or is known not to compile, needs no compiler."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from kregistry.compile.build_record import BuildRecord
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.kernel import Kernel
+from kregistry.store.failures import BrokenKernels
+from kregistry.store.store import DamagedEntry, Store
+
+
+@frozen(eq=False)
+class Known:
+    """Looks a kernel up; asked when it is planned, and again when its turn to be compiled has come."""
+
+    _store: Store
+    _broken: BrokenKernels
+    _jit_cache: JitCache
+    _record: BuildRecord
+
+    def use(self, kernel: Kernel) -> bool:
+        """Use what an earlier or another build made of a kernel: its cubin, or else the result that it is broken.
+
+        Returns:
+            whether there was such a result.
+
+        Raises:
+            StorageError: the store or the JIT cache cannot be written.
+        """
+        if self._use_stored(kernel):
+            return True
+        failed = self._broken.get(kernel)
+        if failed is not None:
+            self._record.kernel_failed(failed)
+        return failed is not None
+
+    def _use_stored(self, kernel: Kernel) -> bool:
+        try:
+            stored = self._store.get(kernel.key)
+        except DamagedEntry:
+            self._store.discard(kernel.key)
+            return False
+        if stored is None:
+            return False
+        self._record.cache_filled(self._jit_cache.fill(kernel, stored))
+        self._record.kernel_found(kernel)
+        return True

@@ -1,0 +1,58 @@
+"""Parse the headers of a family once, so that its jobs can share front ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from attrs import frozen
+
+from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.build_report import ParsedHeaders
+from kregistry.compile.shared.cannot_share import CannotShare
+from kregistry.compile.shared.groups import Group, ToParse
+from kregistry.compile.shared.header_pool import HeaderPool
+from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.claim import Claim
+from kregistry.compile.stages.waiting import Waiting
+
+
+@frozen(eq=False)
+class ParseHeaders:
+    """Fills the pool of parsed headers.
+
+    Args:
+        run: runs the front end of a group: the next stage.
+    """
+
+    _claim: Claim
+    _check: Check
+    _waiting: Waiting
+    _pool: HeaderPool
+    _run: Callable[[Group], None]
+    _record: BuildRecord
+
+    def parse(self, task: ToParse) -> None:
+        """Parse the headers of a family, or let nvcc compile its kernels one by one.
+
+        nvcc compiles the sample of the family at the same time. If another builder has claimed that kernel, there will
+        be another sample.
+        """
+        first = task.first
+        ours = self._claim.take(first, again=partial(self._waiting.add, first))
+        is_sample = ours and bool(self._check.choose_samples([first]))
+        started = time.perf_counter()
+        try:
+            with self._record.compiler():
+                self._pool.parse(task.family)
+        except CannotShare as error:
+            waiting = self._waiting.give_up(task.family, str(error))
+            self._check.not_shared([*waiting, first] if ours else waiting, str(error))
+            return
+        self._record.headers_parsed(ParsedHeaders(str(task.family), time.perf_counter() - started))
+        self._waiting.headers_parsed(task.family, self._pool)
+        if is_sample:  # the sooner it is compared, the sooner the others are published
+            self._run(Group(task.family, (first,)))
+        elif ours:
+            self._waiting.add(first)

@@ -1,0 +1,55 @@
+"""Last stage: the first result of a job goes into the store and the JIT cache, or is reported as a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.build_report import CompiledKernel
+from kregistry.compile.job import Job, State
+from kregistry.compile.nvcc import Compilation
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.kernel import Kernel
+from kregistry.store.failures import BrokenKernels, FailedKernel
+from kregistry.store.store import Store
+
+
+@frozen(eq=False)
+class Publish:
+    """Publishes results.
+
+    Args:
+        compiler: name of the compiler, for the store's record of the kernel.
+        release: called with each job after its result has been published.
+    """
+
+    _store: Store
+    _broken: BrokenKernels
+    _jit_cache: JitCache
+    _compiler: str
+    _record: BuildRecord
+    _release: Callable[[Job], None]
+
+    def publish(self, job: Job, result: Compilation) -> None:
+        """Publish the result of a job; a second result of the same job is ignored.
+
+        Raises:
+            StorageError: the store or the JIT cache cannot be written.
+        """
+        if not job.advance(State.SETTLED):
+            return
+        if result.failure:
+            failed = FailedKernel(job.kernel, result.command, result.failure)
+            self._broken.put(failed)
+            self._record.kernel_failed(failed)
+        else:
+            self._record.kernel_compiled(self._store_cubin(job.kernel, result))
+        self._release(job)
+
+    def _store_cubin(self, kernel: Kernel, result: Compilation) -> CompiledKernel:
+        seconds = result.seconds + (result.front_end_seconds or 0.0)
+        stored = self._store.put(kernel, result.cubin, self._compiler, seconds)
+        self._record.cache_filled(self._jit_cache.fill(kernel, stored))
+        return CompiledKernel(kernel, seconds, stored.nbytes, result.front_end_seconds)
