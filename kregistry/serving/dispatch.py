@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel_type import EmptyInput, KernelType, Value
+from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.manifest import Manifest
 from kregistry.recording.recording import Recording
-from kregistry.serving.binding import bind, unbind
 from kregistry.serving.checks import check_call
 from kregistry.serving.coverage import Coverage
 from kregistry.serving.policy import Unseen
@@ -134,12 +134,7 @@ class Dispatch:
             function = _sealed_call(kernel_type, version) if self._sealed else None
             if function is not None and kernel_type is self._own(kernel_type.name):
                 sealed[kernel_type.name] = function
-            if watchers:
-                bind(kernel_type, _watched(kernel_type, watchers))
-            elif function is not None:
-                bind(kernel_type, function)
-            else:
-                unbind(kernel_type)
+            kernel_type.bound_call = _watched(kernel_type, watchers) if watchers else function
         return sealed
 
     def _own(self, name: str) -> KernelType | None:
@@ -216,7 +211,7 @@ def _debug_watcher(target: Target) -> _Watcher:
 
 def _sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[..., Any] | None:
     try:
-        return kernel_type.sealed(deep_gemm_version)
+        return sealed_call(kernel_type, deep_gemm_version)
     except MissingRequirement:
         return None
 
