@@ -15,11 +15,10 @@ SITES: list[tuple[str, dict[str, Any]]] = [
 
 def calls(options: argparse.Namespace) -> dict[str, Any]:
     import kregistry
-    from kregistry.serving import Dispatch
 
     registry = kregistry.Registry()
     build_ahead(registry, SITES, 64)
-    sealed = Dispatch(registry).seal()
+    sealed = registry.seal()
     found: dict[str, Any] = {}
     for name, shape in SITES:
         for m in (1, 8, 64):

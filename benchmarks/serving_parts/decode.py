@@ -24,11 +24,10 @@ def decode(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import kregistry
-    from kregistry.serving import Dispatch
 
     registry = kregistry.Registry()
     build_ahead(registry, LAYER, 64)
-    sealed = Dispatch(registry).seal()
+    sealed = registry.seal()
     found: dict[str, Any] = {}
     for m in (1, 8, 64):
         sites = [Site(registry, sealed, name, shape, m) for name, shape in LAYER]

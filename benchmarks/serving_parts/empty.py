@@ -13,7 +13,6 @@ def empty(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import kregistry
-    from kregistry.serving import Dispatch
 
     registry = kregistry.Registry()
     manifest = kregistry.load_manifest(ROOT / "kernels.yaml", registry, "detect")
@@ -21,7 +20,7 @@ def empty(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for state in ("plain", "sealed"):
         if state == "sealed":
-            Dispatch(registry).seal()
+            registry.seal()
         for name, entry in sorted(firsts.items()):
             kernel_type = registry[name]
             try:
