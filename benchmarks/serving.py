@@ -6,9 +6,12 @@
     python benchmarks/serving.py record  --work DIR    record a script, build, warm up, run it again in mode error
     python benchmarks/serving.py empty   --work DIR    m = 0 of every kernel type in kernels.yaml
     python benchmarks/serving.py all     --work DIR    all of them, each in a process of its own
+    python benchmarks/serving.py compare --work DIR --old DIR --new DIR [--quick]
+                                                       sealed calls of two checkouts in turn, writes DIR/compare.json
 
 Each adds its numbers to DIR/serving.json and prints a short table. Host times are medians over rounds; in a round the
-variants take turns. DIR keeps store and JIT cache.
+variants take turns. DIR keeps store and JIT cache. `compare` imports kregistry from the two checkouts only, so that it
+needs an environment with what kregistry depends on.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware import describe_machine
-from serving_parts import calls, decode, empty, monitor, record
+from serving_parts import calls, checkout, compare, decode, empty, monitor, record
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "calls": calls.calls,
@@ -36,17 +39,30 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS, "all", "overhead"])
+    parser.add_argument("part", choices=[*PARTS, "all", "compare", "overhead", "checkout"])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--shapes", type=int, default=50, help="unseen shapes in modes warn and error")
     parser.add_argument("--count-shapes", type=int, default=10, help="unseen shapes in mode count")
     parser.add_argument("--warmed-calls", type=int, default=100_000)
+    parser.add_argument("--old", type=Path, help="compare: the checkout before the change")
+    parser.add_argument("--new", type=Path, help="compare: the checkout with the change")
+    parser.add_argument("--old-commit", default="", help="compare: the name of --old, if it is no git repository")
+    parser.add_argument("--new-commit", default="", help="compare: the name of --new, likewise")
+    parser.add_argument("--rounds", type=int, default=5, help="compare: processes of each checkout")
+    parser.add_argument("--batches", type=int, default=140, help="compare: batches of 100 calls in a process")
+    parser.add_argument("--quick", action="store_true", help="compare: 2 rounds of 20 batches")
     parser.add_argument("--monitored", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     os.environ["DG_JIT_CACHE_DIR"] = str(options.work / "cache")
-    if options.part == "overhead":
-        print(json.dumps(monitor.overhead(options)))
+    if options.quick:
+        options.rounds, options.batches = 2, 20
+    if options.part == "compare":
+        compare.compare(options)
+        return
+    if options.part in ("overhead", "checkout"):  # in processes that the parts start
+        print(json.dumps(monitor.overhead(options) if options.part == "overhead" else checkout.checkout(options)))
         return
     if options.part == "all":
         for part in PARTS:

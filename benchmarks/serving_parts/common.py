@@ -124,7 +124,9 @@ def host_seconds(variant: Callable[[], object]) -> float:
 
 
 def against_raw(
-    variants: Mapping[str, Callable[[], object]], measure: Callable[[Callable[[], object]], float]
+    variants: Mapping[str, Callable[[], object]],
+    measure: Callable[[Callable[[], object]], float],
+    rounds: int = ROUNDS,
 ) -> dict[str, dict[str, float]]:
     """Medians over rounds. In a round each variant is measured once, each round begins with another one.
 
@@ -139,7 +141,7 @@ def against_raw(
         measure(variants[name])
     gc.collect()
     gc.disable()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             times[name].append(measure(variants[name]))

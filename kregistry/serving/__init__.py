@@ -1,4 +1,4 @@
-"""Serving: what ``registry[name](...)`` does, watched before sealing, DeepGEMM's own function after it."""
+"""Serving: decides what ``registry[name](...)`` calls. Sealing makes it DeepGEMM's own function."""
 
 from kregistry.serving.dispatch import Dispatch
 from kregistry.serving.policy import Unseen

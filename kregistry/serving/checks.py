@@ -1,7 +1,7 @@
-"""Debug mode: does a call have the tensors that its kernel type declares?
+"""Debug mode: check that the tensors of a call are those that its kernel type declares.
 
-The kernel type's own buffers, on torch's meta device, give the call that warm-up would make for the same dimensions;
-a real call must have the same structure, dtypes and sizes. Nothing is copied from the device.
+The kernel type allocates its buffers on torch's meta device and makes the call that warm-up would make for the same
+dimensions. A real call must have the same structure, dtypes and sizes. Nothing is copied from the device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kregistry.target import Target
 if TYPE_CHECKING:
     import torch
 
-#: Enough to tell which sizes depend on the run-time value: buffers may be padded to 128 rows.
+#: Added to the run-time value to find the sizes that depend on it. More than 128, to which buffers may be padded.
 _MORE = 256
 
 
@@ -28,10 +28,11 @@ def check_call(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> None:
-    """
+    """Check one call at run-time value ``m``.
+
     Raises:
-        ShapeError: a dimension that the kernel type refuses on this target.
-        ArgumentError: all tensors that differ from the declaration.
+        ShapeError: the kernel type refuses a dimension on this target.
+        ArgumentError: tensors differ from the declaration; it names all of them.
     """
     resolved = kernel_type.resolve(shape, target)
     expected, larger = _call(kernel_type, resolved, m), _call(kernel_type, resolved, m + _MORE)
@@ -40,7 +41,7 @@ def check_call(
         for position, (want, more, got) in enumerate(zip(expected.args, larger.args, args))
         for problem in _differences(f"argument {position + 1}", want, more, got)
     ]
-    # What the engine passes beyond the declaration (recipe=None ...) is its own affair.
+    # Arguments that the declaration does not have (recipe=None, for instance) are not checked.
     for name in sorted(expected.kwargs.keys() & kwargs.keys()):
         problems += _differences(f"argument {name}", expected.kwargs[name], larger.kwargs[name], kwargs[name])
     if problems:
@@ -68,7 +69,7 @@ def _differences(where: str, want: Any, more: Any, got: Any) -> Iterator[str]:
 
 
 def _fits(want: torch.Tensor, more: torch.Tensor, got: torch.Tensor) -> bool:
-    """A size that grows with the run-time value may be larger (an engine's masked buffers); the others are exact."""
+    """Sizes must be equal, but one that grows with the run-time value may be larger (an engine's masked buffers)."""
     if len(want.shape) != len(got.shape):
         return False
     return all(b == a or (b > a and a != c) for a, c, b in zip(want.shape, more.shape, got.shape))

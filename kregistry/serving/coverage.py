@@ -1,4 +1,4 @@
-"""Which calls are foreseen: the entries that a warm-up has covered."""
+"""Which calls are covered: those of manifest entries whose kernels a warm-up has made ready."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from kregistry.manifest import Entry, Manifest
 
 
 class Coverage:
-    """Entries by kernel type; asked only before sealing."""
+    """Entries by kernel type. Sealed calls do not consult it."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[Entry, ...]] = {}
         self._broken: tuple[BrokenRange, ...] = ()
 
     def add(self, manifest: Manifest, broken: Iterable[BrokenKernel] = ()) -> None:
-        """Foresee every entry of a manifest, but where it needs a kernel that does not compile.
+        """Mark a manifest's entries as covered, except values whose kernel does not compile.
 
-        A reader in another thread sees all or none of a kernel type's.
+        A thread that reads meanwhile sees an entry or does not see it, never a part of it.
         """
         self._broken = tuple(dict.fromkeys((*self._broken, *(each for kernel in broken for each in kernel.ranges))))
         for entry in manifest.entries:
@@ -30,7 +30,7 @@ class Coverage:
     def covers(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         """Whether an entry covers a call with these dimensions at run-time value ``m``.
 
-        An alignment of the range's values is not asked for: DeepGEMM chooses the same kernel for the values between.
+        A value between two steps of an entry's range is covered too: DeepGEMM chooses the same kernel for it.
         """
         return any(
             entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
@@ -38,7 +38,7 @@ class Coverage:
         ) and not self.crashes(kernel_type, shape, m)
 
     def crashes(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
-        """Whether a call is known to need a kernel that does not compile."""
+        """Whether a call at run-time value ``m`` is known to need a kernel that does not compile."""
         return any(
             each.entry.kernel_type == kernel_type.name
             and each.start <= m <= each.stop

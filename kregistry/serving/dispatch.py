@@ -1,4 +1,4 @@
-"""The calls of a registry: plain, watched, or sealed."""
+"""The state of a registry's calls: plain, watched, or sealed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel_type import EmptyInput, KernelType, Value
+from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.manifest import Manifest
 from kregistry.recording.recording import Recording
-from kregistry.serving.binding import bind, unbind
 from kregistry.serving.checks import check_call
 from kregistry.serving.coverage import Coverage
 from kregistry.serving.policy import Unseen
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kregistry.serving")
 
-#: Looks at one call before it is made: dimensions, run-time value, arguments.
+#: Called before a call is made, with its kernel type, dimensions, run-time value and arguments.
 _Watcher = Callable[[KernelType, Mapping[str, Value], int, tuple[Any, ...], Mapping[str, Any]], None]
 
 
 class Dispatch:
-    """What ``registry[name](...)`` does.
+    """Decides what ``registry[name](...)`` calls.
 
-    * Plain, the state at first: the empty-input rule, then DeepGEMM's function.
-    * Watched (:meth:`watch`, :meth:`record`): unseen calls follow a policy, arguments are checked, calls recorded.
-    * Sealed (:meth:`seal`): DeepGEMM's function itself.
+    * Plain, the first state: the empty-input rule, then DeepGEMM's function.
+    * Watched (:meth:`watch`, :meth:`record`): calls are read first; a policy applies to those that no entry covers,
+      arguments can be checked, calls can be recorded.
+    * Sealed (:meth:`seal`): DeepGEMM's own function, with a guard where it does not obey the empty-input rule.
 
     Every change holds for all who keep the kernel type, from the next call on. Nothing here touches the device, so
     that any state may be captured in a CUDA graph.
@@ -46,7 +47,7 @@ class Dispatch:
         self._registry = registry
         self._coverage = Coverage()
         self._unseen = Unseen.COMPILE
-        self._told: set[tuple[object, ...]] = set()
+        self._reported: set[tuple[object, ...]] = set()
         self._debug_target: Target | None = None
         self._recordings: tuple[Recording, ...] = ()
         self._sealed = False
@@ -56,16 +57,16 @@ class Dispatch:
     # ---- states ----------------------------------------------------------------------------------------------
 
     def watch(self, unseen: Unseen | str = Unseen.WARN, *, debug: bool = False, target: Target | None = None) -> None:
-        """What happens to calls until :meth:`seal`.
+        """Watch calls until :meth:`seal`.
 
         Args:
-            unseen: policy for a call that no entry foresees (see :meth:`cover`).
-            debug: check sizes and dtypes of every call.
-            target: the GPU that debug mode checks for; default: read off the device.
+            unseen: the policy for a call that no entry covers (see :meth:`cover`).
+            debug: check sizes and dtypes of the tensors of every call.
+            target: the GPU that debug mode checks for; default: the device of this process.
 
         Raises:
-            UnknownNameError: no such policy.
-            MissingRequirement: debug mode, no target, and no device.
+            UnknownNameError: ``unseen`` names no policy.
+            MissingRequirement: debug mode needs a target, and this process has no device.
         """
         policy = Unseen.parse(unseen)
         with self._lock:
@@ -87,10 +88,10 @@ class Dispatch:
         self.cover(manifest, report.broken)
 
     def seal(self) -> Mapping[str, Callable[..., Any]]:
-        """Bind each kernel type to DeepGEMM's own function, plus the empty check only where its version lacks one.
+        """Bind each kernel type to DeepGEMM's own function, with a guard only where its version needs one.
 
-        Returns the bound functions by name: a caller that keeps one of them calls DeepGEMM with nothing in between.
-        Kernel types that the installed DeepGEMM lacks are left out, and raise as before when they are called.
+        Returns the bound functions by name; a caller that keeps one of them also saves the call of the kernel type.
+        Kernel types without a function in the installed DeepGEMM are left out, and raise as before when called.
 
         Raises:
             MissingRequirement: deep_gemm cannot be imported.
@@ -109,7 +110,7 @@ class Dispatch:
     def record(self) -> Iterator[Recording]:
         """Record the calls through this registry while the block runs.
 
-        Functions that :meth:`seal` has returned are out of sight; ``kregistry record`` sees every call of a process.
+        Calls of functions that :meth:`seal` has returned are not recorded. ``kregistry record`` records every call.
         """
         recording = Recording()
         with self._lock:
@@ -125,7 +126,7 @@ class Dispatch:
     # ---- binding ---------------------------------------------------------------------------------------------
 
     def _bind_all(self) -> dict[str, Callable[..., Any]]:
-        """Bring every kernel type into the current state; the sealed functions by name."""
+        """Bring every kernel type into the current state, and return the sealed functions by name."""
         watchers = tuple(self._watchers())
         sealed: dict[str, Callable[..., Any]] = {}
         version = _deep_gemm_version() if self._sealed else ""
@@ -134,16 +135,11 @@ class Dispatch:
             function = _sealed_call(kernel_type, version) if self._sealed else None
             if function is not None and kernel_type is self._own(kernel_type.name):
                 sealed[kernel_type.name] = function
-            if watchers:
-                bind(kernel_type, _watched(kernel_type, watchers))
-            elif function is not None:
-                bind(kernel_type, function)
-            else:
-                unbind(kernel_type)
+            kernel_type.bound_call = _watched(kernel_type, watchers) if watchers else function
         return sealed
 
     def _own(self, name: str) -> KernelType | None:
-        """The kernel type of that name, unless two plugins offer it and none was chosen."""
+        """The kernel type of that name; ``None`` if two plugins offer it and none was chosen."""
         try:
             return self._registry[name]
         except KregistryError:
@@ -153,11 +149,11 @@ class Dispatch:
         if self._debug_target is not None and not self._sealed:
             yield _debug_watcher(self._debug_target)
         if self._unseen is not Unseen.COMPILE and not self._sealed:
-            yield self._refuse_or_tell
+            yield self._apply_policy
         for recording in self._recordings:
             yield _recording_watcher(recording)
 
-    def _refuse_or_tell(
+    def _apply_policy(
         self,
         kernel_type: KernelType,
         shape: Mapping[str, Value],
@@ -174,8 +170,8 @@ class Dispatch:
             raise error
         key = (kernel_type.name, words, m)
         with self._lock:
-            new = key not in self._told
-            self._told.add(key)
+            new = key not in self._reported
+            self._reported.add(key)
         if new:
             _log.warning("%s", error.message)
             self._registry.hook.kregistry_unseen_call(kernel_type=kernel_type.name, shape=shape, m=m)
@@ -216,7 +212,7 @@ def _debug_watcher(target: Target) -> _Watcher:
 
 def _sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[..., Any] | None:
     try:
-        return kernel_type.sealed(deep_gemm_version)
+        return sealed_call(kernel_type, deep_gemm_version)
     except MissingRequirement:
         return None
 

@@ -1,4 +1,4 @@
-"""What happens to a call, before sealing, that no covered entry foresees."""
+"""What happens, before sealing, to a call that no entry covers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ class Unseen(enum.Enum):
 
     #: Let DeepGEMM compile.
     COMPILE = "compile"
-    #: Let DeepGEMM compile, and tell listeners of ``kregistry_unseen_call`` and the log, once for each call.
+    #: Let DeepGEMM compile; log a warning and call ``kregistry_unseen_call``, once for each distinct call.
     WARN = "warn"
-    #: Refuse: :class:`~kregistry.errors.UnseenCallError`.
+    #: Raise :class:`~kregistry.errors.UnseenCallError`.
     ERROR = "error"
 
     @classmethod
     def parse(cls, value: Unseen | str) -> Unseen:
-        """
+        """The policy of that name.
+
         Raises:
-            UnknownNameError: not one of the three words.
+            UnknownNameError: ``value`` is none of the three names.
         """
         try:
             return cls(value)

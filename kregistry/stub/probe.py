@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from kregistry.kernel_type import Buffers, KernelType, Shape
+from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.stub.recorder import Recorder
 
 
@@ -16,7 +17,7 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
 
     Warm-up: :meth:`~KernelType.execute` with buffers made for just that value. Serving: :meth:`~KernelType.launch`
     with the arguments that buffers for the largest value give. Stream: the former on another stream than the default.
-    Sealed: at 0 only, :meth:`~KernelType.sealed` in place of the launch.
+    Sealed: at 0 only, :func:`~kregistry.kernel_type.sealed_call.sealed_call` in place of the launch.
     """
     import deep_gemm
     import torch
@@ -40,7 +41,7 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
         with torch.cuda.stream(side):
             facts["stream"] = _watch(recorder, warm_up)
         if m == 0:
-            sealed = kernel_type.sealed(str(getattr(deep_gemm, "__version__", "0")))
+            sealed = sealed_call(kernel_type, str(getattr(deep_gemm, "__version__", "0")))
             facts["sealed"] = _watch(recorder, partial(_call, sealed, kernel_type, large, m))
         found.append(facts)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -165,3 +166,15 @@ def test_a_deep_gemm_without_the_function_is_named(
 def test_kernel_types_are_pickled_by_name() -> None:
     assert type(pickle.loads(pickle.dumps(Sample()))) is Sample
     assert repr(Sample()) == "<kernel type sample>"
+
+
+def test_a_call_of_the_object_is_the_bound_call_or_a_launch() -> None:
+    kernel_type = Recording()
+    a, d = torch.empty(2, 16), torch.empty(2, 16)
+    assert kernel_type(a, d, scale=2) == "launched"
+    kernel_type.bound_call = lambda *args, **kwargs: kwargs
+    assert kernel_type(a, d, scale=2) == {"scale": 2}
+    bound = Sample()
+    bound.bound_call = print
+    copies = [copy.copy(bound), pickle.loads(pickle.dumps(bound))]
+    assert [each.bound_call for each in copies] == [None, None]

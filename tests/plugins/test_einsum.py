@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
-from kregistry.kernel_type.guard import guard
+from kregistry.kernel_type.sealed_call import guard
 from tests.plugins.stack import installed_stack
 
 #: An example shape of every kernel type that calls ``einsum``, and of those that call ``fp8_einsum``.

@@ -19,7 +19,7 @@ def test_a_sealed_call_is_deep_gemms_own_function(tmp_path: Path) -> None:
         kept(*args, **kwargs)
         answer(
             own=sealed["fp8_gemm_nt"] is deep_gemm.fp8_gemm_nt,
-            called=type(kept).__dict__["__call__"].__func__ is deep_gemm.fp8_gemm_nt,
+            called=kept.__call__ is deep_gemm.fp8_gemm_nt,
             guarded=sealed["tf32_hc_prenorm_gemm"] is not deep_gemm.tf32_hc_prenorm_gemm,
             same=kept is registry["fp8_gemm_nt"],
             shape=dict(kept.resolve({"n": 512, "k": 1024}, kregistry.get_target("h100"))),
@@ -36,20 +36,20 @@ def test_a_sealed_call_is_deep_gemms_own_function(tmp_path: Path) -> None:
 def test_sealing_one_registry_leaves_another_alone_and_pickles(tmp_path: Path) -> None:
     got = answer(
         """
-        import pickle
+        import copy, pickle
         one, other = kregistry.Registry(), kregistry.Registry()
+        plain = other["fp8_gemm_nt"]
         one.seal()
-        copy = pickle.loads(pickle.dumps(one["fp8_gemm_nt"]))
+        kept = one["fp8_gemm_nt"]
+        sealed = kept.__call__ is deep_gemm.fp8_gemm_nt
+        copies = [pickle.loads(pickle.dumps(kept)), copy.copy(kept)]
         one.dispatch.watch("compile")
-        answer(
-            other=type(other["fp8_gemm_nt"]).__module__ + str("__call__" in type(other["fp8_gemm_nt"]).__dict__),
-            copy=type(copy) is type(other["fp8_gemm_nt"]),
-            unsealed=type(one["fp8_gemm_nt"]) is type(other["fp8_gemm_nt"]),
-        )
+        calls = [each.__call__ == each.launch for each in (plain, kept, *copies)]
+        answer(sealed=sealed, calls=calls, types=all(type(each) is type(plain) for each in copies))
         """,
         tmp_path,
     )
-    assert got == {"other": "kregistry_plugins.fp8_gemm.denseFalse", "copy": True, "unsealed": True}
+    assert got == {"sealed": True, "calls": [True] * 4, "types": True}
 
 
 UNSEEN = """

@@ -1,4 +1,4 @@
-"""Guards: the parameters of the function, the empty-input rule, and every other error as it was."""
+"""Guards of sealed calls: the parameters of the function, the empty-input rule, and every other error as it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kregistry.kernel_type.guard import guard
+from kregistry.kernel_type.sealed_call import guard
 from tests.on_stub import answer
 
 
