@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.stub.recorder import Recorder
 
@@ -18,7 +19,6 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
     with the arguments that buffers for the largest value give. Stream: the former on another stream than the default.
     Sealed: at 0 only, :meth:`~KernelType.sealed` in place of the launch.
     """
-    import deep_gemm
     import torch
 
     values = list(values)
@@ -40,7 +40,7 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
         with torch.cuda.stream(side):
             facts["stream"] = _watch(recorder, warm_up)
         if m == 0:
-            sealed = kernel_type.sealed(str(getattr(deep_gemm, "__version__", "0")))
+            sealed = kernel_type.sealed(deep_gemm_version() or UNKNOWN)
             facts["sealed"] = _watch(recorder, partial(_call, sealed, kernel_type, large, m))
         found.append(facts)
     return found
