@@ -16,8 +16,8 @@ _KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
 
 def register() -> None:
     """Have ``deep_gemm_warmup`` replaced, and DeepGEMM watched, once vLLM imports them; nothing is imported here."""
+    from kregistry.import_hook import after_import
     from kregistry.integrations.engine_warmup import enabled, start_monitor
-    from kregistry.integrations.import_hook import after_import
 
     if not enabled("KREGISTRY_VLLM"):
         log.info("kregistry is off (KREGISTRY_VLLM)")
