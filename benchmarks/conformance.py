@@ -46,9 +46,9 @@ def main() -> None:
 def claimed() -> list[str]:
     from kregistry import Registry
     from kregistry.target import detect_target
-    from kregistry.toolchain import deep_gemm_version
+    from kregistry.toolchain import require_deep_gemm
 
-    registry, gpu, version = Registry(), detect_target(), deep_gemm_version()
+    registry, gpu, version = Registry(), detect_target(), require_deep_gemm()
     return [name for name in registry.names() if registry[name].unsupported_reason(gpu, version) is None]
 
 

@@ -76,10 +76,9 @@ def main() -> None:
     results_file = options.work / "serving.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.exists() else {}
     part = PARTS[options.part](options)
-    import deep_gemm
+    from kregistry import deep_gemm_version
 
-    version = getattr(deep_gemm, "__version__", "?")
-    results.setdefault("machine", {**describe_machine(), "deep_gemm": version})
+    results.setdefault("machine", {**describe_machine(), "deep_gemm": deep_gemm_version()})
     results[options.part] = part
     results_file.write_text(json.dumps(results, indent=1) + "\n")
     for name, value in part.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kregistry.compile import build_kernels
+    from kregistry.deep_gemm.version import deep_gemm_version
     from kregistry.errors import KregistryError, ShapeError
     from kregistry.hookspecs import hookimpl
     from kregistry.kernel_type import (
@@ -53,6 +54,7 @@ _HOMES = {
     "Tolerance": "kernel_type",
     "Value": "kernel_type",
     "build_kernels": "compile",
+    "deep_gemm_version": "deep_gemm.version",
     "detect_target": "target",
     "get_target": "target",
     "hookimpl": "hookspecs",
@@ -82,6 +84,7 @@ __all__ = [
     "Tolerance",
     "Value",
     "build_kernels",
+    "deep_gemm_version",
     "detect_target",
     "get_target",
     "hookimpl",

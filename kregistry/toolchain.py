@@ -16,11 +16,10 @@ from pathlib import Path
 
 from attrs import frozen
 
+from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import MissingRequirement
 
 INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
-#: Distributions that bring the module ``deep_gemm``. The name ``deep-gemm`` on PyPI is not one of them.
-_DEEP_GEMM_DISTRIBUTIONS = ("sgl-deep-gemm", "deep_gemm")
 
 
 @frozen
@@ -131,20 +130,16 @@ def _has_cuda_libraries() -> bool:
     return any((Path(place) / "lib" / "libtorch_cuda.so").exists() for place in locations)
 
 
-def deep_gemm_version() -> str:
-    """Version of the installed DeepGEMM, ``"unknown"`` if no distribution says.
+def require_deep_gemm() -> str:
+    """Version of the installed DeepGEMM.
 
     Raises:
         MissingRequirement: there is no module ``deep_gemm``.
     """
-    if importlib.util.find_spec("deep_gemm") is None:
+    version = deep_gemm_version()
+    if version is None:
         raise MissingRequirement("DeepGEMM (the module deep_gemm) is not installed", INSTALL_HINT)
-    for name in _DEEP_GEMM_DISTRIBUTIONS:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"
+    return version
 
 
 @frozen
@@ -174,7 +169,7 @@ def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
         MissingRequirement: the first thing that is missing, with the command that mends it.
     """
     torch = torch_version()
-    deep_gemm = deep_gemm_version()
+    deep_gemm = require_deep_gemm()
     cuda = find_cuda_toolkit(environment)
     compiler = find_c_compiler(environment)
     return Toolchain(cuda, compiler, Versions(deep_gemm, torch, cuda.version))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import metadata
+
+from kregistry import deep_gemm_version
 
 
 @lru_cache(maxsize=1)
 def is_first_series() -> bool:
-    """Whether it is 0.1; where no distribution says, and where there is none, the answer is that of later ones."""
-    try:
-        return metadata.version("sgl-deep-gemm").startswith("0.1.")
-    except metadata.PackageNotFoundError:
-        return False
+    """Whether it is 0.1; without DeepGEMM, and if it states no version, the answer is that of later ones."""
+    return (deep_gemm_version() or "").startswith("0.1.")

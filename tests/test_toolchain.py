@@ -132,7 +132,7 @@ def test_no_torch_and_no_deep_gemm(monkeypatch: pytest.MonkeyPatch) -> None:
         toolchain.torch_version()
     assert str(caught.value) == f"torch is not installed\nhint: {HINT}"
     with pytest.raises(MissingRequirement) as caught:
-        toolchain.deep_gemm_version()
+        toolchain.require_deep_gemm()
     assert str(caught.value) == f"DeepGEMM (the module deep_gemm) is not installed\nhint: {HINT}"
 
 

@@ -60,7 +60,7 @@ def examine() -> list[Finding]:
         Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
         *(Finding("broken plugin", error.message, False, error.hint) for error in registry.broken),
         _look("torch", toolchain.torch_version),
-        _look("DeepGEMM", toolchain.deep_gemm_version),
+        _look("DeepGEMM", toolchain.require_deep_gemm),
         _look("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
         _look("C compiler", toolchain.find_c_compiler),
         Finding("store", str(Store.default().directory)),

@@ -34,13 +34,16 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     End a server with Ctrl-C; the manifest is then written.
     """
     from kregistry.errors import IncompleteError, InputError
-    from kregistry.recording.recorded_run import RecordedRun, dump_manifest
+    from kregistry.recording.manifest_building import dump_manifest
+    from kregistry.recording.recorded_run import RecordedRun
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
         code = run_recorded(run, Path(directory))
         recorded = RecordedRun(Path(directory))
     for function, problem in recorded.problems.items():
         click.echo(f"not recorded: {function}: {problem}", err=True)
+    for damaged in recorded.damaged:
+        click.echo(f"not recorded: damaged line {damaged}", err=True)
     calls = recorded.recording.calls()
     if not calls:
         raise InputError(

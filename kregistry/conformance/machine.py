@@ -45,12 +45,9 @@ class Machine:
     @cached_property
     def deep_gemm_version(self) -> str | None:
         """Version of the installed DeepGEMM, if there is one."""
-        from kregistry.toolchain import deep_gemm_version
+        from kregistry.deep_gemm.version import deep_gemm_version
 
-        try:
-            return deep_gemm_version()
-        except KregistryError:
-            return None
+        return deep_gemm_version()
 
     @cached_property
     def gpu(self) -> Target:

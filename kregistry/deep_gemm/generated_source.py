@@ -1,33 +1,103 @@
-"""Read kernel and template arguments off the source that DeepGEMM generates."""
+"""The parser of the sources that DeepGEMM generates: includes, and one reference to a kernel template.
+
+A generated ``kernel.cu``::
+
+    #include <deep_gemm/impls/sm90_fp8_gemm_1d2d.cuh>
+    using namespace deep_gemm;
+    static void __instantiate_kernel() {
+        auto ptr = reinterpret_cast<void*>(&sm90_fp8_gemm_1d2d_impl<cute::UMMA::Major::K, 0, 7168, 512>);
+    };
+"""
 
 from __future__ import annotations
 
 import re
 
-_INSTANCE = re.compile(r"&\s*([A-Za-z_]\w*)\s*<(.*?)>\s*\)\s*;", re.DOTALL)
-_PLAIN = re.compile(r"&\s*([A-Za-z_]\w*)\s*\)\s*;")
+from attrs import frozen
+
+_SOURCE = re.compile(
+    r"(?P<prologue>.*?)"
+    r"^static void __instantiate_kernel\(\) \{\s*"
+    r"auto ptr = reinterpret_cast<void\*>\((?P<reference>&[^;{}]*)\);\s*"
+    r"\};?\s*\Z",
+    re.DOTALL | re.MULTILINE,
+)
+_ANY_REFERENCE = re.compile(r"reinterpret_cast<void\s*\*>\(\s*(?P<reference>&[^;]*?)\s*\)\s*;", re.DOTALL)
+_REFERENCE = re.compile(r"&\s*(?:\w+\s*::\s*)*(?P<symbol>[A-Za-z_]\w*)\s*(?:<(?P<arguments>.*)>\s*)?", re.DOTALL)
+#: Numbers (``1'000``), words, strings and characters, operators that contain an angle bracket, single characters.
+_TOKEN = re.compile(
+    r"""\d[\w.]*(?:'\w+)*|\w+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|<<|<=|->|.""",
+    re.DOTALL,
+)
+_CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 
 
-def read_instance(source: str) -> tuple[str, tuple[str, ...]]:
-    """(family, template arguments); the family is empty if the source instantiates nothing that is known here."""
-    found = _INSTANCE.search(source)
-    if found is None:
-        plain = _PLAIN.search(source)
-        return (_family(plain.group(1)), ()) if plain else ("", ())
-    return _family(found.group(1)), tuple(_split(found.group(2)))
+@frozen
+class KernelReference:
+    """The kernel that a source asks for.
+
+    Attributes:
+        text: the reference as it stands in the source, e.g. ``&gemm_impl<128, 64>``.
+        symbol: name of the function template without its namespace, e.g. ``gemm_impl``.
+        arguments: its template arguments, each with single spaces; empty if there are none.
+    """
+
+    text: str
+    symbol: str
+    arguments: tuple[str, ...]
+
+    @property
+    def kernel(self) -> str:
+        """DeepGEMM's name of the kernel, e.g. ``gemm``."""
+        return self.symbol.removesuffix("_impl")
 
 
-def _family(symbol: str) -> str:
-    return symbol.removesuffix("_impl")
+@frozen
+class GeneratedSource:
+    """A ``kernel.cu`` that has exactly the form that DeepGEMM generates.
+
+    Attributes:
+        prologue: everything before the one function: includes and ``using``.
+        reference: the kernel.
+    """
+
+    prologue: str
+    reference: KernelReference
 
 
-def _split(text: str) -> list[str]:
-    """At the commas outside of brackets."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character in "<([{") - (character in ">)]}")
-        if character == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [" ".join(part.split()) for part in parts if part.strip()]
+def parse_source(source: str) -> GeneratedSource | None:
+    """Take a generated source apart; ``None`` if it holds anything else than includes and one reference."""
+    match = _SOURCE.fullmatch(source)
+    reference = _parse_reference(match["reference"]) if match else None
+    return GeneratedSource(match["prologue"], reference) if match and reference else None
+
+
+def find_reference(source: str) -> KernelReference | None:
+    """The first kernel that any source refers to; ``None`` if there is none."""
+    match = _ANY_REFERENCE.search(source)
+    return _parse_reference(match["reference"]) if match else None
+
+
+def split_arguments(text: str) -> tuple[str, ...]:
+    """Template arguments, split at the commas outside of brackets, strings and characters.
+
+    A ``<`` opens a bracket unless it stands inside of round, square or curly brackets, where it may be an operator:
+    ``(a < b), std::pair<int, float>`` are two arguments.
+    """
+    arguments = [""]
+    expected: list[str] = []  # closing brackets, the innermost last
+    for token in _TOKEN.findall(text):
+        if expected and token == expected[-1]:
+            expected.pop()
+        elif token in _CLOSING and (token != "<" or not expected or expected[-1] == ">"):
+            expected.append(_CLOSING[token])
+        elif token == "," and not expected:
+            arguments.append("")
+            continue
+        arguments[-1] += token
+    return tuple(" ".join(argument.split()) for argument in arguments if argument.strip())
+
+
+def _parse_reference(text: str) -> KernelReference | None:
+    match = _REFERENCE.fullmatch(text)
+    return KernelReference(text, match["symbol"], split_arguments(match["arguments"] or "")) if match else None

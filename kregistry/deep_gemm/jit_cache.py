@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from kregistry.deep_gemm.cache_layout import layout_of
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
 from kregistry.store.store import StoredKernel
@@ -29,33 +30,32 @@ class Filled(enum.Enum):
 
 
 class JitCache:
-    """One cache directory.
+    """DeepGEMM's cache on disk.
 
     Args:
-        directory: what ``DG_JIT_CACHE_DIR`` names; ``None``: what DeepGEMM would use by itself, which depends on its
-            version and is read off each kernel.
+        directory: the cache directory; ``None``: the directories that DeepGEMM itself would use, which depend on its
+            version (read off each kernel) and on ``environment``.
+        environment: of the process that will run DeepGEMM.
     """
 
     def __init__(self, directory: Path | None = None, environment: Mapping[str, str] = os.environ) -> None:
         self._directory = directory
         self._environment = environment
 
-    def directory_for(self, kernel: Kernel) -> Path:
-        """The cache directory that DeepGEMM will look in: given, from the environment, or its default."""
+    def roots(self, kernel: Kernel) -> tuple[Path, ...]:
+        """The directories in which DeepGEMM will look for a kernel, in this order."""
         if self._directory is not None:
-            return self._directory
-        default = kernel.cache_entry.parts[0]
-        # DeepGEMM 0.2 (default ~/.dj) reads both prefixes, and takes several directories; it writes to the first.
-        variables = ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR") if default == ".dj" else ("DG_JIT_CACHE_DIR",)
-        for variable in variables:
-            named = self._environment.get(variable)
-            if named:
-                return Path(named.split(":")[0] if default == ".dj" else named)
-        return Path("~").expanduser() / default
+            return (self._directory,)
+        return layout_of(kernel.cache_entry).roots(self._environment)
+
+    def directory_for(self, kernel: Kernel) -> Path:
+        """The cache directory that DeepGEMM will write to: the first of :meth:`roots`."""
+        return self.roots(kernel)[0]
 
     def entry(self, kernel: Kernel) -> Path:
-        """The directory of one kernel."""
-        return self.directory_for(kernel).joinpath(*kernel.cache_entry.parts[1:])
+        """The directory of one kernel: where DeepGEMM will find it, or else where it would put it."""
+        entries = [root.joinpath(*kernel.cache_entry.parts[1:]) for root in self.roots(kernel)]
+        return next((entry for entry in entries if entry.exists()), entries[0])
 
     def cubin(self, kernel: Kernel) -> Path:
         return self.entry(kernel) / kernel.cubin_file
@@ -63,12 +63,15 @@ class JitCache:
     def fill(self, kernel: Kernel, stored: StoredKernel) -> Filled:
         """Make sure that DeepGEMM finds the kernel.
 
+        A damaged entry in a later directory is left alone: the kernel is added to the first one, where DeepGEMM looks
+        first.
+
         Raises:
             StorageError: the directory cannot be written.
         """
-        entry = self.entry(kernel)
         if self.fault(kernel, stored) is None:
             return Filled.PRESENT
+        entry = self.directory_for(kernel).joinpath(*kernel.cache_entry.parts[1:])
         with atomic.storage_errors(entry):
             if entry.exists():
                 self._repair(entry, kernel, stored)

@@ -1,1 +1,1 @@
-"""Engines that use kregistry without being changed: one package for each."""
+"""Engines that use kregistry without being changed: one package for each engine."""

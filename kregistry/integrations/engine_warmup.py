@@ -1,4 +1,4 @@
-"""What an engine's warm-up becomes: plan, parallel build, one launch for each kernel.
+"""The warm-up that replaces an engine's own: plan, parallel build, one launch for each kernel.
 
 Engines warm up call site by call site, at every start. A plan that an earlier start left beside the store is used again
 while it holds, so that the next start goes straight to the launches.
@@ -7,12 +7,10 @@ while it holds, so that the next start goes straight to the launches.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from kregistry.errors import KregistryError
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest
 from kregistry.manifest.model import Range
@@ -28,7 +26,7 @@ _MEMORY = 0.8
 
 
 class EngineWarmup:
-    """Warms the call sites of one engine in one process.
+    """Warms up the call sites of one engine in one process.
 
     Args:
         engine: its name, for messages.
@@ -40,7 +38,7 @@ class EngineWarmup:
         self.registry = registry or Registry()
         self.store = Store.default()
         self._target: Target | None = None
-        #: Whether warm-up runs now, kregistry's or the engine's: its calls are not those of a model.
+        #: Whether a warm-up runs now, kregistry's or the engine's: its calls are not calls of a model.
         self.warming = False
 
     @property
@@ -50,11 +48,24 @@ class EngineWarmup:
             self._target = detect_target()
         return self._target
 
+    @property
+    def scale_forms(self) -> tuple[str, ...]:
+        """The forms of scale factors to warm up.
+
+        On Blackwell there are two: layers of SGLang and vLLM pass packed scale factors, their own warm-up float32 ones.
+        """
+        return ("f32",) if self.target.arch == "sm90" else ("ue8m0", "f32")
+
+    def engine_state(self) -> AbstractContextManager[None]:
+        """What the engine needs around a warm-up, e.g. its own DeepGEMM or a setting. Subclasses override it."""
+        return nullcontext()
+
     def entry(self, kernel_type: str, shape: Mapping[str, Value], stop: int, label: str = "") -> Entry:
         """One call site, over every run-time value up to ``stop`` that a server can reach.
 
         Raises:
-            UnknownNameError, ShapeError: kregistry does not know the kernel type, or refuses the shape.
+            UnknownNameError: no plugin provides the kernel type.
+            ShapeError: the kernel type refuses the shape.
         """
         known = self.registry[kernel_type]
         run = known.run_dimension
@@ -66,11 +77,11 @@ class EngineWarmup:
         """Make the kernels of some call sites ready, and load them.
 
         Raises:
-            KregistryError: a kernel cannot be planned, built or launched; the caller falls back to the engine's way.
-                Not for a kernel that does not compile: the engine's own way would crash over it.
+            KregistryError: a kernel cannot be planned, built or launched. The caller falls back to the engine's own
+                warm-up. A kernel that does not compile raises nothing, since it would crash the engine's own warm-up.
         """
-        manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
-        with self.warming_up(), _all_sms(self.target):
+        with self.engine_state(), self.warming_up(), _all_sms(self.target):
+            manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
             report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
         report.raise_problems(allow_broken=True)
         for broken in report.broken:
@@ -89,7 +100,7 @@ class EngineWarmup:
 
     @contextmanager
     def warming_up(self) -> Iterator[None]:
-        """Mark the calls of the block as a warm-up's."""
+        """Mark the calls of the block as calls of a warm-up."""
         before, self.warming = self.warming, True
         try:
             yield
@@ -99,7 +110,7 @@ class EngineWarmup:
 
 @contextmanager
 def _all_sms(target: Target) -> Iterator[None]:
-    """An engine may have set fewer SMs around the call that warms up (SGLang's two-batch overlap): not around ours."""
+    """Warm up with all SMs, even if the engine has set fewer around the call (SGLang's two-batch overlap)."""
     deep_gemm = sys.modules.get("deep_gemm")
     before = deep_gemm.get_num_sms() if deep_gemm else target.num_sms
     if deep_gemm is None or before == target.num_sms:
@@ -110,27 +121,3 @@ def _all_sms(target: Target) -> Iterator[None]:
         yield
     finally:
         deep_gemm.set_num_sms(before)
-
-
-def enabled(variable: str) -> bool:
-    """Whether an integration is on: it is, unless its environment variable says ``0``, ``off`` or ``false``."""
-    return os.environ.get(variable, "1").strip().lower() not in ("0", "off", "false", "no")
-
-
-def start_monitor(registry: Registry) -> None:
-    """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default off); the log says if it cannot."""
-    from kregistry.jit_monitor import JitMonitor
-
-    mode = os.environ.get("KREGISTRY_JIT_MONITOR", "off")
-    if mode == "off":
-        return
-    try:
-        # The engine loads its plugins before it needs a kernel, though often after it has imported deep_gemm.
-        monitor = JitMonitor(registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(deep_gemm_unused=True)
-    except KregistryError as error:
-        log.warning("the JIT monitor is not on: %s", error)
-        return
-    _MONITORS.append(monitor)  # it lives as long as the process
-
-
-_MONITORS: list[object] = []

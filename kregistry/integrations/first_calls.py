@@ -1,9 +1,9 @@
-"""Warm up what an engine's own warm-up leaves out: the first call of a shape is seen at DeepGEMM's functions.
+"""Warm up what an engine's own warm-up leaves out, at the first call of each shape.
 
-Engines warm up some functions, with the arguments that they think of. Their models call more functions, and with other
-recipes, settings and numbers of parts. So while a server starts, every DeepGEMM function that a kernel type knows is
-watched, layouts apart: the first call of a shape warms it up over the whole range, then the call goes on. Once many
-calls in a row have brought nothing new, the watch ends, and the functions are DeepGEMM's own again.
+Engines warm up only some functions, and only with some arguments. Their models call more functions, with other recipes,
+settings and numbers of splits. So while a server starts, every DeepGEMM function that a kernel type knows is watched,
+except layout functions. The first call of a shape warms up the whole range of run-time values, and then it goes on.
+After many calls in a row without a new shape the watch ends, and DeepGEMM's own functions are put back.
 """
 
 from __future__ import annotations
@@ -36,32 +36,33 @@ class FirstCalls:
     """The watch of one process.
 
     Args:
-        engine: warms up; while it does, calls are not watched.
-        rules: names of the policies by which the engine chooses numbers; a number that one of them gives stands for it.
-        largest: the largest run-time value that the server can reach, as far as the engine knows by now.
-        wanted: whether this process warms up; asked at calls, and once it does not, the watch ends.
+        engine: warms up; calls during a warm-up are not watched.
+        policies: names of the policies by which the engine chooses dimensions. If one of them gives the number of a
+            call, the policy is warmed up, not only the number.
+        largest: the largest run-time value that the server can reach, as far as the engine knows when it is called.
+        wanted: whether this process warms up. It is called at each watched call; the watch ends when it is false.
     """
 
     def __init__(
         self,
         engine: EngineWarmup,
-        rules: Collection[str],
+        policies: Collection[str],
         largest: Callable[[], int],
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._engine = engine
-        self._rules = rules
+        self._policies = policies
         self._largest = largest
         self._wanted = wanted
         self._coverage = Coverage()
         self._tried: set[tuple[object, ...]] = set()
         self._quiet = 0
-        #: What stands in the place of DeepGEMM's functions now, with what stood there before.
+        #: (function of DeepGEMM, its wrapper) for each function that is watched now.
         self._watched: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
         engine.registry.listen(self)
 
     def watch(self, deep_gemm: ModuleType) -> None:
-        """Stand in front of the functions, wherever they have been imported to."""
+        """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
         names: dict[Callable[..., Any], list[str]] = {}
         for registration in self._engine.registry.registrations():
             for name in registration.kernel_type.function_names:
@@ -70,12 +71,12 @@ class FirstCalls:
                     continue
                 if name not in names.setdefault(function, []):
                     names[function].append(name)  # DeepGEMM has one function under several names
-        pairs = [(function, self._in_front_of(function, own)) for function, own in names.items()]
+        pairs = [(function, self._wrap(function, own)) for function, own in names.items()]
         self._watched += pairs
         _replace_everywhere(pairs)
 
     def end(self) -> None:
-        """DeepGEMM's own functions return to where they were."""
+        """Put DeepGEMM's own functions back under every name."""
         watched, self._watched = self._watched, []
         _replace_everywhere([(watcher, function) for function, watcher in watched])
 
@@ -83,17 +84,24 @@ class FirstCalls:
     def kregistry_warmup_finished(self, manifest: Manifest) -> None:
         self._coverage.add(manifest)
 
-    def _in_front_of(self, function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    def _wrap(self, function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
         @functools.wraps(function)
         def watcher(*args: Any, **kwargs: Any) -> Any:
             if self._watched and not self._engine.warming:
-                self._look(names, args, kwargs)
+                self._watch_call(names, args, kwargs)
             return function(*args, **kwargs)
 
         return watcher
 
-    def _look(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Never raises: a call goes on, whatever becomes of its warm-up."""
+    def _watch_call(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Never raises: the call goes on, even if its warm-up fails. After another failure the watch ends."""
+        try:
+            self._warm_if_new(names, args, kwargs)
+        except Exception:
+            log.exception("kregistry: first calls are not watched any more: DeepGEMM compiles on demand")
+            self.end()
+
+    def _warm_if_new(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         import torch
 
         if torch.cuda.is_current_stream_capturing():
@@ -115,7 +123,7 @@ class FirstCalls:
         if shape.get("deterministic") is False or self._coverage.covers(kernel_type, shape, m):
             return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
         if _waits_for_others(kernel_type, shape, self._engine.target):
-            return False  # while this process builds, the others would wait inside their kernels, and give up
+            return False  # while this process builds, the others would wait inside their kernels, and time out
         sizes = {each.name for each in kernel_type.dimensions if each.sizes_only}
         key = (
             kernel_type.name,
@@ -130,7 +138,7 @@ class FirstCalls:
         words = " ".join(f"{name}={value}" for name, value in shape.items())
         try:
             stop = range_end(kernel_type.run_dimension, m, self._largest())
-            shapes = list(self._as_rules(kernel_type, shape, m))
+            shapes = list(self._as_policies(kernel_type, shape, m))
             self._engine.warm(self._engine.entry(kernel_type.name, each, stop, "first call") for each in shapes)
         except KregistryError as error:
             log.warning(
@@ -139,12 +147,14 @@ class FirstCalls:
         except Exception:
             log.exception("kregistry cannot warm up %s %s: DeepGEMM compiles on demand", kernel_type.name, words)
 
-    def _as_rules(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> Iterator[Mapping[str, Value]]:
-        """The shape with every rule of the engine that gives its number at ``m``; the shape itself if there is none."""
+    def _as_policies(
+        self, kernel_type: KernelType, shape: Mapping[str, Value], m: int
+    ) -> Iterator[Mapping[str, Value]]:
+        """The shape with each policy of the engine that gives its number at ``m``, or the shape itself."""
         found = False
         for dimension in kernel_type.dimensions:
-            for rule in sorted(dimension.policies.keys() & set(self._rules)):
-                varied = {**shape, dimension.name: rule}
+            for policy in sorted(dimension.policies.keys() & set(self._policies)):
+                varied = {**shape, dimension.name: policy}
                 if kernel_type.resolve(varied, self._engine.target).at(dimension, m) == shape.get(dimension.name):
                     found = True
                     yield varied
@@ -155,8 +165,8 @@ class FirstCalls:
 def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
     """The end of the range to warm up for a first call at ``m``.
 
-    What an engine names counts tokens. Where requests are counted, and where it has named less or nothing yet, it is
-    the next power of two: servers begin with their largest batch.
+    The engine's largest value counts tokens. If the dimension counts requests, or ``m`` is larger, the range ends at
+    the next power of two: servers start with their largest batch.
     """
     counts_tokens = run_dimension.name != "batch_size"
     return largest if counts_tokens and m <= largest else 1 << (m - 1).bit_length()
@@ -165,7 +175,7 @@ def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
 def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], target: Target) -> bool:
     try:
         return kernel_type.collective(kernel_type.resolve(shape, target)) is not None
-    except KregistryError:  # warming it up will say what is wrong
+    except KregistryError:  # the warm-up will report what is wrong
         return False
 
 

@@ -1,4 +1,4 @@
-"""JIT monitor: sees every kernel that DeepGEMM compiles in this process and its children, and may forbid it."""
+"""The JIT monitor: it reports every kernel that DeepGEMM compiles in this process and its children, or refuses it."""
 
 from kregistry.jit_monitor.event import JitEvent, Outcome
 from kregistry.jit_monitor.mode import Mode

@@ -1,4 +1,4 @@
-"""The monitor's thread: takes the reports of compilers and of inotify, and sleeps otherwise."""
+"""The thread of a JIT monitor: it receives the reports of compilers and of inotify, and sleeps otherwise."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 from attrs import define, field
 
-#: A first report (pid, time, source, refuse) and its connection; the answer is kept until the second one.
+#: Gets the first report of a compiler (caller, child, time, source, refuse); its result is kept for OnEnd.
 OnStart = Callable[[dict[str, Any]], Any]
-#: What OnStart gave, and the second report (code, seconds).
+#: Gets the result of OnStart, and the second report (code, seconds).
 OnEnd = Callable[[Any, dict[str, Any]], None]
 
 
@@ -50,13 +50,13 @@ class Listener:
         self._selector.register(descriptor, selectors.EVENT_READ, lambda _: handler())
 
     def close(self) -> None:
-        """End the thread; reports that have arrived are taken before."""
+        """End the thread, after the reports that have arrived are handled."""
         os.write(self._woken, b"x")
         self._thread.join()
         self.abandon()
 
     def abandon(self) -> None:
-        """Close what this process holds, in a child of a fork that has not got the thread."""
+        """Close the descriptors of this process. For the child of a fork, in which the thread does not exist."""
         self._selector.close()
         self._server.close()
         os.close(self._wake)
@@ -69,7 +69,7 @@ class Listener:
                 if key.data is not None:
                     key.data(key.fileobj)
             if len(ready) == 1 and ready[0][0].data is None:
-                return  # nothing but the wish to end
+                return  # close() was called, and no report is left
 
     def _accept(self, server: Any) -> None:
         channel, _ = server.accept()

@@ -1,8 +1,8 @@
-"""Loads from disk: a cubin of the JIT cache that is read after warm-up, seen with inotify.
+"""Loads from disk: cubins of the JIT cache that are read after warm-up, seen with inotify.
 
-A load is cheap (a kernel that is on disk and not in memory), yet it means that warm-up left something out. The kernel
-tells of opened files, not of who opened them: every process of this machine that shares the cache directory counts.
-A cubin counts once.
+A load is cheap (the kernel is on disk, and is not compiled), but it means that warm-up left the kernel out. inotify
+reports that a file was opened, and not by which process: all processes of this machine that share the cache directory
+count. A cubin counts once.
 """
 
 from __future__ import annotations
@@ -19,18 +19,15 @@ _IN_OPEN, _IN_CREATE, _IN_MOVED_TO, _IN_ONLYDIR = 0x20, 0x100, 0x80, 0x01000000
 _HEAD = struct.Struct("iIII")
 
 
-def cache_directories() -> tuple[Path, ...]:
-    """Where the DeepGEMM of this process keeps kernels: ``DG_JIT_CACHE_DIR``, or the default of either version."""
-    named = os.environ.get("DG_JIT_CACHE_DIR") or os.environ.get("DJ_JIT_CACHE_DIR")
-    roots = [Path(part) for part in named.split(":")] if named else [Path("~/.deep_gemm"), Path("~/.dj")]
-    return tuple(root.expanduser() / "cache" for root in roots)
-
-
 class LoadWatcher:
-    """Watches the kernel directories of some cache directories; :meth:`read` when :attr:`descriptor` is readable.
+    """Watches directories of kernels. Call :meth:`read` when :attr:`descriptor` is readable.
+
+    Args:
+        directories: each holds one directory for each kernel; those that do not exist are left out.
+        on_load: called with the path of a cubin when it is opened for the first time.
 
     Raises:
-        StorageError: the kernel has no inotify, or no watch left.
+        StorageError: the operating system has no inotify, or no watch left.
     """
 
     def __init__(self, directories: Iterable[Path], on_load: Callable[[str], None]) -> None:
@@ -55,7 +52,7 @@ class LoadWatcher:
         self._paths[watch] = directory
 
     def read(self) -> None:
-        """Take what has happened since the last time."""
+        """Take the events since the last call."""
         try:
             data = os.read(self.descriptor, 1 << 16)
         except BlockingIOError:
@@ -72,11 +69,12 @@ class LoadWatcher:
             return
         path = directory / name
         if directory in self._roots:
-            # A kernel that was just compiled: its own first read is part of the compile, which is told of.
+            # A kernel that was just compiled: its first read belongs to the compile, which is reported already.
             self._seen.add(path)
         elif name.endswith(".cubin") and directory not in self._seen:
             self._seen.add(directory)
             self._on_load(str(path))
 
     def close(self) -> None:
+        """Stop watching."""
         os.close(self.descriptor)

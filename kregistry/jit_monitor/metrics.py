@@ -1,4 +1,4 @@
-"""Prometheus metrics of a registry: a listener of its events."""
+"""Prometheus metrics, kept by a listener of a registry's events."""
 
 from __future__ import annotations
 

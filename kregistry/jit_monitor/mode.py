@@ -8,15 +8,15 @@ from kregistry.errors import UnknownNameError
 
 
 class Mode(enum.Enum):
-    """The words that vLLM uses for its own JIT monitor, and ``count``."""
+    """The modes of vLLM's own JIT monitor, and ``count``."""
 
-    #: Nothing: the real compiler is called as if there were no monitor.
+    #: The real compiler is called as if there were no monitor.
     OFF = "off"
-    #: Count and tell listeners.
+    #: The compile is counted and reported to listeners.
     COUNT = "count"
-    #: Also log a warning, with the calling site.
+    #: A warning with the calling site is logged as well.
     WARN = "warn"
-    #: Refuse at once: DeepGEMM raises its own error in place of a stall.
+    #: The compile is refused at once: DeepGEMM raises its own error, and the call does not wait for a compiler.
     ERROR = "error"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The monitor of this process: which compiler DeepGEMM is told to use, and who hears what it did."""
+"""The monitor of this process: it starts and stops, and passes on what compilers and inotify report."""
 
 from __future__ import annotations
 
@@ -15,40 +15,25 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, frozen
-
-from kregistry.deep_gemm.generated_source import read_instance
+from kregistry.deep_gemm.cache_layout import all_roots
 from kregistry.errors import KregistryError, MissingRequirement, StorageError
 from kregistry.hookspecs import hookimpl
-from kregistry.jit_monitor import call_stack
+from kregistry.jit_monitor.compile_report import StartedCompile
 from kregistry.jit_monitor.event import JitEvent, Outcome
 from kregistry.jit_monitor.listener import Listener
-from kregistry.jit_monitor.loads import LoadWatcher, cache_directories
+from kregistry.jit_monitor.loads import LoadWatcher
 from kregistry.jit_monitor.mode import Mode
+from kregistry.jit_monitor.monitored_compiler import MonitoredCompiler
 from kregistry.registry import Registry
-from kregistry.target import detect_target
-from kregistry.toolchain import find_cuda_toolkit
 
 _log = logging.getLogger("kregistry.jit_monitor")
-_WRAPPER = Path(__file__).with_name("nvcc_monitor.sh")
-_VARIABLES = ("DG_JIT_NVCC_COMPILER", "KREGISTRY_MONITOR", "KREGISTRY_MONITORED_NVCC", "KREGISTRY_MONITOR_PYTHON")
-
-
-@frozen
-class _Begun:
-    """What is known when a compile begins."""
-
-    report: dict[str, Any]
-    pid: int
-    process: str
-    site: call_stack.CallSite
 
 
 class JitMonitor:
-    """Sees every DeepGEMM compile of this process and its children, through the compiler they are told to use.
+    """Reports every DeepGEMM compile of this process and its children, by a program in front of their compiler.
 
-    Children that fork get a monitor of their own; other children report here, without a Python stack. Without a
-    compile there is no cost: the monitor's thread sleeps, and calls are not touched.
+    A forked child has a monitor of its own. Other children report here, without a Python stack. A call that compiles
+    nothing costs nothing: the monitor's thread sleeps, and the functions of DeepGEMM are not replaced.
 
     Args:
         registry: whose listeners hear ``kregistry_jit_compiled`` and ``kregistry_jit_loaded``, and whose kernel types
@@ -66,10 +51,10 @@ class JitMonitor:
         self._home: Path | None = None
         self._listener: Listener | None = None
         self._loads: LoadWatcher | None = None
-        self._before: dict[str, str | None] = {}
+        self._compiler: MonitoredCompiler | None = None
         self._lock = threading.RLock()
 
-    # ---- life ------------------------------------------------------------------------------------------------
+    # ---- start and stop --------------------------------------------------------------------------------------
 
     def start(self, *, deep_gemm_unused: bool = False) -> JitMonitor:
         """Put the monitor in front of DeepGEMM's compiler.
@@ -80,8 +65,8 @@ class JitMonitor:
             deep_gemm_unused: the caller knows that deep_gemm, although imported, has not needed a kernel yet.
 
         Raises:
-            MissingRequirement: deep_gemm is imported, so that the monitor could miss something; or there is no nvcc.
-            StorageError: no temporary directory can be written, or the log cannot.
+            MissingRequirement: deep_gemm is already imported, so that compiles could be missed; or there is no nvcc.
+            StorageError: the log or a temporary directory cannot be written.
         """
         if "deep_gemm" in sys.modules and not deep_gemm_unused:
             raise MissingRequirement(
@@ -89,21 +74,13 @@ class JitMonitor:
                 "start the monitor before deep_gemm is imported",
             )
         with self._lock:
-            compiler = os.environ.get("DG_JIT_NVCC_COMPILER")
-            if compiler == str(_WRAPPER):  # a parent's monitor: its compiler is behind this one as well
-                compiler = os.environ.get("KREGISTRY_MONITORED_NVCC")
-            if not compiler:
-                toolkit = find_cuda_toolkit()
-                compiler = str(toolkit.nvcc)
-                os.environ.setdefault("CUDA_HOME", str(toolkit.home))
-            self._before = {name: os.environ.get(name) for name in _VARIABLES}
-            os.environ["KREGISTRY_MONITORED_NVCC"] = compiler
-            self._open()
+            self._compiler = MonitoredCompiler()
+            self._open(self._compiler)
             self.registry.listen(self)
             _after_fork(self)
         return self
 
-    def _open(self) -> None:
+    def _open(self, compiler: MonitoredCompiler) -> None:
         try:
             self._home = Path(tempfile.mkdtemp(prefix="kregistry-monitor-"))
             self._write_mode()
@@ -112,27 +89,20 @@ class JitMonitor:
         except OSError as error:
             raise StorageError.from_oserror(error, self._log_file or Path(tempfile.gettempdir())) from error
         self._listener = Listener(self._home / "socket", self._begin, self._end)
-        os.environ["DG_JIT_NVCC_COMPILER"] = str(_WRAPPER)
-        os.environ["KREGISTRY_MONITOR"] = str(self._home)
-        os.environ["KREGISTRY_MONITOR_PYTHON"] = sys.executable
+        compiler.report_to(self._home)
         weakref.finalize(self, _remove, self._home, os.getpid())
 
     def stop(self) -> None:
-        """Take the monitor away; DeepGEMM keeps the small script as its compiler, which then calls the real one."""
+        """End the monitor. DeepGEMM keeps the small program as its compiler, which then calls the real one."""
         with self._lock:
-            if self._listener is None or self._home is None:
+            if self._listener is None or self._home is None or self._compiler is None:
                 return
             self._listener.close()
             if self._loads is not None:
                 self._loads.close()
             self._listener = self._loads = None
             _remove(self._home, os.getpid())
-            for name, value in self._before.items():
-                if name == "KREGISTRY_MONITORED_NVCC":
-                    continue  # DeepGEMM, which has read its compiler's name, still needs it
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value
+            self._compiler.restore()
 
     def __enter__(self) -> JitMonitor:
         return self.start() if self._listener is None else self
@@ -142,15 +112,15 @@ class JitMonitor:
 
     def _forked(self) -> None:
         """In the child of a fork: a thread, a directory and counts of its own."""
-        if self._listener is None:
+        if self._listener is None or self._compiler is None:
             return
         self._lock = threading.RLock()
         self._listener.abandon()
         self._loads = None
         self.counts = Counter()
-        self._open()
+        self._open(self._compiler)
 
-    # ---- what it does ----------------------------------------------------------------------------------------
+    # ---- mode and loads --------------------------------------------------------------------------------------
 
     @property
     def mode(self) -> Mode:
@@ -177,7 +147,7 @@ class JitMonitor:
         """
         with self._lock:
             if self._listener is not None and self._loads is None:
-                self._loads = LoadWatcher(cache_directories(), self._loaded)
+                self._loads = LoadWatcher([root / "cache" for root in all_roots()], self._loaded)
                 self._listener.watch(self._loads.descriptor, self._loads.read)
 
     @hookimpl
@@ -189,32 +159,11 @@ class JitMonitor:
 
     # ---- reports, in the listener's thread -------------------------------------------------------------------
 
-    def _begin(self, report: dict[str, Any]) -> _Begun:
-        pid = report["caller"]
-        site = call_stack.CallSite()
-        if pid == os.getpid():
-            try:
-                site = call_stack.look(self.registry, report["child"])
-            except Exception:  # whatever a plugin's reader does, the compile is reported
-                _log.exception("the calling site cannot be read")
-        return _Begun(report, pid, call_stack.command_line(pid), site)
+    def _begin(self, report: dict[str, Any]) -> StartedCompile:
+        return StartedCompile.read(self.registry, report)
 
-    def _end(self, begun: _Begun, report: dict[str, Any]) -> None:
-        kernel, template = read_instance(begun.report["source"])
-        refused = begun.report["refuse"]
-        outcome = Outcome.REFUSED if refused else Outcome.COMPILED if report["code"] == 0 else Outcome.FAILED
-        event = JitEvent(
-            time=begun.report["time"],
-            pid=begun.pid,
-            process=begun.process,
-            kernel=kernel,
-            template=template,
-            outcome=outcome,
-            seconds=report["seconds"],
-            **asdict(begun.site),
-            target=_target(),
-        )
-        self._deliver(event)
+    def _end(self, started: StartedCompile, report: dict[str, Any]) -> None:
+        self._deliver(started.ended(report))
 
     def _deliver(self, event: JitEvent) -> None:
         self.counts[event.outcome.value] += 1
@@ -235,13 +184,6 @@ class JitMonitor:
             self.registry.hook.kregistry_jit_loaded(cubin=cubin)
         except Exception:
             _log.exception("a listener of kregistry_jit_loaded failed")
-
-
-def _target() -> dict[str, Any]:
-    try:
-        return asdict(detect_target())
-    except Exception:  # a process without a device, e.g. the parent of the one that compiles
-        return {}
 
 
 def _remove(home: Path, owner: int) -> None:

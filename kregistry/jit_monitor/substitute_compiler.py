@@ -1,7 +1,7 @@
-"""The compiler that DeepGEMM is told to use: reports to the monitor, then runs the real one, or refuses.
+"""The program that DeepGEMM runs as its compiler: it reports to the monitor, then runs the real compiler, or refuses.
 
-Run by nvcc_monitor.sh in an isolated interpreter without site-packages, so it imports nothing but the standard library:
-every millisecond here is one of a refusal. What it reads is in the directory that KREGISTRY_MONITOR names.
+nvcc_monitor.sh runs it in an isolated interpreter without site-packages, and it imports only the standard library: each
+millisecond here delays a refusal. The directory that KREGISTRY_MONITOR names holds the mode and the monitor's socket.
 """
 
 import json
@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 
-#: How long a refusal waits for the monitor to look at the calling stack.
+#: How long a refusal waits until the monitor has read the calling stack.
 _LOOK_SECONDS = 0.03
 REFUSAL = "kregistry: the JIT monitor is in mode 'error', so nothing is compiled while requests are served"
 
@@ -38,7 +38,7 @@ def main(arguments: "list[str]") -> int:
 
 
 class _Channel:
-    """Lines of JSON to the monitor; a monitor that has gone must not keep anything from being compiled."""
+    """Sends lines of JSON to the monitor. If the monitor has ended, they are dropped and the compile goes on."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -66,7 +66,7 @@ class _Channel:
 
 
 def _caller() -> "tuple[int, int]":
-    """(the process that DeepGEMM runs in, its child on the way here), past the shells in between."""
+    """(process that DeepGEMM runs in, its child that leads to this process). Shells in between are skipped."""
     child, pid = os.getpid(), os.getppid()
     while pid > 1 and _read(f"/proc/{pid}/comm").strip() in ("sh", "dash", "bash", "busybox"):
         child, pid = pid, int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])

@@ -268,9 +268,10 @@ class KernelType(ABC):
             found: Callable[..., Any] | None = getattr(deep_gemm, name, None)
             if found is not None:
                 return found
-        version = getattr(deep_gemm, "__version__", "of unknown version")
+        names = " or ".join(self.function_names)
         raise MissingRequirement(
-            f"DeepGEMM {version} has no function {' or '.join(self.function_names)} (kernel type {self.name})"
+            f"the installed DeepGEMM has no function {names} (kernel type {self.name})",
+            "kregistry doctor shows its version",
         )
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from kregistry.deep_gemm.environment import PATHS_ONLY, PREFIXES
 from kregistry.kernel import tree_digest
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain
-
-#: Places and the program that compiles: they have no part in which kernels DeepGEMM chooses or what it calls them.
-_PLACES = {"DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "DG_JIT_NVCC_COMPILER", "DJ_JIT_NVCC_COMPILER"}
 
 
 def fingerprint(
@@ -36,7 +34,7 @@ def fingerprint(
         "environment": {
             name: value
             for name, value in sorted(environment.items())
-            if name.startswith(("DG_", "DJ_")) and name not in _PLACES
+            if name.startswith(PREFIXES) and name not in PATHS_ONLY
         },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

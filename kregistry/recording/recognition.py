@@ -1,4 +1,4 @@
-"""Which kernel type a call of a DeepGEMM function belongs to."""
+"""Recognition: the kernel type that a call of a DeepGEMM function belongs to, with shape and run-time value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Recognised = tuple[KernelType, Mapping[str, Value], int]
 
 
 def recognise(registry: Registry, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Recognised | None:
-    """The first kernel type that can read the call; ``None`` if there is none."""
+    """What the first kernel type that can read the call reads; ``None`` if no kernel type can read it."""
     for kernel_type in known_by(registry, function):
         try:
             m = kernel_type.read_m(*args, **kwargs)

@@ -1,35 +1,19 @@
-"""Recordings as files: the manifest that people get, and the lines that processes leave."""
+"""What the processes of one recorded run have left in a directory: one file of lines for each process."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kregistry.errors import StorageError
-from kregistry.recording.recording import Key, Recording
+from kregistry.recording.recorded_call import CallLine, ProblemLine, TargetLine, read_line
+from kregistry.recording.recording import Recording
 from kregistry.target import TARGETS, Target, get_target
 
 
-def dump_manifest(content: Mapping[str, Any]) -> str:
-    """A recorded manifest as YAML, one entry a line."""
-    lines = [f"version: {content['version']}", f"target: {content['target']}", "models:"]
-    for model, body in content["models"].items():
-        lines += [f"  {model}:", "    kernels:" if body["kernels"] else "    kernels: []"]
-        lines += [f"      - {_flow(entry)}" for entry in body["kernels"]]
-    return "\n".join(lines) + "\n"
-
-
-def _flow(entry: object) -> str:
-    import yaml
-
-    text: str = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=1 << 16)
-    return text.strip()
-
-
 def recorded_target(devices: Iterable[Mapping[str, Any]]) -> Target:
-    """The built-in target that the first device is; the device itself, if it is none; an H100 if there was none."""
+    """The built-in target that equals the first device; the device itself if none does; an H100 without a device."""
     for device in devices:
         if device:
             found = Target(**device)
@@ -39,48 +23,51 @@ def recorded_target(devices: Iterable[Mapping[str, Any]]) -> Target:
 
 
 def _same_device(one: Target, other: Target) -> bool:
-    """As far as any kernel depends on it."""
+    """Whether two targets agree in everything that a kernel depends on."""
     parts = ("device_name", "compute_capability", "num_sms")
     return all(getattr(one, part) == getattr(other, part) for part in parts)
 
 
-def call_line(key: Key, m: int) -> bytes:
-    """One call, as a recorded process leaves it."""
-    return json.dumps({"type": key[0], "shape": dict(key[1]), "m": m}).encode() + b"\n"
-
-
-def problem_line(function: str, text: str) -> bytes:
-    """A call that no kernel type could read."""
-    return json.dumps({"function": function, "problem": text}).encode() + b"\n"
-
-
-def target_line(device: Mapping[str, Any]) -> bytes:
-    """The device of a recorded process."""
-    return json.dumps({"target": device}).encode() + b"\n"
-
-
 class RecordedRun:
-    """What the processes of one run have left in a directory."""
+    """The calls of all processes of a run.
+
+    Attributes:
+        recording: the calls.
+        problems: DeepGEMM function -> why a call of it was not recorded.
+        damaged: file name and number of each line that cannot be read, as ``12.jsonl:7: reason``; it is left out.
+        processes: number of processes that made a call.
+        target: the device that the calls ran on.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.recording = Recording()
         self.problems: dict[str, str] = {}
+        self.damaged: list[str] = []
         self.processes = 0
         devices: list[Mapping[str, Any]] = []
         try:
             for file in sorted(directory.glob("*.jsonl")):
                 self.processes += 1
-                for line in file.read_bytes().splitlines(keepends=True):
-                    if line.endswith(b"\n"):  # a process that was killed may leave half a line
-                        self._take(json.loads(line), devices)
+                self._take(file, devices)
         except OSError as error:
             raise StorageError.from_oserror(error, directory) from error
         self.target = recorded_target(devices)
 
-    def _take(self, line: Mapping[str, Any], devices: list[Mapping[str, Any]]) -> None:
-        if "target" in line:
-            devices.append(line["target"])
-        elif "problem" in line:
-            self.problems.setdefault(line["function"], line["problem"])
-        else:
-            self.recording.add(line["type"], line["shape"], line["m"])
+    def _take(self, file: Path, devices: list[Mapping[str, Any]]) -> None:
+        for number, text in enumerate(file.read_bytes().splitlines(keepends=True), start=1):
+            if not text.endswith(b"\n"):
+                continue  # the process was killed while it wrote
+            try:
+                line = read_line(text)
+                if isinstance(line, TargetLine):
+                    Target(**line.device)
+                    devices.append(line.device)
+                elif isinstance(line, ProblemLine):
+                    self.problems.setdefault(line.function, line.problem)
+                elif isinstance(line, CallLine):
+                    self.recording.add(line.kernel_type, line.shape, line.m)
+            except (ValueError, TypeError) as error:
+                self.damaged.append(f"{file.name}:{number}: {error}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel_type import EmptyInput, KernelType, Value
@@ -219,9 +220,9 @@ def _sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[..
 
 def _deep_gemm_version() -> str:
     try:
-        import deep_gemm
+        import deep_gemm  # noqa: F401
     except ImportError as error:
         raise MissingRequirement(
             f"deep_gemm cannot be imported: {error}", "kregistry doctor names what is missing"
         ) from error
-    return str(getattr(deep_gemm, "__version__", "0"))
+    return deep_gemm_version() or UNKNOWN

@@ -10,6 +10,12 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from kregistry.deep_gemm.environment import (
+    CACHE_DIRECTORIES,
+    DG_JIT_NVCC_COMPILER,
+    DG_USE_PYTORCH_CUBLASLT_HANDLE,
+    DG_USE_TEMP_CUBLASLT_WORKSPACE,
+)
 from kregistry.errors import MissingRequirement, StorageError
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
@@ -18,11 +24,10 @@ from kregistry.toolchain import Toolchain
 HOST_ACCESS_EXIT_CODE = 86
 #: torch's cuBLAS handle needs a real device, the stub's cuBLASLt one does not; the others would point elsewhere.
 _NOT_INHERITED = (
-    "DG_JIT_CACHE_DIR",
-    "DJ_JIT_CACHE_DIR",
+    *CACHE_DIRECTORIES,
     "CUDA_VISIBLE_DEVICES",
     "KREGISTRY_RECORD",
-    "DG_USE_PYTORCH_CUBLASLT_HANDLE",
+    DG_USE_PYTORCH_CUBLASLT_HANDLE,
 )
 _SOURCE = resources.files(__package__) / "cuda_stub.c"
 _RECORDER = resources.files(__package__) / "nvcc_recorder.sh"
@@ -71,13 +76,13 @@ def stub_environment(
         environment.pop(variable, None)
     preload = environment.get("LD_PRELOAD")
     user_base = environment.get("PYTHONUSERBASE") or str(Path("~/.local").expanduser())
+    environment[DG_JIT_NVCC_COMPILER] = str(_RECORDER)
+    environment[DG_USE_TEMP_CUBLASLT_WORKSPACE] = "1"
     environment.update(
         HOME=str(home),
         PYTHONUSERBASE=user_base,
         LD_PRELOAD=f"{library}:{preload}" if preload else str(library),
         CUDA_HOME=str(toolchain.cuda.home),
-        DG_JIT_NVCC_COMPILER=str(_RECORDER),
-        DG_USE_TEMP_CUBLASLT_WORKSPACE="1",
         KREGISTRY_NVCC=str(toolchain.cuda.nvcc),
         KREGISTRY_STUB_NAME=target.device_name,
         KREGISTRY_STUB_MAJOR=str(target.major),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.stub.recorder import Recorder
@@ -19,7 +20,6 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
     with the arguments that buffers for the largest value give. Stream: the former on another stream than the default.
     Sealed: at 0 only, :func:`~kregistry.kernel_type.sealed_call.sealed_call` in place of the launch.
     """
-    import deep_gemm
     import torch
 
     values = list(values)
@@ -41,7 +41,7 @@ def probe(kernel_type: KernelType, shape: Shape, values: Iterable[int], recorder
         with torch.cuda.stream(side):
             facts["stream"] = _watch(recorder, warm_up)
         if m == 0:
-            sealed = sealed_call(kernel_type, str(getattr(deep_gemm, "__version__", "0")))
+            sealed = sealed_call(kernel_type, deep_gemm_version() or UNKNOWN)
             facts["sealed"] = _watch(recorder, partial(_call, sealed, kernel_type, large, m))
         found.append(facts)
     return found

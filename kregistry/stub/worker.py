@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.kernel_type import KernelType, Shape
 from kregistry.stub.segments import libraries_of, runs
 from kregistry.target import Target
@@ -38,14 +39,14 @@ class Worker:
     """Holds what one process has announced so far."""
 
     def __init__(self, target: Target, send: Send) -> None:
-        import deep_gemm
+        import deep_gemm  # noqa: F401 - a DeepGEMM that does not load ends the process here
         import torch
 
         from kregistry.stub.recorder import Recorder
 
         self.target = target
         self.send = send
-        self.deep_gemm_version = str(getattr(deep_gemm, "__version__", "0"))
+        self.deep_gemm_version = deep_gemm_version() or UNKNOWN
         self.recorder = Recorder()
         self.announced = 0
         torch.empty(1, device="cuda")  # the context exists before the first sweep

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from kregistry.compile import BuildReport, build_kernels
+from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, MissingRequirement
 from kregistry.manifest import Manifest, load_manifest
@@ -115,13 +116,13 @@ def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
     """DeepGEMM reads both variables when it is imported."""
     if cache_dir is not None:
-        wanted, current = str(cache_dir), os.environ.get("DG_JIT_CACHE_DIR")
+        wanted, current = str(cache_dir), os.environ.get(DG_JIT_CACHE_DIR)
         if "deep_gemm" in sys.modules and current != wanted:
             raise MissingRequirement(
-                f"deep_gemm is already imported with DG_JIT_CACHE_DIR={current}, so it will not look in {wanted}",
+                f"deep_gemm is already imported with {DG_JIT_CACHE_DIR}={current}, so it will not look in {wanted}",
                 "warm up before deep_gemm is imported, or leave cache_dir out",
             )
-        os.environ["DG_JIT_CACHE_DIR"] = wanted
+        os.environ[DG_JIT_CACHE_DIR] = wanted
     os.environ.setdefault("CUDA_HOME", str(toolchain.cuda.home))
 
 

@@ -49,7 +49,7 @@ def test_the_directory_is_where_that_version_of_deep_gemm_looks(
     kernel: Kernel, entry: Path, environment: dict[str, str], expected: str
 ) -> None:
     there = evolve(kernel, cache_entry=entry)
-    cache = JitCache(environment=environment)
+    cache = JitCache(environment={"HOME": os.environ["HOME"], **environment})
     home = Path(expected).expanduser()
     assert cache.directory_for(there) == home
     assert cache.entry(there) == home / "cache" / "kernel.name.0123"
@@ -59,6 +59,24 @@ def test_the_directory_is_where_that_version_of_deep_gemm_looks(
 def test_a_given_directory_wins(kernel: Kernel, tmp_path: Path) -> None:
     cache = JitCache(tmp_path, {"DG_JIT_CACHE_DIR": "/a"})
     assert cache.directory_for(kernel) == tmp_path
+
+
+def test_a_kernel_in_a_later_directory_is_found_there(
+    kernel: Kernel, stored: StoredKernel, cubin: bytes, tmp_path: Path
+) -> None:
+    """DeepGEMM 0.2 looks in each directory, and writes to the first."""
+    there = evolve(kernel, cache_entry=DEEP_GEMM_2)
+    both = JitCache(environment={"DG_JIT_CACHE_DIR": f"{tmp_path}/first:{tmp_path}/second"})
+    second = JitCache(tmp_path / "second")
+    assert both.entry(there) == tmp_path / "first" / "cache" / "kernel.name.0123"
+    second.fill(there, stored)
+    assert both.entry(there) == second.entry(there)
+    assert both.fault(there, stored) is None and both.fill(there, stored) is Filled.PRESENT
+    rewrite(second.cubin(there), b"damaged")
+    assert both.fault(there, stored) == "the cubin differs from the store's"
+    assert both.fill(there, stored) is Filled.ADDED
+    assert both.cubin(there) == tmp_path / "first" / "cache" / "kernel.name.0123" / "kernel.cubin"
+    assert both.fault(there, stored) is None and second.cubin(there).read_bytes() == b"damaged"
 
 
 def test_filling_adds_a_hard_link_and_what_lies_beside_it(

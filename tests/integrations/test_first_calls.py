@@ -139,3 +139,19 @@ def test_no_warm_up_where_it_is_not_wanted_or_cannot_be(tmp_path: Path) -> None:
     )
     assert got["during"] == [True, True, False] and got["after"] == [False, False, True]
     assert got["warmed"] == 0 and got["said"] == "TypeError"
+
+
+def test_a_watch_that_fails_is_logged_and_ends(tmp_path: Path) -> None:
+    """The engine's own function is at fault here: it is not as the integration expects it."""
+    got = watched(
+        """
+        del wanted
+        call(2, 4)
+        call(2, 4)
+        answer(after=ours(), text=text.getvalue(), warmed=len(manifests))
+        """,
+        tmp_path,
+    )
+    assert got["after"] == [False, False, True] and got["warmed"] == 0
+    assert got["text"].count("kregistry: first calls are not watched any more: DeepGEMM compiles on demand") == 1
+    assert "NameError: name 'wanted' is not defined" in got["text"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packaging.version import Version
 
-from kregistry.toolchain import deep_gemm_version
+from kregistry.toolchain import require_deep_gemm
 
 #: DeepGEMM of stack A and of stack B (docs/stacks.md), by the part of the version that expectations are kept for.
 VERSIONS = {"0.1": "0.1.4.post1", "0.2": "0.2.3.post2"}
@@ -12,7 +12,7 @@ VERSIONS = {"0.1": "0.1.4.post1", "0.2": "0.2.3.post2"}
 
 def installed_stack() -> str:
     """``"0.1"`` or ``"0.2"``; expectations are for exactly the pinned versions."""
-    found = deep_gemm_version()
+    found = require_deep_gemm()
     stack = ".".join(map(str, Version(found).release[:2]))
     assert VERSIONS.get(stack) == found, f"expectations are kept for DeepGEMM {VERSIONS}, found {found}"
     return stack

@@ -1,11 +1,8 @@
-"""Sources: parse a generated kernel.cu, and write one source that instantiates several kernels."""
+"""One source that instantiates several kernels of a family."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-
-from attrs import frozen
 
 #: Name of the table by which the compiler itself says which mangled name belongs to which kernel.
 TABLE = "kregistry_entries"
@@ -14,33 +11,6 @@ END_OF_HEADERS = "kregistry_end_of_headers"
 #: Stands for the kernels until they are known. The preprocessor has run by then, so a macro in the name of a kernel is
 #: not expanded: the front end finds no such kernel, and nvcc compiles it alone.
 KERNELS = "kregistry_kernels"
-
-_INSTANTIATION = re.compile(
-    r"(?P<prologue>.*?)"
-    r"^static void __instantiate_kernel\(\) \{\s*"
-    r"auto ptr = reinterpret_cast<void\*>\((?P<reference>&[^;{}]*)\);\s*"
-    r"\};?\s*\Z",
-    re.DOTALL | re.MULTILINE,
-)
-
-
-@frozen
-class Instantiation:
-    """A kernel.cu taken apart.
-
-    Attributes:
-        prologue: everything before the one function: includes and ``using``.
-        reference: the kernel, e.g. ``&gemm<128, 64>``.
-    """
-
-    prologue: str
-    reference: str
-
-
-def parse_source(source: str) -> Instantiation | None:
-    """Take a generated source apart; ``None`` if it has another form than DeepGEMM's."""
-    match = _INSTANTIATION.fullmatch(source)
-    return Instantiation(match["prologue"], match["reference"]) if match else None
 
 
 def group_source(prologue: str) -> str:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.flags import reason_not_shareable
-from kregistry.compile.shared.group_source import parse_source
+from kregistry.deep_gemm.generated_source import parse_source
 from kregistry.kernel import CompilerCommand, Kernel, header_digests
 
 Arguments: TypeAlias = tuple[str, ...]
@@ -41,7 +41,7 @@ class Member:
 
     Attributes:
         reference: the expression by which its source names it, e.g. ``&gemm<128, 64>``.
-        arguments: the template arguments of the reference, cut at each comma.
+        arguments: the template arguments of the reference.
     """
 
     kernel: Kernel
@@ -59,10 +59,8 @@ def member_of(kernel: Kernel) -> Member:
     reason = reason_not_shareable(kernel.command.flags)
     if reason:
         raise CannotShare(reason)
-    instantiation = parse_source(kernel.source)
-    if instantiation is None:
+    source = parse_source(kernel.source)
+    if source is None:
         raise CannotShare("the source has another form than DeepGEMM's: includes and one reference to a kernel")
-    reference = instantiation.reference
-    inner = reference.partition("<")[2].rpartition(">")[0]
-    arguments = tuple(" ".join(argument.split()) for argument in inner.split(","))
-    return Member(kernel, KernelFamily(instantiation.prologue, kernel.command), reference, arguments)
+    family = KernelFamily(source.prologue, kernel.command)
+    return Member(kernel, family, source.reference.text, source.reference.arguments)

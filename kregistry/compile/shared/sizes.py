@@ -24,6 +24,7 @@ from typing import Any
 from attrs import define, field
 
 from kregistry.compile.shared.kernel_family import Arguments, Member
+from kregistry.deep_gemm.generated_source import split_arguments
 from kregistry.store import atomic
 
 
@@ -47,7 +48,7 @@ class _Sizes:
 
     def add(self, sizes: Mapping[Arguments, int]) -> None:
         self.nbytes.update(sizes)
-        mean, positions = fmean(self.nbytes.values()), range(max(map(len, self.nbytes)))
+        mean, positions = fmean(self.nbytes.values()), range(max(1, *map(len, self.nbytes)))
         self.one = self.one if self.fixed else mean
         groups = [self._by_value(position) for position in positions]
         self.best = min(positions, key=lambda position: _error(groups[position].values(), mean))
@@ -136,7 +137,7 @@ def _parse(text: str) -> dict[str, tuple[float, dict[Arguments, int]]]:
     try:
         content: Any = json.loads(text)
         for name, family in content.items():
-            sizes = {tuple(each.split(", ")): nbytes for each, nbytes in family["bytes"].items() if _is_size(nbytes)}
+            sizes = {split_arguments(each): nbytes for each, nbytes in family["bytes"].items() if _is_size(nbytes)}
             if sizes and _is_size(family["one"]):
                 found[name] = (family["one"], sizes)
     except (ValueError, AttributeError, KeyError, TypeError):

@@ -1,6 +1,6 @@
-"""SGLang: installed beside it, kregistry takes over its DeepGEMM warm-up. ``KREGISTRY_SGLANG=0`` turns it off.
+"""SGLang: if it is installed, kregistry replaces its DeepGEMM warm-up. ``KREGISTRY_SGLANG=0`` turns that off.
 
-The entry point of the group ``sglang.srt.plugins``; SGLang calls it once in every process.
+:func:`register` is the entry point of the group ``sglang.srt.plugins``; SGLang calls it once in every process.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ _ENTRYPOINT = "sglang.srt.layers.deep_gemm_wrapper.entrypoint"
 
 
 def register() -> None:
-    """Register kregistry's hooks with SGLang's HookRegistry.
+    """Register kregistry's hooks with SGLang's HookRegistry. A failure is logged, and SGLang goes on without them.
 
-    A process that has not imported SGLang's DeepGEMM wrapper by now runs no model: nothing is imported there.
+    A process that has not imported SGLang's DeepGEMM wrapper yet runs no model, and nothing is imported there.
     """
-    from kregistry.integrations.engine_warmup import enabled, start_monitor
+    from kregistry.integrations.switches import enabled, failures_logged
 
     if not enabled("KREGISTRY_SGLANG"):
         log.info("kregistry is off (KREGISTRY_SGLANG)")
-        return
-    if _COMPILE_UTILS not in sys.modules:
-        return
+    elif _COMPILE_UTILS in sys.modules:
+        with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+            _register()
+
+
+def _register() -> None:
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    from kregistry.integrations.sglang.warmup_override import WarmupOverride
+    from kregistry.integrations.sglang.warmup_override import SglangOverride
+    from kregistry.integrations.switches import start_monitor
 
-    takeover = WarmupOverride(sys.modules[_COMPILE_UTILS])
-    start_monitor(takeover.engine.registry)
+    override = SglangOverride(sys.modules[_COMPILE_UTILS])
+    start_monitor(override.engine.registry)
     around = HookType.AROUND
-    HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", takeover.compile_one_type, around)
-    HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", takeover.configured, HookType.AFTER)
+    HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", override.compile_one_type, around)
+    HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", override.configured, HookType.AFTER)
     if "deep_gemm" in sys.modules:
-        takeover.first_calls.watch(sys.modules["deep_gemm"])
+        override.first_calls.watch(sys.modules["deep_gemm"])

@@ -1,14 +1,16 @@
-"""SGLang's call sites in kregistry's words."""
+"""The call sites that SGLang warms up, as kernel types and shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
 
 from kregistry.kernel_type import Value
-from kregistry.target import Target
 
-#: SGLang's DeepGemmKernelType -> kernel type. What is not here, SGLang warms up as before:
-#: GEMM_NT_BF16BF16F32, which its DeepGEMM hands to cuBLASLt, and GEMM_NT_F8F8BF16_BLOCK32 (Blackwell only).
+#: SGLang's DeepGemmKernelType -> kernel type. SGLang warms up the others itself: GEMM_NT_BF16BF16F32, which its
+#: DeepGEMM hands to cuBLASLt, and GEMM_NT_F8F8BF16_BLOCK32 (Blackwell only).
 KERNEL_TYPES: Mapping[str, str] = {
     "GEMM_NT_F8F8BF16": "fp8_gemm_nt",
     "GROUPED_GEMM_NT_F8F8BF16_CONTIG": "m_grouped_fp8_gemm_nt_contiguous",
@@ -17,23 +19,54 @@ KERNEL_TYPES: Mapping[str, str] = {
     "GROUPED_GEMM_NT_BF16_MASKED": "m_grouped_bf16_gemm_nt_masked",
 }
 
-#: How SGLang 0.5.23 derives num_splits from the number of tokens: its own kernels, and FlashInfer's.
+#: Policies by which SGLang 0.5.23 derives num_splits from the number of tokens: its own kernels', and FlashInfer's.
 HC_NUM_SPLITS = ("occupancy", "flashinfer-buckets")
 
 
-def shapes(
-    sglang_type: str, n: int, k: int, num_groups: int, target: Target
-) -> Iterator[tuple[str, Mapping[str, Value]]]:
-    """(kernel type, shape) of one of SGLang's groups; none if kregistry does not know it.
+@frozen
+class Group:
+    """What SGLang warms up in one go: one of its kernel types for one (n, k, number of groups).
 
-    On Blackwell SGLang's layers pass packed scale factors, and its own warm-up float32 ones: both are covered.
+    Attributes:
+        kernel_type: a member of SGLang's DeepGemmKernelType.
     """
-    if sglang_type not in KERNEL_TYPES:
-        return
-    shape: dict[str, Value] = {"num_groups": num_groups} if sglang_type.startswith("GROUPED") else {}
-    shape |= {"n": n, "k": k}
-    if "F8F8" not in sglang_type:
-        yield KERNEL_TYPES[sglang_type], shape
-        return
-    for scales in ("f32",) if target.arch == "sm90" else ("ue8m0", "f32"):
-        yield KERNEL_TYPES[sglang_type], {**shape, "scales": scales}
+
+    kernel_type: Any
+    n: int
+    k: int
+    num_groups: int
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """Hashable, and quick to make: hashing the member itself would run Python code of enum."""
+        return (self.kernel_type._value_, self.n, self.k, self.num_groups)
+
+    def __str__(self) -> str:
+        return f"{self.kernel_type.name} n={self.n} k={self.k}"
+
+    def shapes(self, scale_forms: Collection[str]) -> Iterator[tuple[str, Mapping[str, Value]]]:
+        """(kernel type, shape) of the calls of this group; nothing if kregistry has no kernel type for it."""
+        name = self.kernel_type.name
+        if name not in KERNEL_TYPES:
+            return
+        shape: dict[str, Value] = {"num_groups": self.num_groups} if name.startswith("GROUPED") else {}
+        shape |= {"n": self.n, "k": self.k}
+        if "F8F8" not in name:
+            yield KERNEL_TYPES[name], shape
+            return
+        for scales in scale_forms:
+            yield KERNEL_TYPES[name], {**shape, "scales": scales}
+
+
+def read_compile(
+    kernel_type: Any, n: int, k: int, num_groups: int, m_list: Sequence[int], *_: object, **__: object
+) -> tuple[Group, int]:
+    """(group, largest m) of a call of SGLang's ``_compile_deep_gemm_one_type_all``; more arguments are ignored."""
+    return Group(kernel_type, n, k, num_groups), max(m_list)
+
+
+def execution_key(
+    m: int, n: int, k: int, num_groups: int, kernel_type: Any, *_: object, **__: object
+) -> tuple[int, int, int, int]:
+    """:attr:`Group.key` of a call of SGLang's ``deep_gemm_execution_hook``; more arguments are ignored."""
+    return (kernel_type._value_, n, k, num_groups)

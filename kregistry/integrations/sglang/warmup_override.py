@@ -1,41 +1,44 @@
-"""What SGLang's functions do instead while kregistry is beside it."""
+"""The functions that kregistry puts in place of SGLang's, or calls after them."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
-from kregistry.integrations.sglang.call_sites import HC_NUM_SPLITS, KERNEL_TYPES, shapes
-from kregistry.manifest import Entry, load_manifest
-from kregistry.warm_up import WarmupReport
+from kregistry.integrations.sglang.call_sites import HC_NUM_SPLITS, KERNEL_TYPES, Group, execution_key, read_compile
+from kregistry.integrations.switches import failures_logged, manifest_entries
 
 log = logging.getLogger("kregistry.integrations")
 
 _NOTHING = nullcontext()
 
 
-class _Engine(EngineWarmup):
-    """As SGLang's own warm-up: symmetric memory is collective, and only this rank is here."""
+class SglangWarmup(EngineWarmup):
+    """Warms up for SGLang."""
 
     def __init__(self, compile_utils: Any) -> None:
         super().__init__("sglang")
         self._compile_utils = compile_utils
 
-    def warm(self, entries: Iterable[Entry]) -> WarmupReport:
+    @contextmanager
+    def engine_state(self) -> Iterator[None]:
+        """Without symmetric memory, as SGLang's own warm-up: it is collective, and only this rank is here."""
         saved = self._compile_utils.disable_symmetric_memory_context()
         try:
-            return super().warm(entries)
+            yield
         finally:
             self._compile_utils.restore_symmetric_memory_context(saved)
 
 
-class WarmupOverride:
-    """The hooks of one process. Whatever fails in them, SGLang's own path runs, and the log says so.
+class SglangOverride:
+    """The hooks of one process. If one of them fails, SGLang's own function runs, and the log says why.
+
+    Versions of SGLang pass different arguments (0.5.15 passes ``server_args`` to ``update_deep_gemm_config``), so every
+    hook takes any arguments, reads those that it needs, and passes on all of them.
 
     Args:
         compile_utils: SGLang's module of that name.
@@ -43,10 +46,10 @@ class WarmupOverride:
 
     def __init__(self, compile_utils: Any) -> None:
         self.compile_utils = compile_utils
-        self.engine = _Engine(compile_utils)
+        self.engine = SglangWarmup(compile_utils)
         self.first_calls = FirstCalls(self.engine, HC_NUM_SPLITS, self._largest_m, self._warms_up)
         self._own_hook: Callable[..., AbstractContextManager[None]] = compile_utils.deep_gemm_execution_hook
-        #: (number of SGLang's kernel type, n, k, groups) of the groups that kregistry has warmed up.
+        #: Keys of the groups that kregistry has warmed up.
         self._warmed: set[tuple[int, int, int, int]] = set()
 
     def _largest_m(self) -> int:
@@ -59,52 +62,49 @@ class WarmupOverride:
 
     # ---- _compile_deep_gemm_one_type_all ---------------------------------------------------------------------
 
-    def compile_one_type(
-        self, original: Callable[..., None], kernel_type: Any, n: int, k: int, num_groups: int, m_list: Sequence[int]
-    ) -> None:
+    def compile_one_type(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Plan, parallel build and one launch for each kernel, in place of a launch for each m."""
-        if kernel_type.name not in KERNEL_TYPES:
-            log.info("kregistry has no kernel type for %s: SGLang warms it up", kernel_type.name)
-        else:
-            try:
-                self._warm(kernel_type.name, n, k, num_groups, max(m_list))
-            except Exception:
-                log.exception("kregistry cannot warm up %s n=%d k=%d: SGLang's own path runs", kernel_type.name, n, k)
-            else:
-                self._seal(kernel_type, n, k, num_groups)
-                return
+        if self._warm_instead(args, kwargs):
+            return None
         with self.engine.warming_up():
-            original(kernel_type=kernel_type, n=n, k=k, num_groups=num_groups, m_list=m_list)
+            return original(*args, **kwargs)
 
-    def _warm(self, sglang_type: str, n: int, k: int, num_groups: int, max_m: int) -> None:
-        target = self.engine.target
+    def _warm_instead(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether kregistry has warmed up the group of a call."""
+        with failures_logged("kregistry cannot read what SGLang warms up: SGLang's own path runs"):
+            group, max_m = read_compile(*args, **kwargs)
+            if group.kernel_type.name not in KERNEL_TYPES:
+                log.info("kregistry has no kernel type for %s: SGLang warms it up", group.kernel_type.name)
+                return False
+            with failures_logged(f"kregistry cannot warm up {group}: SGLang's own path runs"):
+                self._warm(group, max_m)
+                return True
+        return False
+
+    def _warm(self, group: Group, max_m: int) -> None:
         self.engine.warm(
-            self.engine.entry(kernel_type, shape, max_m, sglang_type)
-            for kernel_type, shape in shapes(sglang_type, n, k, num_groups, target)
+            self.engine.entry(kernel_type, shape, max_m, group.kernel_type.name)
+            for kernel_type, shape in group.shapes(self.engine.scale_forms)
         )
+        self._warmed.add(group.key)
+        # From now on the hook that SGLang calls for every GEMM of this group is an empty context, made once.
+        self.compile_utils.deep_gemm_execution_hook = self._hook
 
     # ---- deep_gemm_execution_hook ----------------------------------------------------------------------------
 
-    def _seal(self, kernel_type: Any, n: int, k: int, num_groups: int) -> None:
-        """From now on the per-call hook of this group is an empty context, made once."""
-        self._warmed.add((int(kernel_type), n, k, num_groups))
-        self.compile_utils.deep_gemm_execution_hook = self._hook
-
-    def _hook(self, m: int, n: int, k: int, num_groups: int, kernel_type: Any) -> AbstractContextManager[None]:
-        # _value_: hashing the member itself would run Python code of enum.
-        if (kernel_type._value_, n, k, num_groups) in self._warmed:
-            return _NOTHING
-        return self._own_hook(m, n, k, num_groups, kernel_type)
+    def _hook(self, *args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+        try:
+            warmed = execution_key(*args, **kwargs) in self._warmed
+        except Exception:  # a call of another form: SGLang's own hook knows it
+            warmed = False
+        return _NOTHING if warmed else self._own_hook(*args, **kwargs)
 
     # ---- update_deep_gemm_config -----------------------------------------------------------------------------
 
-    def configured(self, result: None, gpu_id: int) -> None:
-        """The manifest that ``KREGISTRY_MANIFEST`` names is warmed up before weights and KV cache take the memory."""
-        path, model = os.environ.get("KREGISTRY_MANIFEST"), os.environ.get("KREGISTRY_MODEL")
-        if not path or not self.compile_utils._DO_COMPILE_ALL:
-            return
-        try:
-            manifest = load_manifest(path, self.engine.registry, self.engine.target).select([model] if model else [])
-            self.engine.warm(manifest.entries)
-        except Exception:
-            log.exception("kregistry cannot warm up %s: SGLang's own path runs", path)
+    def configured(self, result: Any, *args: Any, **kwargs: Any) -> None:
+        """Warm up the manifest that ``KREGISTRY_MANIFEST`` names, before weights and KV cache take the memory."""
+        with failures_logged("kregistry cannot warm up KREGISTRY_MANIFEST: SGLang's own path runs"):
+            if self.compile_utils._DO_COMPILE_ALL:
+                entries = manifest_entries(self.engine.registry, self.engine.target)
+                if entries:
+                    self.engine.warm(entries)

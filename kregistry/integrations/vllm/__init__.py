@@ -1,6 +1,7 @@
-"""vLLM: installed beside it, kregistry takes over its DeepGEMM warm-up. ``KREGISTRY_VLLM=0`` turns it off.
+"""vLLM: if it is installed, kregistry replaces its DeepGEMM warm-up. ``KREGISTRY_VLLM=0`` turns that off.
 
-The entry point of the group ``vllm.general_plugins``; vLLM calls it in every process, perhaps more than once.
+:func:`register` is the entry point of the group ``vllm.general_plugins``; vLLM calls it in every process, perhaps more
+than once.
 """
 
 from __future__ import annotations
@@ -15,21 +16,28 @@ _KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
 
 
 def register() -> None:
-    """Have ``deep_gemm_warmup`` replaced, and DeepGEMM watched, once vLLM imports them; nothing is imported here."""
-    from kregistry.integrations.engine_warmup import enabled, start_monitor
-    from kregistry.integrations.import_hook import after_import
+    """Prepare to replace ``deep_gemm_warmup`` and to watch DeepGEMM, once vLLM imports them; vLLM is not imported here.
+
+    A failure is logged, and vLLM goes on without kregistry.
+    """
+    from kregistry.integrations.switches import enabled, failures_logged
 
     if not enabled("KREGISTRY_VLLM"):
         log.info("kregistry is off (KREGISTRY_VLLM)")
-        return
-    if getattr(sys, "_kregistry_vllm", False):
-        return
-    sys._kregistry_vllm = True  # type: ignore[attr-defined]
-    from kregistry.integrations.vllm.warmup_override import WarmupOverride
+    elif not getattr(sys, "_kregistry_vllm", False):
+        sys._kregistry_vllm = True  # type: ignore[attr-defined]
+        with failures_logged("kregistry cannot register its hooks: vLLM runs without them"):
+            _register()
 
-    takeover = WarmupOverride()
-    start_monitor(takeover.engine.registry)
+
+def _register() -> None:
+    from kregistry.import_hook import after_import
+    from kregistry.integrations.switches import start_monitor
+    from kregistry.integrations.vllm.warmup_override import VllmOverride
+
+    override = VllmOverride()
+    start_monitor(override.engine.registry)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
-        after_import(deep_gemm, takeover.first_calls.watch)
-    after_import(_WARMUP, takeover.replace)
-    after_import(_KERNEL_WARMUP, takeover.replace)
+        after_import(deep_gemm, override.first_calls.watch)
+    after_import(_WARMUP, override.replace)
+    after_import(_KERNEL_WARMUP, override.replace)

@@ -1,9 +1,9 @@
 """Runs at the start of every Python process below ``kregistry record``, which puts this directory on PYTHONPATH.
 
-Nothing is imported from kregistry until the process imports DeepGEMM. Another ``sitecustomize`` on the path still runs.
+Of kregistry only the import hook is imported until the process imports DeepGEMM. Another ``sitecustomize`` on the path
+still runs. Whatever fails here is reported on standard error, and the process goes on.
 """
 
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -12,29 +12,14 @@ import sys
 _MODULES = ("deep_gemm", "vllm.third_party.deep_gemm")
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Lets DeepGEMM be found as usual, and wraps its functions once it is loaded."""
-
-    def __init__(self):
-        self._busy = False
-
-    def find_spec(self, name, path=None, target=None):
-        if name not in _MODULES or self._busy:
-            return None
-        self._busy = True
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self._busy = False
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
-
-            def exec_module(module):
-                load(module)
-                _observe(module)
-
-            spec.loader.exec_module = exec_module
-        return spec
+def _wait_for_deep_gemm():
+    try:
+        from kregistry.import_hook import after_import
+    except Exception as error:
+        _report(error)
+        return
+    for name in _MODULES:
+        after_import(name, _observe)
 
 
 def _observe(module):
@@ -43,11 +28,16 @@ def _observe(module):
 
         observe(module, os.environ["KREGISTRY_RECORD"])
     except Exception as error:
-        print(f"kregistry record: the calls of process {os.getpid()} are not recorded: {error}", file=sys.stderr)
+        _report(error)
+
+
+def _report(error):
+    text = f"kregistry record: the calls of process {os.getpid()} are not recorded: {type(error).__name__}: {error}"
+    print(text, file=sys.stderr)
 
 
 def _run_next():
-    """The sitecustomize that this one hides."""
+    """Run the sitecustomize that this one hides."""
     here = os.path.dirname(os.path.abspath(__file__))
     rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
@@ -56,5 +46,5 @@ def _run_next():
 
 
 if os.environ.get("KREGISTRY_RECORD"):
-    sys.meta_path.insert(0, _Finder())
+    _wait_for_deep_gemm()
 _run_next()

@@ -1,34 +1,32 @@
-"""Who made DeepGEMM compile: the thread that waits for the compiler, its stack, and the call.
+"""The caller that made DeepGEMM compile: the thread that waits for the compiler, its stack, and the call.
 
 DeepGEMM compiles inside the call and lets other threads run meanwhile (measured on 0.1.4.post1 and 0.2.3.post2), so
-the monitor's thread can look at the stack of the one that waits.
+the monitor's thread can read the stack of the thread that waits.
 """
 
 from __future__ import annotations
 
-import inspect
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from attrs import frozen
 
-from kregistry.errors import MissingRequirement
+from kregistry.jit_monitor.frame_call import read_call
 from kregistry.kernel_type import Value
-from kregistry.recording.recognition import Recognised, known_by, recognise
 from kregistry.registry import Registry
 
-#: Directories whose frames are not the caller: DeepGEMM, what binds it to Python, and kregistry.
-_BETWEEN = ("deep_gemm", "tvm_ffi", "kregistry", "torch")
-_MOST_FRAMES = 40
+#: Top packages whose frames are not the caller: DeepGEMM, its Python bindings, and kregistry.
+_NOT_CALLERS = ("deep_gemm", "tvm_ffi", "kregistry", "torch")
+#: Longest stack that is reported.
+_MAX_FRAMES = 40
 
 
 @frozen
-class CallSite:
-    """Where a compile comes from; see :class:`~kregistry.jit_monitor.event.JitEvent` for the fields."""
+class Caller:
+    """Where a compile comes from. The fields are those of a JIT event."""
 
     site: str = ""
     stack: tuple[str, ...] = ()
@@ -38,7 +36,7 @@ class CallSite:
 
 
 def command_line(pid: int) -> str:
-    """Arguments of a process, for people."""
+    """The command line of a process, at most 300 characters; empty if it cannot be read."""
     try:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -46,8 +44,11 @@ def command_line(pid: int) -> str:
     return raw.replace(b"\0", b" ").decode(errors="replace").strip()[:300]
 
 
-def look(registry: Registry, child: int) -> CallSite:
-    """The call of the thread of this process that has started ``child`` and waits for it."""
+def find_caller(registry: Registry, child: int) -> Caller:
+    """The caller whose thread of this process has started the process ``child`` and waits for it.
+
+    If no thread is known to have started it, the first thread that is inside DeepGEMM is taken.
+    """
     frames = sys._current_frames()
     threads = [
         thread
@@ -61,43 +62,23 @@ def look(registry: Registry, child: int) -> CallSite:
         inside = [each for each in _outward(frame) if _package(each) == "deep_gemm"]
         if inside or owner is not None:
             return _describe(registry, frame, inside)
-    return CallSite()
+    return Caller()
 
 
-def _describe(registry: Registry, frame: FrameType, inside: list[FrameType]) -> CallSite:
-    callers = [each for each in _outward(frame) if _package(each) not in _BETWEEN][:_MOST_FRAMES]
+def _describe(registry: Registry, frame: FrameType, inside: list[FrameType]) -> Caller:
+    callers = [each for each in _outward(frame) if _package(each) not in _NOT_CALLERS][:_MAX_FRAMES]
     stack = tuple(f"{each.f_code.co_filename}:{each.f_lineno} in {each.f_code.co_name}" for each in callers)
     site = stack[0] if stack else ""
     for each in reversed(inside):  # the outermost: the function that was called
         found = read_call(registry, each.f_code.co_name, each.f_locals)
         if found is not None:
             kernel_type, shape, m = found
-            return CallSite(site, stack, kernel_type.name, shape, m)
-    return CallSite(site, stack)
-
-
-def read_call(registry: Registry, function: str, local: Mapping[str, Any]) -> Recognised | None:
-    """The call of a DeepGEMM function, from the local variables of its frame.
-
-    A wrapper's are what it passes on (``*args, **kwargs``, as vLLM's). DeepGEMM's own Python functions take
-    ``(data, scales)`` pairs apart, some into their own parameters: those are put together again.
-    """
-    if isinstance(local.get("args"), tuple) and isinstance(local.get("kwargs"), dict):
-        return recognise(registry, function, local["args"], local["kwargs"])
-    pairs = {
-        name: (value, local[f"{name}_sf"]) if f"{name}_sf" in local and not isinstance(value, (tuple, list)) else value
-        for name, value in local.items()
-    }
-    for kernel_type in known_by(registry, function):
-        try:
-            parameters = inspect.signature(kernel_type.function()).parameters
-        except (ValueError, MissingRequirement):  # a function of C++ has no frame, and so no locals either
-            continue
-        return recognise(registry, function, (), {name: pairs[name] for name in parameters if name in pairs})
-    return None
+            return Caller(site, stack, kernel_type.name, shape, m)
+    return Caller(site, stack)
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frame and its callers."""
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -111,6 +92,7 @@ def _package(frame: FrameType) -> str:
 
 
 def _started(thread: threading.Thread, child: int) -> bool:
+    """Whether a process is the child of a thread, as Linux keeps it."""
     try:
         children = Path(f"/proc/self/task/{thread.native_id}/children").read_text().split()
     except OSError:

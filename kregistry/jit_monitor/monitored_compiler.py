@@ -1,0 +1,51 @@
+"""The environment variables that put the monitor's program in front of DeepGEMM's compiler."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER
+from kregistry.toolchain import find_cuda_toolkit
+
+#: The program; it starts ``substitute_compiler.py``, which lies beside it.
+_WRAPPER = Path(__file__).with_name("nvcc_monitor.sh")
+#: The real compiler.
+_MONITORED = "KREGISTRY_MONITORED_NVCC"
+#: Directory of the monitor: its mode and its socket.
+_HOME = "KREGISTRY_MONITOR"
+_PYTHON = "KREGISTRY_MONITOR_PYTHON"
+
+
+class MonitoredCompiler:
+    """Replaces DeepGEMM's compiler for this process and its children.
+
+    Raises:
+        MissingRequirement: there is no nvcc.
+    """
+
+    def __init__(self) -> None:
+        compiler = os.environ.get(DG_JIT_NVCC_COMPILER)
+        if compiler == str(_WRAPPER):  # a parent's monitor: its compiler is behind this one as well
+            compiler = os.environ.get(_MONITORED)
+        if not compiler:
+            toolkit = find_cuda_toolkit()
+            compiler = str(toolkit.nvcc)
+            os.environ.setdefault("CUDA_HOME", str(toolkit.home))
+        self._before = {name: os.environ.get(name) for name in (DG_JIT_NVCC_COMPILER, _HOME, _PYTHON)}
+        # Never taken back: DeepGEMM keeps the name of its compiler, and the program still needs the real one.
+        os.environ[_MONITORED] = compiler
+
+    def report_to(self, home: Path) -> None:
+        """From now on compilers report to the monitor whose directory is ``home``."""
+        os.environ[DG_JIT_NVCC_COMPILER] = str(_WRAPPER)
+        os.environ[_HOME] = str(home)
+        os.environ[_PYTHON] = sys.executable
+
+    def restore(self) -> None:
+        """Set the variables back to what they were."""
+        for name, value in self._before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
