@@ -160,7 +160,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     paranoid, cache = FrontEndOptions(paranoid=True), JitCache(place / "cache")
     for attempt in range(2):  # a kernel that does not compile spoils the group in which it is: then without it
         store = Store(place / f"store-{attempt}")
-        with Builder(registry, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as builder:
+        with Builder(registry.events, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as builder:
             for kernel in chosen:
                 if kernel.key not in compared:
                     builder.add(kernel)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.jit_monitor import JitEvent
@@ -41,7 +42,7 @@ def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> N
     if as_json:
         print_json(content)
     else:
-        click.echo(dump_manifest(content), nl=False)
+        echo(dump_manifest(content), nl=False)
 
 
 def read_events(log: Path) -> list[JitEvent]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
+from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.recording.recorded_run import RecordedRun
@@ -76,7 +77,7 @@ def _write(output: Path, text: str) -> None:
     from kregistry.store.atomic import replace_file, storage_errors
 
     if str(output) == "-":
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     with storage_errors(output):
         replace_file(output, text.encode())

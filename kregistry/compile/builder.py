@@ -6,7 +6,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-from kregistry.compile.build_report import CompiledKernel
 from kregistry.compile.costs import Costs
 from kregistry.compile.nvcc import Compilation, Compiler
 from kregistry.compile.schedule import Schedule, Work
@@ -15,10 +14,11 @@ from kregistry.compile.shared.sharing import Sharing
 from kregistry.compile.shared.sharing_options import FrontEndOptions
 from kregistry.compile.shared.sizes import KernelSizes
 from kregistry.deep_gemm.jit_cache import Filled, JitCache
+from kregistry.event_bus import EventBus
+from kregistry.events.compiled import CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
-from kregistry.registry import Registry
 from kregistry.store.claims import Claims
-from kregistry.store.failures import BrokenKernels, FailedKernel
+from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry, Store, StoredKernel
 
 #: How long to leave a kernel alone that another builder is compiling.
@@ -34,14 +34,14 @@ class Builder:
 
     def __init__(
         self,
-        registry: Registry,
+        events: EventBus,
         store: Store,
         jit_cache: JitCache,
         nvcc: Path,
         jobs: int,
         front_end: FrontEndOptions | None = None,
     ) -> None:
-        self.registry = registry
+        self.events = events
         self.store = store
         self.jit_cache = jit_cache
         self.compiler = Compiler(nvcc)
@@ -54,7 +54,7 @@ class Builder:
         self.compiling_since = self.compiling_until = 0.0
         groups = Groups(self.costs, KernelSizes(store.directory), jobs)
         options = front_end or FrontEndOptions()
-        self.sharing = Sharing(self, registry, store, self.compiler, groups, options)
+        self.sharing = Sharing(self, events, store, self.compiler, groups, options)
         self.schedule = Schedule(jobs, self.sharing)
         self._broken = BrokenKernels(store.directory)
         self._claims = Claims(store.directory / "claims")
@@ -135,7 +135,7 @@ class Builder:
             if kernel.key in self._started:
                 return
             self._started.add(kernel.key)
-        self.registry.hook.kregistry_compile_started(kernel=kernel)
+        self.events.hook.kregistry_compile_started(kernel=kernel)
 
     def settle(self, kernel: Kernel, result: Compilation) -> None:
         """Publish what was compiled, or report why nothing was; the first result of a kernel counts."""
@@ -152,7 +152,7 @@ class Builder:
             self._fill(kernel, stored)
             compiled = CompiledKernel(kernel, seconds, stored.nbytes, result.front_end_seconds)
             self.compiled.append(compiled)
-            self.registry.hook.kregistry_kernel_compiled(kernel=kernel, compiled=compiled)
+            self.events.hook.kregistry_kernel_compiled(kernel=kernel, compiled=compiled)
         self._done(kernel)
 
     def compiling(self) -> None:
@@ -187,7 +187,7 @@ class Builder:
     def _fail(self, failed: FailedKernel) -> None:
         with self.schedule.condition:
             self.failed.append(failed)
-        self.registry.hook.kregistry_kernel_failed(kernel=failed.kernel, failed=failed)
+        self.events.hook.kregistry_kernel_failed(kernel=failed.kernel, failed=failed)
 
     def _use_stored(self, kernel: Kernel) -> bool:
         try:
@@ -200,7 +200,7 @@ class Builder:
         self._fill(kernel, stored)
         with self.schedule.condition:
             self.found += 1
-        self.registry.hook.kregistry_kernel_found(kernel=kernel)
+        self.events.hook.kregistry_kernel_found(kernel=kernel)
         return True
 
     def _fill(self, kernel: Kernel, stored: StoredKernel) -> None:

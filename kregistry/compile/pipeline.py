@@ -53,7 +53,7 @@ def build_kernels(
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = FrontEndOptions.choose(shared_front_end, paranoid)
-    with Builder(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as builder:
+    with Builder(registry.events, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as builder:
         plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=builder.add)
         builder.finish()
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 
 from kregistry.errors import KregistryError
 from kregistry.kernel_type import Value
-from kregistry.manifest import Entry, Manifest
+from kregistry.manifest import Entry, Manifest, load_manifest
 from kregistry.manifest.model import Range
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target, detect_target
-from kregistry.warm_up import WarmupReport, warmup
+from kregistry.warm_up import WarmupObserver, WarmupReport, warmup
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -39,6 +39,8 @@ class EngineWarmup:
         self.engine = engine
         self.registry = registry or Registry()
         self.store = Store.default()
+        #: Told of each warm-up: the JIT monitor, and the watch for first calls.
+        self.observers: list[WarmupObserver] = []
         self._target: Target | None = None
         #: Whether warm-up runs now, kregistry's or the engine's: its calls are not those of a model.
         self.warming = False
@@ -62,6 +64,19 @@ class EngineWarmup:
         resolved = known.resolve(shape, self.target)
         return Entry(self.engine, label, resolved, Range(run.name, run.start, last, run.step))
 
+    def named_entries(self) -> tuple[Entry, ...]:
+        """What ``KREGISTRY_MANIFEST`` (and ``KREGISTRY_MODEL``) names; the providers that it chooses hold from now on.
+
+        Raises:
+            KregistryError: the manifest cannot be read, or something in it is wrong.
+        """
+        path, model = os.environ.get("KREGISTRY_MANIFEST"), os.environ.get("KREGISTRY_MODEL")
+        if not path:
+            return ()
+        manifest = load_manifest(path, self.registry, self.target).select([model] if model else [])
+        self.registry = self.registry.choosing(manifest.providers)
+        return manifest.entries
+
     def warm(self, entries: Iterable[Entry]) -> WarmupReport:
         """Make the kernels of some call sites ready, and load them.
 
@@ -71,7 +86,13 @@ class EngineWarmup:
         """
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
         with self.warming_up(), _all_sms(self.target):
-            report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
+            report = warmup(
+                manifest,
+                registry=self.registry,
+                store=self.store,
+                memory_budget=_MEMORY,
+                observers=self.observers,
+            )
         report.raise_problems(allow_broken=True)
         for broken in report.broken:
             log.warning("%s", broken)
@@ -117,8 +138,11 @@ def enabled(variable: str) -> bool:
     return os.environ.get(variable, "1").strip().lower() not in ("0", "off", "false", "no")
 
 
-def start_monitor(registry: Registry) -> None:
-    """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default off); the log says if it cannot."""
+def start_monitor(engine: EngineWarmup) -> None:
+    """Start the JIT monitor of this process in the mode of ``KREGISTRY_JIT_MONITOR`` (default off).
+
+    The log says if it cannot be started.
+    """
     from kregistry.jit_monitor import JitMonitor
 
     mode = os.environ.get("KREGISTRY_JIT_MONITOR", "off")
@@ -126,11 +150,10 @@ def start_monitor(registry: Registry) -> None:
         return
     try:
         # The engine loads its plugins before it needs a kernel, though often after it has imported deep_gemm.
-        monitor = JitMonitor(registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(deep_gemm_unused=True)
+        monitor = JitMonitor(engine.registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(
+            deep_gemm_unused=True
+        )
     except KregistryError as error:
         log.warning("the JIT monitor is not on: %s", error)
         return
-    _MONITORS.append(monitor)  # it lives as long as the process
-
-
-_MONITORS: list[object] = []
+    engine.observers.append(monitor)  # which also keeps it as long as the process lives

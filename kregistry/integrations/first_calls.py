@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from kregistry.errors import KregistryError
-from kregistry.hookspecs import hookimpl
+from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.manifest import Manifest
@@ -58,7 +58,7 @@ class FirstCalls:
         self._quiet = 0
         #: What stands in the place of DeepGEMM's functions now, with what stood there before.
         self._watched: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
-        engine.registry.listen(self)
+        engine.observers.append(self)
 
     def watch(self, deep_gemm: ModuleType) -> None:
         """Stand in front of the functions, wherever they have been imported to."""
@@ -79,8 +79,8 @@ class FirstCalls:
         watched, self._watched = self._watched, []
         _replace_everywhere([(watcher, function) for function, watcher in watched])
 
-    @hookimpl
-    def kregistry_warmup_finished(self, manifest: Manifest) -> None:
+    def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
+        """See :class:`kregistry.warm_up.WarmupObserver`."""
         self._coverage.add(manifest)
 
     def _in_front_of(self, function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """JIT monitor: sees every kernel that DeepGEMM compiles in this process and its children, and may forbid it."""
 
-from kregistry.jit_monitor.event import JitEvent, Outcome
+from kregistry.events.jit import JitEvent, Outcome
 from kregistry.jit_monitor.mode import Mode
 from kregistry.jit_monitor.monitor import JitMonitor
 

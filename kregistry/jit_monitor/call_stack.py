@@ -28,7 +28,7 @@ _MOST_FRAMES = 40
 
 @frozen
 class CallSite:
-    """Where a compile comes from; see :class:`~kregistry.jit_monitor.event.JitEvent` for the fields."""
+    """Where a compile comes from; see :class:`~kregistry.events.JitEvent` for the fields."""
 
     site: str = ""
     stack: tuple[str, ...] = ()

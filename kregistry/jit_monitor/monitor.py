@@ -19,12 +19,12 @@ from attrs import asdict, frozen
 
 from kregistry.deep_gemm.generated_source import read_instance
 from kregistry.errors import KregistryError, MissingRequirement, StorageError
-from kregistry.hookspecs import hookimpl
+from kregistry.events import JitEvent, Outcome, WarmupOutcome
 from kregistry.jit_monitor import call_stack
-from kregistry.jit_monitor.event import JitEvent, Outcome
 from kregistry.jit_monitor.listener import Listener
 from kregistry.jit_monitor.loads import LoadWatcher, cache_directories
 from kregistry.jit_monitor.mode import Mode
+from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.target import detect_target
 from kregistry.toolchain import find_cuda_toolkit
@@ -99,7 +99,6 @@ class JitMonitor:
             self._before = {name: os.environ.get(name) for name in _VARIABLES}
             os.environ["KREGISTRY_MONITORED_NVCC"] = compiler
             self._open()
-            self.registry.listen(self)
             _after_fork(self)
         return self
 
@@ -118,7 +117,10 @@ class JitMonitor:
         weakref.finalize(self, _remove, self._home, os.getpid())
 
     def stop(self) -> None:
-        """Take the monitor away; DeepGEMM keeps the small script as its compiler, which then calls the real one."""
+        """Take the monitor away, once listeners have heard everything that it saw.
+
+        DeepGEMM keeps the small script as its compiler, which then calls the real one.
+        """
         with self._lock:
             if self._listener is None or self._home is None:
                 return
@@ -133,6 +135,7 @@ class JitMonitor:
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
+        self.registry.events.flush()
 
     def __enter__(self) -> JitMonitor:
         return self.start() if self._listener is None else self
@@ -170,7 +173,9 @@ class JitMonitor:
         fresh.replace(self._home / "mode")
 
     def watch_loads(self) -> None:
-        """From now on, count kernels that are read from the JIT cache. A warm-up through the registry calls it.
+        """From now on, count kernels that are read from the JIT cache.
+
+        A warm-up with this monitor among its ``observers`` calls it.
 
         Raises:
             StorageError: the system has no inotify watch left.
@@ -180,8 +185,8 @@ class JitMonitor:
                 self._loads = LoadWatcher(cache_directories(), self._loaded)
                 self._listener.watch(self._loads.descriptor, self._loads.read)
 
-    @hookimpl
-    def kregistry_warmup_finished(self) -> None:
+    def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
+        """See :class:`kregistry.warm_up.WarmupObserver`."""
         try:
             self.watch_loads()
         except KregistryError as error:
@@ -224,17 +229,11 @@ class JitMonitor:
             line = json.dumps(event.to_json()).encode() + b"\n"
             with contextlib.suppress(OSError), self._log_file.open("ab", buffering=0) as file:
                 file.write(line)  # one write at the end of the file: several processes may share it
-        try:
-            self.registry.hook.kregistry_jit_compiled(event=event)
-        except Exception:
-            _log.exception("a listener of kregistry_jit_compiled failed")
+        self.registry.hook.kregistry_jit_compiled(event=event)
 
     def _loaded(self, cubin: str) -> None:
         self.counts["loaded"] += 1
-        try:
-            self.registry.hook.kregistry_jit_loaded(cubin=cubin)
-        except Exception:
-            _log.exception("a listener of kregistry_jit_loaded failed")
+        self.registry.hook.kregistry_jit_loaded(cubin=cubin)
 
 
 def _target() -> dict[str, Any]:

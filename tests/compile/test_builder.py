@@ -16,11 +16,12 @@ from small_kernels import BROKEN, small_kernel
 from kregistry.compile.builder import Builder
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import StorageError
+from kregistry.event_bus import EventBus
+from kregistry.events import FailedKernel
 from kregistry.kernel import Kernel
-from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.store.claims import Claims
-from kregistry.store.failures import BrokenKernels, FailedKernel
+from kregistry.store.failures import BrokenKernels
 from kregistry.toolchain import Toolchain
 
 
@@ -30,7 +31,7 @@ def jit(tmp_path: Path) -> JitCache:
 
 
 def builder(store: Store, jit: JitCache, nvcc: Path, jobs: int = 2) -> Builder:
-    return Builder(Registry(load_entry_points=False), store, jit, nvcc, jobs)
+    return Builder(EventBus(), store, jit, nvcc, jobs)
 
 
 def build(made: Builder, *kernels: Kernel) -> Builder:

@@ -28,10 +28,11 @@ class Build:
         registry = Registry(load_entry_points=False)
         for listener in self.listeners:
             registry.listen(listener)
-        with Builder(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
+        with Builder(registry.events, self.store, self.jit_cache, self.nvcc, jobs, options) as builder:
             for kernel in kernels:
                 builder.add(kernel)
             builder.finish()
+        registry.events.flush()
         assert list((self.store.directory / "claims").iterdir()) == []
         assert list((self.store.directory / "tmp").iterdir()) == []
         return builder

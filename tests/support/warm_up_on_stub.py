@@ -16,6 +16,7 @@ def main(manifest: str, store: str) -> None:
     registry.listen(log)
     report = kregistry.warmup(manifest, "tiny", registry=registry, target="detect", store=store)
     report.raise_problems()
+    registry.events.flush()
     build = report.build
     assert build is not None
     events = [[name, {key: str(value) for key, value in arguments.items()}] for name, arguments in log.calls]

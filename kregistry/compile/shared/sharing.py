@@ -12,7 +12,6 @@ from attrs import evolve
 
 from kregistry.compile.build_report import (
     ComparedKernel,
-    CompiledKernel,
     FrontEndRun,
     NotShared,
     ParsedHeaders,
@@ -31,8 +30,9 @@ from kregistry.compile.shared.self_check import Action, SelfCheck, Use
 from kregistry.compile.shared.self_check_results import SelfCheckResults
 from kregistry.compile.shared.sharing_options import FrontEndOptions
 from kregistry.errors import MissingRequirement
+from kregistry.event_bus import EventBus
+from kregistry.events.compiled import CompiledKernel
 from kregistry.kernel import Kernel
-from kregistry.registry import Registry
 from kregistry.store.store import Store
 
 
@@ -63,14 +63,14 @@ class Sharing(Source):
     def __init__(
         self,
         host: Host,
-        registry: Registry,
+        events: EventBus,
         store: Store,
         compiler: Compiler,
         groups: Groups,
         options: FrontEndOptions,
     ) -> None:
         self._host = host
-        self._hook = registry.hook
+        self._hook = events.hook
         self._store = store
         self._compiler = compiler
         self._costs = groups.costs

@@ -31,7 +31,7 @@ def register() -> None:
     from kregistry.integrations.sglang.warmup_override import WarmupOverride
 
     takeover = WarmupOverride(sys.modules[_COMPILE_UTILS])
-    start_monitor(takeover.engine.registry)
+    start_monitor(takeover.engine)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", takeover.compile_one_type, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", takeover.configured, HookType.AFTER)

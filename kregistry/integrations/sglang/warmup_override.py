@@ -11,7 +11,7 @@ from typing import Any
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
 from kregistry.integrations.sglang.call_sites import HC_NUM_SPLITS, KERNEL_TYPES, shapes
-from kregistry.manifest import Entry, load_manifest
+from kregistry.manifest import Entry
 from kregistry.warm_up import WarmupReport
 
 log = logging.getLogger("kregistry.integrations")
@@ -100,11 +100,10 @@ class WarmupOverride:
 
     def configured(self, result: None, gpu_id: int) -> None:
         """The manifest that ``KREGISTRY_MANIFEST`` names is warmed up before weights and KV cache take the memory."""
-        path, model = os.environ.get("KREGISTRY_MANIFEST"), os.environ.get("KREGISTRY_MODEL")
+        path = os.environ.get("KREGISTRY_MANIFEST")
         if not path or not self.compile_utils._DO_COMPILE_ALL:
             return
         try:
-            manifest = load_manifest(path, self.engine.registry, self.engine.target).select([model] if model else [])
-            self.engine.warm(manifest.entries)
+            self.engine.warm(self.engine.named_entries())
         except Exception:
             log.exception("kregistry cannot warm up %s: SGLang's own path runs", path)

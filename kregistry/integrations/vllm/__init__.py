@@ -28,7 +28,7 @@ def register() -> None:
     from kregistry.integrations.vllm.warmup_override import WarmupOverride
 
     takeover = WarmupOverride()
-    start_monitor(takeover.engine.registry)
+    start_monitor(takeover.engine)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, takeover.first_calls.watch)
     after_import(_WARMUP, takeover.replace)

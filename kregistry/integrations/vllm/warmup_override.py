@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from kregistry.events import JitEvent
 from kregistry.hookspecs import hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
-from kregistry.jit_monitor import JitEvent
-from kregistry.manifest import Entry, load_manifest
+from kregistry.manifest import Entry
 from kregistry.warm_up import WarmupReport
 
 log = logging.getLogger("kregistry.integrations")
@@ -61,7 +61,8 @@ class WarmupOverride:
         """
         self._max_tokens = max_tokens
         try:
-            entries = [*self._dense(model, max_tokens), *self._grouped(model, max_tokens), *self._manifest()]
+            named = self.engine.named_entries()  # first: it may choose providers
+            entries = [*self._dense(model, max_tokens), *self._grouped(model, max_tokens), *named]
             if entries:
                 self.engine.warm(entries)
         except Exception:
@@ -101,13 +102,6 @@ class WarmupOverride:
                     for scales in self._scales():
                         shape = {"num_groups": groups, "n": n, "k": k, "scales": scales}
                         yield self.engine.entry("m_grouped_fp8_gemm_nt_contiguous", shape, stop, "experts")
-
-    def _manifest(self) -> Iterator[Entry]:
-        """What ``KREGISTRY_MANIFEST`` (and ``KREGISTRY_MODEL``) names, beside the layers that vLLM warms up."""
-        path, model = os.environ.get("KREGISTRY_MANIFEST"), os.environ.get("KREGISTRY_MODEL")
-        if path:
-            manifest = load_manifest(path, self.engine.registry, self.engine.target)
-            yield from manifest.select([model] if model else []).entries
 
     def _scales(self) -> tuple[str, ...]:
         """On Blackwell both forms: vLLM packs scale factors in its layers, not in its own warm-up."""

@@ -240,7 +240,7 @@ def test_a_kernel_that_the_store_has_when_its_turn_comes(build: Build, tmp_path:
     ours, theirs = kernels(tmp_path, 8, 16)
     made = Compiler(build.nvcc).compile(theirs, tmp_path / "scratch")
     registry = Registry(load_entry_points=False)
-    with Builder(registry, build.store, build.jit_cache, build.nvcc, jobs=2) as builder:
+    with Builder(registry.events, build.store, build.jit_cache, build.nvcc, jobs=2) as builder:
         builder.add(ours)
         builder.add(theirs)
         build.store.put(theirs, made.cubin, "nvcc", 1.0)
@@ -259,12 +259,16 @@ def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: 
     slow.chmod(0o755)
     registry = Registry(load_entry_points=False)
     registry.listen(build.log)
-    with pytest.raises(KeyboardInterrupt), Builder(registry, build.store, build.jit_cache, slow, jobs=1) as builder:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Builder(registry.events, build.store, build.jit_cache, slow, jobs=1) as builder,
+    ):
         for kernel in kernels(tmp_path, 8, 16):
             builder.add(kernel)
         while not started.exists():
             time.sleep(0.01)
         raise KeyboardInterrupt
+    registry.events.flush()
     assert build.log.names() == []
     assert (builder.failed, builder.sharing.report()) == ([], SharingReport())
     for name in ("claims", "tmp"):
