@@ -8,6 +8,7 @@ import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
 from kregistry.cli.output import echo
+from kregistry.kernel_type.words import word
 from kregistry.registry import Registration, Registry
 
 
@@ -65,7 +66,7 @@ def _print_one(registration: Registration) -> None:
 def _default(value: object) -> str:
     if callable(value):
         return "by target"
-    return "none" if value is None else str(value)
+    return str(word(value))
 
 
 def _json(registration: Registration) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> N
 
     The events are listed on standard error. Add the entries to the model's kernels.yaml, and build again.
     """
-    from kregistry.recording.recorded_run import dump_manifest, recorded_target
+    from kregistry.manifest.writer import dump_manifest
+    from kregistry.recording.recorded_run import recorded_target
     from kregistry.recording.recording import Recording
 
     events = read_events(log)

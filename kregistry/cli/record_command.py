@@ -31,7 +31,8 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     A server may be ended with Ctrl-C: the manifest is written then.
     """
     from kregistry.errors import IncompleteError, InputError
-    from kregistry.recording.recorded_run import RecordedRun, dump_manifest
+    from kregistry.manifest.writer import dump_manifest
+    from kregistry.recording.recorded_run import RecordedRun
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
         code = run_recorded(run, Path(directory))

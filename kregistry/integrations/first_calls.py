@@ -19,6 +19,7 @@ from kregistry.errors import KregistryError
 from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
+from kregistry.kernel_type.words import show_shape
 from kregistry.manifest import Manifest
 from kregistry.recording.recognition import recognise
 from kregistry.serving.coverage import Coverage
@@ -127,7 +128,7 @@ class FirstCalls:
         return new
 
     def _warm(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
-        words = " ".join(f"{name}={value}" for name, value in shape.items())
+        words = show_shape(shape)
         try:
             stop = range_end(kernel_type.run_dimension, m, self._largest())
             shapes = list(self._as_rules(kernel_type, shape, m))

@@ -1,4 +1,4 @@
-"""Recordings as files: the manifest that people get, and the lines that processes leave."""
+"""Recordings as files: the lines that processes leave, and the target of a run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,6 @@ from typing import Any
 from kregistry.errors import StorageError
 from kregistry.recording.recording import Key, Recording
 from kregistry.target import TARGETS, Target, get_target
-
-
-def dump_manifest(content: Mapping[str, Any]) -> str:
-    """A recorded manifest as YAML, one entry a line."""
-    lines = [f"version: {content['version']}", f"target: {content['target']}", "models:"]
-    for model, body in content["models"].items():
-        lines += [f"  {model}:", "    kernels:" if body["kernels"] else "    kernels: []"]
-        lines += [f"      - {_flow(entry)}" for entry in body["kernels"]]
-    return "\n".join(lines) + "\n"
-
-
-def _flow(entry: object) -> str:
-    import yaml
-
-    text: str = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=1 << 16)
-    return text.strip()
 
 
 def recorded_target(devices: Iterable[Mapping[str, Any]]) -> Target:

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from kregistry.kernel_type import Dimension, KernelType, Shape, Value
+from kregistry.kernel_type.words import word
 from kregistry.target import TARGETS, Target
 
 #: A kernel type's name and the dimensions of one call site.
@@ -59,7 +60,11 @@ class Recording:
     ) -> dict[str, Any]:
         """The content of a ``kernels.yaml`` that covers every call, gaps between its run-time values included."""
         kernels = [
-            {"type": kernel_type.name, "shape": _words(shape), kernel_type.run_dimension.name: _range(values, step)}
+            {
+                "type": kernel_type.name,
+                "shape": {key: word(value) for key, value in shape.items()},
+                kernel_type.run_dimension.name: _range(values, step),
+            }
             for kernel_type, shape, values in _merged(self.calls(), kernel_types, target)
             for step in (kernel_type.run_dimension.step,)
         ]
@@ -111,10 +116,6 @@ def _rule(kernel_type: KernelType, dimension: Dimension, family: list[Recorded],
         if all(shape.at(dimension, m) == each.shape[dimension.name] for each in family for m in each.values):
             return rule
     return None
-
-
-def _words(shape: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: "none" if value is None else value for name, value in shape.items()}
 
 
 def _range(values: frozenset[int], step: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.events import BrokenKernel, WarmupOutcome
 from kregistry.kernel_type import EmptyInput, KernelType, Value
+from kregistry.kernel_type.words import show_shape
 from kregistry.manifest import Manifest
 from kregistry.recording.recording import Recording
 from kregistry.registry import Registry
@@ -163,7 +164,7 @@ class Dispatch:
     ) -> None:
         if self._coverage.covers(kernel_type, shape, m):
             return
-        words = " ".join(f"{name}={'none' if value is None else value}" for name, value in shape.items())
+        words = show_shape(shape)
         crashes = self._coverage.crashes(kernel_type, shape, m)
         error = UnseenCallError(kernel_type.name, words, kernel_type.run_dimension.name, m, crashes)
         if self._unseen is Unseen.ERROR:

@@ -120,7 +120,7 @@ def test_settings_that_are_dimensions_are_recorded_and_foreseen(tmp_path: Path) 
             deep_gemm.set_mk_alignment_for_contiguous_layout(64)
             kind(*call.args, **call.kwargs)
         content = recording.manifest(registry.__getitem__, target)
-        from kregistry.recording.recorded_run import dump_manifest
+        from kregistry.manifest.writer import dump_manifest
         Path(os.environ["HOME"], "m.yaml").write_text(dump_manifest(content))
         dispatch.cover(kregistry.load_manifest(Path(os.environ["HOME"], "m.yaml"), registry))
         dispatch.watch("error")
