@@ -1,4 +1,4 @@
-"""The command line. Data goes to standard output, logs and progress to standard error."""
+"""The command line: data goes to standard output, logs and progress to standard error."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""The model families that come with kregistry, one a file. They use only what a third party's family can use."""
+"""The model families that come with kregistry, one a file.
+
+They use only what a third party's family can use.
+"""

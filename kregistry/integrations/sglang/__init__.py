@@ -1,4 +1,6 @@
-"""SGLang: installed beside it, kregistry takes over its DeepGEMM warm-up. ``KREGISTRY_SGLANG=0`` turns it off.
+"""SGLang: installed beside it, kregistry takes over its DeepGEMM warm-up.
+
+``KREGISTRY_SGLANG=0`` turns it off.
 
 The entry point of the group ``sglang.srt.plugins``; SGLang calls it once in every process.
 """

@@ -1,4 +1,6 @@
-"""vLLM: installed beside it, kregistry takes over its DeepGEMM warm-up. ``KREGISTRY_VLLM=0`` turns it off.
+"""vLLM: installed beside it, kregistry takes over its DeepGEMM warm-up.
+
+``KREGISTRY_VLLM=0`` turns it off.
 
 The entry point of the group ``vllm.general_plugins``; vLLM calls it in every process, perhaps more than once.
 """
