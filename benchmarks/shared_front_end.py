@@ -160,7 +160,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     paranoid, cache = SharingOptions(paranoid=True), JitCache(place / "cache")
     for attempt in range(2):  # a kernel that does not compile spoils the group in which it is: then without it
         store = Store(place / f"store-{attempt}")
-        with Pipeline(registry, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as pipeline:
+        with Pipeline(registry.events, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as pipeline:
             for kernel in chosen:
                 if kernel.key not in compared:
                     pipeline.add(kernel)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kregistry.manifest import Manifest, load_manifest
     from kregistry.plan import Plan, make_plan
     from kregistry.registry import Registry
+    from kregistry.serving import Dispatch
     from kregistry.target import TARGETS, Target, detect_target, get_target
     from kregistry.warm_up import warmup
 
@@ -39,6 +40,7 @@ _HOMES = {
     "Buffers": "kernel_type",
     "Call": "kernel_type",
     "Dimension": "kernel_type",
+    "Dispatch": "serving",
     "EmptyInput": "kernel_type",
     "KernelType": "kernel_type",
     "KregistryError": "errors",
@@ -71,6 +73,7 @@ __all__ = [
     "Buffers",
     "Call",
     "Dimension",
+    "Dispatch",
     "EmptyInput",
     "KernelType",
     "KregistryError",

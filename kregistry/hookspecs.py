@@ -1,4 +1,4 @@
-"""The hooks of kregistry: two that register kernel types and model families, and events that any plugin may listen to.
+"""The hooks of kregistry: one that offers kernel types, and events that any plugin may listen to.
 
 A plugin is a module or object whose functions carry :data:`hookimpl`; an installed distribution names it in the
 entry-point group ``kregistry``. A hook implementation may leave out arguments that it does not need.
@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 if TYPE_CHECKING:
-    from kregistry.compile.build_report import CompiledKernel
-    from kregistry.hf_config.model_family import Family
-    from kregistry.jit_monitor import JitEvent
+    from kregistry.events import CompiledKernel, FailedKernel, JitEvent, PlannedEntry, WarmedKernel, WarmupOutcome
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
-    from kregistry.manifest import Manifest
-    from kregistry.plan.plan import PlannedEntry
-    from kregistry.store.failures import FailedKernel
-    from kregistry.warm_up.warmup_report import WarmedKernel, WarmupReport
+    from kregistry.manifest.model import Manifest
 
 PROJECT = "kregistry"
 
@@ -43,20 +38,6 @@ def kregistry_kernel_types() -> Iterable[KernelType]:  # type: ignore[empty-body
         @hookimpl
         def kregistry_kernel_types():
             return [MyGemm()]
-    """
-
-
-@hookspec
-def kregistry_model_families() -> Iterable[Family]:  # type: ignore[empty-body]
-    """The model families that this plugin adds to ``kregistry init``.
-
-    **Example:**
-
-        from kregistry import hookimpl
-
-        @hookimpl
-        def kregistry_model_families():
-            return [MY_FAMILY]
     """
 
 
@@ -126,7 +107,7 @@ def kregistry_kernel_warmed(warmed: WarmedKernel) -> None:
 
 
 @hookspec
-def kregistry_warmup_finished(manifest: Manifest, report: WarmupReport) -> None:
+def kregistry_warmup_finished(manifest: Manifest, report: WarmupOutcome) -> None:
     """Warm-up has ended in this process."""
 
 

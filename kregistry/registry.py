@@ -1,52 +1,24 @@
 """Registry: which kernel types exist and who provides them.
 
-pluggy broadcasts, which is right for asking "who offers kernel types?" and for events, and wrong for picking one
-implementation. So one hook collects :class:`KernelType` objects, and the registry picks by name.
+One hook collects :class:`KernelType` objects from all plugins, and the registry picks one by name.
 A broken plugin never takes the host down: it is reported, with name, version and cause, and the rest works.
 """
 
 from __future__ import annotations
 
 import copy
-import threading
-import traceback
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
-from importlib import metadata
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pluggy
 from attrs import frozen
 
-from kregistry import hookspecs
+from kregistry.entry_points import Provider, load_group
 from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
-from kregistry.hf_config.model_family import Family
-from kregistry.hf_config.model_family import declaration_fault as family_fault
+from kregistry.event_bus import EventBus
 from kregistry.kernel_type import Dimension, KernelType, RunDimension
 
-if TYPE_CHECKING:
-    from kregistry.recording.recording import Recording
-    from kregistry.serving import Dispatch
-
 ENTRY_POINT_GROUP = "kregistry"
-
-
-@frozen
-class Provider:
-    """Who provides a kernel type: a plugin, and the distribution that it came with."""
-
-    plugin: str
-    distribution: str
-    version: str
-
-    @property
-    def origin(self) -> str:
-        """``"(DISTRIBUTION VERSION)"``"""
-        return f"({self.distribution} {self.version})" if self.version else f"({self.distribution})"
-
-    def __str__(self) -> str:
-        return f"{self.plugin} {self.origin}"
 
 
 @frozen
@@ -58,7 +30,10 @@ class Registration:
 
 
 class Registry:
-    """The kernel types of all plugins, and the relay of events.
+    """The kernel types of all plugins, and their event bus.
+
+    Attributes:
+        events: the listeners, and the way of events to them.
 
     Args:
         choices: kernel type -> plugin name, where two plugins offer the same kernel type.
@@ -66,30 +41,35 @@ class Registry:
     """
 
     def __init__(self, choices: Mapping[str, str] = MappingProxyType({}), *, load_entry_points: bool = True) -> None:
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
-        self._events = _OneAtATime(self._manager.hook)
+        self.events = EventBus()
         self._choices = dict(choices)
         self._registrations: dict[str, list[Registration]] = {}
-        self._chosen: dict[str, KernelType] = {}
-        self._dispatch: Dispatch | None = None
         self._broken: list[PluginError] = []
         self._providers: list[Provider] = []
-        self._families: list[Family] = []
         if load_entry_points:
-            origins: dict[object, tuple[str, str]] = {}  # a distribution reads its metadata anew each time
-            for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-                dist = entry_point.dist
-                if dist not in origins:
-                    origins[dist] = (dist.name, dist.version) if dist else ("?", "?")
-                self._load(entry_point, Provider(entry_point.name, *origins[dist]))
+            for provider, plugin in load_group(ENTRY_POINT_GROUP):
+                try:
+                    if isinstance(plugin, PluginError):
+                        raise plugin
+                    self._register(plugin, provider)
+                except PluginError as error:
+                    self._broken.append(error)
+
+    def choosing(self, choices: Mapping[str, str]) -> Registry:
+        """A view of this registry with further choices of providers; choices that were made earlier win.
+
+        The view has the same plugins, kernel types and listeners, later ones included. This registry stays as it is.
+        """
+        view = copy.copy(self)
+        view._choices = {**choices, **self._choices}
+        return view
 
     # ---- plugins ---------------------------------------------------------------------------------------------
 
     @property
     def hook(self) -> Any:
-        """Calls of this object's attributes are broadcast to every plugin, one at a time: no listener needs a lock."""
-        return self._events
+        """Sends events; see :class:`~kregistry.event_bus.EventBus`."""
+        return self.events.hook
 
     @property
     def broken(self) -> tuple[PluginError, ...]:
@@ -107,79 +87,43 @@ class Registry:
             PluginError: the plugin has a hook that does not fit its specification, or offers something else
                 than kernel types.
         """
-        own_name: str = getattr(plugin, "__name__", type(plugin).__name__)
-        provider = Provider(name or own_name, "this process", "")
-        self._register(plugin, provider)
+        self._register(plugin, Provider.of_this_process(plugin, name))
 
     def listen(self, listener: object) -> None:
-        """Add a listener of events that offers no kernel types."""
-        self._manager.register(listener)
+        """Add a listener of events that offers no kernel types.
 
-    def _load(self, entry_point: metadata.EntryPoint, provider: Provider) -> None:
-        try:
-            self._register(entry_point.load(), provider)
-        except PluginError as error:
-            self._broken.append(error)
-        except (Exception, SystemExit) as error:  # whatever an import raises, the other plugins must go on
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            cause = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-            self._broken.append(PluginError(*_identity(provider), f"cannot be imported: {cause}"))
+        Raises:
+            PluginError: it has a hook that does not exist or that has other arguments, or it listens already.
+        """
+        self.events.listen(listener)
 
     def _register(self, plugin: object, provider: Provider) -> None:
-        # Two distributions may give their plugins the same name: only plugin and distribution together tell them apart.
-        name = str(provider)
-        if self._manager.has_plugin(name) or self._manager.is_registered(plugin):
-            raise PluginError(*_identity(provider), "is already registered")
-        try:
-            self._manager.register(plugin, name=name)
-            self._manager.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
-            raise PluginError(*_identity(provider), " ".join(str(error).split())) from error
+        self.events.listen(plugin, provider)
         try:
             kernel_types = self._offered_by(plugin, provider)
-            families = self._families_of(plugin, provider)
         except PluginError:
-            self._manager.unregister(plugin)
+            self.events.forget(plugin)
             raise
         self._providers.append(provider)
-        self._chosen.clear()
         for kernel_type in kernel_types:
             # A copy: sealing changes what calling it does, in this registry only.
             registration = Registration(copy.copy(kernel_type), provider)
             self._registrations.setdefault(kernel_type.name, []).append(registration)
-        self._families.extend(families)
-
-    def _results(self, hook: str, plugin: object, provider: Provider) -> list[Any]:
-        """What one plugin's implementations of a registering hook return, all in one list."""
-        implementations = getattr(self._manager.hook, hook).get_hookimpls()
-        results: list[Any] = []
-        for offer in [each.function for each in implementations if each.plugin is plugin]:
-            try:
-                results.extend(offer())
-            except Exception as error:
-                cause = f"{type(error).__name__}: {error}"
-                raise PluginError(*_identity(provider), f"{hook}() failed: {cause}") from error
-        return results
-
-    def _families_of(self, plugin: object, provider: Provider) -> list[Family]:
-        families = self._results("kregistry_model_families", plugin, provider)
-        for family in families:
-            fault = family_fault(family)
-            if fault:
-                raise PluginError(*_identity(provider), fault)
-        return families
 
     def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
-        kernel_types = self._results("kregistry_kernel_types", plugin, provider)
+        kernel_types: list[KernelType] = []
+        for offer in self.events.functions(plugin, "kregistry_kernel_types"):
+            try:
+                kernel_types.extend(offer())
+            except (Exception, SystemExit) as error:
+                raise provider.error(f"kregistry_kernel_types() failed: {type(error).__name__}: {error}") from error
         for kernel_type in kernel_types:
             fault = declaration_fault(kernel_type)
             if fault:
-                raise PluginError(*_identity(provider), fault)
+                raise provider.error(fault)
         repeated = _repeated(kernel_type.name for kernel_type in kernel_types)
         if repeated:
-            raise PluginError(*_identity(provider), f"kregistry_kernel_types() offers {repeated!r} twice")
+            raise provider.error(f"kregistry_kernel_types() offers {repeated!r} twice")
         return kernel_types
 
     # ---- kernel types ----------------------------------------------------------------------------------------
@@ -216,64 +160,19 @@ class Registry:
         return found[0]
 
     def __getitem__(self, name: str) -> KernelType:
-        try:
-            return self._chosen[name]
-        except KeyError:
-            return self._chosen.setdefault(name, self.registration(name).kernel_type)
+        """The kernel type of that name.
 
-    def model_families(self) -> tuple[Family, ...]:
-        """The model families of all plugins, in the order of their registration."""
-        return tuple(self._families)
-
-    def with_choices(self, choices: Mapping[str, str]) -> Registry:
-        """The same registry with further choices of providers; earlier choices win."""
-        self._choices = {**choices, **self._choices}
-        self._chosen.clear()
-        return self
+        Raises:
+            UnknownNameError, ProviderConflictError: as of :meth:`registration`.
+        """
+        found = self._registrations.get(name)
+        if found and len(found) == 1 and name not in self._choices:
+            return found[0].kernel_type  # the short way, for callers that look it up for every call
+        return self.registration(name).kernel_type
 
     @property
     def choices(self) -> Mapping[str, str]:
         return MappingProxyType(self._choices)
-
-    # ---- serving ---------------------------------------------------------------------------------------------
-
-    @property
-    def dispatch(self) -> Dispatch:
-        """What ``registry[name](...)`` does."""
-        if self._dispatch is None:
-            from kregistry.serving import Dispatch  # a layer above this one: the registry is its front door
-
-            self._dispatch = Dispatch(self)
-        return self._dispatch
-
-    def seal(self) -> Mapping[str, Callable[..., Any]]:
-        """See :meth:`kregistry.serving.Dispatch.seal`."""
-        return self.dispatch.seal()
-
-    def record(self) -> AbstractContextManager[Recording]:
-        """See :meth:`kregistry.serving.Dispatch.record`."""
-        return self.dispatch.record()
-
-
-class _OneAtATime:
-    """Hook calls from several threads, in turn."""
-
-    def __init__(self, hook: Any) -> None:
-        self._hook = hook
-        self._lock = threading.RLock()
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._hook, name)
-
-        def broadcast(**arguments: Any) -> Any:
-            with self._lock:
-                return call(**arguments)
-
-        return broadcast
-
-
-def _identity(provider: Provider) -> tuple[str, str]:
-    return provider.plugin, provider.origin
 
 
 def declaration_fault(kernel_type: object) -> str | None:

@@ -148,9 +148,11 @@ def tiny_build(
         registry = Registry()
         registry.register(event_log, "event_log")
         jit_cache = JitCache(home / "jit")
-        return build_kernels(
+        report = build_kernels(
             tiny_manifest, registry, store=session_store, jit_cache=jit_cache, jobs=1, toolchain=toolchain
         )
+        registry.events.flush()
+        return report
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from events import EVENTS, EventLog
 from sample_kernel_types import Sample
 from shapes import entry_of
 
-from kregistry import KernelType, Registry, hookimpl
+from kregistry import Dispatch, KernelType, Registry, hookimpl
 from kregistry.compile import BuildReport, CompiledKernel, FailedKernel
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shared.sharing_options import SharingOptions
@@ -39,7 +39,6 @@ ELSEWHERE = {
     "kregistry_front_end_finished": "compile/shared/test_sharing.py",
     "kregistry_front_end_not_shared": "compile/shared/test_sharing.py",
     "kregistry_front_end_compared": "compile/shared/test_sharing.py",
-    "kregistry_model_families": "hf_config/test_model_families.py",
     "kregistry_unseen_call": "serving/test_dispatch.py",
     "kregistry_jit_compiled": "jit_monitor/test_monitor.py",
     "kregistry_jit_loaded": "jit_monitor/test_monitor.py",
@@ -48,7 +47,7 @@ ELSEWHERE = {
 
 def test_every_hook_has_a_test() -> None:
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__]) if name.startswith("test_kregistry_")}
-    assert tests | set(ELSEWHERE) == {"kregistry_kernel_types", "kregistry_model_families", *EVENTS}
+    assert tests | set(ELSEWHERE) == {"kregistry_kernel_types", *EVENTS}
     for name, file in ELSEWHERE.items():
         text = (Path(__file__).parent / file).read_text()
         assert f"def {name}(" in text or f'"{name}"' in text, name
@@ -122,9 +121,10 @@ def test_kregistry_kernel_found(
     listening: tuple[Registry, EventLog], session_store: Store, kernel: Kernel, toolchain: Toolchain, tmp_path: Path
 ) -> None:
     registry, log = listening
-    with Pipeline(registry, session_store, JitCache(tmp_path / "jit"), toolchain.cuda.nvcc, 1) as pipeline:
+    with Pipeline(registry.events, session_store, JitCache(tmp_path / "jit"), toolchain.cuda.nvcc, 1) as pipeline:
         pipeline.add(kernel)
         pipeline.finish()
+    registry.events.flush()
     assert log.calls == [("kregistry_kernel_found", {"kernel": kernel})]
 
 
@@ -137,9 +137,10 @@ def test_kregistry_kernel_failed(
     compiler.chmod(0o755)
     broken = evolve(kernel, key="0" * 64)
     options = SharingOptions(shared=False)
-    with Pipeline(registry, store, JitCache(tmp_path / "jit"), compiler, 1, options) as pipeline:
+    with Pipeline(registry.events, store, JitCache(tmp_path / "jit"), compiler, 1, options) as pipeline:
         pipeline.add(broken)
         pipeline.finish()
+    registry.events.flush()
     assert log.names() == ["kregistry_compile_started", "kregistry_kernel_failed"]
     failed = log.calls[1][1]["failed"]
     assert isinstance(failed, FailedKernel)
@@ -165,7 +166,8 @@ def test_kregistry_sealed(listening: tuple[Registry, EventLog], monkeypatch: pyt
     registry.register(Plugin())
     deep_gemm = SimpleNamespace(__version__="9.9", sample_function=lambda *args: None)
     monkeypatch.setitem(sys.modules, "deep_gemm", deep_gemm)
-    registry.seal()
+    Dispatch(registry).seal()
+    registry.events.flush()
     assert log.calls == [("kregistry_sealed", {"kernel_types": ("sample",)})]
 
 
@@ -179,6 +181,7 @@ def test_kregistry_kernel_warmed(listening: tuple[Registry, EventLog]) -> None:
     registry.register(Plugin())
     launcher = Launcher(registry, 10, {})
     list(launcher.run([LaunchPoint(entry_of(Sample(), n=8), 4, ("k",))]))
+    registry.events.flush()
     ((name, arguments),) = log.calls
     assert name == "kregistry_kernel_warmed"
     warmed = arguments["warmed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,16 @@ def test_every_plugin_is_an_entry_point() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     families = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
     expected = {name: f"kregistry_plugins.{name}" for name in families}
-    assert project["entry-points"]["kregistry"] == {**expected, "model_families": "kregistry.hf_config.families"}
+    assert project["entry-points"]["kregistry"] == expected
+
+
+def test_every_model_family_is_an_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    package = "kregistry.hf_config.families"
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    offering = {each.name for each in modules if hasattr(importlib.import_module(f"{package}.{each.name}"), "FAMILY")}
+    expected = {name: f"{package}.{name}:FAMILY" for name in offering}
+    assert project["entry-points"]["kregistry.model_families"] == expected
 
 
 def imported(code: str) -> set[str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from command_line import Result
 from distributions import OFFERS, Install
+from events import EventLog
 from sample_kernel_types import OtherSample, Prenorm, Sample
 
 from kregistry import hookimpl
-from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
+from kregistry.errors import ManifestError, PluginError, ProviderConflictError, UnknownNameError
 from kregistry.kernel_type import Dimension
 from kregistry.registry import Provider, Registry
 from manifests import problems, read, with_kernels
@@ -93,7 +95,7 @@ BROKEN = {
         @hookimpl
         def kregistry_kernel_plant(kernel): pass
         """,
-        "unknown hook 'kregistry_kernel_plant' in plugin",
+        "unknown hook 'kregistry_kernel_plant'",
     ),
     "hook that raises": (
         """
@@ -102,6 +104,15 @@ BROKEN = {
         def kregistry_kernel_types(): raise RuntimeError("no licence")
         """,
         "kregistry_kernel_types() failed: RuntimeError: no licence",
+    ),
+    "hook that exits": (
+        """
+        import sys
+        from kregistry import hookimpl
+        @hookimpl
+        def kregistry_kernel_types(): sys.exit(3)
+        """,
+        "kregistry_kernel_types() failed: SystemExit: 3",
     ),
     "generator that raises": (
         """
@@ -188,9 +199,24 @@ def test_a_broken_plugin_hears_no_events(install: Install) -> None:
     install("bad-dist", "0.3", source, plugin="bad")
     registry = Registry()
     registry.hook.kregistry_plan_started(entries=3, target="h100")
+    registry.events.flush()
     import bad_dist_module  # type: ignore[import-not-found]
 
     assert bad_dist_module.heard == []
+
+
+def test_a_misspelt_hook_is_refused_with_the_nearest_name() -> None:
+    class Misspelt:
+        @hookimpl
+        def kregistry_kernel_plant(self) -> None: ...
+
+    for add in (empty().register, empty().listen):
+        with pytest.raises(PluginError) as caught:
+            add(Misspelt())
+        assert str(caught.value) == (
+            "plugin Misspelt (this process): unknown hook 'kregistry_kernel_plant'\n"
+            "hint: did you mean 'kregistry_kernel_planned'?"
+        )
 
 
 def test_the_command_line_warns_of_a_broken_plugin(install: Install, kregistry: Callable[..., Result]) -> None:
@@ -286,16 +312,58 @@ def test_the_manifest_tells_of_the_clash_and_chooses() -> None:
     assert problem.startswith("6:16: models.v3.kernels[0].type: kernel type 'sample' is provided by ")
     assert " | choose one: --plugin sample=" in problem
     registry = Registry()
-    read(USES_SAMPLE + "providers: {sample: second}\n", registry)
-    assert registry["sample"].summary == "another sample"
-    assert dict(registry.choices) == {"sample": "second"}
+    manifest = read(USES_SAMPLE + "providers: {sample: second}\n", registry)
+    chosen = registry.choosing(manifest.providers)
+    assert chosen["sample"].summary == "another sample"
+    assert dict(chosen.choices) == {"sample": "second"}
+
+
+@pytest.mark.usefixtures("two_providers")
+@pytest.mark.parametrize("rest", ["", "modles: {}\n"], ids=["read", "refused"])
+def test_reading_a_manifest_leaves_the_registry_as_it_was(rest: str) -> None:
+    registry = Registry()
+    with contextlib.suppress(ManifestError):
+        read(USES_SAMPLE + "providers: {sample: second}\n" + rest, registry)
+    assert dict(registry.choices) == {}
+    with pytest.raises(ProviderConflictError):
+        registry["sample"]
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_a_view_shares_what_is_registered_later() -> None:
+    registry, log = Registry(), EventLog()
+    view = registry.choosing({"sample": "second"})
+    registry.register(Plugin(Prenorm()), "mine")
+    view.listen(log)
+    assert view["prenorm"] is registry["prenorm"]
+    registry.hook.kregistry_warmup_started(launches=1)
+    registry.events.flush()
+    assert log.names() == ["kregistry_warmup_started"]
+    assert view["sample"].summary == view.choosing({})["sample"].summary == "another sample"
+
+
+@pytest.mark.usefixtures("two_providers")
+def test_a_plan_uses_the_provider_that_its_manifest_chooses(
+    kregistry: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the command line too, where nobody has chosen before."""
+    from kregistry.plan import planner
+
+    def swept(run: object, sweeps: Iterable[planner.Sweep], processes: int) -> tuple[()]:
+        assert [each.kernel_type.summary for each in sweeps] == ["another sample"]
+        return ()
+
+    monkeypatch.setattr(planner.DryRun, "run", swept)
+    path = tmp_path / "kernels.yaml"
+    path.write_text(USES_SAMPLE + "providers: {sample: second}\n")
+    assert kregistry("plan", path).code == 0
 
 
 @pytest.mark.usefixtures("two_providers")
 def test_the_callers_choice_wins_over_the_manifests() -> None:
     registry = Registry({"sample": "first"})
-    read(USES_SAMPLE + "providers: {sample: second}\n", registry)
-    assert registry["sample"].summary == "a sample"
+    manifest = read(USES_SAMPLE + "providers: {sample: second}\n", registry)
+    assert registry.choosing(manifest.providers)["sample"].summary == "a sample"
 
 
 @pytest.mark.usefixtures("two_providers")
@@ -324,7 +392,7 @@ def test_plugins_of_one_name_are_told_apart_by_their_distribution(install: Insta
     assert Registry({"sample": "dist-b"})["sample"].summary == "another sample"
 
 
-# ---- plugins of this process, lookups, events ----------------------------------------------------------------
+# ---- plugins of this process, lookups ----------------------------------------------------------------
 
 
 def test_a_plugin_of_this_process() -> None:
@@ -359,40 +427,3 @@ def test_an_unknown_kernel_type_has_a_hint() -> None:
     with pytest.raises(UnknownNameError) as caught:
         empty()["sample"]
     assert caught.value.hint == "no kernel type is known"
-
-
-def test_events_come_one_at_a_time() -> None:
-    class Listener:
-        def __init__(self) -> None:
-            self.inside = 0
-            self.most = 0
-            self.heard = 0
-
-        @hookimpl
-        def kregistry_warmup_started(self, launches: int) -> None:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            threading.Event().wait(0.002)
-            self.heard += 1
-            self.inside -= 1
-
-    listener, registry = Listener(), empty()
-    registry.listen(listener)
-    threads = [threading.Thread(target=lambda: registry.hook.kregistry_warmup_started(launches=1)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (listener.heard, listener.most) == (8, 1)
-
-
-def test_a_listener_that_raises_is_not_swallowed() -> None:
-    class Listener:
-        @hookimpl
-        def kregistry_warmup_started(self) -> None:
-            raise RuntimeError("bug of the listener")
-
-    registry = empty()
-    registry.listen(Listener())
-    with pytest.raises(RuntimeError, match="bug of the listener"):
-        registry.hook.kregistry_warmup_started(launches=1)

@@ -18,7 +18,7 @@ def calls(options: argparse.Namespace) -> dict[str, Any]:
 
     registry = kregistry.Registry()
     build_ahead(registry, SITES, 64)
-    sealed = registry.seal()
+    sealed = kregistry.Dispatch(registry).seal()
     found: dict[str, Any] = {}
     for name, shape in SITES:
         for m in (1, 8, 64):

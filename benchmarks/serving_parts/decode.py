@@ -27,7 +27,7 @@ def decode(options: argparse.Namespace) -> dict[str, Any]:
 
     registry = kregistry.Registry()
     build_ahead(registry, LAYER, 64)
-    sealed = registry.seal()
+    sealed = kregistry.Dispatch(registry).seal()
     found: dict[str, Any] = {}
     for m in (1, 8, 64):
         sites = [Site(registry, sealed, name, shape, m) for name, shape in LAYER]

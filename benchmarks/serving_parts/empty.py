@@ -20,7 +20,7 @@ def empty(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for state in ("plain", "sealed"):
         if state == "sealed":
-            registry.seal()
+            kregistry.Dispatch(registry).seal()
         for name, entry in sorted(firsts.items()):
             kernel_type = registry[name]
             try:

@@ -1,8 +1,9 @@
-"""The command line. Data goes to standard output, logs and progress to standard error."""
+"""The command line: data goes to standard output, logs and progress to standard error."""
 
 from __future__ import annotations
 
 import sys
+from copy import copy
 from importlib import import_module
 
 import click
@@ -48,7 +49,11 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"kregistry.cli.{cmd_name.replace('-', '_')}_command").command
+        from kregistry.cli.output import for_data_only
+
+        command: click.Command = copy(import_module(f"kregistry.cli.{cmd_name.replace('-', '_')}_command").command)
+        if command.callback is not None:
+            command.callback = for_data_only(command.callback)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

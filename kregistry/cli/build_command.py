@@ -18,6 +18,7 @@ from kregistry.cli.options import (
     storage_options,
     warn_of_broken,
 )
+from kregistry.cli.output import echo
 from kregistry.compile.build_report import BuildReport
 
 
@@ -42,8 +43,7 @@ def command(
     from kregistry.compile import build_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar() as progress:
-        registry.listen(progress)
+    with ProgressBar(registry):
         report = build_kernels(
             manifest,
             registry,
@@ -83,7 +83,7 @@ def print_report(report: BuildReport) -> None:
         for name, count in sorted(families.items())
     ]
     print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
-    click.echo(
+    echo(
         f"{report.ready} of {report.total} kernels ready in {report.cache_directory} "
         f"({len(report.compiled)} compiled, {report.found} found, {report.seconds:.1f} s)"
     )

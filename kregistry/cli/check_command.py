@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kregistry.cli.options import Selection, json_option, manifest_options, print_json
+from kregistry.cli.output import echo
 
 
 @click.command(name="check")
@@ -18,5 +19,5 @@ def command(selection: Selection, as_json: bool) -> None:
         print_json({"file": manifest.file, "target": manifest.target.name, "entries": counts})
         return
     for model, count in counts.items():
-        click.echo(f"{model}: {count} entries")
-    click.echo(f"{manifest.file} is a valid manifest for {manifest.target.name}")
+        echo(f"{model}: {count} entries")
+    echo(f"{manifest.file} is a valid manifest for {manifest.target.name}")

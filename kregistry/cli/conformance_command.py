@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.conformance.report import Record
@@ -67,4 +68,4 @@ def _print(records: list[Record]) -> None:
 
     print_table(("kernel type", "from", ">passed", ">failed", ">skipped", ">known failures"), table(records))
     for line in skip_reasons(records):
-        click.echo(line)
+        echo(line)

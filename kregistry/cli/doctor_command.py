@@ -9,6 +9,7 @@ import click
 from attrs import frozen
 
 from kregistry.cli.options import json_option, make_registry, print_json
+from kregistry.cli.output import echo
 from kregistry.errors import KregistryError, MissingRequirement
 
 
@@ -39,9 +40,9 @@ def command(as_json: bool) -> None:
     else:
         for finding in findings:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {finding.subject}: {finding.found}")
+            echo(f"{mark} {finding.subject}: {finding.found}")
             if finding.hint:
-                click.echo(f"     hint: {finding.hint}")
+                echo(f"     hint: {finding.hint}")
     missing = [finding.subject for finding in findings if not finding.ok]
     if missing:
         raise MissingRequirement(f"failed checks: {', '.join(missing)}")
@@ -52,13 +53,15 @@ def examine() -> list[Finding]:
     from importlib.metadata import version
 
     from kregistry import toolchain
+    from kregistry.hf_config.installed_families import installed_families
     from kregistry.store import Store
 
     registry = make_registry(())
+    broken = (*registry.broken, *installed_families().broken)
     findings = [
         Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
         Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
-        *(Finding("broken plugin", error.message, False, error.hint) for error in registry.broken),
+        *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
         _look("torch", toolchain.torch_version),
         _look("DeepGEMM", toolchain.require_deep_gemm),
         _look("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kregistry.cli.options import make_registry, plugin_option
+from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
+from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.hf_config.resolve import ModelCalls
@@ -69,13 +70,16 @@ def command(
     from kregistry.hf_config.compare import compare
     from kregistry.hf_config.config import read_config
     from kregistry.hf_config.deployment import Deployment
+    from kregistry.hf_config.installed_families import installed_families
     from kregistry.hf_config.manifest_text import parse, refuse_unusable, render
     from kregistry.hf_config.resolve import model_calls
     from kregistry.manifest import load_manifest, named_target
 
     registry = make_registry(plugins)
     deployment = Deployment(engine, named_target(target), **setting)  # type: ignore[arg-type]
-    calls = model_calls(read_config(config), deployment, registry)
+    installed = installed_families()
+    warn_of_plugins(installed.broken)
+    calls = model_calls(read_config(config), deployment, registry, installed.families)
     for note in calls.engine.notes:
         click.echo(f"note: {note}", err=True)
     if explain:
@@ -97,9 +101,9 @@ def command(
         _summarise(calls)
     if other is not None:
         lines = list(compare(load_manifest(other, registry, deployment.target).entries, manifest.entries))
-        click.echo("\n".join(lines) if lines else f"no difference from {other}")
+        echo("\n".join(lines) if lines else f"no difference from {other}")
     if output is None and other is None and not explain:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         _summarise(calls)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+from kregistry.cli.output import echo
+from kregistry.kernel_type.words import word
 from kregistry.registry import Registration, Registry
 
 
@@ -40,12 +42,12 @@ def _print_one(registration: Registration) -> None:
     from kregistry.cli.tables import print_table
 
     kernel_type = registration.kernel_type
-    click.echo(f"{kernel_type.name}: {kernel_type.summary}")
-    click.echo(f"provided by {registration.provider}")
-    click.echo(f"calls deep_gemm.{' or '.join(kernel_type.function_names)}")
+    echo(f"{kernel_type.name}: {kernel_type.summary}")
+    echo(f"provided by {registration.provider}")
+    echo(f"calls deep_gemm.{' or '.join(kernel_type.function_names)}")
     for support in kernel_type.archs:
         version = "no version of DeepGEMM" if support.deep_gemm == "none" else f"DeepGEMM {support.deep_gemm}"
-        click.echo(f"{support.arch}: {version if support.deep_gemm else 'every DeepGEMM'} {support.reason}".rstrip())
+        echo(f"{support.arch}: {version if support.deep_gemm else 'every DeepGEMM'} {support.reason}".rstrip())
     run = kernel_type.run_dimension
     rows = [
         (
@@ -64,7 +66,7 @@ def _print_one(registration: Registration) -> None:
 def _default(value: object) -> str:
     if callable(value):
         return "by target"
-    return "none" if value is None else str(value)
+    return str(word(value))
 
 
 def _json(registration: Registration) -> dict[str, Any]:

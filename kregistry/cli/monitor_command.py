@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.jit_monitor import JitEvent
@@ -24,7 +25,7 @@ def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> N
 
     The events go to standard error. Add the entries to the model's kernels.yaml, and build again.
     """
-    from kregistry.recording.manifest_building import dump_manifest
+    from kregistry.manifest.writer import dump_manifest
     from kregistry.recording.recorded_run import recorded_target
     from kregistry.recording.recording import Recording
 
@@ -44,7 +45,7 @@ def command(log: Path, model: str, plugins: tuple[str, ...], as_json: bool) -> N
     if as_json:
         print_json(content)
     else:
-        click.echo(dump_manifest(content), nl=False)
+        echo(dump_manifest(content), nl=False)
 
 
 def read_events(log: Path) -> list[JitEvent]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kregistry.cli.options import json_option, print_json
+from kregistry.cli.output import echo
 
 
 @click.command(name="new-plugin")
@@ -27,5 +28,5 @@ def command(name: str, directory: Path, as_json: bool) -> None:
         print_json({"files": [str(path) for path in files]})
         return
     for path in files:
-        click.echo(str(path))
+        echo(str(path))
     click.echo(f"next: cd {files[0].parent} && pip install -e '.[test]' && pytest", err=True)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
+from kregistry.cli.output import echo
+
 if TYPE_CHECKING:
     from kregistry.compile import BrokenKernel
     from kregistry.deep_gemm.jit_cache import JitCache
+    from kregistry.errors import PluginError
     from kregistry.manifest import Manifest
     from kregistry.registry import Registry
     from kregistry.store import Store
@@ -178,9 +181,14 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
             raise InputError(f"--plugin: expected TYPE=PLUGIN, got {text!r}", "e.g. --plugin fp8_gemm_nt=my_plugin")
         choices[kernel_type] = plugin
     registry = Registry(choices)
-    for error in registry.broken:
-        click.echo(f"warning: {error.message}", err=True)
+    warn_of_plugins(registry.broken)
     return registry
+
+
+def warn_of_plugins(broken: Iterable[PluginError]) -> None:
+    """Name broken plugins on standard error."""
+    for error in broken:
+        click.echo(f"warning: {error}", err=True)
 
 
 def warn_of_broken(broken: Iterable[BrokenKernel]) -> None:
@@ -190,4 +198,4 @@ def warn_of_broken(broken: Iterable[BrokenKernel]) -> None:
 
 
 def print_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=1))
+    echo(json.dumps(content, indent=1))

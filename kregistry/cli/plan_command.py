@@ -16,6 +16,7 @@ from kregistry.cli.options import (
     store_option,
     warn_of_broken,
 )
+from kregistry.cli.output import echo
 from kregistry.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def command(
     from kregistry.store.failures import BrokenKernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar() as progress:
-        registry.listen(progress)
+    with ProgressBar(registry):
         plan = make_plan(manifest, registry)
     broken = broken_kernels(plan, BrokenKernels(store.directory).among(plan.kernels.values()))
     if as_json:
@@ -84,9 +84,9 @@ def print_plan(plan: Plan) -> None:
     print_table(("model", "label", "kernel type", "shape", "range", ">launches", ">kernels", ">bytes"), rows)
     for planned in plan.entries:
         if planned.remark():
-            click.echo(f"{planned.entry}: {planned.remark()}")
+            echo(f"{planned.entry}: {planned.remark()}")
     versions = plan.versions
-    click.echo(
+    echo(
         f"{len(plan.kernels)} kernels for {plan.target.name} with DeepGEMM {versions.deep_gemm}, "
         f"torch {versions.torch}, nvcc {versions.nvcc}"
     )

@@ -7,18 +7,21 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kregistry.compile.build_report import CompiledKernel
+from kregistry.events import CompiledKernel, FailedKernel, PlannedEntry, Warmed, WarmedKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
-from kregistry.plan.plan import PlannedEntry
-from kregistry.store.failures import FailedKernel
-from kregistry.warm_up.warmup_report import Warmed, WarmedKernel
+from kregistry.registry import Registry
 
 
 class ProgressBar:
-    """Entries planned, kernels ready of those known so far, compilers that run, time left. Use as a context manager."""
+    """Entries planned, kernels ready of those known so far, compilers that run, time left. Use as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        registry: whose events it shows, to the last one before the block ends.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._console = Console(stderr=True, markup=False, emoji=False)
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
@@ -39,9 +42,11 @@ class ProgressBar:
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
+        self._registry.listen(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._registry.events.flush()
         self._progress.stop()
 
     @hookimpl

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
+from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.recording.recorded_run import RecordedRun
@@ -34,7 +35,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     End a server with Ctrl-C; the manifest is then written.
     """
     from kregistry.errors import IncompleteError, InputError
-    from kregistry.recording.manifest_building import dump_manifest
+    from kregistry.manifest.writer import dump_manifest
     from kregistry.recording.recorded_run import RecordedRun
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
@@ -83,7 +84,7 @@ def _write(output: Path, text: str) -> None:
     from kregistry.store.atomic import replace_file, storage_errors
 
     if str(output) == "-":
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     with storage_errors(output):
         replace_file(output, text.encode())

@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kregistry.cli.output import data_stream
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """A table on standard output; columns that begin with ``>`` are aligned right. Plain when piped."""
@@ -17,11 +19,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))
-    console = Console()
+    console = Console(file=data_stream())
     # A pipe has no width: let no cell be folded there.
     width = None if console.is_terminal else 200
     # A label or a path may hold [brackets] or :colons:, which are neither markup nor emoji.
-    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+    Console(file=data_stream(), width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
 def human_bytes(count: int) -> str:

@@ -6,6 +6,7 @@ import click
 from attrs import asdict
 
 from kregistry.cli.options import json_option, print_json
+from kregistry.cli.output import echo
 from kregistry.target import TARGETS
 
 
@@ -31,4 +32,4 @@ def command(as_json: bool) -> None:
         for t in TARGETS.values()
     ]
     print_table(("target", "arch", "capability", ">SMs", ">L2", ">memory", "source"), rows)
-    click.echo("detect: the device of this machine; FILE.yaml: a target of your own")
+    echo("detect: the device of this machine; FILE.yaml: a target of your own")

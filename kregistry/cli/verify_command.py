@@ -14,6 +14,7 @@ from kregistry.cli.options import (
     storage_options,
     warn_of_broken,
 )
+from kregistry.cli.output import echo
 
 
 @click.command(name="verify")
@@ -31,8 +32,7 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
     from kregistry.verify import verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar() as progress:
-        registry.listen(progress)
+    with ProgressBar(registry):
         plan = make_plan(manifest, registry)
     broken = broken_kernels(plan, BrokenKernels(storage.store.directory).among(plan.kernels.values()))
     hopeless = {each.kernel for each in broken}
@@ -51,7 +51,7 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
             }
         )
     else:
-        click.echo(f"{result.intact} of {len(plan.kernels)} kernels are in place and intact")
+        echo(f"{result.intact} of {len(plan.kernels)} kernels are in place and intact")
     if result.faults:
         text = f"{result.total - result.intact} of {len(plan.kernels)} kernels are missing or damaged"
         raise VerifyError(text, tuple(map(str, result.faults)), "run kregistry build to make them again")

@@ -16,6 +16,7 @@ from kregistry.cli.options import (
     storage_options,
     warn_of_broken,
 )
+from kregistry.cli.output import echo
 
 
 @click.command(name="warmup")
@@ -46,8 +47,7 @@ def command(
     from kregistry.warm_up import warmup
 
     registry, manifest = selection.registry, selection.manifest("detect")
-    with ProgressBar() as progress:
-        registry.listen(progress)
+    with ProgressBar(registry):
         report = warmup(
             manifest,
             registry=registry,
@@ -63,8 +63,8 @@ def command(
         print_json(report.to_json())
     else:
         for each in report.left:
-            click.echo(f"left on disk: {each}")
-        click.echo(
+            echo(f"left on disk: {each}")
+        echo(
             f"{len(report.loaded)} of {report.total} kernels loaded with {len(report.launches)} launches in "
             f"{report.seconds:.2f} s, at most {human_bytes(report.peak_bytes)} of device memory, "
             f"{len(report.compiled)} compiled"

@@ -2,76 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from itertools import groupby
-from typing import Any
-
-from attrs import frozen
 
 from kregistry.errors import CompileError
-from kregistry.manifest import Entry
-from kregistry.plan.plan import Plan, span
-from kregistry.store.failures import FailedKernel
-
-#: How many lines of the compiler's output are shown: its errors, or else its last lines.
-_LINES = 12
-
-
-@frozen
-class BrokenRange:
-    """Run-time values at which an entry's call needs a kernel that does not compile; ``stop`` is included."""
-
-    entry: Entry
-    start: int
-    stop: int
-
-
-@frozen
-class BrokenKernel:
-    """A kernel that does not compile, and the calls that need it.
-
-    Attributes:
-        kernel: id of the kernel.
-        key: key of the kernel in the store.
-        output: the compiler's output.
-        ranges: the values at which a server would crash, entry by entry, in ascending order.
-        known: whether an earlier build found that it does not compile.
-    """
-
-    kernel: str
-    key: str
-    output: str
-    ranges: tuple[BrokenRange, ...]
-    known: bool = False
-
-    def _entries(self) -> list[tuple[Entry, list[BrokenRange]]]:
-        return [(entry, list(ranges)) for entry, ranges in groupby(self.ranges, key=lambda each: each.entry)]
-
-    def __str__(self) -> str:
-        lines = [f"{self.kernel} {'is known not to' if self.known else 'does not'} compile"]
-        for entry, ranges in self._entries():
-            spans = ", ".join(span(each.start, each.stop) for each in ranges)
-            lines.append(f"a server would crash in {entry} at {entry.range.name} {spans}")
-        said = self.output.strip().splitlines()
-        errors = [line.strip() for line in said if re.search(r"\berrors?\b", line)]
-        lines += errors[:_LINES] or said[-_LINES:]
-        return "\n    ".join(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.kernel,
-            "output": self.output,
-            "known": self.known,
-            "crashes": [
-                {
-                    "entry": str(entry),
-                    "range": entry.range.name,
-                    "spans": [[each.start, each.stop] for each in ranges],
-                }
-                for entry, ranges in self._entries()
-            ],
-        }
+from kregistry.events.compiled import BrokenKernel, BrokenRange, FailedKernel
+from kregistry.plan.plan import Plan
 
 
 def broken_kernels(plan: Plan, failed: Iterable[FailedKernel]) -> tuple[BrokenKernel, ...]:

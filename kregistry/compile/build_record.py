@@ -10,7 +10,6 @@ from typing import Any
 
 from kregistry.compile.build_report import (
     ComparedKernel,
-    CompiledKernel,
     FrontEndRun,
     NotShared,
     ParsedHeaders,
@@ -18,8 +17,8 @@ from kregistry.compile.build_report import (
 )
 from kregistry.compile.job import Job, State
 from kregistry.deep_gemm.jit_cache import Filled
+from kregistry.events.compiled import CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
-from kregistry.store.failures import FailedKernel
 
 
 class BuildRecord:

@@ -6,27 +6,11 @@ from typing import Any
 
 from attrs import frozen
 
-from kregistry.compile.broken_calls import BrokenKernel, broken_error, broken_kernels
+from kregistry.compile.broken_calls import broken_error, broken_kernels
 from kregistry.errors import PlanError
+from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
-from kregistry.store.failures import FailedKernel
-
-
-@frozen
-class CompiledKernel:
-    """A kernel that this build has compiled.
-
-    Attributes:
-        seconds: duration of its compilers, including its share of a shared front end.
-        nbytes: size of the cubin in bytes.
-        front_end_seconds: that share; ``None`` if nvcc compiled the kernel on its own.
-    """
-
-    kernel: Kernel
-    seconds: float
-    nbytes: int
-    front_end_seconds: float | None = None
 
 
 @frozen

@@ -15,7 +15,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from kregistry.compile.build_report import CompiledKernel, FrontEndRun
+from kregistry.compile.build_report import FrontEndRun
+from kregistry.events.compiled import CompiledKernel
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
 

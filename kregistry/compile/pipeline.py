@@ -38,8 +38,8 @@ from kregistry.compile.stages.route import Route
 from kregistry.compile.stages.run_front_end import RunFrontEnd
 from kregistry.compile.stages.waiting import Waiting
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
-from kregistry.registry import Registry
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
@@ -52,7 +52,7 @@ class Pipeline:
     running compilers; everything that was published stays.
 
     Args:
-        registry: whose listeners hear the events.
+        events: delivers the events of the build.
         nvcc: path of the compiler.
         jobs: number of compilers at once.
         options: how front ends are shared.
@@ -63,7 +63,7 @@ class Pipeline:
 
     def __init__(
         self,
-        registry: Registry,
+        events: EventBus,
         store: Store,
         jit_cache: JitCache,
         nvcc: Path,
@@ -74,7 +74,7 @@ class Pipeline:
         directory, scratch = store.directory, store.scratch
 
         # What the stages share.
-        self.record = record = BuildRecord(registry.hook)
+        self.record = record = BuildRecord(events.hook)
         self._store = store
         self._nvcc = compiler = Nvcc(nvcc)
         self._schedule = schedule = Schedule(jobs)

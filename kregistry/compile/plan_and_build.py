@@ -53,7 +53,7 @@ def build_kernels(
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
-    with Pipeline(registry, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+    with Pipeline(registry.events, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
         plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=pipeline.add)
         pipeline.finish()
     record = pipeline.record

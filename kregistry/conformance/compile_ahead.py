@@ -19,8 +19,8 @@ def compile_ahead(subject: KernelTypeUnderTest) -> None:
 def _compile(subject: KernelTypeUnderTest) -> None:
     from kregistry.compile.pipeline import Pipeline
     from kregistry.deep_gemm.jit_cache import JitCache
+    from kregistry.event_bus import EventBus
     from kregistry.plan.planner import available_cores
-    from kregistry.registry import Registry
     from kregistry.store import Store
 
     probed = [subject.probed(shape) for shape in subject.device_shapes]
@@ -28,8 +28,7 @@ def _compile(subject: KernelTypeUnderTest) -> None:
     met = {kernel for each in probed for value in each.values for kernel in value.warm_up.kernels}
     kernels = subject.machine.prober(subject.machine.gpu).kernels
     nvcc = subject.machine.toolchain.cuda.nvcc
-    listeners = Registry(load_entry_points=False)
-    with Pipeline(listeners, Store.default(), JitCache(), nvcc, available_cores()) as pipeline:
+    with Pipeline(EventBus(), Store.default(), JitCache(), nvcc, available_cores()) as pipeline:
         for kernel in sorted(met):
             pipeline.add(kernels[kernel])
         pipeline.finish()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import yaml
 from attrs import asdict
 
 from kregistry.errors import InputError
@@ -15,6 +13,7 @@ from kregistry.hf_config.resolve import ModelCalls
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.model import Manifest
 from kregistry.manifest.reader import FORMAT_VERSION, read_manifest
+from kregistry.manifest.writer import flow
 from kregistry.registry import Registry
 from kregistry.target import TARGETS, Target
 
@@ -79,8 +78,8 @@ def render(
     """
     refuse_unusable(calls)
     lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target), ""]
-    lines += ["models:", f"  {_flow(name)}:"]
-    lines += [f"    description: {_flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
+    lines += ["models:", f"  {flow(name)}:"]
+    lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
     used: set[str] = set()
     for site in calls.that(Verdict.DEEP_GEMM):
         key = next((key for key in (site.label, site.kernel_type) if key in stops), None)
@@ -119,7 +118,7 @@ def _head(calls: ModelCalls, command: str) -> Iterator[str]:
     if left:
         yield "# Left out:"
     for site in left:
-        shape = f" [{site.kernel_type} {_flow(site.shape)}]" if site.kernel_type else ""
+        shape = f" [{site.kernel_type} {flow(site.shape)}]" if site.kernel_type else ""
         yield from _comment(f"  {site.label}{shape}: {site.reason}", "#     ")
 
 
@@ -136,9 +135,9 @@ def _entry(site: CallSite, registry: Registry, stop: int | None) -> Iterator[str
     yield from _comment(site.formula, indent=6)
     yield from _comment(f"{run.name}: {rows.rule}{f'; {site.reason}' if site.reason else ''}", indent=6)
     yield f"      - type: {site.kernel_type}"
-    yield f"        label: {_flow(site.label)}"
-    yield f"        shape: {_flow(site.shape)}"
-    yield f"        {run.name}: {_flow(span)}"
+    yield f"        label: {flow(site.label)}"
+    yield f"        shape: {flow(site.shape)}"
+    yield f"        {run.name}: {flow(span)}"
 
 
 def _target(target: Target) -> Iterator[str]:
@@ -148,7 +147,7 @@ def _target(target: Target) -> Iterator[str]:
     yield "target:"
     for key, value in asdict(target).items():
         if key != "source":
-            yield f"  {key}: {_flow(value)}"
+            yield f"  {key}: {flow(value)}"
 
 
 def _comment(text: str, continuation: str = "#   ", indent: int = 0) -> list[str]:
@@ -164,10 +163,3 @@ def _comment(text: str, continuation: str = "#   ", indent: int = 0) -> list[str
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _flow(value: Any) -> str:
-    """A value as YAML on one line."""
-    plain = dict(value) if isinstance(value, Mapping) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1 << 20, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")

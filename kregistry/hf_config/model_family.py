@@ -190,10 +190,8 @@ class Family:
     source: str = ""
 
 
-def declaration_fault(family: object) -> str | None:
+def declaration_fault(family: Family) -> str | None:
     """What is wrong with a family as declared; ``None`` if nothing is."""
-    if not isinstance(family, Family):
-        return f"kregistry_model_families() must return Family objects, got {family!r}"
     if not family.architectures or not family.layers:
         return f"family {family.name!r} must name at least one architecture and one layer"
     known = {symbol.name for symbol in family.symbols} | set(LAYOUT_SYMBOLS)

@@ -71,14 +71,22 @@ def find_family(architecture: str, families: Iterable[Family]) -> Family:
     return known[architecture]
 
 
-def model_calls(config: ModelConfig, deployment: Deployment, registry: Registry) -> ModelCalls:
+def model_calls(
+    config: ModelConfig, deployment: Deployment, registry: Registry, families: Iterable[Family]
+) -> ModelCalls:
     """Work out every DeepGEMM call of a model at one setting, and why the other layers make none.
+
+    Args:
+        config: the model.
+        deployment: the setting.
+        registry: the kernel types that calls may have.
+        families: one of them is the model's; see :func:`~kregistry.hf_config.installed_families.installed_families`.
 
     Raises:
         UnknownNameError: unknown engine or architecture.
         InputError: the config or the setting is wrong, or the two do not fit.
     """
-    family = find_family(config.architecture, registry.model_families())
+    family = find_family(config.architecture, families)
     symbols = config.symbols(family)
     experts = sum(
         evaluate(layer.count, symbols)

@@ -7,17 +7,18 @@ while it holds, so that the next start goes straight to the launches.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from kregistry.kernel_type import Value
-from kregistry.manifest import Entry, Manifest
+from kregistry.manifest import Entry, Manifest, load_manifest
 from kregistry.manifest.model import Range
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target, detect_target
-from kregistry.warm_up import WarmupReport, warmup
+from kregistry.warm_up import WarmupObserver, WarmupReport, warmup
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -37,6 +38,8 @@ class EngineWarmup:
         self.engine = engine
         self.registry = registry or Registry()
         self.store = Store.default()
+        #: Told of each warm-up: the JIT monitor, and the watch for first calls.
+        self.observers: list[WarmupObserver] = []
         self._target: Target | None = None
         #: Whether a warm-up runs now, kregistry's or the engine's: its calls are not calls of a model.
         self.warming = False
@@ -73,6 +76,21 @@ class EngineWarmup:
         resolved = known.resolve(shape, self.target)
         return Entry(self.engine, label, resolved, Range(run.name, run.start, last, run.step))
 
+    def named_entries(self) -> tuple[Entry, ...]:
+        """The entries of the manifest that ``KREGISTRY_MANIFEST`` names, of ``KREGISTRY_MODEL`` only if that is set.
+
+        The providers that the manifest chooses hold from now on.
+
+        Raises:
+            KregistryError: the manifest cannot be read, or something in it is wrong.
+        """
+        path, model = os.environ.get("KREGISTRY_MANIFEST"), os.environ.get("KREGISTRY_MODEL")
+        if not path:
+            return ()
+        manifest = load_manifest(path, self.registry, self.target).select([model] if model else [])
+        self.registry = self.registry.choosing(manifest.providers)
+        return manifest.entries
+
     def warm(self, entries: Iterable[Entry]) -> WarmupReport:
         """Make the kernels of some call sites ready, and load them.
 
@@ -80,9 +98,15 @@ class EngineWarmup:
             KregistryError: a kernel cannot be planned, built or launched. The caller falls back to the engine's own
                 warm-up. A kernel that does not compile raises nothing, since it would crash the engine's own warm-up.
         """
+        manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
         with self.engine_state(), self.warming_up(), _all_sms(self.target):
-            manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
-            report = warmup(manifest, registry=self.registry, store=self.store, memory_budget=_MEMORY)
+            report = warmup(
+                manifest,
+                registry=self.registry,
+                store=self.store,
+                memory_budget=_MEMORY,
+                observers=self.observers,
+            )
         report.raise_problems(allow_broken=True)
         for broken in report.broken:
             log.warning("%s", broken)

@@ -16,9 +16,10 @@ from types import ModuleType
 from typing import Any
 
 from kregistry.errors import KregistryError
-from kregistry.hookspecs import hookimpl
+from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
+from kregistry.kernel_type.words import show_shape
 from kregistry.manifest import Manifest
 from kregistry.recording.recognition import recognise
 from kregistry.serving.coverage import Coverage
@@ -59,7 +60,7 @@ class FirstCalls:
         self._quiet = 0
         #: (function of DeepGEMM, its wrapper) for each function that is watched now.
         self._watched: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
-        engine.registry.listen(self)
+        engine.observers.append(self)
 
     def watch(self, deep_gemm: ModuleType) -> None:
         """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
@@ -80,8 +81,8 @@ class FirstCalls:
         watched, self._watched = self._watched, []
         _replace_everywhere([(watcher, function) for function, watcher in watched])
 
-    @hookimpl
-    def kregistry_warmup_finished(self, manifest: Manifest) -> None:
+    def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
+        """See :class:`kregistry.warm_up.WarmupObserver`."""
         self._coverage.add(manifest)
 
     def _wrap(self, function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
@@ -135,7 +136,7 @@ class FirstCalls:
         return new
 
     def _warm(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
-        words = " ".join(f"{name}={value}" for name, value in shape.items())
+        words = show_shape(shape)
         try:
             stop = range_end(kernel_type.run_dimension, m, self._largest())
             shapes = list(self._as_policies(kernel_type, shape, m))

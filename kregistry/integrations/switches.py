@@ -7,14 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kregistry.manifest import Entry, load_manifest
-from kregistry.registry import Registry
-from kregistry.target import Target
+from kregistry.integrations.engine_warmup import EngineWarmup
 
 log = logging.getLogger("kregistry.integrations")
-
-#: Monitors that have started: each lives as long as its process.
-_MONITORS: list[object] = []
 
 
 def enabled(variable: str) -> bool:
@@ -22,19 +17,7 @@ def enabled(variable: str) -> bool:
     return os.environ.get(variable, "1").strip().lower() not in ("0", "off", "false", "no")
 
 
-def manifest_entries(registry: Registry, target: Target) -> tuple[Entry, ...]:
-    """The entries of the manifest that ``KREGISTRY_MANIFEST`` names, of ``KREGISTRY_MODEL`` only if that is set.
-
-    Raises:
-        KregistryError: the manifest cannot be read, or has no such model.
-    """
-    path, model = os.environ.get("KREGISTRY_MANIFEST"), os.environ.get("KREGISTRY_MODEL")
-    if not path:
-        return ()
-    return tuple(load_manifest(path, registry, target).select([model] if model else []).entries)
-
-
-def start_monitor(registry: Registry) -> None:
+def start_monitor(engine: EngineWarmup) -> None:
     """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default ``off``); a failure is logged."""
     from kregistry.jit_monitor import JitMonitor
 
@@ -43,8 +26,10 @@ def start_monitor(registry: Registry) -> None:
         return
     with failures_logged("kregistry cannot start the JIT monitor"):
         # The engine loads its plugins before it needs a kernel, though often after it has imported deep_gemm.
-        monitor = JitMonitor(registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(deep_gemm_unused=True)
-        _MONITORS.append(monitor)
+        monitor = JitMonitor(engine.registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(
+            deep_gemm_unused=True
+        )
+        engine.observers.append(monitor)  # which also keeps it as long as the process lives
 
 
 @contextmanager

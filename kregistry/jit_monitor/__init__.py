@@ -1,6 +1,6 @@
 """The JIT monitor: it reports every kernel that DeepGEMM compiles in this process and its children, or refuses it."""
 
-from kregistry.jit_monitor.event import JitEvent, Outcome
+from kregistry.events.jit import JitEvent, Outcome
 from kregistry.jit_monitor.mode import Mode
 from kregistry.jit_monitor.monitor import JitMonitor
 

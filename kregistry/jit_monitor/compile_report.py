@@ -9,8 +9,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from kregistry.deep_gemm.generated_source import find_reference
+from kregistry.events.jit import JitEvent, Outcome
 from kregistry.jit_monitor.caller import Caller, command_line, find_caller
-from kregistry.jit_monitor.event import JitEvent, Outcome
 from kregistry.registry import Registry
 from kregistry.target import detect_target
 

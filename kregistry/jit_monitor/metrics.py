@@ -8,8 +8,7 @@ from kregistry.errors import MissingRequirement
 from kregistry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from kregistry.jit_monitor.event import JitEvent
-    from kregistry.warm_up.warmup_report import WarmupReport
+    from kregistry.events import JitEvent, WarmupOutcome
 
 
 class PrometheusMetrics:
@@ -60,6 +59,6 @@ class PrometheusMetrics:
         self._loads.inc()
 
     @hookimpl
-    def kregistry_warmup_finished(self, report: WarmupReport) -> None:
+    def kregistry_warmup_finished(self, report: WarmupOutcome) -> None:
         self._warmup.set(report.seconds)
         self._ready.set(len(report.loaded))

@@ -17,13 +17,13 @@ from typing import Any
 
 from kregistry.deep_gemm.cache_layout import all_roots
 from kregistry.errors import KregistryError, MissingRequirement, StorageError
-from kregistry.hookspecs import hookimpl
+from kregistry.events import JitEvent, Outcome, WarmupOutcome
 from kregistry.jit_monitor.compile_report import StartedCompile
-from kregistry.jit_monitor.event import JitEvent, Outcome
 from kregistry.jit_monitor.listener import Listener
 from kregistry.jit_monitor.loads import LoadWatcher
 from kregistry.jit_monitor.mode import Mode
 from kregistry.jit_monitor.monitored_compiler import MonitoredCompiler
+from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 
 _log = logging.getLogger("kregistry.jit_monitor")
@@ -76,7 +76,6 @@ class JitMonitor:
         with self._lock:
             self._compiler = MonitoredCompiler()
             self._open(self._compiler)
-            self.registry.listen(self)
             _after_fork(self)
         return self
 
@@ -93,7 +92,10 @@ class JitMonitor:
         weakref.finalize(self, _remove, self._home, os.getpid())
 
     def stop(self) -> None:
-        """End the monitor. DeepGEMM keeps the small program as its compiler, which then calls the real one."""
+        """End the monitor, once listeners have heard everything that it saw.
+
+        DeepGEMM keeps the small program as its compiler, which then calls the real one.
+        """
         with self._lock:
             if self._listener is None or self._home is None or self._compiler is None:
                 return
@@ -103,6 +105,7 @@ class JitMonitor:
             self._listener = self._loads = None
             _remove(self._home, os.getpid())
             self._compiler.restore()
+        self.registry.events.flush()
 
     def __enter__(self) -> JitMonitor:
         return self.start() if self._listener is None else self
@@ -140,7 +143,9 @@ class JitMonitor:
         fresh.replace(self._home / "mode")
 
     def watch_loads(self) -> None:
-        """From now on, count kernels that are read from the JIT cache. A warm-up through the registry calls it.
+        """From now on, count kernels that are read from the JIT cache.
+
+        A warm-up with this monitor among its ``observers`` calls it.
 
         Raises:
             StorageError: the system has no inotify watch left.
@@ -150,8 +155,8 @@ class JitMonitor:
                 self._loads = LoadWatcher([root / "cache" for root in all_roots()], self._loaded)
                 self._listener.watch(self._loads.descriptor, self._loads.read)
 
-    @hookimpl
-    def kregistry_warmup_finished(self) -> None:
+    def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
+        """See :class:`kregistry.warm_up.WarmupObserver`."""
         try:
             self.watch_loads()
         except KregistryError as error:
@@ -173,17 +178,11 @@ class JitMonitor:
             line = json.dumps(event.to_json()).encode() + b"\n"
             with contextlib.suppress(OSError), self._log_file.open("ab", buffering=0) as file:
                 file.write(line)  # one write at the end of the file: several processes may share it
-        try:
-            self.registry.hook.kregistry_jit_compiled(event=event)
-        except Exception:
-            _log.exception("a listener of kregistry_jit_compiled failed")
+        self.registry.hook.kregistry_jit_compiled(event=event)
 
     def _loaded(self, cubin: str) -> None:
         self.counts["loaded"] += 1
-        try:
-            self.registry.hook.kregistry_jit_loaded(cubin=cubin)
-        except Exception:
-            _log.exception("a listener of kregistry_jit_loaded failed")
+        self.registry.hook.kregistry_jit_loaded(cubin=cubin)
 
 
 def _remove(home: Path, owner: int) -> None:

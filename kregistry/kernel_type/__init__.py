@@ -1,4 +1,7 @@
-"""The contract of a kernel type, as plain values and one abstract class. Importing it does not import torch."""
+"""The contract of a kernel type, as plain values and one abstract class.
+
+Importing it does not import torch.
+"""
 
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
 from kregistry.kernel_type.contract import ArchSupport, Call, KernelType, Tolerance

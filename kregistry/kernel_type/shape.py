@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from kregistry.kernel_type.dimension import Dimension, Value
+from kregistry.kernel_type.words import show_shape
 from kregistry.target import Target
 
 
@@ -51,7 +52,7 @@ class Shape(Mapping[str, Value]):
         return len(self._values) - len(self.unsaid)
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={'none' if value is None else value}" for name, value in self.items())
+        return show_shape(self)
 
     def at(self, dimension: Dimension, m: int) -> int | None:
         """The number that a dimension has at one run-time value: policies are asked, numbers are themselves."""

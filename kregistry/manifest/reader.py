@@ -29,7 +29,7 @@ class KernelTypes(Protocol):
 
     def run_dimensions(self) -> tuple[str, ...]: ...
 
-    def with_choices(self, choices: Mapping[str, str]) -> KernelTypes: ...
+    def choosing(self, choices: Mapping[str, str]) -> KernelTypes: ...
 
 
 def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | str | None = None) -> Manifest:
@@ -37,7 +37,8 @@ def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | 
 
     Args:
         path: the YAML file.
-        kernel_types: a registry.
+        kernel_types: a registry, which stays as it is: the manifest carries the providers that it names, and
+            ``registry.choosing(manifest.providers)`` is the registry with them.
         target: overrides the manifest's own target; a name, ``"detect"``, a YAML file or a :class:`Target`.
 
     Raises:
@@ -59,7 +60,7 @@ def read_manifest(document: Document, kernel_types: KernelTypes, target: Target 
         document.raise_problems()
     assert source is not None
     chosen = resolve_target(document, source.target, target)
-    reader = _Reader(document, kernel_types.with_choices(source.providers), chosen, source)
+    reader = _Reader(document, kernel_types.choosing(source.providers), chosen, source)
     entries = tuple(reader.entries())
     document.raise_problems()
     assert chosen is not None

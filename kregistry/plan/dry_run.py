@@ -13,10 +13,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from kregistry.errors import StorageError
+from kregistry.events.planned import PlannedEntry, Refusal, Segment
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
-from kregistry.plan.plan import PlannedEntry, Refusal, Segment
 from kregistry.stub.library import compile_stub
 from kregistry.stub.pool import Children
 from kregistry.stub.process import Child, NotPicklable, send_form

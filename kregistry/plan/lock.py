@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kregistry.errors import DriftError, InputError, StorageError
+from kregistry.kernel_type.words import show_shape
 from kregistry.plan.plan import Plan
 
 LOCK_VERSION = 1
@@ -104,7 +105,7 @@ def _by_identity(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str,
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
-    shape = " ".join(f"{name}={'none' if value is None else value}" for name, value in entry["shape"].items())
+    shape = show_shape(entry["shape"])
     return f"{entry['model']}: {entry['type']} {shape} ({entry['label']})"
 
 

@@ -2,121 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
+from kregistry.events.planned import PlannedEntry
 from kregistry.kernel import Kernel
-from kregistry.manifest import Entry
 from kregistry.target import Target
 from kregistry.toolchain import Versions
-
-
-@frozen
-class Segment:
-    """A maximal interval of run-time values served by the same kernels; ``stop`` belongs to it."""
-
-    start: int
-    stop: int
-    kernels: tuple[str, ...]
-
-
-@frozen
-class Refusal:
-    """An interval of run-time values at which DeepGEMM refuses the call."""
-
-    start: int
-    stop: int
-    reason: str
-
-
-@frozen
-class PlannedEntry:
-    """One entry after the dry run.
-
-    Attributes:
-        entry: the call site.
-        segments: they cover the range without gap or overlap, unless there are refusals or an error.
-        refusals: where DeepGEMM refuses the call.
-        error: why the entry could not be planned at all.
-        nbytes: bytes of the largest buffers that warm-up needs for the entry.
-        cublaslt: whether DeepGEMM hands calls on to cuBLASLt, which compiles nothing.
-    """
-
-    entry: Entry
-    segments: tuple[Segment, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    error: str = ""
-    nbytes: int = 0
-    cublaslt: bool = False
-
-    @property
-    def ok(self) -> bool:
-        return not self.error and not self.refusals
-
-    def kernels(self) -> tuple[str, ...]:
-        """Ids of the distinct kernels, in the order of their first use."""
-        return tuple(dict.fromkeys(kernel for segment in self.segments for kernel in segment.kernels))
-
-    def launch_points(self) -> tuple[int, ...]:
-        """The smallest run-time values that together use every kernel of the entry, ascending."""
-        return tuple(start for start, _ in self.first_uses())
-
-    def first_uses(self, without: Collection[str] = ()) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """(run-time value, kernels that no smaller value uses), ascending; no value that needs a kernel ``without``."""
-        seen: set[str] = set()
-        for segment in self.segments:
-            if not set(without).isdisjoint(segment.kernels):
-                continue
-            new = tuple(kernel for kernel in dict.fromkeys(segment.kernels) if kernel not in seen)
-            if new:
-                seen.update(new)
-                yield segment.start, new
-
-    def spans_of(self, kernel_id: str) -> tuple[tuple[int, int], ...]:
-        """The run-time values at which a kernel is used, as (first, last), ascending."""
-        spans: list[tuple[int, int]] = []
-        for segment in self.segments:
-            if kernel_id in segment.kernels:
-                follows = bool(spans) and spans[-1][1] + self.entry.range.step == segment.start
-                start = spans.pop()[0] if follows else segment.start
-                spans.append((start, segment.stop))
-        return tuple(spans)
-
-    def remark(self) -> str:
-        """Why a plan without a kernel is no mistake; empty if there is one, or a problem."""
-        if not self.ok or self.kernels():
-            return ""
-        return "nothing to compile: cuBLASLt" if self.cublaslt else "nothing to compile"
-
-    def problems(self) -> tuple[str, ...]:
-        """What went wrong, a line each."""
-        name = self.entry.range.name
-        lines = [f"{self.entry}: {self.error}"] if self.error else []
-        lines += [
-            f"{self.entry}: DeepGEMM refuses {name} {span(refusal.start, refusal.stop)}: {refusal.reason}"
-            for refusal in self.refusals
-        ]
-        return tuple(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "model": self.entry.model,
-            "type": self.entry.kernel_type,
-            "label": self.entry.label,
-            "shape": dict(self.entry.shape),
-            "range": self.entry.range.to_json(),
-            "segments": [
-                {"start": segment.start, "stop": segment.stop, "kernels": list(segment.kernels)}
-                for segment in self.segments
-            ],
-            "refusals": [
-                {"start": refusal.start, "stop": refusal.stop, "reason": refusal.reason} for refusal in self.refusals
-            ],
-            "error": self.error or None,
-            **({"remark": self.remark()} if self.remark() else {}),
-        }
 
 
 @frozen
@@ -147,10 +41,6 @@ class Plan:
             },
             "entries": [planned.to_json() for planned in self.entries],
         }
-
-
-def span(start: int, stop: int) -> str:
-    return str(start) if start == stop else f"{start}..{stop}"
 
 
 def arch_flag(kernel: Kernel) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from kregistry.events.planned import PlannedEntry
 from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
 from kregistry.plan.dry_run import DryRun, Sweep
-from kregistry.plan.plan import Plan, PlannedEntry
+from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain, find_toolchain
 
@@ -48,7 +49,7 @@ def make_plan(
 
     Args:
         manifest: what to plan.
-        registry: where the kernel types come from.
+        registry: where the kernel types come from; the manifest's own providers are chosen.
         toolchain: default: what is found on this machine.
         processes: child processes; default: :func:`default_processes`.
         stub_directory: where the compiled stub is kept; default: below the user's cache directory.
@@ -59,6 +60,7 @@ def make_plan(
         StorageError: a directory cannot be written.
     """
     toolchain = toolchain or find_toolchain()
+    registry = registry.choosing(manifest.providers)
 
     def planned(kernel: Kernel) -> None:
         registry.hook.kregistry_kernel_planned(kernel=kernel)

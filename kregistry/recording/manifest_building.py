@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kregistry.kernel_type import Dimension, KernelType, Shape, Value
+from kregistry.kernel_type.words import word
 from kregistry.recording.recorded_call import Recorded
 from kregistry.target import TARGETS, Target
 
@@ -16,28 +17,16 @@ KernelTypes = Callable[[str], KernelType]
 def build_manifest(calls: Iterable[Recorded], kernel_types: KernelTypes, target: Target, model: str) -> dict[str, Any]:
     """The content of a ``kernels.yaml`` that covers every call, gaps between its run-time values included."""
     kernels = [
-        {"type": kernel_type.name, "shape": _written(shape), kernel_type.run_dimension.name: _range(values, step)}
+        {
+            "type": kernel_type.name,
+            "shape": {name: word(value) for name, value in shape.items()},
+            kernel_type.run_dimension.name: _range(values, step),
+        }
         for kernel_type, shape, values in _merged(calls, kernel_types, target)
         for step in (kernel_type.run_dimension.step,)
     ]
     known = target.name in TARGETS
     return {"version": 1, "target": target.name if known else "detect", "models": {model: {"kernels": kernels}}}
-
-
-def dump_manifest(content: Mapping[str, Any]) -> str:
-    """The content of a manifest as YAML, one entry a line."""
-    lines = [f"version: {content['version']}", f"target: {content['target']}", "models:"]
-    for model, body in content["models"].items():
-        lines += [f"  {model}:", "    kernels:" if body["kernels"] else "    kernels: []"]
-        lines += [f"      - {_flow(entry)}" for entry in body["kernels"]]
-    return "\n".join(lines) + "\n"
-
-
-def _flow(entry: object) -> str:
-    import yaml
-
-    text: str = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=1 << 16)
-    return text.strip()
 
 
 def _merged(
@@ -85,11 +74,6 @@ def _common_policy(kernel_type: KernelType, dimension: Dimension, calls: list[Re
         if all(shape.at(dimension, m) == each.shape[dimension.name] for each in calls for m in each.values):
             return policy
     return None
-
-
-def _written(shape: Mapping[str, Value]) -> dict[str, Value]:
-    """Dimensions as manifests write them."""
-    return {name: "none" if value is None else value for name, value in shape.items()}
 
 
 def _range(values: frozenset[int], step: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Serving: decides what ``registry[name](...)`` calls. Sealing makes it DeepGEMM's own function."""
+"""Serving: decides what ``registry[name](...)`` calls, which is DeepGEMM's own function after sealing."""
 
 from kregistry.serving.dispatch import Dispatch
 from kregistry.serving.policy import Unseen

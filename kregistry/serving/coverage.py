@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kregistry.compile.broken_calls import BrokenKernel, BrokenRange
+from kregistry.events import BrokenKernel, BrokenRange
 from kregistry.kernel_type import Dimension, KernelType, Value
 from kregistry.manifest import Entry, Manifest
 

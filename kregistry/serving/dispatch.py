@@ -7,24 +7,21 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
-from kregistry.hookspecs import hookimpl
+from kregistry.events import BrokenKernel, WarmupOutcome
 from kregistry.kernel_type import EmptyInput, KernelType, Value
 from kregistry.kernel_type.sealed_call import sealed_call
+from kregistry.kernel_type.words import show_shape
 from kregistry.manifest import Manifest
 from kregistry.recording.recording import Recording
+from kregistry.registry import Registry
 from kregistry.serving.checks import check_call
 from kregistry.serving.coverage import Coverage
 from kregistry.serving.policy import Unseen
 from kregistry.target import Target, detect_target
-
-if TYPE_CHECKING:
-    from kregistry.compile.broken_calls import BrokenKernel
-    from kregistry.registry import Registry
-    from kregistry.warm_up.warmup_report import WarmupReport
 
 _log = logging.getLogger("kregistry.serving")
 
@@ -41,7 +38,8 @@ class Dispatch:
     * Sealed (:meth:`seal`): DeepGEMM's own function, with a guard where it does not obey the empty-input rule.
 
     Every change holds for all who keep the kernel type, from the next call on. Nothing here touches the device, so
-    that any state may be captured in a CUDA graph.
+    that any state may be captured in a CUDA graph. Make one object for a registry and keep it: a second one would know
+    nothing of the state of the first, and bind the same kernel types.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -53,7 +51,6 @@ class Dispatch:
         self._recordings: tuple[Recording, ...] = ()
         self._sealed = False
         self._lock = threading.RLock()
-        registry.listen(self)
 
     # ---- states ----------------------------------------------------------------------------------------------
 
@@ -79,14 +76,14 @@ class Dispatch:
     def cover(self, manifest: Manifest, broken: Iterable[BrokenKernel] = ()) -> None:
         """Foresee the entries of a manifest, but where they need kernels that do not compile.
 
-        A warm-up through this registry does so by itself.
+        A warm-up with this object among its ``observers`` does so by itself.
         """
         with self._lock:
             self._coverage.add(manifest, broken)
 
-    @hookimpl
-    def kregistry_warmup_finished(self, manifest: Manifest, report: WarmupReport) -> None:
-        self.cover(manifest, report.broken)
+    def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
+        """See :class:`kregistry.warm_up.WarmupObserver`."""
+        self.cover(manifest, outcome.broken)
 
     def seal(self) -> Mapping[str, Callable[..., Any]]:
         """Bind each kernel type to DeepGEMM's own function, with a guard only where its version needs one.
@@ -164,7 +161,7 @@ class Dispatch:
     ) -> None:
         if self._coverage.covers(kernel_type, shape, m):
             return
-        words = " ".join(f"{name}={'none' if value is None else value}" for name, value in shape.items())
+        words = show_shape(shape)
         crashes = self._coverage.crashes(kernel_type, shape, m)
         error = UnseenCallError(kernel_type.name, words, kernel_type.run_dimension.name, m, crashes)
         if self._unseen is Unseen.ERROR:

@@ -13,36 +13,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from attrs import field, frozen
-
+from kregistry.events.compiled import FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
 
 #: What only the source can be blamed for. A missing header, a full disk or a killed compiler says nothing of the kind.
 _VERDICT = re.compile(r"\(\d+\): error|^ptxas .*error|the cubin holds \d+ kernels", re.MULTILINE)
 _INTERRUPTED = re.compile(r"died due to signal|No space left on device")
-
-
-@frozen
-class FailedKernel:
-    """A kernel that does not compile: what the compiler was told and what it said.
-
-    Attributes:
-        kernel: which one.
-        command: how it was compiled.
-        output: the compiler's words.
-        known: whether an earlier build found it; it was not compiled again.
-    """
-
-    kernel: Kernel
-    command: str = field(repr=False)
-    output: str
-    known: bool = False
-
-    @property
-    def lasting(self) -> bool:
-        """Whether the compiler has judged the source, so that it will say the same again."""
-        return _VERDICT.search(self.output) is not None and _INTERRUPTED.search(self.output) is None
 
 
 class BrokenKernels:
@@ -72,10 +49,15 @@ class BrokenKernels:
         Raises:
             StorageError: the store cannot be written.
         """
-        if not failed.lasting:
+        if not is_lasting(failed):
             return
         path = self.path(failed.kernel.key)
         record = {"name": failed.kernel.name, "command": failed.command, "output": failed.output}
         with atomic.storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.replace_file(path, json.dumps(record, indent=1).encode())
+
+
+def is_lasting(failed: FailedKernel) -> bool:
+    """Whether the compiler has judged the source, so that it will say the same again."""
+    return _VERDICT.search(failed.output) is not None and _INTERRUPTED.search(failed.output) is None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from kregistry.events.warmed import Warmed, WarmedKernel
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
 from kregistry.registry import Registry
-from kregistry.warm_up.warmup_report import Warmed, WarmedKernel
 
 if TYPE_CHECKING:
     import torch

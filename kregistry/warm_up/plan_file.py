@@ -8,12 +8,13 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from kregistry.compile import BrokenKernel, BrokenRange, BuildReport
+from kregistry.compile import BuildReport
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.events.compiled import BrokenKernel, BrokenRange
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Manifest
 from kregistry.store import Store
-from kregistry.store.failures import BrokenKernels
+from kregistry.store.failures import BrokenKernels, is_lasting
 from kregistry.store.store import DamagedEntry
 from kregistry.warm_up.launcher import LaunchPoint
 
@@ -83,7 +84,7 @@ class WarmupPlan:
             for each in report.failed
         )
         uses = tuple(tuple(planned.first_uses(without=failed)) for planned in report.plan.entries)
-        complete = all(each.lasting for each in report.failed) and not report.plan.problems()
+        complete = all(is_lasting(each) for each in report.failed) and not report.plan.problems()
         return cls(kernels, broken, uses, complete)
 
     def to_json(self) -> dict[str, Any]:

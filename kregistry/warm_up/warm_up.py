@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -22,6 +22,7 @@ from kregistry.target import Target
 from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
+from kregistry.warm_up.observer import WarmupObserver
 from kregistry.warm_up.plan_file import WarmupPlan
 from kregistry.warm_up.ranks import Barrier, Ranks, share, take
 from kregistry.warm_up.warmup_report import WarmupReport
@@ -43,6 +44,7 @@ def warmup(
     replan: bool = False,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
+    observers: Iterable[WarmupObserver] = (),
 ) -> WarmupReport:
     """Build what is missing, then load every kernel with one launch each.
 
@@ -63,6 +65,8 @@ def warmup(
         lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
         replan: plan and build again, even if an earlier start left a plan that still holds.
         shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
+        observers: a :class:`kregistry.Dispatch`, a :class:`~kregistry.jit_monitor.JitMonitor`: what is to know, before
+            this function returns, which manifest this process is warmed up for.
         rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
 
     Raises:
@@ -76,6 +80,7 @@ def warmup(
     _prepare_process(toolchain, cache_dir)
     if not isinstance(manifest, Manifest):
         manifest = load_manifest(manifest, registry, target)
+    registry = registry.choosing(manifest.providers)
     manifest = manifest.select([model] if isinstance(model, str) else model)
     store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
     jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
@@ -101,7 +106,11 @@ def warmup(
     else:
         ranks.barrier()
     outline = WarmupPlan.from_json(take(path))
-    return _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
+    warmed = _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
+    for observer in observers:
+        observer.warmed_up(manifest, warmed)
+    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
+    return warmed
 
 
 def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
@@ -152,9 +161,7 @@ def _launch_all(
     compiled = tuple(sorted(_listing(directories) - before))
     peak = max((each.nbytes for each in launches), default=0)
     broken = outline.broken_kernels(manifest)
-    warmed = WarmupReport(launches, outline.total, peak, seconds, compiled, report, broken)
-    registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
-    return warmed
+    return WarmupReport(launches, outline.total, peak, seconds, compiled, broken, build=report)
 
 
 def _listing(directories: Sequence[Path]) -> set[str]:

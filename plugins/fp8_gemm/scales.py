@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kregistry import BufferSpec, Dimension, Shape, ShapeError
-from kregistry.target import Target
+from kregistry import BufferSpec, Dimension, Shape, ShapeError, Target
 from kregistry_plugins.fp8_gemm import fp4
 
 if TYPE_CHECKING:

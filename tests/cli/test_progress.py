@@ -51,8 +51,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 def test_it_counts_what_the_events_say(terminal: io.StringIO) -> None:
     registry = Registry(load_entry_points=False)
-    with module.ProgressBar() as bar:
-        registry.listen(bar)
+    with module.ProgressBar(registry) as bar:
         send(registry)
     found = tasks(bar)
     assert (found["planning"].done, found["planning"].total) == (1, 2)
@@ -68,8 +67,7 @@ def test_a_kernel_that_is_known_to_be_broken_was_not_compiled(
     terminal: io.StringIO,
 ) -> None:
     registry = Registry(load_entry_points=False)
-    with module.ProgressBar() as bar:
-        registry.listen(bar)
+    with module.ProgressBar(registry) as bar:
         send(registry)
         registry.hook.kregistry_kernel_failed(kernel=K[0], failed=FailedKernel(K[0], "nvcc", "odd", known=True))
     assert (tasks(bar)["kernels"].done, tasks(bar)["kernels"].note) == (4, "1 running")
@@ -78,8 +76,7 @@ def test_a_kernel_that_is_known_to_be_broken_was_not_compiled(
 
 def test_a_log_file_gets_only_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry(load_entry_points=False)
-    with module.ProgressBar() as bar:
-        registry.listen(bar)
+    with module.ProgressBar(registry):
         send(registry)
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -95,19 +92,22 @@ def test_front_ends_run_and_a_difference_is_told_in_one_line(capsys: pytest.Capt
     hook = registry.hook
     difference = f"only one of them has the section .text.{'long' * 40}"
     notes = []
-    with module.ProgressBar() as bar:
-        registry.listen(bar)
+    with module.ProgressBar(registry) as bar:
         for kernel in K[:2]:
             hook.kregistry_kernel_planned(kernel=kernel)
         hook.kregistry_front_end_started(kernels=(K[0], K[1]))
+        registry.events.flush()
         notes.append(tasks(bar)["kernels"].note)
         hook.kregistry_front_end_finished(kernels=(K[0], K[1]), seconds=2.0)
         hook.kregistry_front_end_not_shared(kernel=K[1], reason="uses counter")
+        registry.events.flush()
         notes.append(tasks(bar)["kernels"].note)
         for kernel, found in ((K[0], ""), (K[1], difference)):
             hook.kregistry_compile_started(kernel=kernel)
             hook.kregistry_front_end_compared(kernel=kernel, difference=found)
+        registry.events.flush()
         notes.append(tasks(bar)["kernels"].note)
+        registry.events.flush()
         assert tasks(bar)["kernels"].done == 0
     assert notes == ["1 running", "0 running", "2 running"]
     captured = capsys.readouterr()

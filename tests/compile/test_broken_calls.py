@@ -7,7 +7,7 @@ import json
 from plans import K, plan_of, planned
 
 from kregistry.compile.broken_calls import broken_error, broken_kernels
-from kregistry.store.failures import FailedKernel
+from kregistry.events import FailedKernel
 
 WHO = "model: sample n={} layout=row splits=none sms=132"
 #: What nvcc 13.0 says of a kernel of DeepGEMM 0.1.4, shortened.

@@ -20,12 +20,13 @@ from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.stages import claim
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import StorageError
+from kregistry.event_bus import EventBus
+from kregistry.events import FailedKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
-from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.store.claims import Claims
-from kregistry.store.failures import BrokenKernels, FailedKernel
+from kregistry.store.failures import BrokenKernels
 from kregistry.toolchain import Toolchain
 
 
@@ -35,7 +36,7 @@ def jit(tmp_path: Path) -> JitCache:
 
 
 def pipeline(store: Store, jit: JitCache, nvcc: Path, jobs: int = 2) -> Pipeline:
-    return Pipeline(Registry(load_entry_points=False), store, jit, nvcc, jobs)
+    return Pipeline(EventBus(), store, jit, nvcc, jobs)
 
 
 def build(made: Pipeline, *kernels: Kernel) -> BuildRecord:
@@ -176,9 +177,9 @@ def test_kernels_whose_headers_cannot_be_parsed_are_claimed_too(
             store.put(theirs, cubin, "nvcc", 1.0)
             other.release(theirs.key)
 
-    registry = Registry(load_entry_points=False)
-    registry.listen(OtherBuilder())
-    made = Pipeline(registry, store, jit, nvcc, jobs=2)
+    events = EventBus()
+    events.listen(OtherBuilder())
+    made = Pipeline(events, store, jit, nvcc, jobs=2)
     with made, Claims(store.directory / "claims") as other:
         assert other.acquire(theirs.key)
         made.add(ours)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from kregistry.compile.pipeline import Pipeline
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.registry import Registry
+from kregistry.event_bus import EventBus
 from kregistry.store import Store
 from kregistry.toolchain import find_cuda_toolkit
 
 
 def main(kernels: Path, store: Path, cache: Path) -> None:
-    with Pipeline(Registry(), Store(store), JitCache(cache), find_cuda_toolkit().nvcc, jobs=2) as pipeline:
+    with Pipeline(EventBus(), Store(store), JitCache(cache), find_cuda_toolkit().nvcc, jobs=2) as pipeline:
         for kernel in pickle.loads(kernels.read_bytes()):
             pipeline.add(kernel)
         pipeline.finish()

@@ -12,6 +12,8 @@ import pytest
 from kregistry import Registry, get_target
 from kregistry.hf_config.config import ModelConfig, read_config
 from kregistry.hf_config.deployment import Deployment
+from kregistry.hf_config.installed_families import installed_families
+from kregistry.hf_config.model_family import Family
 from kregistry.hf_config.resolve import ModelCalls, model_calls
 
 ROOT = Path(__file__).parent.parent.parent
@@ -27,6 +29,14 @@ def installed() -> Registry:
     registry = Registry()
     assert not registry.broken
     return registry
+
+
+@pytest.fixture(scope="session")
+def families() -> tuple[Family, ...]:
+    """The installed families."""
+    found = installed_families()
+    assert not found.broken
+    return found.families
 
 
 @pytest.fixture(scope="session")
@@ -49,11 +59,11 @@ def load_data() -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def resolve(installed: Registry, config_path: Callable[[str], Path]) -> Resolve:
+def resolve(installed: Registry, families: tuple[Family, ...], config_path: Callable[[str], Path]) -> Resolve:
     """Work out the calls of a model: ``resolve("deepseek-v3", "sglang", tp=8)``."""
 
     def run(config: str | ModelConfig, engine: str, target: str = "h100", **setting: Any) -> ModelCalls:
         model = read_config(config_path(config)) if isinstance(config, str) else config
-        return model_calls(model, Deployment(engine, get_target(target), **setting), installed)
+        return model_calls(model, Deployment(engine, get_target(target), **setting), installed, families)
 
     return run

@@ -16,6 +16,7 @@ from kregistry.hf_config.config import parse_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.engines.sglang import A2A_BACKENDS
 from kregistry.hf_config.engines.vllm import A2A_BACKENDS as VLLM_A2A_BACKENDS
+from kregistry.hf_config.installed_families import installed_families
 from kregistry.hf_config.manifest_text import parse, render
 from kregistry.hf_config.resolve import ModelCalls, model_calls
 
@@ -26,6 +27,7 @@ CONFIGS: list[dict[str, Any]] = [
     for path in sorted(folder.glob("*.json"))
 ]
 REGISTRY = Registry()
+FAMILIES = installed_families().families
 
 SMALL = st.sampled_from([1, 2, 3, 4, 8, 16, 32])
 DEPLOYMENTS = st.builds(
@@ -90,7 +92,7 @@ def manifest_of(calls: ModelCalls) -> None:
 def test_any_config(config: dict[str, Any], data: st.DataObject) -> None:
     try:
         deployment = data.draw(DEPLOYMENTS)
-        manifest_of(model_calls(parse_config(config), deployment, REGISTRY))
+        manifest_of(model_calls(parse_config(config), deployment, REGISTRY, FAMILIES))
     except KregistryError as error:
         assert str(error)
 
@@ -117,8 +119,8 @@ def test_parts_make_the_whole(name: str, data: st.DataObject) -> None:
     kv_heads = config["num_key_value_heads"] = data.draw(st.sampled_from([1, 2, tp, 3 * tp]))
     assume(tp % kv_heads == 0 or kv_heads % tp == 0)
     model, target = parse_config(config), get_target("h100")
-    cut = model_calls(model, Deployment("sglang", target, tp=tp, shared_expert_fusion="off"), REGISTRY)
-    whole = model_calls(model, Deployment("sglang", target, shared_expert_fusion="off"), REGISTRY)
+    cut = model_calls(model, Deployment("sglang", target, tp=tp, shared_expert_fusion="off"), REGISTRY, FAMILIES)
+    whole = model_calls(model, Deployment("sglang", target, shared_expert_fusion="off"), REGISTRY, FAMILIES)
     assert not cut.that(Verdict.DOES_NOT_LOAD)
     for part, full in zip(cut.sites, whole.sites, strict=True):
         assert part.label == full.label
@@ -140,5 +142,5 @@ def test_no_head_is_cut_in_two(config: dict[str, Any], tp: int, heads: int) -> N
     changed = {**config, "num_attention_heads": heads}
     if "text_config" in config:
         changed["text_config"] = {**config["text_config"], "num_attention_heads": heads}
-    calls = model_calls(parse_config(changed), Deployment("sglang", get_target("b200"), tp=tp), REGISTRY)
+    calls = model_calls(parse_config(changed), Deployment("sglang", get_target("b200"), tp=tp), REGISTRY, FAMILIES)
     assert bool(heads % tp) <= bool(calls.that(Verdict.DOES_NOT_LOAD))

@@ -5,6 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+from distributions import OFFERS, Install
+
+from kregistry.errors import ProviderConflictError
+from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.target import get_target
+from manifests import with_kernels
 from tests.integrations.engine import run
 
 WARM = """
@@ -80,3 +87,20 @@ answer(sms=deep_gemm.get_num_sms(), compiled=len(report.compiled), kernels=len(k
     )
     assert got["sms"] == 66 and got["compiled"] == 0
     assert got["kernels"] == got["real"] == 2
+
+
+def test_the_providers_that_a_named_manifest_chooses_hold_for_the_engine(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("dist-a", "1.0", OFFERS.format("Sample"), plugin="first")
+    install("dist-b", "2.0", OFFERS.format("OtherSample"), plugin="second")
+    path = tmp_path / "kernels.yaml"
+    path.write_text(with_kernels("{type: sample, shape: {n: 8}, m: {stop: 3}}") + "providers: {sample: second}\n")
+    engine = EngineWarmup("test")
+    monkeypatch.setattr(engine, "_target", get_target("h100"))
+    assert engine.named_entries() == ()
+    with pytest.raises(ProviderConflictError):
+        engine.registry["sample"]
+    monkeypatch.setenv("KREGISTRY_MANIFEST", str(path))
+    assert [str(entry.range) for entry in engine.named_entries()] == ["m 1..3"]
+    assert engine.registry["sample"].summary == "another sample"

@@ -23,11 +23,10 @@ engine = EngineWarmup("engine")
 wanted = True
 watch = first_calls.FirstCalls(engine, ["occupancy", "vllm-buckets"], lambda: 16, lambda: wanted)
 manifests = []
-class Listener:
-    @kregistry.hookimpl
-    def kregistry_warmup_finished(self, manifest):
+class Observer:
+    def warmed_up(self, manifest, outcome):
         manifests.append([[str(entry.shape), entry.range.stop] for entry in manifest.entries])
-engine.registry.listen(Listener())
+engine.observers.append(Observer())
 watch.watch(deep_gemm)
 
 def call(m, splits, **sizes):

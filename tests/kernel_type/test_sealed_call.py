@@ -100,7 +100,7 @@ def test_a_compile_below_a_guard_is_seen_as_a_call_of_deep_gemm(tmp_path: Path) 
                 events.append([event.site, event.kernel_type, dict(event.shape), event.m])
         registry = kregistry.Registry()
         registry.listen(Listener())
-        registry.seal()
+        kregistry.Dispatch(registry).seal()
         monitor = JitMonitor(registry, "count").start(deep_gemm_unused=True)
         call = registry["tf32_hc_prenorm_gemm"]
         def layer():

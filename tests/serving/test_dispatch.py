@@ -14,7 +14,7 @@ def test_a_sealed_call_is_deep_gemms_own_function(tmp_path: Path) -> None:
         """
         registry = kregistry.Registry()
         kept = registry["fp8_gemm_nt"]
-        sealed = registry.seal()
+        sealed = kregistry.Dispatch(registry).seal()
         args, kwargs = fp8(4)
         kept(*args, **kwargs)
         answer(
@@ -39,11 +39,12 @@ def test_sealing_one_registry_leaves_another_alone_and_pickles(tmp_path: Path) -
         import copy, pickle
         one, other = kregistry.Registry(), kregistry.Registry()
         plain = other["fp8_gemm_nt"]
-        one.seal()
+        dispatch = kregistry.Dispatch(one)
+        dispatch.seal()
         kept = one["fp8_gemm_nt"]
         sealed = kept.__call__ is deep_gemm.fp8_gemm_nt
         copies = [pickle.loads(pickle.dumps(kept)), copy.copy(kept)]
-        one.dispatch.watch("compile")
+        dispatch.watch("compile")
         calls = [each.__call__ == each.launch for each in (plain, kept, *copies)]
         answer(sealed=sealed, calls=calls, types=all(type(each) is type(plain) for each in copies))
         """,
@@ -69,7 +70,8 @@ class Listener:
         self.seen.append([kernel_type, dict(shape), m])
 registry = kregistry.Registry()
 registry.listen(Listener())
-registry.dispatch.cover(kregistry.load_manifest("m.yaml", registry))
+dispatch = kregistry.Dispatch(registry)
+dispatch.cover(kregistry.load_manifest("m.yaml", registry))
 call = registry["tf32_hc_prenorm_gemm"]
 def attempt(*call_arguments):
     args, kwargs = hc(*call_arguments)
@@ -86,11 +88,12 @@ def test_unseen_calls_follow_the_policy(tmp_path: Path, policy: str) -> None:
     got = answer(
         "import os; os.chdir(os.environ['HOME'])\n"
         + UNSEEN
-        + f"registry.dispatch.watch({policy!r})\n"
+        + f"dispatch.watch({policy!r})\n"
         + """
 covered = [attempt(8, 4), attempt(1, 4)]
 unseen = [attempt(9, 4), attempt(8, 3), attempt(8, 3)]
-registry.seal()
+dispatch.seal()
+registry.events.flush()
 answer(covered=covered, unseen=unseen, sealed=attempt(9, 4), told=Listener.seen)
 """,
         tmp_path,
@@ -113,7 +116,7 @@ def test_debug_mode_names_every_tensor_that_differs(tmp_path: Path) -> None:
     got = answer(
         """
         registry = kregistry.Registry()
-        registry.dispatch.watch("compile", debug=True)
+        kregistry.Dispatch(registry).watch("compile", debug=True)
         call = registry["fp8_gemm_nt"]
         (a, b, d), _ = fp8(4)
         call(a, b, d)
@@ -136,10 +139,10 @@ def test_debug_mode_names_every_tensor_that_differs(tmp_path: Path) -> None:
 
 
 def test_unknown_policy_and_missing_function() -> None:
-    from kregistry import KregistryError, Registry
+    from kregistry import Dispatch, KregistryError, Registry
 
     with pytest.raises(KregistryError, match="unknown policy 'wran'\nhint: did you mean 'warn'"):
-        Registry().dispatch.watch("wran")
+        Dispatch(Registry()).watch("wran")
 
 
 def test_a_call_that_is_known_to_crash_is_not_foreseen(tmp_path: Path) -> None:
@@ -150,8 +153,8 @@ def test_a_call_that_is_known_to_crash_is_not_foreseen(tmp_path: Path) -> None:
 from kregistry.compile import BrokenKernel, BrokenRange
 manifest = kregistry.load_manifest("m.yaml", registry)
 broken = BrokenKernel("gemm.0", "0" * 64, "error", (BrokenRange(manifest.entries[0], 3, 5),))
-registry.dispatch.cover(manifest, [broken])
-registry.dispatch.watch("error")
+dispatch.cover(manifest, [broken])
+dispatch.watch("error")
 answer(calls=[attempt(m, 4) for m in (2, 3, 5, 6)])
 """,
         tmp_path,

@@ -35,7 +35,7 @@ for name, shape in SHAPES.items():
     own = kernel_type.function()
     raw[name] = [outcome(own, call), sealed_call(kernel_type, deep_gemm.__version__) is own]
     plain[name] = outcome(kernel_type, call)
-registry.seal()
+kregistry.Dispatch(registry).seal()
 sealed = {}
 for name, shape in SHAPES.items():
     kernel_type = registry[name]

@@ -12,6 +12,7 @@ def test_threads_meet_the_old_or_the_new_call(tmp_path: Path) -> None:
         """
         import threading
         registry = kregistry.Registry()
+        dispatch = kregistry.Dispatch(registry)
         call = registry["tf32_hc_prenorm_gemm"]
         args, kwargs = hc(4, 2)
         call(*args, **kwargs)
@@ -29,9 +30,9 @@ def test_threads_meet_the_old_or_the_new_call(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for _ in range(25):
-            registry.seal()
-            registry.dispatch.watch("warn")
-            with registry.record() as recording:
+            dispatch.seal()
+            dispatch.watch("warn")
+            with dispatch.record() as recording:
                 call(*args, **kwargs)
         stop.set()
         for thread in threads:
@@ -61,7 +62,7 @@ def test_torch_compile_fullgraph_through_a_custom_op(tmp_path: Path) -> None:
 
         (a, b, d, s), _ = hc(8, 4)
         before = layer(a, b, d, s) is d
-        registry.seal()
+        kregistry.Dispatch(registry).seal()
         from kregistry.stub.recorder import Recorder
         recorder = Recorder()
         recorder.mark(); layer(a, b, d, s); recorder.mark()
@@ -78,7 +79,7 @@ def test_process_wide_settings_hold_for_sealed_calls(tmp_path: Path) -> None:
         """
         from kregistry.jit_monitor import JitMonitor
         registry = kregistry.Registry()
-        registry.seal()
+        kregistry.Dispatch(registry).seal()
         monitor = JitMonitor(registry, "count").start(deep_gemm_unused=True)
         dense, prenorm = registry["fp8_gemm_nt"], registry["tf32_hc_prenorm_gemm"]
         def call_both():
@@ -110,18 +111,19 @@ def test_settings_that_are_dimensions_are_recorded_and_foreseen(tmp_path: Path) 
         from pathlib import Path
         name = "m_grouped_bf16_gemm_nt_contiguous"
         registry = kregistry.Registry()
+        dispatch = kregistry.Dispatch(registry)
         kind, target = registry[name], kregistry.get_target("h100")
         shape = kind.resolve({"num_groups": 2, "n": 256, "k": 512}, target)
         call = kind.arguments(kind.allocate_buffers(shape, 512), 256)
-        with registry.record() as recording:
+        with dispatch.record() as recording:
             kind(*call.args, **call.kwargs)
             deep_gemm.set_mk_alignment_for_contiguous_layout(64)
             kind(*call.args, **call.kwargs)
         content = recording.manifest(registry.__getitem__, target)
-        from kregistry.recording.manifest_building import dump_manifest
+        from kregistry.manifest.writer import dump_manifest
         Path(os.environ["HOME"], "m.yaml").write_text(dump_manifest(content))
-        registry.dispatch.cover(kregistry.load_manifest(Path(os.environ["HOME"], "m.yaml"), registry))
-        registry.dispatch.watch("error")
+        dispatch.cover(kregistry.load_manifest(Path(os.environ["HOME"], "m.yaml"), registry))
+        dispatch.watch("error")
         outcomes = []
         for alignment in (128, 64, 32):
             deep_gemm.set_mk_alignment_for_contiguous_layout(alignment)

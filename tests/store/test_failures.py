@@ -9,7 +9,8 @@ from small_kernels import BROKEN, NO_KERNEL, small_kernel
 
 from kregistry.compile.nvcc import Nvcc
 from kregistry.errors import StorageError
-from kregistry.store.failures import BrokenKernels, FailedKernel
+from kregistry.events import FailedKernel
+from kregistry.store.failures import BrokenKernels, is_lasting
 from kregistry.toolchain import Toolchain
 
 ASSERTION = 'a.cuh(61): error: static assertion failed with "Invalid block size"'
@@ -31,14 +32,14 @@ def test_a_verdict_is_read_back(tmp_path: Path) -> None:
 def test_the_real_compilers_verdicts_are_lasting(source: str, toolchain: Toolchain, tmp_path: Path) -> None:
     kernel = small_kernel("k", source)
     result = Nvcc(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
-    assert FailedKernel(kernel, result.command, result.failure).lasting
+    assert is_lasting(FailedKernel(kernel, result.command, result.failure))
 
 
 def test_a_missing_header_is_not_a_verdict(toolchain: Toolchain, tmp_path: Path) -> None:
     kernel = small_kernel("k", '#include "no_such_header.h"\n')
     result = Nvcc(toolchain.cuda.nvcc).compile(kernel, tmp_path / "scratch")
     assert "no_such_header.h" in result.failure
-    assert not FailedKernel(kernel, result.command, result.failure).lasting
+    assert not is_lasting(FailedKernel(kernel, result.command, result.failure))
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,11 @@ class Build:
         registry = Registry(load_entry_points=False)
         for listener in self.listeners:
             registry.listen(listener)
-        with Pipeline(registry, self.store, self.jit_cache, self.nvcc, jobs, options) as pipeline:
+        with Pipeline(registry.events, self.store, self.jit_cache, self.nvcc, jobs, options) as pipeline:
             for kernel in kernels:
                 pipeline.add(kernel)
             pipeline.finish()
+        registry.events.flush()
         assert list((self.store.directory / "claims").iterdir()) == []
         assert list((self.store.directory / "tmp").iterdir()) == []
         return pipeline.record

@@ -24,20 +24,25 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Installs a distribution with one module and one plugin, and returns the module's file."""
+    """Installs a distribution with one module and one plugin, and returns the module's file.
+
+    ``group`` is that of its entry point; ``offers`` (``":NAME"``) is what the entry point names in the module.
+    """
     site = tmp_path / "site-packages"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
     before = set(sys.modules)
 
-    def install(name: str, version: str, source: str, *, plugin: str) -> Path:
+    def install(
+        name: str, version: str, source: str, *, plugin: str, group: str = "kregistry", offers: str = ""
+    ) -> Path:
         module = f"{name.replace('-', '_')}_module"
         path = site / f"{module}.py"
         path.write_text(dedent(source))
         metadata = site / f"{name.replace('-', '_')}-{version}.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        (metadata / "entry_points.txt").write_text(f"[kregistry]\n{plugin} = {module}\n")
+        (metadata / "entry_points.txt").write_text(f"[{group}]\n{plugin} = {module}{offers}\n")
         return path
 
     yield install

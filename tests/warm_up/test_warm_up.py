@@ -89,3 +89,9 @@ def test_another_cache_directory_after_deep_gemm_was_imported_is_refused(
         "hint: warm up before deep_gemm is imported, or leave cache_dir out"
     )
     _prepare_process(toolchain, "/a")
+
+
+def test_observers_know_of_a_warm_up_before_it_returns(warm_run: dict[str, Any]) -> None:
+    assert warm_run["told"] == [[True, "tiny", 1]]
+    assert warm_run["covered"] == [True, False]
+    assert warm_run["counts_loads"]

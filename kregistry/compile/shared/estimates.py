@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kregistry.compile.build_report import CompiledKernel, FrontEndRun
+from kregistry.compile.build_report import FrontEndRun
 from kregistry.compile.costs import Cost, Costs
 from kregistry.compile.job import Job
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.kernel_family import Member, member_of
 from kregistry.compile.shared.sizes import KernelSizes
+from kregistry.events.compiled import CompiledKernel
 from kregistry.kernel import Kernel
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from attrs import frozen
 
 from kregistry.compile.build_record import BuildRecord
-from kregistry.compile.build_report import CompiledKernel
 from kregistry.compile.job import Job, State
 from kregistry.compile.nvcc import Compilation
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.events.compiled import CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
-from kregistry.store.failures import BrokenKernels, FailedKernel
+from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
 
 

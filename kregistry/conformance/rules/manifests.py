@@ -111,7 +111,7 @@ class _Only:
     def run_dimensions(self) -> tuple[str, ...]:
         return tuple(each.run_dimension.name for each in self._types.values())
 
-    def with_choices(self, choices: Mapping[str, str]) -> _Only:
+    def choosing(self, choices: Mapping[str, str]) -> _Only:
         return self
 
 

@@ -1,4 +1,6 @@
-"""SGLang: if it is installed, kregistry replaces its DeepGEMM warm-up. ``KREGISTRY_SGLANG=0`` turns that off.
+"""SGLang: if it is installed, kregistry replaces its DeepGEMM warm-up.
+
+``KREGISTRY_SGLANG=0`` turns that off.
 
 :func:`register` is the entry point of the group ``sglang.srt.plugins``; SGLang calls it once in every process.
 """
@@ -35,7 +37,7 @@ def _register() -> None:
     from kregistry.integrations.switches import start_monitor
 
     override = SglangOverride(sys.modules[_COMPILE_UTILS])
-    start_monitor(override.engine.registry)
+    start_monitor(override.engine)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", override.compile_one_type, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", override.configured, HookType.AFTER)

@@ -10,7 +10,7 @@ from typing import Any
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
 from kregistry.integrations.sglang.call_sites import HC_NUM_SPLITS, KERNEL_TYPES, Group, execution_key, read_compile
-from kregistry.integrations.switches import failures_logged, manifest_entries
+from kregistry.integrations.switches import failures_logged
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -105,6 +105,6 @@ class SglangOverride:
         """Warm up the manifest that ``KREGISTRY_MANIFEST`` names, before weights and KV cache take the memory."""
         with failures_logged("kregistry cannot warm up KREGISTRY_MANIFEST: SGLang's own path runs"):
             if self.compile_utils._DO_COMPILE_ALL:
-                entries = manifest_entries(self.engine.registry, self.engine.target)
+                entries = self.engine.named_entries()
                 if entries:
                     self.engine.warm(entries)

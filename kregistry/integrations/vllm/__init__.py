@@ -1,4 +1,6 @@
-"""vLLM: if it is installed, kregistry replaces its DeepGEMM warm-up. ``KREGISTRY_VLLM=0`` turns that off.
+"""vLLM: if it is installed, kregistry replaces its DeepGEMM warm-up.
+
+``KREGISTRY_VLLM=0`` turns that off.
 
 :func:`register` is the entry point of the group ``vllm.general_plugins``; vLLM calls it in every process, perhaps more
 than once.
@@ -36,7 +38,7 @@ def _register() -> None:
     from kregistry.integrations.vllm.warmup_override import VllmOverride
 
     override = VllmOverride()
-    start_monitor(override.engine.registry)
+    start_monitor(override.engine)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, override.first_calls.watch)
     after_import(_WARMUP, override.replace)

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from kregistry.events import JitEvent
 from kregistry.hookspecs import hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
-from kregistry.integrations.switches import failures_logged, manifest_entries
+from kregistry.integrations.switches import failures_logged
 from kregistry.integrations.vllm.call_sites import HC_NUM_SPLITS, layer_calls
 from kregistry.integrations.vllm.vendored_deep_gemm import use_deep_gemm_of_vllm
-from kregistry.jit_monitor import JitEvent
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -69,9 +69,10 @@ class VllmOverride:
         """Warm up a model; further arguments that a version of vLLM passes are ignored."""
         self._max_tokens = max_tokens
         engine = self.engine
+        named = engine.named_entries()  # first: it may choose providers
         layers = layer_calls(self._module, model, max_tokens, engine.scale_forms)
         entries = [engine.entry(each.kernel_type, each.shape, each.stop, each.label) for each in layers]
-        entries += manifest_entries(engine.registry, engine.target)
+        entries += named
         if entries:
             engine.warm(entries)
         with engine.warming_up():

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from families import family_job
 
-from kregistry.compile.build_report import CompiledKernel
 from kregistry.compile.costs import Cost, Costs
 from kregistry.compile.job import Job
 from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.shared.sizes import KernelSizes
+from kregistry.events.compiled import CompiledKernel
 
 
 @pytest.fixture

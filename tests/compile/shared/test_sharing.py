@@ -240,7 +240,7 @@ def test_a_kernel_that_the_store_has_when_its_turn_comes(build: Build, tmp_path:
     ours, theirs = kernels(tmp_path, 8, 16)
     made = Nvcc(build.nvcc).compile(theirs, tmp_path / "scratch")
     registry = Registry(load_entry_points=False)
-    with Pipeline(registry, build.store, build.jit_cache, build.nvcc, jobs=2) as pipeline:
+    with Pipeline(registry.events, build.store, build.jit_cache, build.nvcc, jobs=2) as pipeline:
         pipeline.add(ours)
         pipeline.add(theirs)
         build.store.put(theirs, made.cubin, "nvcc", 1.0)
@@ -260,12 +260,16 @@ def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: 
     slow.chmod(0o755)
     registry = Registry(load_entry_points=False)
     registry.listen(build.log)
-    with pytest.raises(KeyboardInterrupt), Pipeline(registry, build.store, build.jit_cache, slow, jobs=1) as pipeline:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Pipeline(registry.events, build.store, build.jit_cache, slow, jobs=1) as pipeline,
+    ):
         for kernel in kernels(tmp_path, 8, 16):
             pipeline.add(kernel)
         while not started.exists():
             time.sleep(0.01)
         raise KeyboardInterrupt
+    registry.events.flush()
     assert build.log.names() == []
     assert (pipeline.record.failed, pipeline.record.sharing()) == ([], SharingReport())
     for name in ("claims", "tmp"):

@@ -19,7 +19,7 @@ from kregistry.compile.shared.sizes import KernelSizes
 from kregistry.compile.stages import claim as claim_module
 from kregistry.compile.stages.alone import Alone
 from kregistry.compile.stages.claim import Claim
-from kregistry.registry import Registry
+from kregistry.event_bus import EventBus
 from kregistry.store import Store
 from kregistry.store.claims import Claims
 
@@ -35,9 +35,9 @@ class Stage:
         nvcc.write_text(f"#!/bin/sh\necho >> {self.calls}\nexit 3\n")
         nvcc.chmod(0o755)
         self.log, self.nvcc, self.schedule = EventLog(), Nvcc(nvcc), Schedule(2)
-        registry = Registry(load_entry_points=False)
-        registry.listen(self.log)
-        self.record = BuildRecord(registry.hook)
+        self.events = EventBus()
+        self.events.listen(self.log)
+        self.record = BuildRecord(self.events.hook)
         self.claims = Claims(store.directory / "claims")
         claim = Claim(self.claims, self.schedule, lambda kernel: False, lambda job: None)
         estimates = Estimates(Costs(store.directory), KernelSizes(store.directory))
@@ -68,6 +68,7 @@ def test_each_job_is_compiled_once(stage: Stage) -> None:
     stage.run()
     assert sorted(job.kernel.name for job, _ in stage.results) == ["a", "b"]
     assert len(stage.calls.read_text()) == 2
+    stage.events.flush()
     assert stage.log.names() == ["kregistry_compile_started"] * 2
     assert stage.record.compiling_seconds > 0
 

@@ -13,7 +13,7 @@ from kregistry.compile.job import Job
 from kregistry.compile.nvcc import Compilation
 from kregistry.compile.stages.publish import Publish
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.registry import Registry
+from kregistry.event_bus import EventBus
 from kregistry.store import Store
 from kregistry.store.failures import BrokenKernels
 
@@ -27,9 +27,9 @@ class Stage:
         store.open()
         self.store, self.broken, self.jit_cache = store, BrokenKernels(store.directory), JitCache(tmp_path / "jit")
         self.log, self.released = EventLog(), list[Job]()
-        registry = Registry(load_entry_points=False)
-        registry.listen(self.log)
-        self.record = BuildRecord(registry.hook)
+        self.events = EventBus()
+        self.events.listen(self.log)
+        self.record = BuildRecord(self.events.hook)
         made = Publish(store, self.broken, self.jit_cache, "nvcc", self.record, self.released.append)
         self.publish = made.publish
 
@@ -62,5 +62,6 @@ def test_the_first_result_counts(stage: Stage, cubin: bytes) -> None:
     stage.publish(job, Compilation(cubin, 2.0, "nvcc"))
     stage.publish(job, FAILED)
     stage.publish(job, Compilation(cubin, 3.0, "nvcc"))
+    stage.events.flush()
     assert stage.log.names() == ["kregistry_kernel_compiled"]
     assert (stage.broken.get(job.kernel), stage.released) == (None, [job])

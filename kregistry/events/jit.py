@@ -1,4 +1,4 @@
-"""What the monitor saw: one compile, or its refusal."""
+"""What a JIT monitor saw: one compile, or its refusal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from kregistry.kernel_type import Value
+from kregistry.kernel_type.words import show_shape
 
 
 class Outcome(enum.Enum):
@@ -54,8 +55,7 @@ class JitEvent:
     target: Mapping[str, Any] = field(factory=dict)
 
     def __str__(self) -> str:
-        call = " ".join(f"{name}={'none' if value is None else value}" for name, value in self.shape.items())
-        call = f" for {self.kernel_type} {call} at {self.m}" if self.kernel_type else ""
+        call = f" for {self.kernel_type} {show_shape(self.shape)} at {self.m}" if self.kernel_type else ""
         done = f"in {self.seconds:.2f} s" if self.outcome is Outcome.COMPILED else ""
         where = self.site or f"process {self.pid} ({self.process})"
         return " ".join(f"DeepGEMM JIT: {self.kernel} {self.outcome.value} {done}{call}, called from {where}".split())

@@ -1,0 +1,58 @@
+"""What installed distributions offer through entry points, with the reason where one cannot be loaded."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from importlib import metadata
+
+from attrs import frozen
+
+from kregistry.errors import PluginError
+
+
+@frozen
+class Provider:
+    """Who provides something: a plugin, and the distribution that it came with."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+    @classmethod
+    def of_this_process(cls, plugin: object, name: str | None = None) -> Provider:
+        """For an object that was given in this process; by default it is called like the module or class."""
+        own_name: str = getattr(plugin, "__name__", type(plugin).__name__)
+        return cls(name or own_name, "this process", "")
+
+    @property
+    def origin(self) -> str:
+        """``"(DISTRIBUTION VERSION)"``"""
+        return f"({self.distribution} {self.version})" if self.version else f"({self.distribution})"
+
+    def __str__(self) -> str:
+        return f"{self.plugin} {self.origin}"
+
+    def error(self, text: str, hint: str = "") -> PluginError:
+        """The error of a plugin that broke its contract."""
+        return PluginError(self.plugin, self.origin, text, hint)
+
+
+def load_group(group: str) -> Iterator[tuple[Provider, object]]:
+    """Each entry point of a group as (provider, what it names).
+
+    Whatever an import raises, the other entry points are loaded: a :class:`PluginError` stands in the place of the one.
+    """
+    origins: dict[object, tuple[str, str]] = {}  # a distribution reads its metadata anew each time
+    for entry_point in metadata.entry_points(group=group):
+        dist = entry_point.dist
+        if dist not in origins:
+            origins[dist] = (dist.name, dist.version) if dist else ("?", "?")
+        provider = Provider(entry_point.name, *origins[dist])
+        try:
+            loaded = entry_point.load()
+        except (Exception, SystemExit) as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            cause = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+            loaded = provider.error(f"cannot be imported: {cause}")
+        yield provider, loaded

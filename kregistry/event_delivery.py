@@ -1,0 +1,215 @@
+"""Delivery of events: one thread, in order; a listener that fails or is slow is silenced, and harms nobody.
+
+Listeners run in a thread of their own, so that neither their time nor their errors reach the code that an event comes
+from. The thread starts with an event and ends after a second without one. A listener that does not return is left
+behind in its thread, and a new thread delivers the rest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import traceback
+import weakref
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from kregistry.entry_points import Provider
+
+_log = logging.getLogger("kregistry.events")
+
+#: Calls that may wait for delivery. Kernels and entries make events, not launches: a large build makes some thousands.
+CAPACITY = 10_000
+#: Seconds that senders may wait for room, in all, and that a flush may take, before the slowest listener is silenced.
+PATIENCE = 5.0
+#: The same for each further slow listener.
+_MORE_PATIENCE = 1.0
+_IDLE_SECONDS = 1.0
+
+
+@define(eq=False)
+class Listener:
+    """Who listens, the seconds that each of its hooks has taken so far, and the hooks that are not called again."""
+
+    provider: Provider
+    seconds: dict[str, float] = field(factory=lambda: defaultdict(float))
+    silenced: set[str] = field(factory=set)
+    too_slow: bool = False
+
+
+@frozen(eq=False)
+class Implementation:
+    """A listener's function for one hook."""
+
+    listener: Listener
+    hook: str
+    function: Callable[..., Any]
+    parameters: tuple[str, ...]
+
+    @property
+    def silenced(self) -> bool:
+        return self.listener.too_slow or self.hook in self.listener.silenced
+
+
+class Delivery:
+    """The queue and its thread.
+
+    Args:
+        capacity: calls that may wait.
+        patience: seconds; see :data:`PATIENCE`.
+    """
+
+    def __init__(self, capacity: int = CAPACITY, patience: float = PATIENCE) -> None:
+        self._capacity = capacity
+        self._patience = self._patience_left = patience
+        self._known_to_process = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._queue: deque[tuple[Implementation, Mapping[str, Any]]] = deque()
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        #: What is called now, and since when.
+        self._current: tuple[Implementation, float] | None = None
+
+    def put(self, implementations: Iterable[Implementation], arguments: Mapping[str, Any]) -> None:
+        """Deliver one event. Waits only while the queue is full, and not longer than the patience in all."""
+        slow: list[Listener] = []
+        with self._condition:
+            if not self._in_delivery_thread():
+                slow = self._make_room()
+            self._queue += ((each, arguments) for each in implementations if not each.silenced)
+            self._keep_running()
+        _warn_of(slow)
+
+    def flush(self) -> None:
+        """Return when all events so far are delivered; a listener that takes longer than the patience is silenced."""
+        if self._in_delivery_thread():
+            return
+        with self._condition:
+            slow = self._wait_until(lambda: not self._queue and self._current is None, self._patience)
+        _warn_of(slow)
+
+    def _in_delivery_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    # ---- slow listeners; the condition is held ---------------------------------------------------------------
+
+    def _make_room(self) -> list[Listener]:
+        started = time.monotonic()
+        slow = self._wait_until(lambda: len(self._queue) < self._capacity, self._patience_left)
+        waited = time.monotonic() - started
+        self._patience_left = self._patience if slow else max(0.0, self._patience_left - waited)
+        return slow
+
+    def _wait_until(self, done: Callable[[], bool], seconds: float) -> list[Listener]:
+        """Wait, and silence one listener after the other when the time is up; those that were silenced."""
+        slow: list[Listener] = []
+        while not self._condition.wait_for(done, seconds):
+            slow.append(self._silence_slowest())
+            seconds = _MORE_PATIENCE
+        return slow
+
+    def _silence_slowest(self) -> Listener:
+        waiting = {implementation.listener for implementation, _ in self._queue}
+        if self._current is not None:
+            implementation, since = self._current
+            waiting.add(implementation.listener)
+            implementation.listener.seconds[implementation.hook] += time.monotonic() - since
+            self._current = implementation, time.monotonic()
+        slowest = max(waiting, key=lambda each: sum(each.seconds.values()))
+        slowest.too_slow = True
+        self._queue = deque(each for each in self._queue if each[0].listener is not slowest)
+        if self._current is not None and self._current[0].listener is slowest:
+            self._current = self._thread = None  # the thread ends by itself, once the listener returns
+            self._keep_running()
+        return slowest
+
+    # ---- the thread ------------------------------------------------------------------------------------------
+
+    def _keep_running(self) -> None:
+        if self._queue and self._thread is None:
+            if not self._known_to_process:
+                self._known_to_process = True
+                _tell_process(self)
+            self._thread = threading.Thread(target=self._deliver, name="kregistry-events", daemon=True)
+            self._thread.start()
+        self._condition.notify_all()
+
+    def _deliver(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._queue or not self._in_delivery_thread(), _IDLE_SECONDS)
+                if not self._in_delivery_thread():
+                    return
+                if not self._queue:
+                    self._thread = None
+                    return
+                implementation, arguments = self._queue.popleft()
+                called = not implementation.silenced
+                if called:
+                    self._current = implementation, time.monotonic()
+                self._condition.notify_all()
+            if called:
+                _call(implementation, arguments)
+                self._account()
+
+    def _account(self) -> None:
+        with self._condition:
+            if self._in_delivery_thread() and self._current is not None:
+                implementation, since = self._current
+                implementation.listener.seconds[implementation.hook] += time.monotonic() - since
+                self._current = None
+                self._condition.notify_all()
+
+
+def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> None:
+    try:
+        implementation.function(**{name: arguments[name] for name in implementation.parameters})
+    except BaseException as error:  # sys.exit included: nothing that a listener does may end the delivery
+        if implementation.silenced:
+            return
+        implementation.listener.silenced.add(implementation.hook)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        _log.warning(
+            "plugin %s: %s() raised %s (%s:%d); it is not called again",
+            implementation.listener.provider,
+            implementation.hook,
+            " ".join("".join(traceback.format_exception_only(error)).split()),
+            where.filename,
+            where.lineno,
+        )
+
+
+def _warn_of(slow: Iterable[Listener]) -> None:
+    for listener in slow:
+        _log.warning(
+            "plugin %s: %s() is too slow (%.1f s so far); the plugin hears no further event",
+            listener.provider,
+            max(listener.seconds, key=lambda hook: listener.seconds[hook], default="its hook"),
+            sum(listener.seconds.values()),
+        )
+
+
+def _tell_process(delivery: Delivery) -> None:
+    """What was sent before the process ends is delivered; a forked child begins with an empty queue."""
+    reference = weakref.ref(delivery)
+
+    def flush() -> None:
+        found = reference()
+        if found is not None:
+            found.flush()
+
+    def forked() -> None:
+        found = reference()
+        if found is not None:
+            found._reset()
+
+    atexit.register(flush)
+    os.register_at_fork(after_in_child=forked)

@@ -1,0 +1,21 @@
+"""Events: every record that a hook carries, as plain values that know nothing of who makes them."""
+
+from kregistry.events.compiled import BrokenKernel, BrokenRange, CompiledKernel, FailedKernel
+from kregistry.events.jit import JitEvent, Outcome
+from kregistry.events.planned import PlannedEntry, Refusal, Segment
+from kregistry.events.warmed import Warmed, WarmedKernel, WarmupOutcome
+
+__all__ = [
+    "BrokenKernel",
+    "BrokenRange",
+    "CompiledKernel",
+    "FailedKernel",
+    "JitEvent",
+    "Outcome",
+    "PlannedEntry",
+    "Refusal",
+    "Segment",
+    "Warmed",
+    "WarmedKernel",
+    "WarmupOutcome",
+]

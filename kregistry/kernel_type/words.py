@@ -1,0 +1,18 @@
+"""Values of dimensions as people and manifests write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def word(value: T | None) -> T | str:
+    """The value itself; ``"none"`` for ``None``, as in a manifest."""
+    return "none" if value is None else value
+
+
+def show_shape(shape: Mapping[str, object]) -> str:
+    """``"n=24 k=1024 num_splits=none"``"""
+    return " ".join(f"{name}={word(value)}" for name, value in shape.items())

@@ -1,0 +1,316 @@
+"""Events: in order, in a thread of their own; a listener that fails or is slow is named once, and harms nobody."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from distributions import Install
+from events import EventLog
+
+from kregistry import hookimpl
+from kregistry.entry_points import Provider
+from kregistry.errors import PluginError
+from kregistry.event_bus import EventBus
+from kregistry.event_delivery import Delivery
+
+BAD = Provider("bad", "bad-dist", "0.3")
+#: For listeners that never return in time: as short as a test can wait.
+HASTY = 0.2
+
+
+class Calls:
+    """A listener that does something at each start of a warm-up."""
+
+    def __init__(self, action: Callable[[int], object]) -> None:
+        self.action = action
+        self.heard: list[int] = []
+
+    @hookimpl
+    def kregistry_warmup_started(self, launches: int) -> None:
+        self.heard.append(launches)
+        self.action(launches)
+
+    @hookimpl
+    def kregistry_sealed(self) -> None:
+        self.heard.append(-1)
+
+
+def send(bus: EventBus, count: int) -> None:
+    for number in range(count):
+        bus.hook.kregistry_warmup_started(launches=number)
+
+
+def numbers(log: EventLog) -> list[int]:
+    return [arguments["launches"] for _, arguments in log.calls]
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    caplog.set_level(logging.WARNING, "kregistry.events")
+    return lambda: [record.message for record in caplog.records if record.name == "kregistry.events"]
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """Ends the listeners that wait for it when the test has ended."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+# ---- delivery ------------------------------------------------------------------------------------------------
+
+
+def test_events_arrive_in_order_and_one_at_a_time() -> None:
+    inside, most = [0], [0]
+
+    def count(_: int) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        inside[0] -= 1
+
+    bus, log, listener = EventBus(), EventLog(), Calls(count)
+    for each in (log, listener):
+        bus.listen(each)
+    threads = [threading.Thread(target=send, args=(bus, 50)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    send(bus, 100)
+    bus.flush()
+    assert numbers(log) == listener.heard and len(listener.heard) == 500
+    assert listener.heard[-100:] == list(range(100))
+    assert most == [1]
+
+
+def test_no_listener_runs_in_the_thread_that_an_event_comes_from() -> None:
+    threads = []
+    bus = EventBus()
+    bus.listen(Calls(lambda _: threads.append(threading.current_thread())))
+    send(bus, 1)
+    bus.flush()
+    send(bus, 1)
+    bus.flush()
+    assert len(set(threads)) == 1 and threading.current_thread() not in threads
+    assert threads[0].daemon
+
+
+def test_a_listener_may_send_events_and_flush() -> None:
+    bus, log = EventBus(Delivery(capacity=1)), EventLog()
+
+    def seal(_: int) -> None:
+        bus.hook.kregistry_sealed(kernel_types=())
+        bus.hook.kregistry_sealed(kernel_types=())
+        bus.flush()
+
+    bus.listen(Calls(seal))
+    bus.listen(log)
+    send(bus, 1)
+    bus.flush()
+    assert log.names() == ["kregistry_warmup_started", "kregistry_sealed", "kregistry_sealed"]
+
+
+def test_an_event_with_other_arguments_is_a_bug_of_the_sender() -> None:
+    with pytest.raises(TypeError, match=r"kregistry_sealed\(\) takes \['kernel_types'\], got \['types'\]"):
+        EventBus().hook.kregistry_sealed(types=())
+
+
+def test_what_was_sent_before_the_process_ends_is_delivered() -> None:
+    code = """
+import time, kregistry
+class Slow:
+    @kregistry.hookimpl
+    def kregistry_sealed(self, kernel_types):
+        time.sleep(0.05)
+        print(kernel_types, flush=True)
+registry = kregistry.Registry(load_entry_points=False)
+registry.listen(Slow())
+for name in "abc":
+    registry.hook.kregistry_sealed(kernel_types=name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["a", "b", "c"], "")
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_delivers_its_own_events(released: threading.Event) -> None:
+    """Its parent's thread is not in it, nor is what the parent still has to deliver its business."""
+    read, write = os.pipe()
+    bus = EventBus()
+    bus.listen(Calls(lambda launches: os.write(write, b"%d" % launches) if launches > 2 else released.wait()))
+    send(bus, 3)
+    child = os.fork()
+    if child == 0:
+        bus.hook.kregistry_warmup_started(launches=7)
+        bus.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 10) == b"7"
+    os.close(read)
+    os.close(write)
+
+
+# ---- listeners that misbehave --------------------------------------------------------------------------------
+
+
+def _raise(_: int) -> NoReturn:
+    raise RuntimeError("bug of the\nlistener")
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def _raise_unspeakable(_: int) -> NoReturn:
+    raise Unspeakable
+
+
+FAILURES: dict[str, tuple[Callable[[int], object], str]] = {
+    "raises": (_raise, "RuntimeError: bug of the listener"),
+    "exits": (lambda _: sys.exit(3), "SystemExit: 3"),
+    "interrupts": (lambda _: (_ for _ in ()).throw(KeyboardInterrupt()), "KeyboardInterrupt"),
+    "raises what cannot be shown": (_raise_unspeakable, "test_event_bus.Unspeakable: <exception str() failed>"),
+}
+
+
+@pytest.mark.parametrize(("action", "words"), FAILURES.values(), ids=FAILURES.keys())
+def test_a_listener_that_fails_is_named_once_and_silenced(
+    action: Callable[[int], object], words: str, warnings: Callable[[], list[str]]
+) -> None:
+    bus, bad, log = EventBus(), Calls(action), EventLog()
+    bus.listen(bad, BAD)
+    bus.listen(log)
+    send(bus, 3)
+    bus.hook.kregistry_sealed(kernel_types=())
+    bus.flush()
+    assert bad.heard == [0, -1], "the hook that failed is not called again, the others are"
+    assert log.names() == [*["kregistry_warmup_started"] * 3, "kregistry_sealed"]
+    (warning,) = warnings()
+    assert warning.startswith("plugin bad (bad-dist 0.3): kregistry_warmup_started() raised ")
+    assert words.rpartition(".")[2] in warning
+    assert warning.endswith("; it is not called again") and f"{__file__}:" in warning
+
+
+def test_a_listener_that_does_not_return_is_left_behind(
+    released: threading.Event, warnings: Callable[[], list[str]]
+) -> None:
+    bus, log = EventBus(Delivery(patience=HASTY)), EventLog()
+    stuck = Calls(lambda _: released.wait())
+    bus.listen(stuck, BAD)
+    bus.listen(log)
+    send(bus, 3)
+    bus.flush()
+    assert (stuck.heard, numbers(log)) == ([0], [0, 1, 2])
+    (warning,) = warnings()
+    assert warning.startswith("plugin bad (bad-dist 0.3): kregistry_warmup_started() is too slow (")
+    assert warning.endswith("; the plugin hears no further event")
+    released.set()
+    bus.hook.kregistry_sealed(kernel_types=())
+    bus.flush()
+    assert stuck.heard == [0] and log.names()[-1] == "kregistry_sealed" and len(warnings()) == 1
+
+
+def test_slow_listeners_are_named_one_after_the_other(
+    released: threading.Event, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kregistry.event_delivery._MORE_PATIENCE", HASTY)
+    bus, log = EventBus(Delivery(patience=HASTY)), EventLog()
+    for name in ("one", "two"):
+        bus.listen(Calls(lambda _: released.wait()), Provider(name, "d", "1"))
+    bus.listen(log)
+    send(bus, 2)
+    bus.flush()
+    assert numbers(log) == [0, 1]
+    assert [warning.partition(":")[0] for warning in warnings()] == ["plugin one (d 1)", "plugin two (d 1)"]
+
+
+def test_a_full_queue_holds_the_sender_up_only_until_the_slow_listener_is_silenced(
+    released: threading.Event, warnings: Callable[[], list[str]]
+) -> None:
+    bus, log = EventBus(Delivery(capacity=4, patience=HASTY)), EventLog()
+    stuck = Calls(lambda _: released.wait())
+    bus.listen(log)
+    bus.listen(stuck, BAD)
+    send(bus, 100)
+    assert len(warnings()) == 1
+    bus.flush()
+    assert (stuck.heard, numbers(log)) == ([0], list(range(100)))
+
+
+def test_of_two_listeners_the_slow_one_is_silenced(warnings: Callable[[], list[str]]) -> None:
+    """Each of its calls is short; it is the sum that holds up the others."""
+    bus, log = EventBus(Delivery(capacity=4, patience=HASTY)), EventLog()
+    slow = Calls(lambda _: threading.Event().wait(0.02))
+    bus.listen(log)
+    bus.listen(slow, BAD)
+    send(bus, 200)
+    bus.flush()
+    assert numbers(log) == list(range(200))
+    assert 0 < len(slow.heard) < 200
+    (warning,) = warnings()
+    assert warning.startswith("plugin bad (bad-dist 0.3): kregistry_warmup_started() is too slow")
+
+
+def test_a_listener_that_listens_twice_is_refused() -> None:
+    bus, log = EventBus(), EventLog()
+    bus.listen(log)
+    with pytest.raises(PluginError, match=r"plugin EventLog \(this process\): is already registered"):
+        bus.listen(log)
+    bus.listen(EventLog())
+
+
+# ---- what plugins print --------------------------------------------------------------------------------------
+
+PRINTS = """
+import sys
+print("loading")
+from kregistry import hookimpl
+@hookimpl
+def kregistry_kernel_types():
+    print("offering")
+    return []
+@hookimpl
+def kregistry_plan_started():
+    print("listening")
+"""
+
+
+def test_what_a_plugin_prints_is_no_data_of_a_command(install: Install, kregistry: Callable[..., Any]) -> None:
+    install("prints", "1.0", PRINTS, plugin="prints")
+    result = kregistry("list", "--json")
+    assert result.code == 0 and result.json["broken"] == []
+    assert result.err.splitlines() == ["loading", "offering"]
+
+
+def test_what_a_listener_prints_is_no_data_of_a_command(
+    install: Install, kregistry: Callable[..., Any], tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kregistry.plan import planner
+
+    monkeypatch.setattr(planner.DryRun, "run", lambda *_: ())
+    install("prints", "1.0", PRINTS, plugin="prints")
+    result = kregistry("plan", tiny_file, "--json")
+    assert result.code == 0 and result.json["entries"] == []
+    assert result.err.splitlines() == ["loading", "offering", "listening"]
+
+
+def test_a_servers_output_is_never_redirected(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    from kregistry import Registry
+
+    install("prints", "1.0", PRINTS, plugin="prints")
+    stdout = sys.stdout
+    registry = Registry()
+    registry.hook.kregistry_plan_started(entries=1, target="h100")
+    registry.events.flush()
+    assert sys.stdout is stdout
+    assert capsys.readouterr() == ("loading\noffering\nlistening\n", "")
