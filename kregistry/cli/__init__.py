@@ -22,6 +22,7 @@ COMMANDS = {
     "targets": "Show the GPUs that can be planned for.",
     "conformance": "Prove installed kernel types against the rules of the conformance kit.",
     "new-plugin": "Write an installable plugin with one kernel type and its tests.",
+    "docs": "Print a page of the documentation.",
     "doctor": "Show what this machine has and lacks, and what mends it.",
 }
 

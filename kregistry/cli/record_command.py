@@ -31,6 +31,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     """
     from kregistry.errors import IncompleteError, InputError
     from kregistry.recording.recorded_run import RecordedRun, dump_manifest
+    from kregistry.toolchain import deep_gemm_version
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
         code = run_recorded(run, Path(directory))
@@ -39,6 +40,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
         click.echo(f"not recorded: {function}: {problem}", err=True)
     calls = recorded.recording.calls()
     if not calls:
+        deep_gemm_version()  # if it is missing here, that is most likely why
         raise InputError(
             f"no DeepGEMM call was made (exit code {code})",
             "the command must run Python, with kregistry installed and without -I, -E or -S",
