@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from third_party import ThirdParty
 
 from kregistry.errors import InputError
 from kregistry.scaffold import PluginNames, write_plugin
-from tests.conformance.third_party import ThirdParty
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kregistry-example-gemm"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from third_party import ThirdParty
+
 from kregistry.scaffold import write_plugin
-from tests.conformance.third_party import ThirdParty
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-kernel-type.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)

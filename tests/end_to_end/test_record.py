@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.on_stub import PRELUDE, environment
+from on_stub import PRELUDE, environment
 
 #: A program that knows nothing of kregistry but the monitor, which refuses every compile where MONITOR is set.
 SCRIPT = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.integrations.engine import run
+from engine_on_stub import run
 
 WARM = """
 import deep_gemm, torch

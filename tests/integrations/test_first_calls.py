@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from on_stub import PRELUDE, answer
 
 from kregistry import RunDimension
 from kregistry.integrations.first_calls import range_end
-from tests.on_stub import PRELUDE, answer
 
 WATCH = """
 import logging, io

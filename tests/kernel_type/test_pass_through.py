@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from on_stub import answer
 
 from kregistry.kernel_type.pass_through import passed_on_to
-from tests.on_stub import answer
 
 
 def passes(a: Any, b: Any = 1) -> None:

@@ -39,6 +39,7 @@ def instantiations(source: str) -> list[str]:
     return [re.sub(r"\s", "", found) for found in re.findall(r"&(\w+_impl<.*?>)\);", source, re.DOTALL)]
 
 
+@pytest.mark.stub
 def test_the_reported_kernels_are_those_that_deep_gemm_chooses(
     tool: ModuleType, tmp_path: Path, stub_directory: Path
 ) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.on_stub import environment
+from on_stub import environment
 
 #: The versions that the integrations are written for and tested with; .ci/engines installs them.
 VERSIONS = {"sglang": "0.5.23", "vllm": "0.33.0"}

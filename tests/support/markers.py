@@ -1,0 +1,74 @@
+"""What each test needs, as markers: read off its fixtures, its module and its directory, so that none is forgotten.
+
+A test that needs more than these rules can see bears the marker itself. The rules are checked where a need is not met:
+tests/packaging runs what is left by ``-m "not stub and not nvcc and not slow"`` in an environment without torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
+
+#: Directory of tests -> what all tests below it need.
+DIRECTORIES = {
+    "conformance": ("stub",),
+    "end_to_end": ("stub", "nvcc"),
+    "gpu": ("gpu",),
+    "packaging": ("slow",),
+    "plugins": ("stub",),
+}
+#: Fixture, also one that another fixture asks for -> what it needs.
+FIXTURES = {"toolchain": ("stub",), "tiny_build": ("nvcc",), "build": ("nvcc",)}
+#: A test module that imports one of these, or something from it, needs torch or the stub GPU.
+MODULES = {"torch", "deep_gemm", "on_stub", "engine_on_stub"}
+
+#: A test that takes long may take this long; all others have the limit of pyproject.toml.
+SLOW_SECONDS = 1800
+
+
+def needs(item: pytest.Item) -> set[str]:
+    """What the rules say that a test needs; markers that it bears come on top."""
+    found: set[str] = set()
+    directory, *below = item.path.relative_to(TESTS).parts if item.path.is_relative_to(TESTS) else ("",)
+    if below:
+        found.update(DIRECTORIES.get(directory, ()))
+    for name in getattr(item, "fixturenames", ()):
+        found.update(FIXTURES.get(name, ()))
+    if _imports(getattr(item, "module", None)) & MODULES:
+        found.add("stub")
+    return found
+
+
+@cache
+def _imports(module: ModuleType | None) -> set[str]:
+    """Modules that a module has by their name, and those whose functions it has."""
+    values = vars(module).values() if module else ()
+    return {each.__name__ if isinstance(each, ModuleType) else getattr(each, "__module__", "") for each in values}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in sorted(needs(item)):
+            item.add_marker(name)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that is skipped although KREGISTRY_REQUIRE names a marker of it: CI has what it needs."""
+    report = yield
+    required = [name for name in os.environ.get("KREGISTRY_REQUIRE", "").split(",") if item.get_closest_marker(name)]
+    if report.skipped and not hasattr(report, "wasxfail") and required:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but KREGISTRY_REQUIRE={','.join(required)}: {reason}"
+    return report
