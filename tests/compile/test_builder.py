@@ -52,6 +52,7 @@ def copying(tmp_path: Path, cubin: bytes) -> Path:
     return path
 
 
+@pytest.mark.nvcc
 def test_what_fails_does_not_stop_the_rest(toolchain: Toolchain, store: Store, jit: JitCache) -> None:
     good, broken, other = small_kernel("good"), small_kernel("broken", BROKEN), small_kernel("other")
     made = build(builder(store, jit, toolchain.cuda.nvcc), good, broken, other)

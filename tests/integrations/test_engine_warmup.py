@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from engine_on_stub import run
 
 WARM = """
@@ -48,6 +49,7 @@ answer(ranges=[str(engine.entry(name, shape, stop).range) for stop in (1, 300, 1
     assert got["ranges"] == ["m 128..128 step 128", "m 128..256 step 128", "m 128..1024 step 128"]
 
 
+@pytest.mark.slow
 def test_a_kernel_that_does_not_compile_is_logged_and_the_rest_is_loaded(tmp_path: Path) -> None:
     """The engine's own warm-up would crash over it, so that falling back to it is no way out."""
     got = run(

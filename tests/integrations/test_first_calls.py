@@ -51,6 +51,7 @@ def test_a_range_ends_at_the_engines_largest_number_of_tokens(name: str, m: int,
     assert range_end(RunDimension(name, "tokens or requests", "rows"), m, largest) == end
 
 
+@pytest.mark.nvcc
 def test_a_first_call_warms_the_range_by_the_engines_rules(tmp_path: Path) -> None:
     got = watched(
         """
@@ -74,6 +75,7 @@ def test_a_first_call_warms_the_range_by_the_engines_rules(tmp_path: Path) -> No
     assert got["text"] == ""
 
 
+@pytest.mark.nvcc
 def test_the_watch_ends_after_calls_that_bring_nothing_new(tmp_path: Path) -> None:
     got = watched(
         """

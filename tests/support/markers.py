@@ -25,9 +25,15 @@ DIRECTORIES = {
     "plugins": ("stub",),
 }
 #: Fixture, also one that another fixture asks for -> what it needs.
-FIXTURES = {"toolchain": ("stub",), "tiny_build": ("nvcc",), "build": ("nvcc",)}
-#: A test module that imports one of these, or something from it, needs torch or the stub GPU.
-MODULES = {"torch", "deep_gemm", "on_stub", "engine_on_stub"}
+FIXTURES = {
+    "build": ("nvcc",),
+    "cubins": ("nvcc",),
+    "tiny_build": ("nvcc",),
+    "toolchain": ("stub",),
+    "warm_up": ("nvcc",),
+}
+#: Module -> what a test module that imports it, or a function from it, needs.
+MODULES = {"torch": ("stub",), "deep_gemm": ("stub",), "on_stub": ("stub",), "engine_on_stub": ("stub", "nvcc")}
 
 #: A test that takes long may take this long; all others have the limit of pyproject.toml.
 SLOW_SECONDS = 1800
@@ -41,8 +47,8 @@ def needs(item: pytest.Item) -> set[str]:
         found.update(DIRECTORIES.get(directory, ()))
     for name in getattr(item, "fixturenames", ()):
         found.update(FIXTURES.get(name, ()))
-    if _imports(getattr(item, "module", None)) & MODULES:
-        found.add("stub")
+    for name in _imports(getattr(item, "module", None)):
+        found.update(MODULES.get(name, ()))
     return found
 
 

@@ -70,5 +70,6 @@ def test_the_shown_output_is_nvccs(tool: ModuleType, toolchain: Toolchain) -> No
     assert [line for line in errors if line not in report] == []
 
 
+@pytest.mark.nvcc
 def test_a_source_that_compiles_has_no_errors(tool: ModuleType, toolchain: Toolchain, tmp_path: Path) -> None:
     assert tool.errors_of(str(toolchain.cuda.nvcc), tmp_path, 'extern "C" __global__ void k() {}\n') == []
