@@ -35,6 +35,7 @@ def run(script: str, home: Path, **extra: str) -> Mapping[str, Any]:
         "XDG_CACHE_HOME": str(home / "xdg"),
         "SGLANG_DG_CACHE_DIR": str(home / "cache"),
         "DG_JIT_CACHE_DIR": str(home / "cache"),
+        "VLLM_NO_USAGE_STATS": "1",
         **extra,
     }
     done = subprocess.run(

@@ -35,8 +35,8 @@ FIXTURES = {
 #: Module -> what a test module that imports it, or a function from it, needs.
 MODULES = {"torch": ("stub",), "deep_gemm": ("stub",), "on_stub": ("stub",), "engine_on_stub": ("stub", "nvcc")}
 
-#: A test that takes long may take this long; all others have the limit of pyproject.toml.
-SLOW_SECONDS = 1800
+#: How long a test of these kinds may take; all others have the limit of pyproject.toml.
+SECONDS = {"slow": 1800, "engines": 900, "gpu": 900}
 
 
 def needs(item: pytest.Item) -> set[str]:
@@ -64,8 +64,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in sorted(needs(item)):
             item.add_marker(name)
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+        longest = max((seconds for name, seconds in SECONDS.items() if item.get_closest_marker(name)), default=0)
+        if longest and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(longest))
 
 
 @pytest.hookimpl(wrapper=True)
