@@ -154,7 +154,7 @@ class UnseenCallError(InputError):
     @property
     def hint(self) -> str:  # type: ignore[override]
         if self.crashes:
-            return "DeepGEMM chooses a kernel here that the compiler refuses; see docs/broken-kernels.md"
+            return "DeepGEMM chooses a kernel here that the compiler refuses; see `kregistry docs broken-kernels`"
         return "add it to the manifest: kregistry record writes one that covers a run"
 
 

@@ -101,12 +101,17 @@ def detect_target(device: int = 0) -> Target:
     """Read the target off a real CUDA device of this process (imports torch).
 
     Raises:
-        MissingRequirement: torch has no CUDA, or no device is visible.
+        MissingRequirement: torch is missing or has no CUDA, or no device is visible.
     """
-    import torch
-
     from kregistry.errors import MissingRequirement
 
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingRequirement(
+            f"target 'detect' asks torch for the device, and torch cannot be imported: {error}",
+            f"pip install 'kregistry[deepgemm]', or name the target, e.g. --target h100 (known: {', '.join(TARGETS)})",
+        ) from error
     if not torch.cuda.is_available():
         raise MissingRequirement(
             "target 'detect' needs a CUDA device, and torch sees none",

@@ -15,11 +15,14 @@ from importlib import metadata
 from pathlib import Path
 
 from attrs import frozen
+from packaging.version import Version
 
 from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import MissingRequirement
 
 INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+#: The oldest torch that works; it comes with the extra `deepgemm`, so that pip does not check it.
+MINIMUM_TORCH = "2.6"
 
 
 @frozen
@@ -106,16 +109,28 @@ def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
     raise MissingRequirement("no C compiler (cc, gcc or clang) on PATH", "apt-get install g++, or set CC")
 
 
-def torch_version() -> str:
-    """Version of the installed torch.
+def any_torch_version() -> str:
+    """Version of the installed torch, with or without CUDA.
 
     Raises:
-        MissingRequirement: torch is missing, or is a build without CUDA.
+        MissingRequirement: torch is missing or too old.
     """
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
         raise MissingRequirement("torch is not installed", INSTALL_HINT) from None
+    if Version(version) < Version(MINIMUM_TORCH):
+        raise MissingRequirement(f"torch {version} is too old: expected {MINIMUM_TORCH} or newer", INSTALL_HINT)
+    return version
+
+
+def torch_version() -> str:
+    """Version of the installed torch, which must be a build for CUDA.
+
+    Raises:
+        MissingRequirement: torch is missing, too old, or a build without CUDA.
+    """
+    version = any_torch_version()
     if "+cpu" in version or not _has_cuda_libraries():
         raise MissingRequirement(
             f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU",

@@ -27,7 +27,7 @@ from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "markers"]
 
 #: One entry, one kernel, the cheapest that there is.
 TINY = """

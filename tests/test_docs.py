@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from tests.on_stub import run
+from on_stub import run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -58,7 +58,7 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (
         UnseenCallError("gemm", "n=8 k=16", "m", 7, crashes=True),
         "call of a kernel that does not compile: gemm n=8 k=16 at m 7",
-        "DeepGEMM chooses a kernel here that the compiler refuses; see docs/broken-kernels.md",
+        "DeepGEMM chooses a kernel here that the compiler refuses; see `kregistry docs broken-kernels`",
         2,
     ),
     (ShapeError("gemm", "", "n and k do not fit"), "gemm: n and k do not fit", "", 2),

@@ -171,6 +171,7 @@ def test_kregistry_sealed(listening: tuple[Registry, EventLog], monkeypatch: pyt
     assert log.calls == [("kregistry_sealed", {"kernel_types": ("sample",)})]
 
 
+@pytest.mark.stub
 def test_kregistry_kernel_warmed(listening: tuple[Registry, EventLog]) -> None:
     class Plugin:
         @hookimpl

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,23 +62,45 @@ def _place(package: str) -> Path:
     return ROOT.joinpath(*package.split("."))
 
 
+def _files(directory: Path) -> set[Path]:
+    """All files below, behind links too: `kregistry/docs` is one."""
+    found = {Path(folder) / name for folder, _, names in os.walk(directory, followlinks=True) for name in names}
+    return {path for path in found if "__pycache__" not in path.parts}
+
+
 def test_every_data_file_is_installed() -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packages = {path.parent for name in ("kregistry", "plugins") for path in modules(ROOT / name)}
     covered = {
         path
         for package, patterns in data.items()
         for pattern in patterns
-        for directory in (
-            [path.parent for path in modules(ROOT / "kregistry")] if package == "*" else [_place(package)]
-        )
+        for directory in (packages if package == "*" else [_place(package)])
         for path in directory.glob(pattern)
     }
-    present = {
-        path
-        for path in (ROOT / "kregistry").rglob("*")
-        if path.is_file() and (path.suffix != ".py" or path.parent == RECORDED) and "__pycache__" not in path.parts
-    }
-    assert present == covered
+    files = _files(ROOT / "kregistry") | _files(ROOT / "plugins")
+    present = {path for path in files if path.suffix != ".py" or path.parent == RECORDED}
+    assert present - {ROOT / "kregistry" / "docs" / "catalogue.json"} == covered
+
+
+def test_the_links_are_links() -> None:
+    """In a clone; a source distribution has copies in their place."""
+    for link, target in (("kregistry_plugins", "plugins"), ("kregistry/docs", "docs")):
+        names = {path.relative_to(ROOT / target) for path in _files(ROOT / target)}
+        assert {path.relative_to(ROOT / link) for path in _files(ROOT / link)} >= {
+            name for name in names if name.suffix in (".py", ".md")
+        }
+        if (ROOT / ".git").exists():
+            assert (ROOT / link).resolve() == ROOT / target
+
+
+def test_the_plugins_are_imported_by_one_name() -> None:
+    """The root of a clone is on the module search path of an editable install, so that `plugins` is importable too."""
+    forbidden = re.compile(r"^\s*(import|from) plugins\b", re.MULTILINE)
+    places = [ROOT / name for name in ("kregistry", "plugins", "tests", "tools", "benchmarks", "examples", "docs")]
+    files = {ROOT / "README.md", *(path for place in places for path in _files(place))}
+    texts = [path for path in files if path.suffix in (".py", ".md", ".in", ".toml")]
+    assert [path for path in texts if forbidden.search(path.read_text())] == []
 
 
 def test_every_plugin_is_an_entry_point() -> None:

@@ -79,6 +79,7 @@ def test_an_unknown_target_is_named(name: str, hint: str) -> None:
     assert caught.value.hint == hint
 
 
+@pytest.mark.stub
 def test_detect_without_a_gpu_says_what_to_do() -> None:
     code = "from kregistry.cli import main; import sys; sys.argv = ['kregistry', 'check', '-t', 'detect']; main()"
     result = subprocess.run(

@@ -28,6 +28,7 @@ def toolkit(home: Path, version: str = "V13.0.1", header: bool = True) -> Path:
     return home
 
 
+@pytest.mark.stub
 def test_this_machine_has_what_planning_needs() -> None:
     found = find_toolchain()
     assert found.cuda.nvcc.is_file() and (found.cuda.include / "cuda_runtime_api.h").is_file()

@@ -23,6 +23,7 @@ COMMANDS = {
     "targets": "Show the GPUs that can be planned for.",
     "conformance": "Test installed kernel types with the rules of the conformance kit.",
     "new-plugin": "Write an installable plugin with one kernel type and its tests.",
+    "docs": "Print a page of the documentation.",
     "doctor": "Check this machine: what is there, what is missing, and how to fix it.",
 }
 

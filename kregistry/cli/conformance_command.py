@@ -33,14 +33,16 @@ def command(
     from kregistry.conformance.rule import Level
     from kregistry.conformance.run import ConformanceRun
     from kregistry.errors import ConformanceError
+    from kregistry.toolchain import any_torch_version
 
     registry = make_registry(plugins)
+    registrations = {name: registry.registration(name) for name in names or registry.names()}
+    any_torch_version()  # without it no rule that runs a kernel type can be checked
     required = Level[(require or "anywhere").upper()]
     records: list[Record] = []
     try:
         with Machine() as machine:
-            for name in names or registry.names():
-                registration = registry.registration(name)
+            for name, registration in registrations.items():
                 origin = (registration.provider.distribution, registration.provider.version)
                 examination = ConformanceRun(registration.kernel_type, machine, required)
                 click.echo(f"testing {name}", err=True)
@@ -58,7 +60,7 @@ def command(
         raise ConformanceError(
             f"{len(failures)} checks failed",
             failures,
-            "docs/conformance.md has a section for each rule: what it requires, why, and how to fix it",
+            "`kregistry docs conformance` has a section for each rule: what it requires, why, and how to fix it",
         )
 
 

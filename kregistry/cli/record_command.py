@@ -37,6 +37,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     from kregistry.errors import IncompleteError, InputError
     from kregistry.manifest.writer import dump_manifest
     from kregistry.recording.recorded_run import RecordedRun
+    from kregistry.toolchain import require_deep_gemm
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
         code = run_recorded(run, Path(directory))
@@ -47,6 +48,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
         click.echo(f"not recorded: damaged line {damaged}", err=True)
     calls = recorded.recording.calls()
     if not calls:
+        require_deep_gemm()  # if it is missing here, that is most likely why
         raise InputError(
             f"the command made no DeepGEMM call (exit code {code})",
             "the command must run Python, with kregistry installed and without -I, -E or -S",

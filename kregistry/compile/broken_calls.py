@@ -35,6 +35,6 @@ def broken_error(
     return CompileError(
         f"{len(details)} of {total} kernels do not compile",
         (*details, *problems),
-        "--allow-broken goes on without them, where no call comes to these values; see docs/broken-kernels.md",
+        "--allow-broken goes on without them, where no call comes to these values; see `kregistry docs broken-kernels`",
         report,
     )

@@ -89,7 +89,13 @@ class Machine:
 
 
 def _lacks_torch() -> str:
-    return "" if importlib.util.find_spec("torch") else "torch is not installed"
+    from kregistry.toolchain import any_torch_version
+
+    try:
+        any_torch_version()
+    except KregistryError as error:
+        return error.message
+    return ""
 
 
 def _lacks_gpu() -> str:

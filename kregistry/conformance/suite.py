@@ -47,7 +47,9 @@ class KernelTypeConformance:
         record_property(PROPERTY, record(kregistry_examination.subject.kernel_type, outcome))
         if outcome.verdict is Verdict.FAILED:
             rule = kregistry_check.rule
-            pytest.fail(f"{outcome.reason}\n{rule.title}: see docs/conformance.md#{rule.id.lower()}", pytrace=False)
+            pytest.fail(
+                f"{outcome.reason}\n{rule.title}: see `kregistry docs conformance`, section {rule.id}", pytrace=False
+            )
         elif outcome.verdict is Verdict.EXPECTED:
             pytest.xfail(outcome.reason)
         elif outcome.verdict is Verdict.SKIPPED:

@@ -44,7 +44,7 @@ class ModelConfig:
                 raise InputError(
                     f"{self.file}: {key} is {_show(self.values[key])}, but family {family.name!r} covers only "
                     f"{' or '.join(_show(value) for value in allowed)}",
-                    "its shapes would be guesses: write the manifest by hand, or add a family (docs/models.md)",
+                    "its shapes would be guesses: write the manifest by hand, or add a family: kregistry docs models",
                 )
         return {symbol.name: self._number(symbol, family) for symbol in family.symbols}
 

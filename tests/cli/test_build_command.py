@@ -80,7 +80,8 @@ models:
         f"  {failed['id']} does not compile\n"
         f"    {crash}\n"
         "    kernel.cu(3): error: too many registers\n"
-        "hint: --allow-broken goes on without them, where no call comes to these values; see docs/broken-kernels.md\n"
+        "hint: --allow-broken goes on without them, where no call comes to these values; "
+        "see `kregistry docs broken-kernels`\n"
     )
     assert place.jit.cubin(kernel).exists()
 

@@ -12,6 +12,7 @@ from distributions import Install
 Run = Callable[..., Result]
 
 
+@pytest.mark.stub
 def test_a_machine_that_has_everything(kregistry: Run) -> None:
     result = kregistry("doctor", "--json")
     assert (result.code, result.err) == (0, "")
@@ -32,6 +33,7 @@ def test_a_machine_that_has_everything(kregistry: Run) -> None:
     assert found["stub GPU"] == "torch and DeepGEMM load on it as h100"
 
 
+@pytest.mark.stub
 def test_what_is_missing_is_named_with_what_mends_it(
     kregistry: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

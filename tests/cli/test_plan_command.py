@@ -53,6 +53,7 @@ def test_a_plan_that_agrees_with_its_lock(
     assert kregistry("plan", tiny_file, "--check", lock).code == 0
 
 
+@pytest.mark.stub
 def test_an_arch_that_a_kernel_type_does_not_support_is_an_error_of_its_entry(kregistry: Run, tmp_path: Path) -> None:
     path = tmp_path / "k.yaml"
     path.write_text(with_kernels("{type: fp8_gemm_nt, label: q, shape: {n: 128, k: 128}, m: {stop: 8}}"))
@@ -72,6 +73,7 @@ def test_an_arch_that_a_kernel_type_does_not_support_is_an_error_of_its_entry(kr
     assert (entry["segments"], result.json["kernels"]) == ([], {})
 
 
+@pytest.mark.stub
 def test_a_lock_file_that_cannot_be_written(
     kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +84,7 @@ def test_a_lock_file_that_cannot_be_written(
     assert " tiny " in result.out
 
 
+@pytest.mark.stub
 def test_no_compiler(kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
@@ -120,6 +123,7 @@ def test_no_cuda_torch(kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypa
     )
 
 
+@pytest.mark.stub
 def test_an_empty_selection_is_a_plan_of_nothing(kregistry: Run, tmp_path: Path) -> None:
     path = tmp_path / "k.yaml"
     path.write_text("version: 1\ntarget: h100\nmodels: {a: {kernels: []}}\n")
@@ -128,6 +132,7 @@ def test_an_empty_selection_is_a_plan_of_nothing(kregistry: Run, tmp_path: Path)
     assert (result.json["kernels"], result.json["entries"]) == ({}, [])
 
 
+@pytest.mark.stub
 def test_an_entry_without_kernels_is_no_mistake_and_says_so(kregistry: Run, tmp_path: Path) -> None:
     path = tmp_path / "k.yaml"
     path.write_text(

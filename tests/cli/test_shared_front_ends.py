@@ -57,6 +57,7 @@ def test_a_build_tells_what_was_shared(build: Run) -> None:
     assert sharing == {"not_shared": [], "different": []}
 
 
+@pytest.mark.slow
 def test_paranoid_compares_all_and_a_difference_is_told(build: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault is injected into the comparison. Nothing is wrong with what was built: it is nvcc's own."""
     monkeypatch.setattr(self_check, "difference", lambda one, other: "the content of .text")

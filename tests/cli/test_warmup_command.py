@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kregistry.compile import BuildReport
 from kregistry.store import Store
 from kregistry.stub.library import compile_stub, stub_environment
@@ -16,6 +18,7 @@ from kregistry.toolchain import Toolchain
 ENTRY = "from kregistry.cli import main; main()"
 
 
+@pytest.mark.stub
 def test_without_a_gpu_the_error_says_so(tiny_file: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ENTRY, "warmup", str(tiny_file)],

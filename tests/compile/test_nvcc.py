@@ -21,6 +21,7 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.nvcc
 def test_a_kernel_that_compiles(toolchain: Toolchain, tmp_path: Path) -> None:
     result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k"), tmp_path / "scratch")
     assert single_kernel(result.cubin) == "good"
@@ -37,6 +38,7 @@ def test_a_broken_source_is_told_in_the_compilers_words(toolchain: Toolchain, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nvcc
 def test_success_without_a_kernel_is_a_failure(toolchain: Toolchain, tmp_path: Path) -> None:
     result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k", NO_KERNEL), tmp_path / "scratch")
     assert result.failure == (

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from third_party import ThirdParty
 
 from kregistry.errors import InputError
 from kregistry.scaffold import PluginNames, write_plugin
-from tests.conformance.third_party import ThirdParty
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kregistry-example-gemm"
 
@@ -21,6 +21,7 @@ def third_party(tmp_path_factory: pytest.TempPathFactory) -> ThirdParty:
     return ThirdParty(tmp_path_factory.mktemp("third-party") / "venv")
 
 
+@pytest.mark.slow
 def test_the_example_is_built_installed_and_proven(third_party: ThirdParty, tmp_path: Path) -> None:
     third_party.install(EXAMPLE)
     command_line = "from kregistry.cli import main; main()"
@@ -43,6 +44,7 @@ def test_the_example_is_built_installed_and_proven(third_party: ThirdParty, tmp_
     assert levels["anywhere"] > 50 and levels["stub"] == 8
 
 
+@pytest.mark.slow
 def test_a_new_plugin_passes_its_own_tests_as_generated(third_party: ThirdParty, tmp_path: Path) -> None:
     files = write_plugin("quick-start", tmp_path)
     directory = files[0].parent

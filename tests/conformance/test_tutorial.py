@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from third_party import ThirdParty
+
 from kregistry.scaffold import write_plugin
-from tests.conformance.third_party import ThirdParty
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-kernel-type.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_block_does_what_the_page_says(tmp_path: Path) -> None:
     newcomer = ThirdParty(tmp_path / "venv")
     newcomer.add_commands()

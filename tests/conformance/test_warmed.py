@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-from tests.on_stub import answer
+from on_stub import answer
 
 SUPPORT = Path(__file__).parent.parent / "support"
 SCRIPT = """

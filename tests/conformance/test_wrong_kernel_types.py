@@ -51,7 +51,7 @@ def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: 
     assert all(f"[{wrong.rule}]" in reason for reason in reasons)
     assert any(re.search(wrong.message, reason, re.DOTALL) for reason in reasons), reasons
     assert result.ret is pytest.ExitCode.TESTS_FAILED
-    assert f"docs/conformance.md#{wrong.rule.lower()}" in result.stdout.str()
+    assert f"see `kregistry docs conformance`, section {wrong.rule}" in result.stdout.str()
 
 
 def test_there_is_a_wrong_kernel_type_for_each_rule() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from on_stub import environment, run
 
 from kregistry.deep_gemm.cache_layout import SERIES_1, SERIES_2, CacheLayout, all_roots, layout_of
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
-from tests.on_stub import environment, run
 
 HOME = {"HOME": "/home/me"}
 

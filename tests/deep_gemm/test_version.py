@@ -70,7 +70,7 @@ def test_an_unknown_version_is_older_than_any() -> None:
 
 
 def test_the_installed_one_is_the_same_before_and_after_its_import(tmp_path: Path) -> None:
-    from tests.on_stub import environment
+    from on_stub import environment
 
     code = """
 from kregistry import deep_gemm_version

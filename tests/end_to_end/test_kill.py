@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.plan import Plan
 from kregistry.store import Store
@@ -27,6 +29,7 @@ def start(workplace: Workplace, kernels: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=dict(workplace.environment), start_new_session=True)
 
 
+@pytest.mark.slow
 def test_thirty_kills_leave_nothing_damaged(workplace: Workplace, small_plan: Plan, pickled_plan: Path) -> None:
     chance = random.Random(20261124)
     kernels = list(small_plan.kernels.values())
@@ -47,6 +50,7 @@ def test_thirty_kills_leave_nothing_damaged(workplace: Workplace, small_plan: Pl
     assert verify_kernels(kernels, store, cache).faults == ()
 
 
+@pytest.mark.slow
 def test_the_command_line_is_killed_and_run_again(workplace: Workplace, small_plan: Plan, small_manifest: Path) -> None:
     kernels = list(small_plan.kernels.values())
     store, cache = Store(workplace.store), JitCache(workplace.cache)

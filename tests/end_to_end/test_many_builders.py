@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from kregistry.plan import Plan
 from kregistry.toolchain import find_cuda_toolkit
 from tests.end_to_end.conftest import Workplace
@@ -23,6 +25,7 @@ def logging_toolkit(directory: Path, log: Path) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_eight_builders_on_an_empty_store(
     workplace: Workplace, small_plan: Plan, small_manifest: Path, tmp_path: Path
 ) -> None:
@@ -46,6 +49,7 @@ def test_eight_builders_on_an_empty_store(
     assert len(compiled) == len(set(compiled)) == total
 
 
+@pytest.mark.slow
 def test_eight_builders_that_share_front_ends(workplace: Workplace, small_plan: Plan, small_manifest: Path) -> None:
     """Each kernel is compiled by one builder; what is compiled twice is at most one sample of each family."""
     builders = [workplace.kregistry("build", small_manifest, "--json", "-j", "2") for _ in range(BUILDERS)]

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from compilers import copying_toolkit
+from on_stub import PRELUDE, environment
 
-from tests.on_stub import PRELUDE, environment
+from kregistry.toolchain import Toolchain
 
 #: A program that knows nothing of kregistry but the monitor, which refuses every compile where MONITOR is set.
 SCRIPT = (
@@ -58,14 +60,17 @@ def run(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-def test_a_recorded_script_runs_again_without_a_compile(run: Callable[..., str], tmp_path: Path) -> None:
+def test_a_recorded_script_runs_again_without_a_compile(
+    run: Callable[..., str], tmp_path: Path, toolchain: Toolchain, cubin: bytes
+) -> None:
     script, manifest = tmp_path / "script.py", tmp_path / "kernels.yaml"
     script.write_text(SCRIPT)
     kregistry = ("-m", "kregistry")
     places = ("--store", tmp_path / "store", "--cache-dir", tmp_path / "cache")
+    cuda = str(copying_toolkit(tmp_path / "cuda", toolchain, cubin))
     run("first", *kregistry, "record", "-o", manifest, "--", sys.executable, "-W", "ignore", script)
 
-    built = json.loads(run("cache", *kregistry, "build", manifest, *places, "--json"))
+    built = json.loads(run("cache", *kregistry, "build", manifest, *places, "--json", CUDA_HOME=cuda))
     assert built["ready"] == built["kernels"] == len(built["compiled"]) >= 3
     warmed = json.loads(run("cache", *kregistry, "warmup", manifest, *places, "--json"))
     assert warmed["compiled"] == [] and warmed["loaded"] == warmed["kernels"] == built["kernels"]

@@ -8,13 +8,17 @@ import os
 import shutil
 from pathlib import Path
 
+from compilers import copying_toolkit
+
+from kregistry.toolchain import Toolchain
 from tests.end_to_end.conftest import Workplace
 
 
 def test_moved_store_and_moved_deep_gemm_compile_nothing(
-    workplace: Workplace, small_manifest: Path, tmp_path: Path
+    workplace: Workplace, small_manifest: Path, tmp_path: Path, toolchain: Toolchain, cubin: bytes
 ) -> None:
-    first = workplace.kregistry("build", small_manifest, "--json")
+    cuda = str(copying_toolkit(tmp_path / "cuda", toolchain, cubin))
+    first = workplace.kregistry("build", small_manifest, "--json", CUDA_HOME=cuda)
     out, err = first.communicate()
     assert first.returncode == 0, err
     built = json.loads(out)
@@ -28,7 +32,7 @@ def test_moved_store_and_moved_deep_gemm_compile_nothing(
     moved.directory.mkdir()
     shutil.move(workplace.store, moved.store)
     path = os.pathsep.join(filter(None, (str(elsewhere), os.environ.get("PYTHONPATH"))))
-    second = moved.kregistry("build", small_manifest, "--json", PYTHONPATH=path)
+    second = moved.kregistry("build", small_manifest, "--json", PYTHONPATH=path, CUDA_HOME=cuda)
     out, err = second.communicate()
     assert second.returncode == 0, err
     report = json.loads(out)

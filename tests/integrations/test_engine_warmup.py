@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from distributions import OFFERS, Install
+from engine_on_stub import run
 
 from kregistry.errors import ProviderConflictError
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.target import get_target
 from manifests import with_kernels
-from tests.integrations.engine import run
 
 WARM = """
 import deep_gemm, torch
@@ -55,6 +55,7 @@ answer(ranges=[str(engine.entry(name, shape, stop).range) for stop in (1, 300, 1
     assert got["ranges"] == ["m 128..128 step 128", "m 128..256 step 128", "m 128..1024 step 128"]
 
 
+@pytest.mark.slow
 def test_a_kernel_that_does_not_compile_is_logged_and_the_rest_is_loaded(tmp_path: Path) -> None:
     """The engine's own warm-up would crash over it, so that falling back to it is no way out."""
     got = run(

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from on_stub import PRELUDE, answer
 
 from kregistry import RunDimension
 from kregistry.integrations.first_calls import range_end
-from tests.on_stub import PRELUDE, answer
 
 WATCH = """
 import logging, io
@@ -50,6 +50,7 @@ def test_a_range_ends_at_the_engines_largest_number_of_tokens(name: str, m: int,
     assert range_end(RunDimension(name, "tokens or requests", "rows"), m, largest) == end
 
 
+@pytest.mark.nvcc
 def test_a_first_call_warms_the_range_by_the_engines_rules(tmp_path: Path) -> None:
     got = watched(
         """
@@ -73,6 +74,7 @@ def test_a_first_call_warms_the_range_by_the_engines_rules(tmp_path: Path) -> No
     assert got["text"] == ""
 
 
+@pytest.mark.nvcc
 def test_the_watch_ends_after_calls_that_bring_nothing_new(tmp_path: Path) -> None:
     got = watched(
         """

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.integrations.engine import need, run
+from engine_on_stub import need, run
 
 pytestmark = pytest.mark.engines
 

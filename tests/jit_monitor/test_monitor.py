@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.on_stub import PRELUDE, answer
+from on_stub import PRELUDE, answer
 
 #: The monitor starts before deep_gemm is imported. Reports of a call have arrived when the monitor has stopped.
 START = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sample_kernel_types import Sample
@@ -13,6 +12,8 @@ from kregistry.kernel_type import BufferSpec
 from kregistry.kernel_type.buffers import ITEM_BYTES, contiguous_strides
 from kregistry.registry import Registry
 from kregistry.target import TARGETS
+
+torch = pytest.importorskip("torch")
 
 SHAPE = Sample().resolve({"n": 16}, TARGETS["h100"])
 

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from sample_kernel_types import Sample
 
 from kregistry.errors import MissingRequirement, ShapeError
 from kregistry.kernel_type import ArchSupport, EmptyInput, KernelType, Shape
 from kregistry.target import TARGETS
+
+torch = pytest.importorskip("torch")
 
 H100 = TARGETS["h100"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from on_stub import answer
 
 from kregistry.kernel_type.sealed_call import guard
-from tests.on_stub import answer
 
 
 def refuses(a: list[int], b: int, splits: int | None = None) -> Any:

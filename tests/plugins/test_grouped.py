@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import on_stub
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
-from tests import on_stub
 
 _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
     # Kernel type, target, shape, run-time value, bytes of the buffers.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from on_stub import answer
 
 from kregistry import Registry, ShapeError, get_target, make_plan
 from manifests import read, with_kernels
-from tests.on_stub import answer
 
 
 def test_mk_alignment_is_in_force_inside_the_scope_only() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from tests.on_stub import PRELUDE, environment
+from on_stub import PRELUDE, environment
 
 #: An engine's program: DeepGEMM's functions bound by name, two processes, one of them killed.
 ENGINE = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.on_stub import answer
+from on_stub import answer
 
 
 def test_a_sealed_call_is_deep_gemms_own_function(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ answer(calls=[attempt(m, 4) for m in (2, 3, 5, 6)])
     )
     refused = [
         f"call of a kernel that does not compile: tf32_hc_prenorm_gemm n=24 k=1024 num_splits=4 at m {m}\n"
-        "hint: DeepGEMM chooses a kernel here that the compiler refuses; see docs/broken-kernels.md"
+        "hint: DeepGEMM chooses a kernel here that the compiler refuses; see `kregistry docs broken-kernels`"
         for m in (3, 5)
     ]
     assert got["calls"] == ["called", *refused, "called"]

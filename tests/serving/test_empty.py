@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.on_stub import answer
+from on_stub import answer
 
 #: The real call at m = 0 for every kernel type: DeepGEMM's own function, the plain call, the sealed call.
 SCRIPT = """

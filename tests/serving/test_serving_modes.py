@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.on_stub import answer
+from on_stub import answer
 
 
 def test_threads_meet_the_old_or_the_new_call(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def test_a_verdict_is_read_back(tmp_path: Path) -> None:
     assert verdicts.get(other) is None
 
 
+@pytest.mark.nvcc
 @pytest.mark.parametrize("source", [BROKEN, NO_KERNEL], ids=["broken", "no kernel"])
 def test_the_real_compilers_verdicts_are_lasting(source: str, toolchain: Toolchain, tmp_path: Path) -> None:
     kernel = small_kernel("k", source)

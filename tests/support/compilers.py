@@ -1,4 +1,4 @@
-"""Compilers with a fault, which answer in all else as the real one."""
+"""Compilers that copy a cubin, or have a fault; in all else they answer as the real one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ _REFUSING = """#!/bin/sh
 case "$1" in --version) exec {nvcc} --version ;; esac
 echo 'kernel.cu(3): error: too many registers'
 exit 2
+"""
+#: Shares no front end: it does not say which steps a compile has.
+_COPYING = """#!/bin/sh
+case " $* " in *" --version "*) exec {nvcc} --version ;; *" --dryrun "*) exit 1 ;; esac
+while [ "$1" != -o ]; do shift; done
+exec cp {cubin} "$2"
 """
 _OTHER_ASSEMBLER = """#!/bin/sh
 case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
@@ -26,6 +32,15 @@ def refusing_toolkit(home: Path, toolchain: Toolchain) -> Path:
     """A ``CUDA_HOME`` whose nvcc refuses every source."""
     (home / "bin").mkdir(parents=True)
     _write(home / "bin" / "nvcc", _REFUSING.format(nvcc=toolchain.cuda.nvcc))
+    (home / "include").symlink_to(toolchain.cuda.include)
+    return home
+
+
+def copying_toolkit(home: Path, toolchain: Toolchain, cubin: bytes) -> Path:
+    """A ``CUDA_HOME`` whose nvcc gives the same cubin for every source, at once."""
+    (home / "bin").mkdir(parents=True)
+    (home / "copied.cubin").write_bytes(cubin)
+    _write(home / "bin" / "nvcc", _COPYING.format(nvcc=toolchain.cuda.nvcc, cubin=home / "copied.cubin"))
     (home / "include").symlink_to(toolchain.cuda.include)
     return home
 

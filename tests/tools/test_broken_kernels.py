@@ -39,6 +39,7 @@ def instantiations(source: str) -> list[str]:
     return [re.sub(r"\s", "", found) for found in re.findall(r"&(\w+_impl<.*?>)\);", source, re.DOTALL)]
 
 
+@pytest.mark.stub
 def test_the_reported_kernels_are_those_that_deep_gemm_chooses(
     tool: ModuleType, tmp_path: Path, stub_directory: Path
 ) -> None:
@@ -69,5 +70,6 @@ def test_the_shown_output_is_nvccs(tool: ModuleType, toolchain: Toolchain) -> No
     assert [line for line in errors if line not in report] == []
 
 
+@pytest.mark.nvcc
 def test_a_source_that_compiles_has_no_errors(tool: ModuleType, toolchain: Toolchain, tmp_path: Path) -> None:
     assert tool.errors_of(str(toolchain.cuda.nvcc), tmp_path, 'extern "C" __global__ void k() {}\n') == []

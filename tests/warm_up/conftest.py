@@ -15,7 +15,7 @@ from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 
-SCRIPT = Path(__file__).with_name("warm_up_on_stub.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "warm_up_again.py"
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def crashes(report: dict[str, Any]) -> list[list[list[int]]]:
     return sorted(crash["spans"] for each in report["broken"] for crash in each["crashes"])
 
 
+@pytest.mark.slow
 def test_values_that_would_crash_are_left_out_and_reported(warm_up: Any, tmp_path: Path) -> None:
     first = warm_up("--allow-broken")
     assert (first["kernels"], first["loaded"], first["launches"]) == (4, 2, 1)

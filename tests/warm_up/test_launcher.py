@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-import torch
 from sample_kernel_types import Sample
 from shapes import entry_of
 
 from kregistry import Buffers, KernelType, Registry, Shape, hookimpl
 from kregistry.warm_up import Warmed, WarmedKernel
 from kregistry.warm_up.launcher import Launcher, LaunchPoint, Lent
+
+torch = pytest.importorskip("torch")
 
 #: What the buffers of Sample with n = 8 take at m: a and d of 2 bytes an element, w of 4.
 FIXED, EACH_M = 8 * 4, 2 * 8 * 2

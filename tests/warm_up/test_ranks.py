@@ -21,6 +21,7 @@ def test_rank_0_builds(rank: int | None, builds: bool) -> None:
     assert Ranks.of(rank, lambda: None).builds is builds
 
 
+@pytest.mark.stub
 def test_torch_distributed(tmp_path: Path) -> None:
     import torch.distributed as distributed
 

@@ -48,6 +48,7 @@ def test_a_wrong_budget_is_told_before_anything_is_built(tiny_manifest: Manifest
         kregistry.warmup(tiny_manifest, target="h100", memory_budget="2G")
 
 
+@pytest.mark.stub
 def test_an_unknown_model_is_told_before_anything_is_built(
     tiny_manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from builds import Build
 
 from kregistry import Registry, load_manifest, make_plan
@@ -24,6 +25,7 @@ models:
 WORDS = 'sm90_fp8_gemm_1d1d.cuh(61): error: static assertion failed with "Invalid block size"'
 
 
+@pytest.mark.slow
 def test_a_broken_kernel_of_deep_gemm_in_a_group(build: Build, tmp_path: Path, stub_directory: Path) -> None:
     path = tmp_path / "kernels.yaml"
     path.write_text(MANIFEST)

@@ -36,6 +36,7 @@ def run(nvcc: Nvcc, made: list[Member], tmp_path: Path) -> FrontEndResult:
         assert not (tmp_path / "scratch").exists()
 
 
+@pytest.mark.nvcc
 def test_each_kernel_gets_its_own_piece(nvcc: Nvcc, tmp_path: Path) -> None:
     """In whatever order the compiler writes them."""
     made = members(tmp_path / "include", 24, 8, 16)
@@ -64,6 +65,7 @@ def test_a_kernel_that_does_not_compile_fails_the_front_end(nvcc: Nvcc, tmp_path
         run(nvcc, members(tmp_path / "include", 8, 2000), tmp_path)
 
 
+@pytest.mark.nvcc
 def test_a_cubin_with_another_kernel_is_a_failure(nvcc: Nvcc, tmp_path: Path) -> None:
     made = members(tmp_path / "include", 8, 16)
     piece = run(nvcc, made, tmp_path).pieces[made[0].kernel.key]
@@ -71,6 +73,7 @@ def test_a_cubin_with_another_kernel_is_a_failure(nvcc: Nvcc, tmp_path: Path) ->
     assert done.failure == f"the cubin holds {piece.symbol} instead of other"
 
 
+@pytest.mark.nvcc
 def test_the_assemblers_words(nvcc: Nvcc, tmp_path: Path) -> None:
     made = members(tmp_path / "include", 8, 16)
     piece = run(nvcc, made, tmp_path).pieces[made[0].kernel.key]

@@ -40,6 +40,7 @@ def each_starts_and_ends_once(build: Build, *made: Kernel) -> None:
         assert sorted(each["kernel"].key for each in build.heard(name)) == sorted(kernel.key for kernel in made)
 
 
+@pytest.mark.slow
 def test_cubins_are_those_that_nvcc_makes_alone(build: Build, toolchain: Toolchain, tmp_path: Path) -> None:
     """Headers once for three kernels, one of them compared; then two more of the family, and nothing to compare."""
     made = kernels(tmp_path, 8, 16, 24)
@@ -57,6 +58,7 @@ def test_cubins_are_those_that_nvcc_makes_alone(build: Build, toolchain: Toolcha
     assert ([len(run.kernels) for run in again.front_ends], again.compared) == ([2], ())
 
 
+@pytest.mark.slow
 def test_every_event_is_heard(build: Build, tmp_path: Path) -> None:
     """kregistry_front_end_started, _finished and _compared; each kernel starts and ends once all the same."""
     made = set(kernels(tmp_path, 8, 16, 24))
@@ -70,6 +72,7 @@ def test_every_event_is_heard(build: Build, tmp_path: Path) -> None:
     each_starts_and_ends_once(build, *made)
 
 
+@pytest.mark.slow
 def test_more_families_than_workers_take_turns(build: Build, tmp_path: Path) -> None:
     """One worker keeps the headers of one family; the others' are parsed when it has nothing left to do."""
     flags = [(*FLAGS, f"-DFAMILY={n}") for n in range(3)]
@@ -99,6 +102,7 @@ def test_a_broken_kernel_is_named_alone_and_its_neighbours_are_ready(build: Buil
         assert cubin(build, kernel)
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_broken_kernel_share_although_other_headers_need_room(build: Build, tmp_path: Path) -> None:
     """One worker keeps the headers of one family; those of a divided group stay until all of it has had its turn."""
     *good, broken = kernels(tmp_path, 8, 16, 24, 2000)
@@ -112,6 +116,7 @@ def test_neighbours_of_a_broken_kernel_share_although_other_headers_need_room(bu
     )
 
 
+@pytest.mark.slow
 def test_a_difference_disables_the_family_for_ever(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +138,7 @@ def test_a_difference_disables_the_family_for_ever(
     assert [each.reason for each in again.not_shared] == [reason, reason]
 
 
+@pytest.mark.slow
 def test_paranoid_compares_every_kernel(build: Build, tmp_path: Path) -> None:
     made = kernels(tmp_path, 8, 16, 24)
     record = build.run(*made, options=SharingOptions(paranoid=True))
@@ -212,6 +218,7 @@ def test_a_compiler_that_fails_only_alone(build: Build, tmp_path: Path) -> None:
     assert (len(report.front_ends), report.compared, report.not_shared) == (1, (), ())
 
 
+@pytest.mark.slow
 def test_a_kernel_that_another_builder_compiles_is_left_to_it(build: Build, tmp_path: Path) -> None:
     """The others of its group go on without it; it is found when the other one has published it."""
     *ours, theirs = kernels(tmp_path, 8, 16, 24)

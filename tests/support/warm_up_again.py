@@ -1,6 +1,6 @@
 """Warm up a process that runs on the stub GPU, with a compiler that refuses; prints the report.
 
-python warm_up_on_stub.py MANIFEST STORE CACHE [--allow-broken]
+python warm_up_again.py MANIFEST STORE CACHE [--allow-broken]
 """
 
 from __future__ import annotations

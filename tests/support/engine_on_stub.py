@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.on_stub import environment
+from on_stub import environment
 
 #: The versions that the integrations are written for and tested with; .ci/engines installs them.
 VERSIONS = {"sglang": "0.5.23", "vllm": "0.33.0"}
@@ -36,6 +35,7 @@ def run(script: str, home: Path, **extra: str) -> Mapping[str, Any]:
         "XDG_CACHE_HOME": str(home / "xdg"),
         "SGLANG_DG_CACHE_DIR": str(home / "cache"),
         "DG_JIT_CACHE_DIR": str(home / "cache"),
+        "VLLM_NO_USAGE_STATS": "1",
         **extra,
     }
     done = subprocess.run(

@@ -15,7 +15,7 @@ from kregistry.stub.library import compile_stub, stub_environment
 from kregistry.target import get_target
 from kregistry.toolchain import find_toolchain
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 #: Tensors for two kernel types, as an engine would pass them.
 PRELUDE = """
