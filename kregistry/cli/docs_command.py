@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli.output import echo
+
 
 @click.command(name="docs")
 @click.argument("page", required=False)
@@ -17,9 +19,9 @@ def command(page: str | None) -> None:
     if page is None:
         for name, text in pages.items():
             title = text.partition("\n")[0].lstrip("# ")
-            click.echo(f"{name:<24} {title}")
+            echo(f"{name:<24} {title}")
     elif page in pages:
-        click.echo(pages[page], nl=False)
+        echo(pages[page], nl=False)
     else:
         raise UnknownNameError("page", page, tuple(pages))
 
