@@ -19,7 +19,7 @@ def compile_ahead(subject: KernelTypeUnderTest) -> None:
 def _compile(subject: KernelTypeUnderTest) -> None:
     from kregistry.compile.builder import Builder
     from kregistry.deep_gemm.jit_cache import JitCache
-    from kregistry.plan.planner import available_cores
+    from kregistry.machine import available_cores
     from kregistry.registry import Registry
     from kregistry.store import Store
 

@@ -161,7 +161,8 @@ def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], t
     """The plan of the swept range of each shape, and DeepGEMM's cache directories for the kernels."""
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest.model import Entry, Range
-    from kregistry.plan.dry_run import DryRun, Sweep
+    from kregistry.plan.dry_run import DryRun
+    from kregistry.plan.sweep import Sweep
 
     shapes = device_shapes(subject)
     run = subject.kernel_type.run_dimension
