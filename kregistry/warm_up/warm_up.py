@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from kregistry.compile import BuildReport, build_kernels
+from kregistry.deep_gemm.compiled import compiled_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.errors import IncompleteError, MissingRequirement
+from kregistry.errors import IncompleteError, InputError, MissingRequirement
 from kregistry.manifest import Manifest, load_manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
@@ -21,8 +22,8 @@ from kregistry.target import Target
 from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
-from kregistry.warm_up.plan_file import WarmupPlan
-from kregistry.warm_up.ranks import Barrier, Ranks, share, take
+from kregistry.warm_up.ranks import Barrier, Ranks
+from kregistry.warm_up.warmup_plan import WarmupPlan, write_warmup_plan
 from kregistry.warm_up.warmup_report import WarmupReport
 
 
@@ -83,7 +84,7 @@ def warmup(
     report: BuildReport | None = None
     if ranks.builds:
         try:
-            if replan or not _still_holds(path, store, jit_cache):
+            if replan or not _still_holds(path, manifest, store, jit_cache):
                 report = build_kernels(
                     manifest,
                     registry,
@@ -94,22 +95,22 @@ def warmup(
                     shared_front_end=shared_front_end,
                     paranoid=paranoid,
                 )
-                share(path, WarmupPlan.of(report).to_json())
+                write_warmup_plan(path, report)
         finally:
             ranks.barrier()  # also after a failure: the others must not wait for ever
     else:
         ranks.barrier()
-    outline = WarmupPlan.from_json(take(path))
-    return _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
+    plan = WarmupPlan.read(path, manifest)
+    return _launch_all(registry, manifest, plan, jit_cache, budget, lend, report)
 
 
-def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
+def _still_holds(path: Path, manifest: Manifest, store: Store, jit_cache: JitCache) -> bool:
     """Whether an earlier start has left a complete plan of the same fingerprint, and its kernels are in place."""
     try:
-        outline = WarmupPlan.from_json(take(path))
-    except (IncompleteError, ValueError, KeyError, TypeError):
+        plan = WarmupPlan.read(path, manifest)
+    except (IncompleteError, InputError):  # there is none, or it is damaged: the next one replaces it
         return False
-    return outline.complete and outline.in_place(store, jit_cache)
+    return plan.build.complete and plan.in_place(store, jit_cache)
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
@@ -128,33 +129,29 @@ def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None
 def _launch_all(
     registry: Registry,
     manifest: Manifest,
-    outline: WarmupPlan,
+    plan: WarmupPlan,
     jit_cache: JitCache,
     budget: MemoryBudget,
     lend: Lent,
     report: BuildReport | None,
 ) -> WarmupReport:
-    """The launches that are due, in this process."""
+    """Make the launches, in this process."""
     import deep_gemm  # noqa: F401  # its import is not part of the launches
     import torch
 
     torch.cuda.init()
     free_bytes, _ = torch.cuda.mem_get_info()
-    points = outline.launch_points(manifest)
-    directories = outline.directories(jit_cache)
-    before = _listing(directories)
+    points = plan.launch_points()
+    directories = plan.directories(jit_cache)
+    before = compiled_kernels(directories)
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
     started = time.perf_counter()
     launches = tuple(launcher.run(points))
     seconds = time.perf_counter() - started
-    compiled = tuple(sorted(_listing(directories) - before))
+    compiled = tuple(sorted(map(str, compiled_kernels(directories) - before)))
     peak = max((each.nbytes for each in launches), default=0)
-    broken = outline.broken_kernels(manifest)
-    warmed = WarmupReport(launches, outline.total, peak, seconds, compiled, report, broken)
+    broken = plan.broken_kernels()
+    warmed = WarmupReport(launches, plan.total, peak, seconds, compiled, report, broken)
     registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
     return warmed
-
-
-def _listing(directories: Sequence[Path]) -> set[str]:
-    return {str(path) for directory in directories if directory.exists() for path in directory.iterdir()}
