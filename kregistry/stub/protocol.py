@@ -23,7 +23,7 @@ ORDER_FILE = "order.json"
 
 @frozen
 class StartOrder:
-    """What a process is told before its first job.
+    """What a process needs to know before its first job.
 
     Attributes:
         target: the GPU that it sees.

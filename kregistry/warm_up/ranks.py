@@ -12,10 +12,10 @@ Barrier = Callable[[], object]
 
 @frozen
 class Ranks:
-    """The place of this process among those that warm up together.
+    """This process among those that warm up together.
 
     Attributes:
-        rank: the one with rank 0 builds. On several hosts without a common store, give the rank on the host.
+        rank: the process with rank 0 builds. On several hosts without a common store, this is the rank on the host.
         barrier: returns when every rank has called it.
     """
 

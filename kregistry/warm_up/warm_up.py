@@ -1,4 +1,4 @@
-"""Warm-up: make this process hold every kernel of a model."""
+"""Warm-up: this process builds what is missing, and loads every kernel of a model."""
 
 from __future__ import annotations
 
@@ -46,24 +46,25 @@ def warmup(
 ) -> WarmupReport:
     """Build what is missing, then load every kernel with one launch each.
 
-    Call it in the serving process, before memory for the KV cache is measured out: everything is freed again.
-    It does not raise for an entry that fails: ask the report (:meth:`WarmupReport.raise_problems`). Nothing is launched
-    at run-time values that need a kernel which does not compile; they are reported.
+    Call it in the serving process before the size of the KV cache is computed: all device memory is freed again.
+    An entry that fails is in the report, which raises it as an error on request (:meth:`WarmupReport.raise_problems`).
+    Nothing is launched at run-time values that need a kernel which does not compile; they are reported.
 
     Args:
         manifest: a file, or a manifest that is already read.
         model: names of models; empty: all of the manifest.
         registry: default: the installed plugins.
-        target: must describe the device of this process; default: read off it.
-        store: directory of compiled kernels.
-        cache_dir: JIT cache; must be what this process's DeepGEMM uses. Given before deep_gemm is imported, it sets
-            ``DG_JIT_CACHE_DIR`` for this process.
+        target: the device of this process; default: it is detected.
+        store: directory of compiled kernels; default: ``KREGISTRY_STORE``, else below the user's cache directory.
+        cache_dir: the JIT cache that DeepGEMM uses in this process. If it is given before deep_gemm is imported,
+            ``DG_JIT_CACHE_DIR`` is set for this process.
         jobs: compilers at once; default: one for each core.
-        memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); what does not fit is reported.
+        memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); launches that do not fit are
+            reported.
         lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
-        replan: plan and build again, even if an earlier start left a plan that still holds.
+        replan: plan and build again, even if an earlier start left a plan that is still valid.
         shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
-        rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
+        rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); then all load.
 
     Raises:
         InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
@@ -97,7 +98,7 @@ def warmup(
                 )
                 write_warmup_plan(path, report)
         finally:
-            ranks.barrier()  # also after a failure: the others must not wait for ever
+            ranks.barrier()  # also after a failure: the others must not wait forever
     else:
         ranks.barrier()
     plan = WarmupPlan.read(path, manifest)
@@ -105,7 +106,7 @@ def warmup(
 
 
 def _still_holds(path: Path, manifest: Manifest, store: Store, jit_cache: JitCache) -> bool:
-    """Whether an earlier start has left a complete plan of the same fingerprint, and its kernels are in place."""
+    """Whether an earlier start left a complete plan with the same fingerprint, and its kernels are still in place."""
     try:
         plan = WarmupPlan.read(path, manifest)
     except (IncompleteError, InputError):  # there is none, or it is damaged: the next one replaces it
@@ -114,7 +115,7 @@ def _still_holds(path: Path, manifest: Manifest, store: Store, jit_cache: JitCac
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
-    """DeepGEMM reads both variables when it is imported."""
+    """Set the environment variables that DeepGEMM reads when it is imported."""
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get("DG_JIT_CACHE_DIR")
         if "deep_gemm" in sys.modules and current != wanted:

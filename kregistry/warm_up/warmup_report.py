@@ -1,4 +1,4 @@
-"""What a warm-up did."""
+"""Report of a warm-up."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from kregistry.manifest import Entry
 
 
 class Warmed(enum.Enum):
-    """What one launch of the warm-up came to."""
+    """The outcome of one launch."""
 
     LOADED = "loaded"
-    #: Its buffers do not fit the memory budget, or it needs other processes; the kernel stays on disk, ready to be
-    #: loaded by the first call.
+    #: Its buffers exceed the memory budget, or it needs other processes. The first call will load the kernel from disk.
     LEFT = "left"
     FAILED = "failed"
 
@@ -28,12 +27,12 @@ class WarmedKernel:
     """One launch of the warm-up.
 
     Attributes:
-        entry: the call site that it was launched for.
+        entry: the call site.
         m: the run-time value.
         kernels: ids of the kernels that the launch loads for the first time.
-        outcome: what it came to.
-        nbytes: device memory that the launch needs.
-        text: why, when it was not loaded.
+        outcome: whether they are loaded.
+        nbytes: bytes of device memory that the launch needs.
+        text: the reason, if they are not loaded.
     """
 
     entry: Entry
@@ -53,11 +52,11 @@ class WarmupReport:
 
     Attributes:
         launches: every launch, in order.
-        total: kernels of the plan.
-        peak_bytes: most device memory that one launch needed.
-        seconds: of the launches, without planning and building.
-        compiled: directories that DeepGEMM added to its JIT cache meanwhile: kernels that it compiled after all.
-        build: the build before it; ``None`` where another rank built, or where an earlier start's plan still holds.
+        total: number of kernels of the plan.
+        peak_bytes: the most bytes of device memory that one launch needed.
+        seconds: duration of the launches, without planning and building.
+        compiled: directories of kernels that DeepGEMM compiled during the launches; there should be none.
+        build: the build before the launches; ``None`` if another rank built, or if an earlier plan is still valid.
         broken: kernels of the plan that do not compile; nothing was launched where they are needed.
     """
 
@@ -79,7 +78,7 @@ class WarmupReport:
 
     @property
     def left(self) -> tuple[WarmedKernel, ...]:
-        """Launches that were not made: no memory, or no partners; unless another one has loaded their kernels."""
+        """Launches that were not made, and whose kernels no other launch has loaded."""
         loaded = set(self.loaded)
         return tuple(
             each for each in self.launches if each.outcome is Warmed.LEFT and not loaded.issuperset(each.kernels)
@@ -90,13 +89,14 @@ class WarmupReport:
         return tuple(each for each in self.launches if each.outcome is Warmed.FAILED)
 
     def raise_problems(self, *, allow_broken: bool = False) -> None:
-        """
+        """Raise an error if the warm-up is not complete.
+
         Args:
-            allow_broken: accept kernels that do not compile, where no call comes to the values that need them.
+            allow_broken: accept kernels that do not compile; no call may come to the values that need them.
 
         Raises:
-            WarmupError: a launch failed, or DeepGEMM compiled something.
-            CompileError, PlanError: as of the build.
+            WarmupError: a launch failed, or DeepGEMM compiled a kernel.
+            CompileError, PlanError: the build has problems.
         """
         if self.build is not None:
             self.build.raise_problems(allow_broken=allow_broken)
