@@ -21,9 +21,10 @@ from typing import Any
 
 from kregistry import Registry, hookimpl, load_manifest
 from kregistry.kernel import Kernel
+from kregistry.machine import available_cores
 from kregistry.plan import make_plan
-from kregistry.plan.dry_run import DryRun
-from kregistry.plan.planner import available_cores, default_stub_directory
+from kregistry.stub.library import default_stub_directory
+from kregistry.stub.pool import check_stub
 from kregistry.toolchain import find_toolchain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +75,7 @@ def main() -> None:
         manifest = load_manifest(ROOT / "kernels.yaml", registry).select(options.model or ["deepseek-v3"])
         toolchain = find_toolchain()
         started = time.perf_counter()
-        DryRun(toolchain, manifest.target, default_stub_directory()).probe()
+        check_stub(toolchain, manifest.target, default_stub_directory())
         imports = time.perf_counter() - started
         started = time.perf_counter()
         plan = make_plan(manifest, registry, toolchain=toolchain, processes=processes)

@@ -5,10 +5,11 @@ Importing it imports neither torch nor deep_gemm, touches no device and creates 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # so that nothing is imported before :mod:`kregistry.__main__` has looked at the search path
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from kregistry.compile import build_kernels
     from kregistry.deep_gemm.version import deep_gemm_version
     from kregistry.errors import KregistryError, ShapeError
@@ -108,5 +109,7 @@ def __getattr__(name: str) -> Any:
 
         return version("kregistry")
     if name in _HOMES:
+        from importlib import import_module
+
         return getattr(import_module(f"kregistry.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'kregistry' has no attribute {name!r}")

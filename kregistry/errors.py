@@ -26,7 +26,8 @@ All of them can be pickled: they cross process boundaries.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from attrs import define, field, frozen
@@ -274,6 +275,24 @@ class ConformanceError(IncompleteError):
 
 class WarmupError(IncompleteError):
     """One or more entries could not be warmed up."""
+
+
+@contextmanager
+def storage_errors(path: object) -> Iterator[None]:
+    """Turn an ``OSError`` into a :class:`StorageError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError.from_oserror(error, path) from error
+
+
+def describe_error(error: BaseException) -> str:
+    """Any exception in one line, without the C++ stack and build paths that torch and DeepGEMM append."""
+    text = " ".join(str(error).split())
+    for tail in (" Exception raised from", " Traceback"):
+        text = text.partition(tail)[0]
+    kind = type(error).__name__
+    return f"{kind}: {text}"[:500] if text else kind
 
 
 def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Kernel: one compiled variant, as DeepGEMM's host code asked for it, and what makes it the same kernel elsewhere."""
+"""Kernel: one compiled variant that DeepGEMM's host code asks for, with a key that is the same on every machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _OUTPUT_FLAGS = ("-o", "--output-file")
 
 @frozen
 class CompilerCommand:
-    """A compiler command taken apart: the flags that shape the code, and the paths, which do not.
+    """A compiler command in two parts: flags, which determine the machine code, and include paths, which do not.
 
     Attributes:
-        flags: everything but source, output and include paths, in order.
+        flags: all arguments except source, output and include paths, in order.
         includes: include paths, in order.
     """
 
@@ -28,7 +28,7 @@ class CompilerCommand:
 
     @classmethod
     def parse(cls, arguments: Iterable[str]) -> CompilerCommand:
-        """Take the arguments of an nvcc command apart (without the compiler itself)."""
+        """Split the arguments of an nvcc command; ``arguments`` does not contain the compiler itself."""
         flags: list[str] = []
         includes: list[Path] = []
         pending: str | None = None
@@ -61,11 +61,11 @@ class Kernel:
     Attributes:
         name: DeepGEMM's name of the family, e.g. ``sm90_fp8_gemm_1d2d``.
         key: sha256 over source, header texts, compiler version and flags, without any path: the key of the store.
-        source: the text that is compiled.
-        command: how DeepGEMM compiles it.
+        source: the CUDA source.
+        command: the command with which DeepGEMM compiles it.
         cache_entry: directory of the kernel below a home directory, e.g. ``.deep_gemm/cache/kernel.NAME.HASH``.
         cubin_file: name of the cubin in that directory.
-        files: everything else that DeepGEMM's version keeps in that directory.
+        files: name and content of every other file that DeepGEMM keeps in that directory.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Kernel:
 
 
 def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_home: Path) -> str:
-    """Key over what the machine code depends on, and no path: headers count by their text, CUDA's by its version."""
+    """sha256 over all that the machine code depends on, without paths: the text of headers, CUDA's by its version."""
     parts = {
         "source": hashlib.sha256(source).hexdigest(),
         "headers": header_digests(command, cuda_home),
@@ -94,7 +94,7 @@ def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_
 
 
 def header_digests(command: CompilerCommand, cuda_home: Path) -> list[str]:
-    """One digest for each include path; CUDA's own headers go with the version of the compiler."""
+    """One digest for each include path; CUDA's own headers are covered by the version of the compiler."""
     return ["cuda" if path.is_relative_to(cuda_home) else tree_digest(path) for path in command.includes]
 
 

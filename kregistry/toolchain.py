@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +18,7 @@ from packaging.version import Version
 
 from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import MissingRequirement
+from kregistry.python_child import search_path
 
 INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
 #: The oldest torch that works; it comes with the extra `deepgemm`, so that pip does not check it.
@@ -30,9 +30,9 @@ class CudaToolkit:
     """A CUDA toolkit with a compiler.
 
     Attributes:
-        home: what DeepGEMM calls CUDA_HOME.
-        version: of nvcc, e.g. ``"13.0.88"``.
-        found_by: how it was found, for people.
+        home: the directory that DeepGEMM calls CUDA_HOME.
+        version: the version of nvcc, e.g. ``"13.0.88"``.
+        found_by: how it was found, in words.
     """
 
     home: Path
@@ -49,7 +49,7 @@ class CudaToolkit:
 
 
 def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """Where DeepGEMM looks, in its order, and then the toolkit of the PyPI wheels, which it does not know."""
+    """Where DeepGEMM looks, in its order, and then the toolkit of the PyPI wheels, which DeepGEMM does not look for."""
     found: list[tuple[Path, str]] = []
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if environment.get(variable):
@@ -58,8 +58,9 @@ def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
     if on_path:
         found.append((Path(on_path).parent.parent, "nvcc on PATH"))
     found.append((Path("/usr/local/cuda"), "/usr/local/cuda"))
-    for place in dict.fromkeys([sysconfig.get_path("purelib"), *sys.path]):
-        for wheels in sorted(Path(place or ".").glob("nvidia/cu[0-9]*")):
+    places = [sysconfig.get_path("purelib"), *search_path()]  # never a compiler of the current directory
+    for place in dict.fromkeys(places):
+        for wheels in sorted(Path(place).glob("nvidia/cu[0-9]*")):
             found.append((wheels, "wheels in site-packages"))
     return found
 
@@ -84,7 +85,7 @@ def nvcc_version(nvcc: Path) -> str:
     """The version that ``nvcc --version`` prints, e.g. ``"13.0.88"``.
 
     Raises:
-        MissingRequirement: it does not run.
+        MissingRequirement: it does not run, or prints no version.
     """
     try:
         output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
@@ -97,7 +98,7 @@ def nvcc_version(nvcc: Path) -> str:
 
 
 def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
-    """A C compiler, for the stub GPU; nvcc needs one as well.
+    """A C compiler: it compiles the stub GPU, and nvcc needs one as well.
 
     Raises:
         MissingRequirement: there is none.
@@ -159,7 +160,7 @@ def require_deep_gemm() -> str:
 
 @frozen
 class Versions:
-    """What a plan depends on."""
+    """The versions that a plan depends on."""
 
     deep_gemm: str
     torch: str
@@ -171,7 +172,7 @@ class Versions:
 
 @frozen
 class Toolchain:
-    """Everything that a dry run and a build need from the machine."""
+    """The software that a dry run and a build need on the machine."""
 
     cuda: CudaToolkit
     c_compiler: str
@@ -179,9 +180,10 @@ class Toolchain:
 
 
 def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
-    """
+    """Find torch, DeepGEMM, the CUDA toolkit and a C compiler.
+
     Raises:
-        MissingRequirement: the first thing that is missing, with the command that mends it.
+        MissingRequirement: something is missing; the hint names the command that installs it.
     """
     torch = torch_version()
     deep_gemm = require_deep_gemm()

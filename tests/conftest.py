@@ -23,7 +23,8 @@ from kregistry.manifest.document import parse_document
 from kregistry.manifest.reader import read_manifest
 from kregistry.registry import Registry
 from kregistry.store import Store
-from kregistry.stub.library import compile_stub, stub_environment
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
 

@@ -29,6 +29,7 @@ from kregistry.errors import (
     UnseenCallError,
     VerifyError,
     WarmupError,
+    describe_error,
     nearest_hint,
 )
 
@@ -165,3 +166,20 @@ def test_storage_error_of_an_oserror_without_number() -> None:
 )
 def test_nearest_hint(name: str, known: list[str], hint: str) -> None:
     assert nearest_hint(name, known, "type") == hint
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("one\n  two"), "ValueError: one two"),
+        (ValueError(), "ValueError"),
+        (
+            RuntimeError("Assertion error (a.hpp:3): n == 3\nException raised from f at /build/x.cpp:9 (most recent)"),
+            "RuntimeError: Assertion error (a.hpp:3): n == 3",
+        ),
+        (RuntimeError("odd\nTraceback (most recent call last): x"), "RuntimeError: odd"),
+        (ValueError("x" * 900), "ValueError: " + "x" * 488),
+    ],
+)
+def test_an_error_is_one_line_without_the_stack(error: Exception, text: str) -> None:
+    assert describe_error(error) == text

@@ -143,6 +143,19 @@ def test_the_contract_and_the_plugins_import_no_torch() -> None:
     assert imported(code) & {"torch", "deep_gemm", "rich"} == set()
 
 
+def test_no_module_takes_the_name_of_a_public_function() -> None:
+    """A submodule becomes an attribute of its package when it is imported."""
+    code = """
+import pkgutil, importlib
+import kregistry
+for module in pkgutil.walk_packages(kregistry.__path__, "kregistry."):
+    importlib.import_module(module.name)
+for name in kregistry.__all__:
+    assert type(getattr(kregistry, name)) is not type(kregistry), name
+"""
+    imported(code)
+
+
 def test_importing_every_module_leaves_the_disk_and_the_environment_alone(tmp_path: Path) -> None:
     code = """
 import os, pkgutil, importlib

@@ -81,12 +81,12 @@ def _toolkit(toolkit: object) -> str:
 
 
 def _try_stub() -> str:
-    """Really load torch and DeepGEMM on the stub, in a child process."""
-    from kregistry.plan.dry_run import DryRun
-    from kregistry.plan.planner import default_stub_directory
+    """Load torch and DeepGEMM on the stub, in another process."""
+    from kregistry.stub.library import default_stub_directory
+    from kregistry.stub.pool import check_stub
     from kregistry.target import get_target
     from kregistry.toolchain import find_toolchain
 
     target = get_target("h100")
-    DryRun(find_toolchain(), target, default_stub_directory()).probe()
+    check_stub(find_toolchain(), target, default_stub_directory())
     return f"torch and DeepGEMM load on it as {target.name}"

@@ -20,7 +20,7 @@ def _compile(subject: KernelTypeUnderTest) -> None:
     from kregistry.compile.pipeline import Pipeline
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.event_bus import EventBus
-    from kregistry.plan.planner import available_cores
+    from kregistry.machine import available_cores
     from kregistry.store import Store
 
     probed = [subject.probed(shape) for shape in subject.device_shapes]

@@ -16,7 +16,7 @@ from kregistry.target import TARGETS, Target
 
 if TYPE_CHECKING:
     from kregistry.conformance.trial import Trial
-    from kregistry.stub.prober import Probed
+    from kregistry.stub.probed import Probed
 
 T = TypeVar("T")
 

@@ -68,7 +68,7 @@ class Machine:
 
     @property
     def stub_directory(self) -> Path:
-        from kregistry.plan.planner import default_stub_directory
+        from kregistry.stub.library import default_stub_directory
 
         return self._stub_directory or default_stub_directory()
 

@@ -1,4 +1,4 @@
-"""Fingerprint: everything that a plan depends on, as one digest. Equal fingerprints have equal plans."""
+"""Fingerprint: one digest of everything that a plan depends on. Equal fingerprints mean equal plans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kregistry.toolchain import Toolchain
 def fingerprint(
     manifest: Manifest, registry: Registry, toolchain: Toolchain, environment: Mapping[str, str] = os.environ
 ) -> str:
-    """Digest over entries, target, kernel types and their source, DeepGEMM and its headers, versions, environment."""
+    """Digest of entries, target, kernel types and their source, DeepGEMM and its headers, versions and environment."""
     kernel_types = {entry.kernel_type for entry in manifest.entries}
     parts = {
         "kregistry": metadata.version("kregistry"),

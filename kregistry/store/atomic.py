@@ -7,22 +7,12 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from kregistry.errors import StorageError
+from kregistry.errors import storage_errors as storage_errors
 
 _LOST_RACE = (errno.EEXIST, errno.ENOTEMPTY)
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` into a :class:`StorageError` that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError.from_oserror(error, path) from error
 
 
 def scratch_name(kind: str) -> str:

@@ -1,21 +1,19 @@
-"""The process from which the children of a dry run fork: torch is loaded once, on the stub GPU.
+"""The process whose forks are the processes of a pool: it loads torch once, on the stub GPU.
 
-    python -m kregistry.stub.fork_server FD PATH
+It is started with the number of a socket. Each message on it asks for one process: the message is the home of that
+process, where a file (:class:`~kregistry.stub.protocol.StartOrder`) says more, and it carries descriptors for its jobs,
+its events, its log and its end. "pid N" is written to the last one at once, and "code N" when the process has died. The
+process stays a zombie until the other side of that socket is closed, so that no other process gets its id while the
+parent may still kill it.
 
-PATH is the module search path, as JSON. FD is a socket; each message asks for a child. It is the child's home, where
-``order.json`` says more, and comes with descriptors for its jobs, its events, its log and its end. To the last go the
-child's process id and, when it has died, its exit code; it stays a zombie until the other side is closed, so that
-nobody else has its id as long as somebody may kill it.
+The end of the socket ends this process, after it has waited for all its forks, so that their CPU seconds count as those
+of the parent's child. SIGTERM ends it only while it loads torch, when it has no forks yet.
 
-The end of FD ends the process, after its children: it waits for each, so that their CPU seconds count as those of
-whoever waits for it. SIGTERM ends it as long as it loads torch, when it has no children yet.
-
-DeepGEMM is loaded by each child: it asks torch for a GPU, and after that torch refuses CUDA to forks.
+DeepGEMM is loaded by each fork: it asks torch for a GPU, and after that torch refuses to use CUDA in a fork.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -25,16 +23,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from kregistry.stub.process import ORDER_FILE
+from kregistry.stub.protocol import ORDER_FILE, StartOrder
 
 _LONGEST_PATH = 4096
 _DESCRIPTORS = 4
 
 
 def main(descriptor: int) -> None:
+    """Serve until the socket is closed."""
     with socket.socket(fileno=descriptor) as channel:
         warnings.filterwarnings("ignore")
-        import torch  # noqa: F401  # for those that fork
+        import torch  # noqa: F401  # for the forks
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         keepers: list[int] = []
@@ -56,7 +55,7 @@ def main(descriptor: int) -> None:
 
 
 def _keep(home: Path, jobs: int, events: int, log: int, end: int) -> NoReturn:
-    """Fork once more, and tell of the end of that process; this one does nothing else."""
+    """Fork the process and report its end; this process does nothing else."""
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     os.close(log)
@@ -67,32 +66,26 @@ def _keep(home: Path, jobs: int, events: int, log: int, end: int) -> NoReturn:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             parent.send(f"pid {os.getpid()}\n".encode())
             parent.close()
-            _become_child(home, jobs, events)
+            _work(home, jobs, events)
         os.close(jobs)
         os.close(events)
         ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-        assert ended is not None  # only WNOHANG makes it so
+        assert ended is not None  # it is None only with WNOHANG
         code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-        with suppress(ConnectionError):  # the parent has died: nobody wants to know
+        with suppress(ConnectionError):  # the parent has died
             parent.send(f"code {code}\n".encode())
             parent.recv(1)
         os.waitpid(child, 0)
     os._exit(0)
 
 
-def _become_child(home: Path, jobs: int, events: int) -> NoReturn:
-    """Run jobs as long as any come."""
+def _work(home: Path, jobs: int, events: int) -> NoReturn:
+    """Run jobs until the parent closes their pipe."""
     os.set_inheritable(events, False)  # the recorder that DeepGEMM starts would keep it open
     os.environ["HOME"] = str(home)
-    order = json.loads((home / ORDER_FILE).read_text())
-    sys.path[:] = order["path"]
+    order = StartOrder.from_text((home / ORDER_FILE).read_text())
+    sys.path[:] = order.path
     from kregistry.stub.worker import serve
-    from kregistry.target import Target
 
-    serve(Target(**order["target"]), jobs, events)
+    serve(order.target, jobs, events)
     sys.exit()
-
-
-if __name__ == "__main__":
-    sys.path[:] = json.loads(sys.argv[2])
-    main(int(sys.argv[1]))

@@ -1,103 +1,123 @@
-"""The child processes of a dry run, as their parent starts them: forks of one process that has loaded torch."""
+"""A pool of processes on the stub GPU: all are forks of one process that has loaded torch."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from attrs import asdict
-
-from kregistry.errors import MissingRequirement, StorageError
-from kregistry.stub.library import stub_environment
-from kregistry.stub.process import LOG_FILE, ORDER_FILE, Child, OnCubin, not_loaded
+from kregistry.errors import MissingRequirement, StorageError, storage_errors
+from kregistry.kernel import Kernel
+from kregistry.python_child import child_command, child_environment, search_path
+from kregistry.stub.death import LOG_FILE, not_loaded
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub
+from kregistry.stub.process import StubProcess
+from kregistry.stub.protocol import ORDER_FILE, StartOrder
+from kregistry.stub.recorded_kernel import RecordedKernels
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
-#: Where a child does not come about, its fork server has so long to die; if it lives, only this child failed.
+#: If a process does not start, the fork server has this time to die as well. If it lives, only that process failed.
 _DEATH_SECONDS = 5.0
 
 
-class Children:
-    """Starts child processes on the stub GPU; use as a context manager, and close the children before it ends.
+class StubPool:
+    """Starts processes on the stub GPU as one target.
+
+    Use it as a context manager, and close its processes before it is left. It may be entered again, and then starts
+    anew; it keeps the kernels.
 
     Args:
-        target: the GPU to be.
-        toolchain: what the machine has.
-        library: the compiled stub.
-        directory: where the children have their homes.
-        on_cubin: called for each kernel that a child loads, before the answer to the job that needs it.
+        toolchain: the software of this machine.
+        target: the GPU that the processes see.
+        stub_directory: where the compiled stub is kept.
+        on_kernel: called once for each kernel, from the thread that waits for the process which loads it first.
     """
 
-    def __init__(self, target: Target, toolchain: Toolchain, library: Path, directory: Path, on_cubin: OnCubin) -> None:
+    def __init__(
+        self,
+        toolchain: Toolchain,
+        target: Target,
+        stub_directory: Path,
+        on_kernel: Callable[[Kernel], None] = lambda kernel: None,
+    ) -> None:
+        self._toolchain = toolchain
         self._target = target
-        self._environment = stub_environment(target, toolchain, library, directory)
-        self._directory = directory
-        self._on_cubin = on_cubin
-        self._stopped = False
+        self._stub_directory = stub_directory
+        self._recorded = RecordedKernels(toolchain.cuda, on_kernel)
 
-    def __enter__(self) -> Children:
+    @property
+    def kernels(self) -> Mapping[str, Kernel]:
+        """Every kernel that a process has loaded, by its id."""
+        return self._recorded.kernels
+
+    def __enter__(self) -> StubPool:
         """
         Raises:
-            StorageError: the directory cannot be written.
+            MissingRequirement: the stub does not compile.
+            StorageError: the compiled stub or temporary files cannot be written.
         """
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, ExitStack() as failing:
+        library = compile_stub(self._toolchain, self._stub_directory)
+        self._stopped = False
+        with ExitStack() as failing:
+            #: Where the processes have their homes.
+            self.directory = Path(failing.enter_context(_scratch_directory()))
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             failing.enter_context(self._channel)
-            command = [sys.executable, "-m", "kregistry.stub.fork_server", str(theirs.fileno()), json.dumps(sys.path)]
-            try:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                log = (self._directory / LOG_FILE).open("wb")
-            except OSError as error:
-                raise StorageError.from_oserror(error, self._directory) from error
-            with log:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(),),
-                    env=self._environment,
-                    start_new_session=True,
-                )
-            failing.pop_all()
+            with theirs:
+                self._server = self._start_server(library, theirs)
+            self._resources = failing.pop_all()
         return self
+
+    def _start_server(self, library: Path, channel: socket.socket) -> subprocess.Popen[bytes]:
+        code = "import sys\nfrom kregistry.stub.fork_server import main\nmain(int(sys.argv[1]))"
+        environment = stub_environment(self._target, self._toolchain, library, self.directory, child_environment())
+        with storage_errors(self.directory):
+            log = (self.directory / LOG_FILE).open("wb")
+        with log:
+            return subprocess.Popen(
+                child_command(code, str(channel.fileno())),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(channel.fileno(),),
+                env=environment,
+                start_new_session=True,
+            )
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         self.stop()
         if kind is not None:
-            self._process.kill()  # it would wait for children that nobody has closed
-        self._process.wait()
-        self._channel.close()
+            self._server.kill()  # it would wait for processes that nobody has closed
+        self._server.wait()
+        self._resources.close()
 
     def stop(self) -> None:
-        """Start no further child; those that were started go on."""
+        """Start no further process; those that were started continue."""
         self._stopped = True
         with suppress(OSError):  # it is shut down already
-            self._channel.shutdown(socket.SHUT_RDWR)  # closing would not tell where a fork of this process has it too
-        self._process.send_signal(signal.SIGTERM)
+            self._channel.shutdown(socket.SHUT_RDWR)  # a fork of this process may have it open: closing is not enough
+        self._server.send_signal(signal.SIGTERM)
 
-    def start(self, name: str) -> Child:
-        """A new child, whose home is the directory of this name; safe against threads.
+    def start(self, name: str) -> StubProcess:
+        """A new process, whose home is the directory of this name; safe against threads.
 
         Raises:
             MissingRequirement: torch does not load on the stub, or no process can be started.
             StorageError: the home cannot be written.
         """
-        home = self._directory / name
+        home = self.directory / name
         with ExitStack() as failing, ExitStack() as theirs:
-            try:
+            with storage_errors(home):
                 home.mkdir(parents=True)
                 log = theirs.enter_context((home / LOG_FILE).open("wb"))
-                order = {"target": asdict(self._target), "path": sys.path}
-                (home / ORDER_FILE).write_text(json.dumps(order))
-            except OSError as error:
-                raise StorageError.from_oserror(error, home) from error
+                (home / ORDER_FILE).write_text(StartOrder(self._target, search_path()).to_text())
             read_jobs, jobs = os.pipe()
             theirs.callback(os.close, read_jobs)
             jobs_file = failing.enter_context(os.fdopen(jobs, "w", encoding="utf-8"))
@@ -110,18 +130,36 @@ class Children:
             descriptors = [read_jobs, write_events, log.fileno(), write_end.fileno()]
             with suppress(ConnectionError):  # it has died, or was stopped: then there is no process id
                 socket.send_fds(self._channel, [os.fsencode(home)], descriptors)
-            theirs.close()  # only the child has them now: where it ends, so does what is read from it
-            child = Child(home, self._on_cubin, jobs_file, events_file, end)
+            theirs.close()  # only the new process has them now: when it ends, reading from it ends
+            process = StubProcess(home, self._recorded.add, jobs_file, events_file, end)
             failing.pop_all()
-        if child.code is None:
-            return child
-        child.close()
-        raise self._not_started(child)
+        if process.code is None:
+            return process
+        process.close()
+        raise self._not_started(process)
 
-    def _not_started(self, child: Child) -> MissingRequirement:
+    def _not_started(self, process: StubProcess) -> MissingRequirement:
         if self._stopped:
             return MissingRequirement("the dry run was stopped")
         try:
-            return not_loaded(self._process.wait(_DEATH_SECONDS), self._directory)
-        except subprocess.TimeoutExpired:  # only this child did not come about
-            return not_loaded(child.code or 0, child.home)
+            return not_loaded(self._server.wait(_DEATH_SECONDS), self.directory)
+        except subprocess.TimeoutExpired:  # only this process failed
+            return not_loaded(process.code or 0, process.home)
+
+
+def _scratch_directory() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="kregistry-stub-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StorageError.from_oserror(error, "the directory for temporary files (TMPDIR)") from error
+
+
+def check_stub(toolchain: Toolchain, target: Target, stub_directory: Path) -> None:
+    """Load torch and DeepGEMM on the stub GPU, and nothing more.
+
+    Raises:
+        MissingRequirement: they do not load.
+        StorageError: no temporary directory can be written.
+    """
+    with StubPool(toolchain, target, stub_directory) as pool, pool.start("0"):
+        pass

@@ -1,4 +1,4 @@
-"""The parent's side of a probe: asks a child process on the stub GPU about single launches."""
+"""Asks a process on the stub GPU about single launches."""
 
 from __future__ import annotations
 
@@ -6,141 +6,81 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-from attrs import frozen
+from attrs import evolve
 
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType, Value
-from kregistry.plan.dry_run import DryRun
-from kregistry.stub.pool import Children
-from kregistry.stub.process import Child, NotPicklable, send_form
+from kregistry.stub.pickling import NotPicklable, pickle_kernel_type, why_not_importable
+from kregistry.stub.pool import StubPool
+from kregistry.stub.probed import Probed
+from kregistry.stub.process import StubProcess
+from kregistry.stub.protocol import ProbeJob
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
 
-@frozen
-class ProbedLaunch:
-    """One launch on the stub GPU.
-
-    Attributes:
-        error: what DeepGEMM or the kernel type raised.
-        kernels: ids of the kernels launched, in order; torch's own kernels are not among them.
-        host_reads: copies from device memory to the host.
-        host_waits: synchronisations of a stream, an event or the device.
-        foreign_launches: launches on another stream than the current one, torch's included.
-        nbytes: most bytes that torch's allocator had given out at once during the call.
-    """
-
-    error: str = ""
-    kernels: tuple[str, ...] = ()
-    host_reads: int = 0
-    host_waits: int = 0
-    foreign_launches: int = 0
-    nbytes: int = 0
-
-
-@frozen
-class ProbedValue:
-    """The launches at one run-time value; see :func:`kregistry.stub.probe.probe` for what they are."""
-
-    m: int
-    refusal: str = ""
-    warm_up: ProbedLaunch = ProbedLaunch()
-    serving: ProbedLaunch = ProbedLaunch()
-    stream: ProbedLaunch = ProbedLaunch()
-    sealed: ProbedLaunch = ProbedLaunch()
-
-    @property
-    def launches(self) -> tuple[ProbedLaunch, ...]:
-        return self.warm_up, self.serving, self.stream
-
-
-@frozen
-class Probed:
-    """The answer to one probe.
-
-    Attributes:
-        values: one for each run-time value that was asked for; empty after an error.
-        error: why there is no answer: the kernel type could not be sent, refuses the shape, or ended the process.
-        loaded: whether the child process could import the kernel type.
-    """
-
-    values: tuple[ProbedValue, ...] = ()
-    error: str = ""
-    loaded: bool = True
-
-
 class Prober:
-    """A child process on the stub GPU as one target, started when it is first needed; use as a context manager.
+    """One process on the stub GPU as one target, started when it is first needed; use as a context manager.
 
     Args:
-        toolchain: what the machine has.
-        target: the GPU to be.
+        toolchain: the software of this machine.
+        target: the GPU that the process sees.
         stub_directory: where the compiled stub is kept.
     """
 
     def __init__(self, toolchain: Toolchain, target: Target, stub_directory: Path) -> None:
-        self._run = DryRun(toolchain, target, stub_directory)
-        self._scratch = TemporaryDirectory(prefix="kregistry-probe-")
-        self._started = ExitStack()
-        self._children: Children | None = None
-        self._child: Child | None = None
-        self._generation = 0
+        self._pool = StubPool(toolchain, target, stub_directory)
+        self._open = ExitStack()
+        self._is_open = False
+        self._process: StubProcess | None = None
+        self._started = 0
 
     def __enter__(self) -> Prober:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child is not None:
-            self._child.close()
-        self._started.close()
-        self._scratch.cleanup()
+        if self._process is not None:
+            self._process.close()
+        self._open.close()
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:
-        """Every kernel that a probe has met, by its id."""
-        return self._run.kernels
+        """Every kernel that a probe has loaded, by its id."""
+        return self._pool.kernels
 
     def probe(self, kernel_type: KernelType, shape: Mapping[str, Value], values: Sequence[int]) -> Probed:
-        """Launch at each value.
+        """Launch at each value; what is launched there, :class:`~kregistry.stub.probed.ProbedValue` says.
 
         Raises:
             MissingRequirement: torch or DeepGEMM cannot be loaded on the stub.
+            StorageError: temporary files cannot be written.
         """
         try:
-            sent = send_form(kernel_type)
+            pickled = pickle_kernel_type(kernel_type)
         except NotPicklable as error:
             return Probed(error=str(error), loaded=False)
-        if self._child is None or not self._child.alive:
-            self._child = self._start()
-        answer = self._child.ask({"job": 0, "kernel_type": sent, "shape": dict(shape), "probe": list(values)})
+        if self._process is None or not self._process.alive:
+            self._process = self._start()
+        answer = self._process.ask(ProbeJob(pickled, dict(shape), tuple(values)))
         if answer is None:
-            return Probed(error=self._child.death())
-        kernels = self._child.kernels
-        return Probed(tuple(_value(kernels, each) for each in answer["probed"]), answer["error"], answer["loaded"])
+            return Probed(error=self._process.death())
+        if not answer.loaded:
+            return evolve(answer, error=why_not_importable(kernel_type, answer.error))
+        kernels = self._process.kernels
+        return evolve(answer, values=tuple(value.named(kernels) for value in answer.values))
 
-    def _start(self) -> Child:
-        if self._child is not None:
-            self._child.close()
-            self._child = None
-        if self._children is None:
-            self._children = self._started.enter_context(self._run.children(Path(self._scratch.name)))
-        self._generation += 1
+    def _start(self) -> StubProcess:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        if not self._is_open:
+            self._open.enter_context(self._pool)
+            self._is_open = True
+        self._started += 1
         try:
-            return self._children.start(str(self._generation)).__enter__()
-        except BaseException:  # the next probe tries anew, from a new process
-            self._started.__exit__(*sys.exc_info())
-            self._children = None
+            return self._pool.start(str(self._started)).__enter__()
+        except BaseException:  # the next probe tries again, with a new fork server
+            self._open.__exit__(*sys.exc_info())
+            self._is_open = False
             raise
-
-
-def _value(kernels: Mapping[int, Kernel], facts: dict[str, Any]) -> ProbedValue:
-    names = ("warm_up", "serving", "stream", "sealed")
-    launches = {name: _launch(kernels, **facts[name]) for name in names if name in facts}
-    return ProbedValue(facts["m"], facts.get("refusal", ""), **launches)
-
-
-def _launch(kernels: Mapping[int, Kernel], libraries: list[int], **facts: Any) -> ProbedLaunch:
-    return ProbedLaunch(kernels=tuple(kernels[index].id for index in libraries), **facts)

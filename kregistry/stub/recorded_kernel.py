@@ -1,14 +1,41 @@
-"""Reads the kernel that a dry run has recorded: the format is written by ``nvcc_recorder.sh``, beside this file."""
+"""The kernels that processes on the stub GPU load; ``nvcc_recorder.sh``, beside this file, writes their "cubins"."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from kregistry.kernel import CompilerCommand, Kernel, kernel_key
+from kregistry.toolchain import CudaToolkit
+
+
+class RecordedKernels:
+    """Every kernel that any process of a pool has loaded, by its id; safe against threads.
+
+    Args:
+        cuda: the toolkit that DeepGEMM would compile with.
+        on_kernel: called once for each kernel, from the thread that meets it first.
+    """
+
+    def __init__(self, cuda: CudaToolkit, on_kernel: Callable[[Kernel], None]) -> None:
+        self._cuda = cuda
+        self._on_kernel = on_kernel
+        self._lock = threading.Lock()
+        self.kernels: dict[str, Kernel] = {}
+
+    def add(self, home: Path, cubin: Path) -> str:
+        """The id of the kernel that a process with this home has loaded from ``cubin``."""
+        kernel = read_recorded(home, cubin, self._cuda.version, self._cuda.home)
+        with self._lock:
+            known = self.kernels.setdefault(kernel.id, kernel)
+        if known is kernel:
+            self._on_kernel(kernel)
+        return kernel.id
 
 
 def read_recorded(home: Path, cubin: Path, nvcc_version: str, cuda_home: Path) -> Kernel:
-    """The kernel that a dry run below ``home`` has left at ``cubin`` (see nvcc_recorder.sh for its content)."""
+    """The kernel that a process with this home has recorded at ``cubin`` (see nvcc_recorder.sh for the format)."""
     arguments, _, source = cubin.read_bytes().partition(b"\0\0")
     command = CompilerCommand.parse(argument.decode() for argument in arguments.split(b"\0"))
     name = cubin.parent.name.removeprefix("kernel.").rsplit(".", 1)[0]

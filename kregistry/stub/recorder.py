@@ -1,4 +1,4 @@
-"""Reads what the stub GPU has recorded; only inside a process that has it preloaded."""
+"""Reads what the stub GPU has recorded; works only in a process that has the stub preloaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kregistry.stub.library import HOST_ACCESS_EXIT_CODE
 
 
 class Recorder:
-    """The launches of one sweep: call :attr:`mark` before each call and once after the last, then :meth:`launches`."""
+    """The launches of one sweep.
 
-    #: How many calls fit between two resets: four launches a call fill the stub's table of 4 million.
-    capacity = 1 << 19
+    Call :attr:`mark` before each call and once after the last one; then ask for :meth:`launches`.
+    """
 
     def __init__(self) -> None:
         table = ctypes.POINTER(ctypes.c_uint32)
@@ -27,9 +27,9 @@ class Recorder:
         self.host_reads = _stub_function("host_reads", ctypes.c_ulong)
         #: How often the host waited for the device since the last reset.
         self.host_waits = _stub_function("host_waits", ctypes.c_ulong)
-        #: How many matrix products cuBLASLt was asked for since the last reset.
+        #: How many matrix products cuBLASLt was asked to compute since the last reset.
         self.cublaslt_calls = _stub_function("cublaslt_calls", ctypes.c_ulong)
-        #: From now on, until the next reset, count the launches on other streams than this handle.
+        #: Count the launches on streams other than the one with this handle, until the next reset.
         self.expect_stream = _stub_function("expect_stream", None, ctypes.c_void_p)
         self.foreign_launches = _stub_function("foreign_launches", ctypes.c_ulong)
         self.library_count = _stub_function("library_count", ctypes.c_uint)
@@ -43,14 +43,14 @@ class Recorder:
         return Path(self._library_file(index).decode())
 
     def launches(self) -> list[bytes]:
-        """For each mark but the last, the library indices launched until the next one, as raw uint32."""
+        """For each mark except the last: the numbers of the libraries launched until the next mark, as raw uint32."""
         raw = ctypes.string_at(self._launches(), 4 * self._launch_count())
         bounds = self._marks()[: self._mark_count()]
         return [raw[4 * a : 4 * b] for a, b in pairwise(bounds)]
 
 
 def _stub_function(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the preloaded library, which is part of the process image."""
+    """A function of the preloaded library, which is linked into the process."""
     function = getattr(ctypes.CDLL(None), f"kregistry_stub_{name}")
     function.restype = result
     function.argtypes = arguments

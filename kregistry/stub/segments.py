@@ -1,10 +1,10 @@
-"""From one record a value to segments."""
+"""Runs: neighbouring values with the same content, as one interval."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from attrs import frozen
 
@@ -12,39 +12,41 @@ T = TypeVar("T")
 
 
 @frozen
-class Run:
-    """Neighbouring values with the same content."""
+class Run(Generic[T]):
+    """Neighbouring values with the same content; ``stop`` is the last of them."""
 
     start: int
     stop: int
-    content: object
+    content: T
 
 
-def runs(values: Sequence[int], contents: Iterable[object]) -> list[Run]:
-    """Merge neighbours with equal content."""
-    merged: list[Run] = []
-    start = previous_value = 0
-    previous: object = None
-    for index, (value, content) in enumerate(zip(values, contents)):
-        if index == 0:
-            start, previous = value, content
-        elif content != previous:
-            merged.append(Run(start, previous_value, previous))
-            start, previous = value, content
-        previous_value = value
-    if values:
-        merged.append(Run(start, previous_value, previous))
-    return merged
+def runs(values: Sequence[int], contents: Iterable[T]) -> list[Run[T]]:
+    """Merge neighbouring values with equal content."""
+    pairs = zip(values, contents)
+    first = next(pairs, None)
+    if first is None:
+        return []
+    merged: list[Run[T]] = []
+    (start, current), last = first, first[0]
+    for value, content in pairs:
+        if content != current:
+            merged.append(Run(start, last, current))
+            start, current = value, content
+        last = value
+    return [*merged, Run(start, last, current)]
 
 
 def libraries_of(raw: bytes) -> tuple[int, ...]:
-    """The distinct libraries of one call's launches, in the order of their first launch."""
+    """The distinct libraries of the launches of one call (raw uint32), in the order of their first launch."""
     return tuple(dict.fromkeys(array("I", raw)))
 
 
-def join(parts: Iterable[Sequence[Run]], step: int = 1) -> list[Run]:
-    """Join the runs of the parts of a range; runs that meet with equal content become one, those with a gap do not."""
-    joined: list[Run] = []
+def join(parts: Iterable[Sequence[Run[T]]], step: int = 1) -> list[Run[T]]:
+    """The runs of a range whose values have the distance ``step``, from those of its parts in order.
+
+    Adjacent runs with equal content become one; runs with a gap between them do not.
+    """
+    joined: list[Run[T]] = []
     for part in parts:
         for run in part:
             if joined and joined[-1].content == run.content and joined[-1].stop + step == run.start:

@@ -1,4 +1,4 @@
-"""Warm-up: every kernel loaded in a serving process before its first request."""
+"""Warm-up: a serving process loads every kernel before its first request."""
 
 from kregistry.events.warmed import Warmed, WarmedKernel, WarmupOutcome
 from kregistry.warm_up.budget import MemoryBudget

@@ -1,4 +1,4 @@
-"""How much device memory a warm-up may use."""
+"""Memory budget: how much device memory a warm-up may use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 
 
 @frozen
 class MemoryBudget:
-    """A fraction of the memory that is free when warm-up starts, or a number of bytes."""
+    """A fraction of the memory that is free when the launches start, or a number of bytes."""
 
     fraction: float | None = None
     nbytes: int | None = None
@@ -23,7 +23,7 @@ class MemoryBudget:
         """``0.5``, ``"50%"``: a fraction of the free memory; ``2 * 1024**3``, ``"2GiB"``: bytes.
 
         Raises:
-            InputError: neither.
+            InputError: the value is neither.
         """
         if isinstance(value, str):
             return cls._parse_text(value)
@@ -49,7 +49,7 @@ class MemoryBudget:
         raise _refused(text)
 
     def limit(self, free_bytes: int) -> int:
-        """Bytes that may be used."""
+        """Bytes that may be used, if ``free_bytes`` are free."""
         if self.nbytes is not None:
             return min(self.nbytes, free_bytes)
         return int(free_bytes * (self.fraction or 0.0))

@@ -1,4 +1,4 @@
-"""One launch for each kernel, at the smallest run-time value of its segment, in this process."""
+"""The launches of a warm-up: one for each kernel, at the smallest run-time value that uses it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from kregistry.errors import describe_error
 from kregistry.events.warmed import Warmed, WarmedKernel
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
@@ -18,22 +19,33 @@ if TYPE_CHECKING:
 
 @frozen
 class LaunchPoint:
-    """A launch that is due: the smallest run-time value of an entry that uses these kernels first."""
+    """A launch to make.
+
+    Attributes:
+        entry: the call site.
+        m: the smallest run-time value of the entry that uses these kernels.
+        kernels: their ids; no smaller value uses them.
+    """
 
     entry: Entry
     m: int
     kernels: tuple[str, ...]
 
 
-#: Weights that the caller lends: label of an entry -> name of a buffer -> tensor.
+#: Weights to use in place of new buffers: label of an entry -> name of a buffer -> tensor.
 Lent = Mapping[str, Mapping[str, "torch.Tensor"]]
 
 
 class Launcher:
     """Launches within a memory budget.
 
-    A kernel that several entries share is launched once. What does not fit is left on disk and said; ranges never
-    shrink in silence. An error in one entry does not stop the others.
+    A kernel that several entries use is launched once. A launch that does not fit is reported, and its kernels stay on
+    disk. An error in one entry does not stop the others.
+
+    Args:
+        registry: the kernel types, and the listeners of ``kregistry_kernel_warmed``.
+        limit_bytes: the most device memory of one launch.
+        lent: weights to use in place of new buffers.
     """
 
     def __init__(self, registry: Registry, limit_bytes: int, lent: Lent) -> None:
@@ -43,7 +55,7 @@ class Launcher:
         self.loaded: set[str] = set()
 
     def run(self, points: Sequence[LaunchPoint]) -> Iterator[WarmedKernel]:
-        """The outcome of each launch."""
+        """Make the launches; the outcome of each."""
         import torch
 
         previous: Entry | None = None
@@ -93,5 +105,5 @@ def _try_launch(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str
     except torch.OutOfMemoryError as error:
         return Warmed.LEFT, f"the device has too little memory: {str(error).splitlines()[0]}"
     except Exception as error:
-        return Warmed.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        return Warmed.FAILED, describe_error(error)
     return Warmed.LOADED, ""

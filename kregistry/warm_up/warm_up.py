@@ -1,4 +1,4 @@
-"""Warm-up: make this process hold every kernel of a model."""
+"""Warm-up: this process builds what is missing, and loads every kernel of a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from kregistry.compile import BuildReport, build_kernels
+from kregistry.deep_gemm.compiled import compiled_kernels
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.errors import IncompleteError, MissingRequirement
+from kregistry.errors import IncompleteError, InputError, MissingRequirement
 from kregistry.manifest import Manifest, load_manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
@@ -23,8 +24,8 @@ from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
 from kregistry.warm_up.observer import WarmupObserver
-from kregistry.warm_up.plan_file import WarmupPlan
-from kregistry.warm_up.ranks import Barrier, Ranks, share, take
+from kregistry.warm_up.ranks import Barrier, Ranks
+from kregistry.warm_up.warmup_plan import WarmupPlan, write_warmup_plan
 from kregistry.warm_up.warmup_report import WarmupReport
 
 
@@ -48,26 +49,27 @@ def warmup(
 ) -> WarmupReport:
     """Build what is missing, then load every kernel with one launch each.
 
-    Call it in the serving process, before memory for the KV cache is measured out: everything is freed again.
-    It does not raise for an entry that fails: ask the report (:meth:`WarmupReport.raise_problems`). Nothing is launched
-    at run-time values that need a kernel which does not compile; they are reported.
+    Call it in the serving process before the size of the KV cache is computed: all device memory is freed again.
+    An entry that fails is in the report, which raises it as an error on request (:meth:`WarmupReport.raise_problems`).
+    Nothing is launched at run-time values that need a kernel which does not compile; they are reported.
 
     Args:
         manifest: a file, or a manifest that is already read.
         model: names of models; empty: all of the manifest.
         registry: default: the installed plugins.
-        target: must describe the device of this process; default: read off it.
-        store: directory of compiled kernels.
-        cache_dir: JIT cache; must be what this process's DeepGEMM uses. Given before deep_gemm is imported, it sets
-            ``DG_JIT_CACHE_DIR`` for this process.
+        target: the device of this process; default: it is detected.
+        store: directory of compiled kernels; default: ``KREGISTRY_STORE``, else below the user's cache directory.
+        cache_dir: the JIT cache that DeepGEMM uses in this process. If it is given before deep_gemm is imported,
+            ``DG_JIT_CACHE_DIR`` is set for this process.
         jobs: compilers at once; default: one for each core.
-        memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); what does not fit is reported.
+        memory_budget: fraction of the free device memory, or bytes (int, or "2GiB"); launches that do not fit are
+            reported.
         lend: weights to use in place of new buffers: label of an entry -> name of the buffer -> tensor.
-        replan: plan and build again, even if an earlier start left a plan that still holds.
+        replan: plan and build again, even if an earlier start left a plan that is still valid.
         shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
-        observers: a :class:`kregistry.Dispatch`, a :class:`~kregistry.jit_monitor.JitMonitor`: what is to know, before
-            this function returns, which manifest this process is warmed up for.
-        rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); all load.
+        observers: e.g. a :class:`kregistry.Dispatch` or a :class:`~kregistry.jit_monitor.JitMonitor`. Before this
+            function returns, each learns which manifest this process is warmed up for.
+        rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); then all load.
 
     Raises:
         InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
@@ -89,7 +91,7 @@ def warmup(
     report: BuildReport | None = None
     if ranks.builds:
         try:
-            if replan or not _still_holds(path, store, jit_cache):
+            if replan or not _still_holds(path, manifest, store, jit_cache):
                 report = build_kernels(
                     manifest,
                     registry,
@@ -100,30 +102,30 @@ def warmup(
                     shared_front_end=shared_front_end,
                     paranoid=paranoid,
                 )
-                share(path, WarmupPlan.of(report).to_json())
+                write_warmup_plan(path, report)
         finally:
-            ranks.barrier()  # also after a failure: the others must not wait for ever
+            ranks.barrier()  # also after a failure: the others must not wait forever
     else:
         ranks.barrier()
-    outline = WarmupPlan.from_json(take(path))
-    warmed = _launch_all(registry, manifest, outline, jit_cache, budget, lend, report)
+    plan = WarmupPlan.read(path, manifest)
+    warmed = _launch_all(registry, manifest, plan, jit_cache, budget, lend, report)
     for observer in observers:
         observer.warmed_up(manifest, warmed)
     registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
     return warmed
 
 
-def _still_holds(path: Path, store: Store, jit_cache: JitCache) -> bool:
-    """Whether an earlier start has left a complete plan of the same fingerprint, and its kernels are in place."""
+def _still_holds(path: Path, manifest: Manifest, store: Store, jit_cache: JitCache) -> bool:
+    """Whether an earlier start left a complete plan with the same fingerprint, and its kernels are still in place."""
     try:
-        outline = WarmupPlan.from_json(take(path))
-    except (IncompleteError, ValueError, KeyError, TypeError):
+        plan = WarmupPlan.read(path, manifest)
+    except (IncompleteError, InputError):  # there is none, or it is damaged: the next one replaces it
         return False
-    return outline.complete and outline.in_place(store, jit_cache)
+    return plan.build.complete and plan.in_place(store, jit_cache)
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
-    """DeepGEMM reads both variables when it is imported."""
+    """Set the environment variables that DeepGEMM reads when it is imported."""
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get(DG_JIT_CACHE_DIR)
         if "deep_gemm" in sys.modules and current != wanted:
@@ -138,31 +140,27 @@ def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None
 def _launch_all(
     registry: Registry,
     manifest: Manifest,
-    outline: WarmupPlan,
+    plan: WarmupPlan,
     jit_cache: JitCache,
     budget: MemoryBudget,
     lend: Lent,
     report: BuildReport | None,
 ) -> WarmupReport:
-    """The launches that are due, in this process."""
+    """Make the launches, in this process."""
     import deep_gemm  # noqa: F401  # its import is not part of the launches
     import torch
 
     torch.cuda.init()
     free_bytes, _ = torch.cuda.mem_get_info()
-    points = outline.launch_points(manifest)
-    directories = outline.directories(jit_cache)
-    before = _listing(directories)
+    points = plan.launch_points()
+    directories = plan.directories(jit_cache)
+    before = compiled_kernels(directories)
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
     started = time.perf_counter()
     launches = tuple(launcher.run(points))
     seconds = time.perf_counter() - started
-    compiled = tuple(sorted(_listing(directories) - before))
+    compiled = tuple(sorted(map(str, compiled_kernels(directories) - before)))
     peak = max((each.nbytes for each in launches), default=0)
-    broken = outline.broken_kernels(manifest)
-    return WarmupReport(launches, outline.total, peak, seconds, compiled, broken, build=report)
-
-
-def _listing(directories: Sequence[Path]) -> set[str]:
-    return {str(path) for directory in directories if directory.exists() for path in directory.iterdir()}
+    broken = plan.broken_kernels()
+    return WarmupReport(launches, plan.total, peak, seconds, compiled, broken, build=report)

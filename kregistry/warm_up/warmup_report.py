@@ -1,4 +1,4 @@
-"""What a warm-up did, with the build before it."""
+"""Report of a warm-up, with the build before it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class WarmupReport(WarmupOutcome):
     build: BuildReport | None = None
 
     def raise_problems(self, *, allow_broken: bool = False) -> None:
-        """
+        """Raise an error if the warm-up is not complete.
+
         Args:
-            allow_broken: accept kernels that do not compile, where no call comes to the values that need them.
+            allow_broken: accept kernels that do not compile; no call may come to the values that need them.
 
         Raises:
-            WarmupError: a launch failed, or DeepGEMM compiled something.
-            CompileError, PlanError: as of the build.
+            WarmupError: a launch failed, or DeepGEMM compiled a kernel.
+            CompileError, PlanError: the build has problems.
         """
         if self.build is not None:
             self.build.raise_problems(allow_broken=allow_broken)

@@ -11,7 +11,8 @@ import pytest
 
 from kregistry.compile import BuildReport
 from kregistry.store import Store
-from kregistry.stub.library import compile_stub, stub_environment
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 

@@ -13,8 +13,8 @@ from wrong_kernel_types import NoSuchDtype
 from kregistry.conformance import Level, Machine
 from kregistry.conformance.rules import RULES
 from kregistry.conformance.run import ConformanceRun, Outcome, Verdict
-from kregistry.plan.planner import default_stub_directory
 from kregistry.registry import Registry
+from kregistry.stub.library import default_stub_directory
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
 from kregistry.conformance import Level, Machine, examine
 from kregistry.conformance.run import Outcome, Verdict
 from kregistry.kernel_type import Buffers, KernelType, Shape, Value
-from kregistry.plan.planner import default_stub_directory
+from kregistry.stub.library import default_stub_directory
 
 #: A process-wide setting that calls need, as DeepGEMM has some.
 SETTING = "KREGISTRY_TEST_SETTING"

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 from sample_kernel_types import (
     Copies,
     CopiesAndSaysSo,
@@ -29,8 +28,9 @@ from shapes import entry_of
 from kregistry.errors import MissingRequirement, StorageError
 from kregistry.kernel import Kernel
 from kregistry.kernel_type import KernelType
-from kregistry.plan import PlannedEntry, Segment, dry_run
-from kregistry.plan.dry_run import DryRun, Sweep
+from kregistry.plan import PlannedEntry, Segment, sweep
+from kregistry.plan.dry_run import DryRun
+from kregistry.plan.sweep import Sweep
 from kregistry.registry import Registry
 from kregistry.target import TARGETS
 from kregistry.toolchain import Toolchain
@@ -89,7 +89,7 @@ class Outcome:
 def outcome(toolchain: Toolchain, stub_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     scratch = tmp_path_factory.mktemp("scratch")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(dry_run, "_VALUES_PER_PART", 300)
+        monkeypatch.setattr(sweep, "_VALUES_PER_PART", 300)
         monkeypatch.setattr(tempfile, "tempdir", str(scratch))
         return Outcome(toolchain, stub_directory, scratch)
 
@@ -258,26 +258,11 @@ def test_no_temporary_directory(
         DryRun(toolchain, TARGETS["h100"], stub_directory).run([Sweep(entry_of(Prenorm()), Prenorm())], processes=1)
 
 
-def test_a_child_that_does_not_start_is_an_environment_problem(
-    toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A module search path without torch, as in a broken environment."""
-    monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
-    run = DryRun(evolve(toolchain), TARGETS["h100"], stub_directory)
-    with pytest.raises(MissingRequirement) as caught:
-        run.probe()
-    assert caught.value.message.startswith(
-        "torch and DeepGEMM do not load on the stub GPU (the process ended with exit code 1: ModuleNotFoundError: No "
-        "module named "
-    )
-    assert caught.value.hint == "kregistry doctor names what is missing"
-
-
 def test_every_child_that_does_not_start_knows_why(
     toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whichever of them is the first to tell."""
-    monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(sweep.__file__).parents[2])])
     sweeps = [Sweep(entry_of(Prenorm()), Prenorm())] * 4
     with pytest.raises(MissingRequirement, match=r"exit code 1: ModuleNotFoundError.*\):\nTraceback"):
         DryRun(toolchain, TARGETS["h100"], stub_directory).run(sweeps, processes=4)

@@ -9,7 +9,8 @@ import pytest
 from attrs import evolve
 
 from kregistry.errors import MissingRequirement, StorageError
-from kregistry.stub.library import compile_stub, stub_environment
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub
 from kregistry.target import TARGETS
 from kregistry.toolchain import CudaToolkit, Toolchain
 

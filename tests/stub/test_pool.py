@@ -1,4 +1,4 @@
-"""Children: forks of a process that has loaded torch, each with its own home, none left behind."""
+"""The pool: forks of a process that has loaded torch, each with its own home, none left behind."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from pathlib import Path
 import pytest
 
 from kregistry.errors import MissingRequirement, StorageError
-from kregistry.kernel import Kernel
-from kregistry.stub.library import compile_stub
-from kregistry.stub.pool import Children
-from kregistry.stub.process import Child
+from kregistry.stub import pool as module
+from kregistry.stub.pool import StubPool, check_stub
+from kregistry.stub.process import StubProcess
+from kregistry.stub.protocol import ProbeJob
 from kregistry.target import TARGETS
 from kregistry.toolchain import Toolchain
-
-
-def no_cubin(home: Path, cubin: Path) -> Kernel:
-    raise AssertionError(cubin)
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +35,9 @@ def in_a_minute() -> Iterator[None]:
 
 
 @pytest.fixture
-def started(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> Iterator[Children]:
-    library = compile_stub(toolchain, stub_directory)
-    with Children(TARGETS["h100"], toolchain, library, tmp_path / "homes", no_cubin) as children:
-        yield children
+def started(toolchain: Toolchain, stub_directory: Path) -> Iterator[StubPool]:
+    with StubPool(toolchain, TARGETS["h100"], stub_directory) as pool:
+        yield pool
 
 
 def processes_in(directory: Path) -> list[int]:
@@ -61,8 +56,8 @@ def child_in(home: Path) -> int:
     return found
 
 
-def test_children_are_ready_and_leave_nothing_behind(started: Children, tmp_path: Path) -> None:
-    homes = tmp_path / "homes"
+def test_children_are_ready_and_leave_nothing_behind(started: StubPool) -> None:
+    homes = started.directory
     with started.start("0") as first, started.start("1") as second:
         assert (first.home, second.home) == (homes / "0", homes / "1")
         assert child_in(homes / "0") != child_in(homes / "1")
@@ -70,24 +65,24 @@ def test_children_are_ready_and_leave_nothing_behind(started: Children, tmp_path
     assert processes_in(homes) == []
 
 
-def test_a_child_that_is_killed_says_so_and_another_one_starts(started: Children, tmp_path: Path) -> None:
+def test_a_child_that_is_killed_says_so_and_another_one_starts(started: StubPool) -> None:
     with started.start("0") as child:
-        os.kill(child_in(tmp_path / "homes" / "0"), signal.SIGTERM)
-        assert child.ask({"job": 0}) is None
+        os.kill(child_in(started.directory / "0"), signal.SIGTERM)
+        assert child.ask(ProbeJob("", {}, ())) is None
         assert not child.alive
         assert child.death() == child.death() == "crashes: the process died of SIGTERM"
     with started.start("1"):
         pass
 
 
-def test_after_stop_none_starts_but_those_that_did_go_on(started: Children, tmp_path: Path) -> None:
+def test_after_stop_none_starts_but_those_that_did_go_on(started: StubPool) -> None:
     with started.start("0") as child:
         started.stop()
         with pytest.raises(MissingRequirement, match="the dry run was stopped"):
             started.start("1")
-        assert child.alive and child_in(tmp_path / "homes" / "0")
+        assert child.alive and child_in(started.directory / "0")
     started.__exit__()
-    assert processes_in(tmp_path / "homes") == []
+    assert processes_in(started.directory) == []
 
 
 def test_deep_gemm_that_does_not_load(
@@ -95,62 +90,60 @@ def test_deep_gemm_that_does_not_load(
 ) -> None:
     (tmp_path / "deep_gemm.py").write_text("raise ImportError('undefined symbol: x')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    library = compile_stub(toolchain, stub_directory)
-    starting = Children(TARGETS["h100"], toolchain, library, tmp_path / "homes", no_cubin)
-    with starting as children, pytest.raises(MissingRequirement) as caught, children.start("0"):
+    starting = StubPool(toolchain, TARGETS["h100"], stub_directory)
+    with starting as pool, pytest.raises(MissingRequirement) as caught, pool.start("0"):
         pass
-    assert processes_in(tmp_path / "homes") == []
+    assert processes_in(starting.directory) == []
     assert caught.value.message.startswith(
         "torch and DeepGEMM do not load on the stub GPU (the process ended with exit code 1: ImportError: undefined "
         "symbol: x):\nTraceback (most recent call last):\n"
     )
 
 
-def test_a_closed_child_is_not_killed_again(started: Children, tmp_path: Path) -> None:
+def test_a_closed_child_is_not_killed_again(started: StubPool) -> None:
     """Its process id may be that of another process by then."""
     with started.start("0") as child:
         pass
     with started.start("1"):
-        child._pid = child_in(tmp_path / "homes" / "1") if child._pid is not None else None
+        child._pid = child_in(started.directory / "1") if child._pid is not None else None
         child.kill()
         child.close()
-        assert child_in(tmp_path / "homes" / "1")
+        assert child_in(started.directory / "1")
 
 
 def test_an_interrupt_while_a_child_loads_leaves_nothing_behind(
-    started: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    started: StubPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(child: Child) -> None:
+    def interrupt(process: StubProcess) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Child, "_receive", interrupt)
+        patched.setattr(StubProcess, "_receive", interrupt)
         with pytest.raises(KeyboardInterrupt), started.start("0"):
             pass
     started.__exit__()
-    assert processes_in(tmp_path / "homes") == []
+    assert processes_in(started.directory) == []
 
 
-def test_an_error_beside_a_child_that_nobody_closes(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> None:
-    library = compile_stub(toolchain, stub_directory)
-    children = Children(TARGETS["h100"], toolchain, library, tmp_path / "homes", no_cubin)
-    with pytest.raises(KeyError), children:
-        child = children.start("0")
+def test_an_error_beside_a_child_that_nobody_closes(toolchain: Toolchain, stub_directory: Path) -> None:
+    pool = StubPool(toolchain, TARGETS["h100"], stub_directory)
+    with pytest.raises(KeyError), pool:
+        child = pool.start("0")
         raise KeyError
     child.close()
 
 
-def test_a_fork_server_that_dies(started: Children, tmp_path: Path) -> None:
+def test_a_fork_server_that_dies(started: StubPool) -> None:
     with started.start("0"):
         (server,) = (
-            each for each in processes_in(tmp_path / "homes") if each not in processes_in(tmp_path / "homes" / "0")
+            each for each in processes_in(started.directory) if each not in processes_in(started.directory / "0")
         )
         os.kill(server, signal.SIGKILL)
         with pytest.raises(MissingRequirement, match="crashes: the process died of SIGKILL"):
             started.start("1")
 
 
-def test_a_child_without_an_order(started: Children, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_without_an_order(started: StubPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, and only this one fails."""
     order = Path.write_text
     monkeypatch.setattr(Path, "write_text", lambda path, text: order(path, text[:9]))
@@ -161,9 +154,31 @@ def test_a_child_without_an_order(started: Children, monkeypatch: pytest.MonkeyP
         pass
 
 
-def test_a_home_that_cannot_be_made(started: Children, tmp_path: Path) -> None:
-    (tmp_path / "homes" / "file").touch()
+def test_a_home_that_cannot_be_made(started: StubPool) -> None:
+    (started.directory / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):
         started.start("file/0")
     with started.start("0"):
         pass
+
+
+def test_a_child_that_does_not_start_is_an_environment_problem(
+    toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A module search path without torch, as in a broken environment."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(module.__file__).parents[2])])
+    with pytest.raises(MissingRequirement) as caught:
+        check_stub(toolchain, TARGETS["h100"], stub_directory)
+    assert caught.value.message.startswith(
+        "torch and DeepGEMM do not load on the stub GPU (the process ended with exit code 1: ModuleNotFoundError: No "
+        "module named "
+    )
+    assert caught.value.hint == "kregistry doctor names what is missing"
+
+
+def test_a_pool_can_be_entered_again(toolchain: Toolchain, stub_directory: Path) -> None:
+    pool = StubPool(toolchain, TARGETS["h100"], stub_directory)
+    for _ in range(2):
+        with pool, pool.start("0") as process:
+            assert process.alive and process.home.is_dir()
+        assert not pool.directory.exists()

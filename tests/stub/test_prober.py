@@ -11,9 +11,9 @@ from sample_kernel_types import Exits, Prenorm
 from shapes import entry_of
 
 from kregistry.errors import MissingRequirement
-from kregistry.plan import dry_run
+from kregistry.stub import prober as module
 from kregistry.stub.prober import Prober
-from kregistry.stub.process import Child
+from kregistry.stub.process import StubProcess
 from kregistry.target import TARGETS
 from kregistry.toolchain import Toolchain
 
@@ -44,11 +44,11 @@ def test_an_answer_that_was_not_waited_for_is_nobodys(prober: Prober, monkeypatc
     """As where a test is cut off: the answer comes all the same, and must not be that of the next probe."""
     assert probed(prober, 1) == [1]
 
-    def interrupt(child: Child) -> None:
+    def interrupt(process: StubProcess) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Child, "_receive", interrupt)
+        patched.setattr(StubProcess, "_receive", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prober.probe(Prenorm(), SHAPE, [2])
     assert probed(prober, 3) == [3]
@@ -58,7 +58,7 @@ def test_after_a_start_that_failed_the_next_probe_tries_anew(
     prober: Prober, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(sys, "path", [str(tmp_path), str(Path(dry_run.__file__).parents[2])])
+        patched.setattr(sys, "path", [str(tmp_path), str(Path(module.__file__).parents[2])])
         with pytest.raises(MissingRequirement, match="torch and DeepGEMM do not load on the stub GPU"):
             prober.probe(Prenorm(), SHAPE, [1])
     assert probed(prober, 2) == [2]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from kregistry.plan.planner import default_stub_directory
-from kregistry.stub.library import compile_stub, stub_environment
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub, default_stub_directory
 from kregistry.target import get_target
 from kregistry.toolchain import find_toolchain
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kregistry.stub.library import compile_stub, stub_environment
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_second_start_neither_plans_nor_builds(warm_up: Any, tmp_path: Path) -> None:
     first = warm_up()
@@ -25,6 +27,21 @@ def test_a_start_that_misses_a_kernel_builds_again(warm_up: Any, tmp_path: Path)
     assert report["built"]
     assert len(report["build"]["compiled"]) == 1
     assert report["loaded"] == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "old", "gone"])
+def test_a_plan_that_cannot_be_used_is_made_again(warm_up: Any, tmp_path: Path, damage: str) -> None:
+    warm_up()
+    (plan,) = (tmp_path / "store" / "plans").iterdir()
+    content = plan.read_text()
+    if damage == "gone":
+        plan.unlink()
+    else:
+        plan.write_text(content[:200] if damage == "cut" else content.replace('"lock_version": 1', '"lock_version": 0'))
+    report = warm_up()
+    assert report["built"] and report["build"]["compiled"] == [] and report["loaded"] == 1
+    assert plan.read_text() == content
+    assert not warm_up()["built"]
 
 
 def test_a_changed_range_is_another_plan(warm_up: Any, tiny_file: Path) -> None:

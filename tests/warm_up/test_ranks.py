@@ -1,14 +1,12 @@
-"""Ranks: one builds, the others wait, all take what it shares."""
+"""Ranks: one builds, the others wait."""
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
 
-from kregistry.errors import IncompleteError, StorageError
-from kregistry.warm_up.ranks import Ranks, share, take
+from kregistry.warm_up.ranks import Ranks
 
 
 def test_alone() -> None:
@@ -33,38 +31,3 @@ def test_torch_distributed(tmp_path: Path) -> None:
         assert Ranks.of(3, "torch.distributed").rank == 3
     finally:
         distributed.destroy_process_group()
-
-
-def test_all_ranks_take_what_rank_0_shares(tmp_path: Path) -> None:
-    path, barrier = tmp_path / "plans" / "x.json", threading.Barrier(3)
-    content = {"kernels": 2, "points": [[[1, ["a", "b"]]]]}
-    taken = []
-
-    def run(rank: int) -> None:
-        ranks = Ranks.of(rank, barrier.wait)
-        if ranks.builds:
-            share(path, content)
-        ranks.barrier()
-        taken.append(take(path))
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert taken == [content] * 3
-    assert [each.name for each in path.parent.iterdir()] == ["x.json"]
-
-
-def test_nothing_was_shared(tmp_path: Path) -> None:
-    with pytest.raises(IncompleteError) as caught:
-        take(tmp_path / "x.json")
-    assert str(caught.value) == f"rank 0 left no plan at {tmp_path}/x.json\nhint: its own message says why"
-
-
-def test_a_directory_that_cannot_be_written_or_read(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"Not a directory|File exists"):
-        share(tmp_path / "file" / "x.json", {})
-    with pytest.raises(StorageError, match="Is a directory"):
-        take(tmp_path)

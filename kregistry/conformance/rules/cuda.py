@@ -13,6 +13,7 @@ from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.numerics import device_shapes
 from kregistry.conformance.trial import difference, filled_buffers, results_of
+from kregistry.deep_gemm.compiled import compiled_kernels
 from kregistry.kernel_type import Buffers, Shape
 
 if TYPE_CHECKING:
@@ -144,13 +145,13 @@ def warmed(subject: KernelTypeUnderTest) -> None:
         torch.cuda.synchronize()
         # Not filled: what fill() writes for one value, a schedule of its batch for instance, may be wrong for another.
         buffers = kernel_type.allocate_buffers(shape, values[-1])
-        before = _listing(directories)
+        before = compiled_kernels(directories)
         for m in values:
             call = kernel_type.arguments(buffers, m)
             kernel_type.launch(*call.args, **call.kwargs)
-            compiled = sorted(_listing(directories) - before)
+            compiled = sorted(compiled_kernels(directories) - before)
             if compiled:
-                got = f"DeepGEMM compiled {', '.join(Path(each).name for each in compiled)}"
+                got = f"DeepGEMM compiled {', '.join(each.name for each in compiled)}"
                 raise RuleViolation(
                     f"serving after a warm-up at {planned.launch_points()}", got, "nothing", place(shape, m)
                 )
@@ -158,10 +159,11 @@ def warmed(subject: KernelTypeUnderTest) -> None:
 
 
 def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
-    """The plan of the swept range of each shape, and DeepGEMM's cache directories for the kernels."""
+    """The plan of the swept range of each shape, and the directories in which DeepGEMM keeps the kernels."""
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest.model import Entry, Range
-    from kregistry.plan.dry_run import DryRun, Sweep
+    from kregistry.plan.dry_run import DryRun
+    from kregistry.plan.sweep import Sweep
 
     shapes = device_shapes(subject)
     run = subject.kernel_type.run_dimension
@@ -170,8 +172,4 @@ def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], t
     dry_run = DryRun(subject.machine.toolchain, subject.machine.gpu, subject.machine.stub_directory)
     planned = dry_run.run(sweeps, processes=1)
     cache = JitCache()
-    return dict(zip(shapes, planned)), tuple({cache.directory_for(kernel) for kernel in dry_run.kernels.values()})
-
-
-def _listing(directories: tuple[Path, ...]) -> set[str]:
-    return {str(path) for directory in directories if directory.exists() for path in directory.rglob("*.cubin")}
+    return dict(zip(shapes, planned)), tuple({cache.entry(kernel).parent for kernel in dry_run.kernels.values()})

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import pickle
 import subprocess
-import sys
 
 from attrs import frozen
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, one_of_arch
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.kernel_type import KernelType
+from kregistry.python_child import child_command, child_environment
 from kregistry.registry import declaration_fault
 
 _LOAD = """
-import pickle, sys
-sys.path[:] = {path!r}
+import pickle
 pickle.loads({pickled!r})
 """
 _IMPORT = """
 import os, sys
 before = dict(os.environ)
-sys.path[:] = {path!r}
 import {module}
 heavy = [name for name in ("torch", "deep_gemm") if name in sys.modules]
 changed = sorted(name for name in {{**before, **os.environ}} if before.get(name) != os.environ.get(name))
@@ -38,7 +36,7 @@ class _Elsewhere:
 
 
 def _run_elsewhere(code: str) -> _Elsewhere:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(child_command(code), env=child_environment(), capture_output=True, text=True)
     output = (done.stdout.strip().splitlines() or [""])[-1]
     failure = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return _Elsewhere(output, failure if done.returncode else "")
@@ -73,7 +71,7 @@ def picklable(subject: KernelTypeUnderTest) -> None:
         raise RuleViolation(f"pickle.dumps({kernel_type!r})", f"{type(error).__name__}: {error}", wanted) from None
     if type(again) is not type(kernel_type) or vars(again) != vars(kernel_type):
         raise RuleViolation(f"{kernel_type!r} after pickling", vars(again), f"an equal object: {vars(kernel_type)}")
-    cause = _run_elsewhere(_LOAD.format(path=sys.path, pickled=pickle.dumps(kernel_type))).failure
+    cause = _run_elsewhere(_LOAD.format(pickled=pickle.dumps(kernel_type))).failure
     if cause:
         module = type(kernel_type).__module__
         wanted = f"to find its class in {module}: put it into a module that a new process can import"
@@ -113,7 +111,7 @@ def _state(kernel_type: KernelType) -> dict[str, str]:
 @rule("KR105", "importing it does nothing", needs=("KR102",))
 def imports(subject: KernelTypeUnderTest) -> None:
     module = type(subject.kernel_type).__module__
-    done = _run_elsewhere(_IMPORT.format(path=sys.path, module=module))
+    done = _run_elsewhere(_IMPORT.format(module=module))
     if done.failure:
         raise RuleViolation(f"import {module} in a new process", done.failure, "a module that can be imported")
     heavy, _, changed = done.output.partition(";")

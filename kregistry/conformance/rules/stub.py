@@ -8,7 +8,7 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, pl
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, EmptyInput, Shape
-from kregistry.stub.prober import Probed, ProbedValue
+from kregistry.stub.probed import Probed, ProbedValue
 
 
 def _probed(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:

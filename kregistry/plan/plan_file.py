@@ -1,0 +1,209 @@
+"""Plans on disk: one JSON schema, of lock files and of the plans that warm-up keeps beside the store.
+
+A lock file is the content of :meth:`~kregistry.plan.Plan.to_json`. The plan of a warm-up has one more section
+(:class:`BuildSection`), for what holds only on the machine where the kernels were built.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cattrs
+from attrs import asdict, frozen
+
+from kregistry.errors import InputError, StorageError, storage_errors
+from kregistry.events.planned import PlannedEntry, Refusal, Segment
+from kregistry.manifest import Entry, Range
+from kregistry.plan.plan import Plan
+from kregistry.store import atomic
+from kregistry.toolchain import Versions
+
+LOCK_VERSION = 1
+_HINT = "kregistry plan -o FILE writes a lock file"
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@frozen
+class TargetSection:
+    """The GPU that was planned for."""
+
+    name: str
+    compute_capability: str
+    num_sms: int
+
+
+@frozen
+class KernelSection:
+    """One kernel: DeepGEMM's name of its family, its key in the store, and the arch that it is compiled for."""
+
+    name: str
+    key: str
+    arch: str
+
+
+@frozen
+class EntrySection:
+    """One entry of the manifest, as it was planned."""
+
+    model: str
+    type: str
+    label: str
+    shape: dict[str, Any]
+    range: Range
+    segments: tuple[Segment, ...]
+    refusals: tuple[Refusal, ...]
+    error: str | None
+    remark: str = ""
+
+    def planned(self, entry: Entry) -> PlannedEntry:
+        """The plan of ``entry``, which must be the same entry of the manifest."""
+        return PlannedEntry(entry, self.segments, self.refusals, self.error or "")
+
+
+@frozen
+class BuiltKernel:
+    """Where DeepGEMM looks for a kernel.
+
+    Attributes:
+        cache_entry: its directory, below a home directory.
+        cubin_file: name of the cubin in that directory.
+        files: names of all other files there.
+    """
+
+    cache_entry: str
+    cubin_file: str
+    files: tuple[str, ...]
+
+
+@frozen
+class BuildSection:
+    """What a build on this machine made of a plan.
+
+    Attributes:
+        kernels: id -> the kernels that compile.
+        broken: id -> what the compiler printed for a kernel that does not compile.
+        complete: whether every entry was planned, and every kernel compiles or never will.
+    """
+
+    kernels: dict[str, BuiltKernel]
+    broken: dict[str, str]
+    complete: bool
+
+
+@frozen
+class PlanFile:
+    """The content of a file."""
+
+    lock_version: int
+    target: TargetSection
+    versions: Versions
+    kernels: dict[str, KernelSection]
+    entries: tuple[EntrySection, ...]
+    build: BuildSection | None = None
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlanFile:
+        """The content of the lock file of a plan."""
+        return cls.from_json(json.loads(json.dumps(plan.to_json())))
+
+    @classmethod
+    def from_json(cls, content: object) -> PlanFile:
+        """
+        Raises:
+            ValueError: the content does not follow the schema, or contradicts itself.
+        """
+        try:
+            made = _converter(detailed=False).structure(content, cls)
+        except Exception:  # cattrs raises whatever the structuring of some value raises
+            try:
+                _converter(detailed=True).structure(content, cls)
+            except Exception as error:
+                raise ValueError(cattrs.transform_error(error, format_exception=_describe)[0]) from error
+            raise
+        _check(made)
+        return made
+
+
+def write_plan(path: Path, plan: Plan, build: BuildSection | None = None) -> None:
+    """Write a plan in one step: a reader finds the old content or the new one.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    section = {} if build is None else {"build": asdict(build)}
+    content = (json.dumps({**plan.to_json(), **section}, indent=1) + "\n").encode()
+    try:
+        if path.is_file() or not path.exists():
+            atomic.replace_file(path.resolve(), content)
+        else:
+            path.write_bytes(content)  # a pipe or a terminal; a directory raises an error
+    except OSError as error:  # its file name may be the one that was written aside
+        raise StorageError.from_oserror(OSError(error.errno, error.strerror), path) from error
+
+
+def read_plan(path: Path) -> PlanFile:
+    """The plan in a file.
+
+    Raises:
+        StorageError: the file cannot be read.
+        InputError: its content is not a plan of this version.
+    """
+    with storage_errors(path):
+        raw = path.read_bytes()
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}", _HINT) from error
+    version = content.get("lock_version") if isinstance(content, dict) else None
+    if type(version) is int and version != LOCK_VERSION:
+        text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
+        raise InputError(text, f"kregistry plan -o {path} writes it again")
+    try:
+        return PlanFile.from_json(content)
+    except ValueError as error:
+        raise InputError(f"{path}: not a lock file of version {LOCK_VERSION}: {error}", _HINT) from error
+
+
+def _check(file: PlanFile) -> None:
+    """Raise ValueError where sections contradict each other, or a path leaves its directory."""
+    used = {kernel for entry in file.entries for segment in entry.segments for kernel in segment.kernels}
+    if not used <= file.kernels.keys():
+        raise ValueError("a segment names a kernel that is not in the plan")
+    if file.build is None:
+        return
+    if {*file.build.kernels, *file.build.broken} != set(file.kernels):
+        raise ValueError("the build is not of the kernels of the plan")
+    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
+        raise ValueError("a key of a kernel is not a sha256")
+    for built in file.build.kernels.values():
+        place = PurePosixPath(built.cache_entry)
+        if place.is_absolute() or ".." in place.parts or len(place.parts) < 2:
+            raise ValueError("the directory of a kernel is not below a home directory")
+        if any(PurePosixPath(name).name != name for name in (built.cubin_file, *built.files)):
+            raise ValueError("the name of a file is a path")
+
+
+def _strict(value: Any, kind: type) -> Any:
+    """Take a value of exactly this type; cattrs would convert it."""
+    if type(value) is not kind:
+        raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _describe(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, KeyError):
+        return f"the key {error.args[0]!r} is missing"
+    return str(error) if type(error) is ValueError else "expected another type"
+
+
+@cache
+def _converter(detailed: bool) -> cattrs.Converter:
+    """One that says where content is wrong takes four times as long."""
+    converter = cattrs.Converter(detailed_validation=detailed)
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _strict)
+    return converter

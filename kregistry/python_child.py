@@ -1,0 +1,71 @@
+"""Python processes that kregistry starts: they import what this process imports, and nothing else from the directory
+where it happens to run.
+
+A file such as ``json.py`` in the current directory must not run in them, and ``python -m`` and ``python -c`` put that
+directory first. So a child gets its module search path before its first import, and inherits a PYTHONPATH without
+relative or empty entries.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # the console script imports this module first: it must not import what may be hidden by a file
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def child_command(code: str, *arguments: str) -> list[str]:
+    """The command of a new interpreter that runs code with :func:`search_path`, for :func:`child_environment`."""
+    return [sys.executable, "-c", f"import sys\nsys.path[:] = {search_path()!a}\n{code}", *arguments]
+
+
+def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a Python child: PYTHONPATH keeps only its absolute entries."""
+    cleaned = dict(environment)
+    if relative_entries(environment):
+        entries = cleaned.pop("PYTHONPATH").split(os.pathsep)
+        absolute = [entry for entry in entries if os.path.isabs(entry)]
+        if absolute:
+            cleaned["PYTHONPATH"] = os.pathsep.join(absolute)
+    return cleaned
+
+
+def relative_entries(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The entries of PYTHONPATH that depend on the current directory; an empty entry means that directory."""
+    value = environment.get("PYTHONPATH")
+    return [entry for entry in value.split(os.pathsep) if not os.path.isabs(entry)] if value else []
+
+
+def search_path() -> list[str]:
+    """``sys.path`` without the entries that depend on the current directory.
+
+    These are empty and relative entries, those of PYTHONPATH (Python itself has made them absolute), and the one that
+    ``python -m`` adds. The directory of a script stays: whoever runs it has named it.
+    """
+    entries = [entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry)]
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it was removed: nothing can be imported from there
+        return entries
+    if _run_as_module() and here in entries:
+        entries.remove(here)  # once: an editable installation may have added it as well
+    named = {os.path.normpath(os.path.join(here, entry)) for entry in relative_entries()}
+    if named.intersection(entries):
+        own = _path_of_an_interpreter()
+        entries = [entry for entry in entries if entry not in named or entry in own]
+    return entries
+
+
+def _run_as_module() -> bool:
+    return getattr(sys.modules.get("__main__"), "__spec__", None) is not None
+
+
+def _path_of_an_interpreter() -> list[str]:
+    """What a new interpreter searches by itself, where PYTHONPATH has no relative entries."""
+    import subprocess
+
+    code = "import os, sys\nsys.stdout.buffer.write(os.fsencode('\\0'.join(filter(None, sys.path))))"
+    done = subprocess.run([sys.executable, "-c", code], env=child_environment(), stdout=subprocess.PIPE, check=True)
+    return os.fsdecode(done.stdout).split("\0")

@@ -1,0 +1,58 @@
+"""The environment variables of a process that runs on the stub GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from kregistry.deep_gemm.environment import (
+    CACHE_DIRECTORIES,
+    DG_JIT_NVCC_COMPILER,
+    DG_USE_PYTORCH_CUBLASLT_HANDLE,
+    DG_USE_TEMP_CUBLASLT_WORKSPACE,
+)
+from kregistry.target import Target
+from kregistry.toolchain import Toolchain
+
+#: The cache directories, the device list and the recording of the parent do not apply to the child. torch's cuBLAS
+#: handle needs a real device; the stub's cuBLASLt handle does not.
+_NOT_INHERITED = (
+    *CACHE_DIRECTORIES,
+    "CUDA_VISIBLE_DEVICES",
+    "KREGISTRY_RECORD",
+    DG_USE_PYTORCH_CUBLASLT_HANDLE,
+)
+_RECORDER = resources.files(__package__) / "nvcc_recorder.sh"
+
+
+def stub_environment(
+    target: Target, toolchain: Toolchain, library: Path, home: Path, base: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The environment of a process that sees ``target`` as its GPU, and has its JIT cache under ``home``.
+
+    ``DG_JIT_CACHE_DIR`` is left out, so that DeepGEMM uses its own default below ``home``. The place of a kernel there
+    is the place where DeepGEMM will look for it below the user's home.
+    """
+    environment = dict(base)
+    for variable in _NOT_INHERITED:
+        environment.pop(variable, None)
+    preload = environment.get("LD_PRELOAD")
+    user_base = environment.get("PYTHONUSERBASE") or str(Path("~/.local").expanduser())
+    environment[DG_JIT_NVCC_COMPILER] = str(_RECORDER)
+    environment[DG_USE_TEMP_CUBLASLT_WORKSPACE] = "1"
+    environment.update(
+        HOME=str(home),
+        PYTHONUSERBASE=user_base,
+        LD_PRELOAD=f"{library}:{preload}" if preload else str(library),
+        CUDA_HOME=str(toolchain.cuda.home),
+        KREGISTRY_NVCC=str(toolchain.cuda.nvcc),
+        KREGISTRY_STUB_NAME=target.device_name,
+        KREGISTRY_STUB_MAJOR=str(target.major),
+        KREGISTRY_STUB_MINOR=str(target.minor),
+        KREGISTRY_STUB_SMS=str(target.num_sms),
+        KREGISTRY_STUB_L2=str(target.l2_bytes),
+        KREGISTRY_STUB_MEMORY=str(target.memory_bytes),
+    )
+    return environment

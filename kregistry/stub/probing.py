@@ -1,0 +1,72 @@
+"""Probes values on the stub GPU: a few launches at each, watched more closely than those of a sweep."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
+from kregistry.errors import describe_error
+from kregistry.kernel_type import Buffers, KernelType, Shape
+from kregistry.kernel_type.sealed_call import sealed_call
+from kregistry.stub.probed import ProbedLaunch, ProbedValue
+from kregistry.stub.recorder import Recorder
+
+
+def probe(kernel_type: KernelType, shape: Shape, values: Sequence[int], recorder: Recorder) -> tuple[ProbedValue, ...]:
+    """What the launches of :class:`~kregistry.stub.probed.ProbedValue` did at each run-time value."""
+    import torch
+
+    first = kernel_type.run_dimension.start
+    large = kernel_type.allocate_buffers(shape, max([*values, first]))
+    side = torch.cuda.Stream()
+    found: list[ProbedValue] = []
+    for m in values:
+        reason = kernel_type.refusal(shape, m)
+        if reason:
+            found.append(ProbedValue(m, reason))
+            continue
+        exact = kernel_type.allocate_buffers(shape, max(m, first))
+        execute = partial(kernel_type.execute, exact, m)
+        warm_up = _watch(recorder, execute)
+        serving = _watch(recorder, partial(_call, kernel_type.launch, kernel_type, large, m))
+        with torch.cuda.stream(side):
+            stream = _watch(recorder, execute)
+        sealed = ProbedLaunch()
+        if m == 0:
+            function = sealed_call(kernel_type, deep_gemm_version() or UNKNOWN)
+            sealed = _watch(recorder, partial(_call, function, kernel_type, large, m))
+        found.append(ProbedValue(m, "", warm_up, serving, stream, sealed))
+    return tuple(found)
+
+
+def _call(function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int) -> None:
+    call = kernel_type.arguments(buffers, m)
+    function(*call.args, **call.kwargs)
+
+
+def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
+    """Everything that the stub and torch's allocator see of one call."""
+    import torch
+
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_stats().get("requested_bytes.all.current", 0)
+    recorder.reset()
+    recorder.expect_stream(torch.cuda.current_stream().cuda_stream)
+    recorder.mark()
+    error = ""
+    try:
+        call()
+    except Exception as raised:
+        error = describe_error(raised)
+    recorder.mark()
+    return ProbedLaunch(
+        error=error,
+        libraries=tuple(array("I", recorder.launches()[0])),
+        host_reads=recorder.host_reads(),
+        host_waits=recorder.host_waits(),
+        foreign_launches=recorder.foreign_launches(),
+        nbytes=torch.cuda.memory_stats().get("requested_bytes.all.peak", 0) - before,
+    )

@@ -1,0 +1,151 @@
+"""The protocol between a process on the stub GPU and its parent: JSON objects, one a line.
+
+The parent sends jobs, and the process sends events. Its first event is :class:`Ready`. Each job is answered by one
+event (:class:`Swept` or :class:`Probed`), after a :class:`KernelLoaded` for every kernel that is new in this process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import asdict, frozen
+
+from kregistry.kernel_type import Value
+from kregistry.stub.probed import Probed
+from kregistry.stub.segments import Run
+from kregistry.target import Target
+
+#: Name of the file with a :class:`StartOrder`, in the home of a process.
+ORDER_FILE = "order.json"
+
+
+@frozen
+class StartOrder:
+    """What a process needs to know before its first job.
+
+    Attributes:
+        target: the GPU that it sees.
+        path: the module search path.
+    """
+
+    target: Target
+    path: list[str]
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> StartOrder:
+        content = json.loads(text)
+        return cls(Target(**content["target"]), content["path"])
+
+
+@frozen
+class SweepJob:
+    """Launch a kernel type once at every value ``start``, ``start + step``, ... ``stop``, which is included.
+
+    Attributes:
+        kernel_type: pickled, see :mod:`kregistry.stub.pickling`.
+        shape: its dimensions.
+    """
+
+    kernel_type: str
+    shape: Mapping[str, Value]
+    start: int
+    stop: int
+    step: int
+
+
+@frozen
+class ProbeJob:
+    """Watch single launches of a kernel type at each of some values.
+
+    Attributes:
+        kernel_type: pickled.
+        shape: its dimensions.
+        values: run-time values.
+    """
+
+    kernel_type: str
+    shape: Mapping[str, Value]
+    values: tuple[int, ...]
+
+
+@frozen
+class Ready:
+    """torch and DeepGEMM are loaded."""
+
+
+@frozen
+class KernelLoaded:
+    """DeepGEMM has loaded a kernel for the first time in this process.
+
+    Attributes:
+        library: the number by which later answers name it.
+        file: the path of its cubin.
+    """
+
+    library: int
+    file: str
+
+
+@frozen
+class Swept:
+    """The answer to a :class:`SweepJob`.
+
+    Attributes:
+        segments: libraries launched, as runs over the values; values that are refused are in none.
+        refusals: why values are refused, as runs over the values.
+        error: why there is no answer at all.
+        loaded: whether the process could import the kernel type.
+        cublaslt: whether DeepGEMM passed a call on to cuBLASLt.
+    """
+
+    segments: tuple[Run[tuple[int, ...]], ...] = ()
+    refusals: tuple[Run[str], ...] = ()
+    error: str = ""
+    loaded: bool = True
+    cublaslt: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        segments = [(run.start, run.stop, run.content) for run in self.segments]
+        refusals = [(run.start, run.stop, run.content) for run in self.refusals]
+        return {**asdict(self, recurse=False), "segments": segments, "refusals": refusals}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Swept:
+        segments = tuple(Run(start, stop, tuple(libraries)) for start, stop, libraries in content["segments"])
+        refusals = tuple(Run(*refusal) for refusal in content["refusals"])
+        return cls(segments, refusals, content["error"], content["loaded"], content["cublaslt"])
+
+
+Job = SweepJob | ProbeJob
+Event = Ready | KernelLoaded | Swept | Probed
+
+
+def job_to_line(job: Job) -> str:
+    return json.dumps({"job": type(job).__name__, **asdict(job)}) + "\n"
+
+
+def job_from_line(line: str) -> Job:
+    content = json.loads(line)
+    if content.pop("job") == "ProbeJob":
+        return ProbeJob(**{**content, "values": tuple(content["values"])})
+    return SweepJob(**content)
+
+
+def event_to_line(event: Event) -> str:
+    content = event.to_json() if isinstance(event, (Swept, Probed)) else asdict(event)
+    return json.dumps({"event": type(event).__name__, **content}) + "\n"
+
+
+def event_from_line(line: str) -> Event:
+    content = json.loads(line)
+    kind = content.pop("event")
+    if kind == "Swept":
+        return Swept.from_json(content)
+    if kind == "Probed":
+        return Probed.from_json(content)
+    return Ready() if kind == "Ready" else KernelLoaded(**content)

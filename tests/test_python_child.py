@@ -1,0 +1,90 @@
+"""Python children: they find what their parent finds, and nothing that is only in the current directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kregistry.python_child import child_environment, relative_entries
+
+ROOT = str(Path(__file__).parent.parent)
+
+#: Run in a directory with hidden.py: starts a child that tries to import it, and prints what came of it.
+PARENT = """
+import subprocess, sys
+from kregistry.python_child import child_command, child_environment
+code = "import importlib.util as u, json; print(bool(u.find_spec('hidden')), 'here' in json.__file__, len(sys.argv))"
+print(subprocess.check_output(child_command(code, "x"), env=child_environment(), text=True), end="")
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with a module, and with one that hides Python's own."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    (directory / "hidden.py").touch()
+    return directory
+
+
+def found(here: Path, *command: str, pythonpath: str | None = None) -> bool:
+    """Whether a child of ``python COMMAND`` finds hidden.py; it must find Python's own json in any case."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if pythonpath is not None:
+        environment["PYTHONPATH"] = pythonpath
+    done = subprocess.run([sys.executable, *command], cwd=here, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    hidden, json_is_here, arguments = done.stdout.split()
+    assert (json_is_here, arguments) == ("False", "2")
+    return hidden == "True"
+
+
+def test_the_current_directory_is_not_searched(here: Path) -> None:
+    (here / "json.py").touch()
+    (here / "start.py").write_text(PARENT)
+    assert not found(here, "-c", PARENT, pythonpath=ROOT)
+    assert not found(here, "-m", "start", pythonpath=ROOT)
+
+
+@pytest.mark.parametrize("pythonpath", [f"{ROOT}:.", f".:{ROOT}", f"{ROOT}:", f"{ROOT}::", f"{ROOT}:../here"])
+def test_relative_entries_of_pythonpath_are_not_searched(here: Path, tmp_path: Path, pythonpath: str) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    assert not found(here, str(tmp_path / "parent.py"), pythonpath=pythonpath)
+
+
+@pytest.mark.parametrize("pythonpath", ["{here}:{root}", "{here}:.:{root}", ".:{root}:{here}"])
+def test_what_is_named_by_an_absolute_path_is_searched(here: Path, pythonpath: str) -> None:
+    assert found(here, "-c", PARENT, pythonpath=pythonpath.format(here=here, root=ROOT))
+
+
+def test_the_directory_of_a_script_is_searched(here: Path) -> None:
+    (here / "start.py").write_text(PARENT)
+    assert found(here, "start.py", pythonpath=ROOT)
+
+
+def test_a_current_directory_that_is_gone(here: Path) -> None:
+    gone = here / "gone"
+    gone.mkdir()
+    code = f"import os; os.rmdir({str(gone)!r})\n{PARENT}"
+    assert not found(gone, "-c", code, pythonpath=ROOT)
+
+
+def test_the_environment_of_a_child_has_no_relative_entries() -> None:
+    def cleaned(value: str) -> str | None:
+        return child_environment({"A": "b", "PYTHONPATH": value}).get("PYTHONPATH")
+
+    assert child_environment({"A": "b"}) == {"A": "b"}
+    assert [cleaned(value) for value in ("/a", "/a:/b", ".", "/a:", ":/a:x:/b", "")] == [
+        "/a",
+        "/a:/b",
+        None,
+        "/a",
+        "/a:/b",
+        "",
+    ]
+    assert relative_entries({"PYTHONPATH": ":/a:x"}) == ["", "x"]
+    assert relative_entries({"PYTHONPATH": ""}) == relative_entries({}) == []
