@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import metadata
 from types import MappingProxyType
@@ -23,7 +23,8 @@ from kregistry import hookspecs
 from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
 from kregistry.hf_config.model_family import Family
 from kregistry.hf_config.model_family import declaration_fault as family_fault
-from kregistry.kernel_type import Dimension, KernelType, RunDimension
+from kregistry.kernel_type import KernelType
+from kregistry.kernel_type.declaration import declaration_fault, repeated_name
 
 if TYPE_CHECKING:
     from kregistry.recording.recording import Recording
@@ -177,7 +178,7 @@ class Registry:
             fault = declaration_fault(kernel_type)
             if fault:
                 raise PluginError(*_identity(provider), fault)
-        repeated = _repeated(kernel_type.name for kernel_type in kernel_types)
+        repeated = repeated_name(kernel_type.name for kernel_type in kernel_types)
         if repeated:
             raise PluginError(*_identity(provider), f"kregistry_kernel_types() offers {repeated!r} twice")
         return kernel_types
@@ -274,37 +275,3 @@ class _OneAtATime:
 
 def _identity(provider: Provider) -> tuple[str, str]:
     return provider.plugin, provider.origin
-
-
-def declaration_fault(kernel_type: object) -> str | None:
-    """What is wrong with the declarations of a kernel type; ``None`` if nothing is."""
-    if not isinstance(kernel_type, KernelType):
-        return f"kregistry_kernel_types() must return KernelType objects, got {kernel_type!r}"
-    label = type(kernel_type).__name__
-    expected: dict[str, tuple[type, ...]] = {
-        "name": (str,),
-        "summary": (str,),
-        "dimensions": (tuple,),
-        "run_dimension": (RunDimension,),
-        "function_names": (tuple,),
-        "archs": (tuple,),
-    }
-    for attribute, kinds in expected.items():
-        if not isinstance(getattr(kernel_type, attribute, None), kinds):
-            return f"{label}.{attribute} must be a {kinds[0].__name__}"
-    if not kernel_type.name.isidentifier():
-        return f"{label}.name must be an identifier, got {kernel_type.name!r}"
-    if not all(isinstance(dimension, Dimension) for dimension in kernel_type.dimensions):
-        return f"{label}.dimensions must hold Dimension objects"
-    names = [dimension.name for dimension in kernel_type.dimensions] + [kernel_type.run_dimension.name]
-    repeated = _repeated(names)
-    return f"{label} declares the dimension {repeated!r} twice" if repeated else None
-
-
-def _repeated(names: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

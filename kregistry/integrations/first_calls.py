@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from kregistry.deep_gemm.settings import DETERMINISTIC
 from kregistry.errors import KregistryError
 from kregistry.hookspecs import hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
@@ -112,14 +113,15 @@ class FirstCalls:
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return False
-        if shape.get("deterministic") is False or self._coverage.covers(kernel_type, shape, m):
-            return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
+        if _calls_cublaslt(kernel_type) and not shape.get(DETERMINISTIC.name):
+            return False
+        if self._coverage.covers(kernel_type, shape, m):
+            return False
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and give up
-        sizes = {each.name for each in kernel_type.dimensions if each.sizes_only}
         key = (
             kernel_type.name,
-            *(item for item in shape.items() if item[0] not in sizes),
+            *(item for item in shape.items() if item[0] not in kernel_type.buffer_sizes),
             range_end(kernel_type.run_dimension, m, self._largest()),
         )
         new = key not in self._tried
@@ -142,7 +144,7 @@ class FirstCalls:
     def _as_rules(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> Iterator[Mapping[str, Value]]:
         """The shape with every rule of the engine that gives its number at ``m``; the shape itself if there is none."""
         found = False
-        for dimension in kernel_type.dimensions:
+        for dimension in kernel_type.all_dimensions:
             for rule in sorted(dimension.policies.keys() & set(self._rules)):
                 varied = {**shape, dimension.name: rule}
                 if kernel_type.resolve(varied, self._engine.target).at(dimension, m) == shape.get(dimension.name):
@@ -160,6 +162,11 @@ def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
     """
     counts_tokens = run_dimension.name != "batch_size"
     return largest if counts_tokens and m <= largest else 1 << (m - 1).bit_length()
+
+
+def _calls_cublaslt(kernel_type: KernelType) -> bool:
+    """DeepGEMM 0.2 hands dense BF16 GEMMs to cuBLASLt unless it runs in deterministic mode."""
+    return any(name.startswith("bf16_gemm_") for name in kernel_type.function_names)
 
 
 def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], target: Target) -> bool:

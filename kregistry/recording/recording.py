@@ -76,7 +76,7 @@ def _merged(
         first = rest.pop(0)
         kernel_type = kernel_types(first.kernel_type)
         shape, values = dict(first.shape), first.values
-        for dimension in kernel_type.dimensions:
+        for dimension in kernel_type.all_dimensions:
             family = [first, *(each for each in rest if _differs_only_in(dimension.name, first, each))]
             rule = _rule(kernel_type, dimension, family, target) if len(family) > 1 else None
             if rule is not None:
@@ -91,7 +91,7 @@ def _largest(calls: tuple[Recorded, ...], kernel_types: Callable[[str], KernelTy
     """Call sites that differ only in dimensions that size buffers become one, with the largest of each."""
     found: dict[object, Recorded] = {}
     for call in calls:
-        sizes = {each.name for each in kernel_types(call.kernel_type).dimensions if each.sizes_only} & call.shape.keys()
+        sizes = kernel_types(call.kernel_type).buffer_sizes & call.shape.keys()
         key = (call.kernel_type, tuple(item for item in call.shape.items() if item[0] not in sizes))
         known = found.get(key, call)
         largest = {name: max(call.shape[name], known.shape[name]) for name in sizes}  # type: ignore[type-var]

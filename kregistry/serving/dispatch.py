@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kregistry.deep_gemm.settings import read_call
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel_type import EmptyInput, KernelType, Value
@@ -186,7 +187,7 @@ def _watched(kernel_type: KernelType, watchers: tuple[_Watcher, ...]) -> Callabl
         m = kernel_type.read_m(*args, **kwargs)
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return kernel_type.handle_empty(*args, **kwargs)
-        shape = kernel_type.read_shape(*args, **kwargs)
+        shape = read_call(kernel_type, args, kwargs)
         for watcher in watchers:
             watcher(kernel_type, shape, m, args, kwargs)
         return kernel_type.launch(*args, **kwargs)

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import KernelType, Shape
 from kregistry.stub.segments import libraries_of, runs
 from kregistry.target import Target
@@ -66,7 +67,7 @@ class Worker:
             kernel_type: KernelType = pickle.loads(base64.b64decode(job["kernel_type"]))
             answer["loaded"] = True
             shape = kernel_type.resolve(job["shape"], self.target)
-            with kernel_type.scope(shape):
+            with applied(kernel_type, shape):
                 answer["probed"] = probe(kernel_type, shape, job["probe"], self.recorder)
         except Exception as error:
             answer["error"] = describe_error(error)
@@ -82,7 +83,7 @@ class Worker:
             values = range(job["start"], job["stop"] + 1, job["step"])
             reason = kernel_type.unsupported_reason(self.target, self.deep_gemm_version)
             if reason is None:
-                with kernel_type.scope(shape):
+                with applied(kernel_type, shape):
                     self._sweep(kernel_type, shape, values, answer)
             else:
                 answer["error"] = f"not supported on {self.target.name} ({self.target.arch}): {reason}"

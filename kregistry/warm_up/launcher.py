@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
 from kregistry.registry import Registry
@@ -87,7 +88,7 @@ def _try_launch(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str
     import torch
 
     try:
-        with kernel_type.scope(entry.shape):
+        with applied(kernel_type, entry.shape):
             kernel_type.execute(kernel_type.allocate_buffers(entry.shape, m, "cuda", lent), m)
         torch.cuda.synchronize()
     except torch.OutOfMemoryError as error:
