@@ -41,9 +41,10 @@ class Signature:
     def __attrs_post_init__(self) -> None:
         try:
             parsed = ast.parse(f"lambda {self.text}: 0", mode="eval").body
-            assert isinstance(parsed, ast.Lambda)
+            if not isinstance(parsed, ast.Lambda) or parsed.args.posonlyargs:
+                raise ValueError("no parameters, or some that have no name")
             defaults = _defaults(parsed.args)
-        except (AssertionError, SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError) as error:
             raise ValueError(f"not a list of parameters with literal defaults: {self.text!r}") from error
         object.__setattr__(self, "_positional", tuple(each.arg for each in parsed.args.args))
         object.__setattr__(self, "_parameters", parsed.args)
