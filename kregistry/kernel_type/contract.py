@@ -111,11 +111,12 @@ class KernelType(ABC):
         """The arguments of a launch at run-time value ``m``: views of the buffers, as an engine would pass them."""
 
     def read_m(self, *args: Any, **kwargs: Any) -> int:
-        """The run-time value of a real call, by default the rows of its first argument.
+        """The run-time value of a real call, by default the rows of its first argument (data, or data and scales).
 
         Cheap: every call of a server may go through it. So an override names the parameters that it needs.
         """
-        rows: int = (args[0] if args else kwargs[self.signature.first]).shape[0]
+        first = args[0] if args else kwargs[self.signature.first]
+        rows: int = (first[0] if isinstance(first, (tuple, list)) else first).shape[0]
         return rows
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:

@@ -91,9 +91,6 @@ class PagedMqaLogits(KernelType):
         """The result."""
         return int(max_m * shape.next_n * forms.row_bytes(shape.max_context_len, self.logits_dtype(shape)))
 
-    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return parts_of(q)[0].shape[0]
-
     def read_requests(self, call: Arguments) -> Mapping[str, Value]:
         """The dimensions that the cache and the requests of a real call show."""
         calls.belongs(self.name, "clean_logits", call.clean_logits, (False,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -144,9 +144,6 @@ class Fp8Fp4SparseMqaLogits(KernelType):
         tensors = ((buffers.q[:m], buffers.q_sf[:m]), (buffers.kv, buffers.kv_sf), buffers.weights[:m])
         numbers = (shape.num_sparse_blocks, shape.sparse_block_kv, shape.unaligned_ks)
         return Call((*tensors, buffers.metadata[:used], *numbers))
-
-    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return int(q[0].shape[0])
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {

@@ -4,7 +4,7 @@ step. Rows that follow each other with the same index are the query tokens of on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -182,9 +182,6 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
         used = sparse_blocks.metadata_bytes(shape, sparse_blocks.most_splits(shape, m, paged=True))
         tensors = ((buffers.q[:m], buffers.q_sf[:m]), buffers.kv_cache, buffers.weights[:m], buffers.metadata[:used])
         return Call((*tensors, shape.num_sparse_blocks, shape.sparse_block_kv))
-
-    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return int(q[0].shape[0])
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {
