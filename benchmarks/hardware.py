@@ -169,13 +169,15 @@ def sweep(manifest: Any, registry: Any) -> tuple[int, float]:
     """Every value of every range, one launch each, buffers of the largest size."""
     import torch
 
+    from kregistry.deep_gemm.settings import applied
+
     calls = 0
     started = time.perf_counter()
     for entry in manifest.entries:
         kernel_type = registry[entry.kernel_type]
         values = entry.range.values()
         buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
-        with kernel_type.scope(entry.shape):
+        with applied(kernel_type, entry.shape):
             for m in values:
                 kernel_type.execute(buffers, m)
         calls += len(values)
@@ -190,6 +192,7 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
     import torch
 
     from kregistry.conformance.trial import difference, results_of
+    from kregistry.deep_gemm.settings import applied
     from kregistry.plan import make_plan
 
     plan = make_plan(manifest, registry)
@@ -205,7 +208,7 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
                 output.fill_(float("nan") if output.is_floating_point() else -1)
             kernel_type.fill(buffers, m, generator)  # where a launch adds to its output, this is what it adds to
             reference = {name: each.clone() for name, each in kernel_type.reference(buffers, m).items()}
-            with kernel_type.scope(entry.shape):
+            with applied(kernel_type, entry.shape):
                 value = kernel_type.execute(buffers, m)
             results = results_of(kernel_type, buffers, m, value)
             for name, expected in reference.items():
@@ -213,7 +216,7 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
                 key = f"{entry.kernel_type}.{name}"
                 worst[key] = max(worst.get(key, 0.0), found)
                 checks += 1
-                if not found <= kernel_type.tolerance.difference:
+                if not found <= kernel_type.proof.tolerance:
                     failures.append(f"{entry} at {m}: {name} differs by {found}")
             del buffers, results, reference
     return checks, worst, failures

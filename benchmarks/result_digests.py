@@ -46,13 +46,15 @@ def digest_of(entry: Any, kernel_type: Any, every: int) -> dict[str, Any]:
     """Launch every value of a range; the digest of the outputs. The inputs are filled once, for the largest."""
     import torch
 
+    from kregistry.deep_gemm.settings import applied
+
     values = entry.range.values()
     buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
     for output in kernel_type.outputs(buffers, values[-1]).values():
         output.zero_()
     kernel_type.fill(buffers, values[-1], torch.Generator("cuda").manual_seed(0))
     sums = []
-    with kernel_type.scope(entry.shape):
+    with applied(kernel_type, entry.shape):
         for m in values:
             kernel_type.execute(buffers, m)
             if m % every and m != values[-1]:

@@ -7,7 +7,7 @@ A broken plugin never takes the host down: it is reported, with name, version an
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,8 @@ from attrs import frozen
 from kregistry.entry_points import Provider, load_group
 from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
 from kregistry.event_bus import EventBus
-from kregistry.kernel_type import Dimension, KernelType, RunDimension
+from kregistry.kernel_type import KernelType
+from kregistry.kernel_type.declaration import declaration_fault, repeated_name
 
 ENTRY_POINT_GROUP = "kregistry"
 
@@ -121,7 +122,7 @@ class Registry:
             fault = declaration_fault(kernel_type)
             if fault:
                 raise provider.error(fault)
-        repeated = _repeated(kernel_type.name for kernel_type in kernel_types)
+        repeated = repeated_name(kernel_type.name for kernel_type in kernel_types)
         if repeated:
             raise provider.error(f"kregistry_kernel_types() offers {repeated!r} twice")
         return kernel_types
@@ -173,37 +174,3 @@ class Registry:
     @property
     def choices(self) -> Mapping[str, str]:
         return MappingProxyType(self._choices)
-
-
-def declaration_fault(kernel_type: object) -> str | None:
-    """What is wrong with the declarations of a kernel type; ``None`` if nothing is."""
-    if not isinstance(kernel_type, KernelType):
-        return f"kregistry_kernel_types() must return KernelType objects, got {kernel_type!r}"
-    label = type(kernel_type).__name__
-    expected: dict[str, tuple[type, ...]] = {
-        "name": (str,),
-        "summary": (str,),
-        "dimensions": (tuple,),
-        "run_dimension": (RunDimension,),
-        "function_names": (tuple,),
-        "archs": (tuple,),
-    }
-    for attribute, kinds in expected.items():
-        if not isinstance(getattr(kernel_type, attribute, None), kinds):
-            return f"{label}.{attribute} must be a {kinds[0].__name__}"
-    if not kernel_type.name.isidentifier():
-        return f"{label}.name must be an identifier, got {kernel_type.name!r}"
-    if not all(isinstance(dimension, Dimension) for dimension in kernel_type.dimensions):
-        return f"{label}.dimensions must hold Dimension objects"
-    names = [dimension.name for dimension in kernel_type.dimensions] + [kernel_type.run_dimension.name]
-    repeated = _repeated(names)
-    return f"{label} declares the dimension {repeated!r} twice" if repeated else None
-
-
-def _repeated(names: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

@@ -6,30 +6,21 @@ group ends, the next one starting at the next aligned row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from kregistry import Buffers, BufferSpec, Dimension, RunDimension, Shape, ShapeError
-from kregistry_plugins import settings
+from kregistry import Arguments, Buffers, BufferSpec, Dimension, Flag, RunDimension, Shape, ShapeError, Size
 
 if TYPE_CHECKING:
     import torch
 
-GROUPS = Dimension("num_groups", "experts on this rank", "groups")
+GROUPS = Size("num_groups", "experts on this rank", "groups")
 RUN = RunDimension("m", "rows of all groups together, each group aligned", "rows", 128, 128)
-PSUM = Dimension(
-    name="use_psum_layout",
-    meaning="grouped_layout holds where each group ends, not the group of each row",
-    default=False,
-    integer=False,
-    choices=(False, True),
-)
-ZERO_PADDING = Dimension(
-    name="ensure_zero_padding",
-    meaning="rows between groups are written as zeros (sm100 has kernels of its own for either)",
+PSUM = Flag("use_psum_layout", "grouped_layout holds where each group ends, not the group of each row", default=False)
+ZERO_PADDING = Flag(
+    "ensure_zero_padding",
+    "rows between groups are written as zeros (sm100 has kernels of its own for either)",
     default=True,
-    integer=False,
-    choices=(True, False),
 )
 
 
@@ -37,16 +28,16 @@ def _rows_per_group(shape: Shape, m: int) -> int:
     return -(-m // int(shape.num_groups)) or 1
 
 
-EXPECTED_M = Dimension(
-    name="expected_m_for_psum_layout",
-    meaning="hint for the psum layout: rows that a group is expected to hold",
-    unit="rows",
+EXPECTED_M = Size(
+    "expected_m_for_psum_layout",
+    "hint for the psum layout: rows that a group is expected to hold",
+    "rows",
     default=None,
     optional=True,
     policies={"rows_per_group": _rows_per_group},
 )
 #: Dimensions of every contiguous layout; those of ``nt`` have one more.
-LAYOUT = (settings.MK_ALIGNMENT, PSUM, ZERO_PADDING)
+LAYOUT = (PSUM, ZERO_PADDING)
 NT_LAYOUT = (*LAYOUT, EXPECTED_M)
 
 
@@ -80,13 +71,9 @@ def keywords(shape: Shape, m: int) -> dict[str, Any]:
     return said
 
 
-def read_layout(use_psum_layout: bool, ensure_zero_padding: bool) -> Mapping[str, Any]:
-    """The dimensions of a real call."""
-    return {
-        settings.MK_ALIGNMENT.name: settings.current_mk_alignment(),
-        PSUM.name: use_psum_layout,
-        ZERO_PADDING.name: ensure_zero_padding,
-    }
+def read_layout(call: Arguments, layout: tuple[Dimension, ...]) -> dict[str, Any]:
+    """The dimensions of a real call, which are arguments of their names."""
+    return {each.name: getattr(call, each.name) for each in layout}
 
 
 def blocks(shape: Shape, m: int) -> Iterator[tuple[slice, int]]:

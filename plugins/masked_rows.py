@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kregistry import MK_ALIGNMENT, NUM_SMS, Buffers, KernelType, RunDimension
+
+if TYPE_CHECKING:
+    import torch
+
 #: Rows of each group's buffer must be a multiple of the tile height: the kernel stores whole tiles, and the last tile
 #: of a group would run into the rows of the next (seen on an H100: wrong results with 1, 65 and 300 rows).
 ROW_ALIGNMENT = 128
@@ -10,3 +18,26 @@ ROW_ALIGNMENT = 128
 def rows_of_a_group(max_m: int) -> int:
     """Rows to allocate for each group, whole tiles."""
     return -(-max_m // ROW_ALIGNMENT) * ROW_ALIGNMENT
+
+
+class MaskedGemm(KernelType):
+    """Grouped GEMM of a mixture-of-experts decode step: the function takes a, b, d, masked_m, expected_m first.
+
+    ``expected_m``, a hint on the host, chooses the kernel; the rows that count are in ``masked_m`` on the device,
+    and the size of the buffers has no effect on the kernel. On SM100 the alignment of contiguous layouts has.
+    """
+
+    settings = (MK_ALIGNMENT, NUM_SMS)
+    run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
+    raises_on_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
+
+    def read_m(
+        self, a: Any, b: Any, d: torch.Tensor, masked_m: torch.Tensor, expected_m: int, *args: Any, **kwargs: Any
+    ) -> int:
+        return expected_m if d.shape[1] else 0
+
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:, :m]}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten

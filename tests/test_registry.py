@@ -14,9 +14,9 @@ from distributions import OFFERS, Install
 from events import EventLog
 from sample_kernel_types import OtherSample, Prenorm, Sample
 
-from kregistry import hookimpl
+from kregistry import NUM_SMS, hookimpl
 from kregistry.errors import ManifestError, PluginError, ProviderConflictError, UnknownNameError
-from kregistry.kernel_type import Dimension
+from kregistry.kernel_type import KernelType, Size
 from kregistry.registry import Provider, Registry
 from manifests import problems, read, with_kernels
 
@@ -81,7 +81,7 @@ BROKEN = {
     "exit": ("import sys\nsys.exit(3)", "cannot be imported: SystemExit: 3 ({file}:2)"),
     "wrong argument": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_planned(kernl): pass
         """,
@@ -89,7 +89,7 @@ BROKEN = {
     ),
     "unknown hook": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types(): return []
         @hookimpl
@@ -99,7 +99,7 @@ BROKEN = {
     ),
     "hook that raises": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types(): raise RuntimeError("no licence")
         """,
@@ -116,7 +116,7 @@ BROKEN = {
     ),
     "generator that raises": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types():
             from sample_kernel_types import Sample
@@ -127,7 +127,7 @@ BROKEN = {
     ),
     "hook that returns nothing": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types(): pass
         """,
@@ -135,7 +135,7 @@ BROKEN = {
     ),
     "hook that returns junk": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types(): return ["gemm"]
         """,
@@ -143,7 +143,7 @@ BROKEN = {
     ),
     "hook that returns a class": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types():
             from sample_kernel_types import Sample
@@ -162,7 +162,7 @@ BROKEN = {
     ),
     "one name twice": (
         """
-        from kregistry import hookimpl
+        from kregistry import NUM_SMS, hookimpl
         @hookimpl
         def kregistry_kernel_types():
             from sample_kernel_types import OtherSample, Sample
@@ -189,7 +189,7 @@ def test_a_broken_plugin_is_reported_and_the_rest_works(install: Install, source
 
 def test_a_broken_plugin_hears_no_events(install: Install) -> None:
     source = """
-    from kregistry import hookimpl
+    from kregistry import NUM_SMS, hookimpl
     heard = []
     @hookimpl
     def kregistry_kernel_types(): return ["junk"]
@@ -230,6 +230,7 @@ def test_the_command_line_warns_of_a_broken_plugin(install: Install, kregistry: 
 
 # ---- bad declarations --------------------------------------------------------------------------------------
 
+IN_BUFFERS = ("shape", "max_m", "tensors")
 DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "name is no text": ({"name": 3}, "Sample.name must be a str"),
     "name is no identifier": ({"name": "a-b"}, "Sample.name must be an identifier, got 'a-b'"),
@@ -240,13 +241,36 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "function names is a text": ({"function_names": "f"}, "Sample.function_names must be a tuple"),
     "archs": ({"archs": ["sm90"]}, "Sample.archs must be a tuple"),
     "one dimension twice": (
-        {"dimensions": (Dimension("n", "a"), Dimension("n", "b"))},
+        {"dimensions": (Size("n", "a"), Size("n", "b"))},
         "Sample declares the dimension 'n' twice",
     ),
     "a dimension is called like the run dimension": (
-        {"dimensions": (Dimension("m", "a"),)},
+        {"dimensions": (Size("m", "a"),)},
         "Sample declares the dimension 'm' twice",
     ),
+    "a setting is called like a dimension": (
+        {"dimensions": (Size("num_sms", "a"),), "settings": (NUM_SMS,)},
+        "Sample declares the dimension 'num_sms' twice",
+    ),
+    "settings is a list": ({"settings": [NUM_SMS]}, "Sample.settings must be a tuple"),
+    "a setting is a dimension": ({"settings": (Size("n", "a"),)}, "Sample.settings must hold Setting objects"),
+    "signature is a text": ({"signature": "a, b, d"}, "Sample.signature must be a Signature"),
+    "proof is a mapping": ({"proof": {"examples": ()}}, "Sample.proof must be a Proof"),
+    "a dimension is no identifier": (
+        {"dimensions": (Size("head-dim", "a"),)},
+        "Sample declares the dimension 'head-dim', expected an identifier that does not begin with _",
+    ),
+    "nothing reads the shape of a call": (
+        {"shape_of": KernelType.shape_of},
+        "Sample must define shape_of(): the dimensions of a real call",
+    ),
+    **{
+        f"a dimension called {name}": (
+            {"dimensions": (Size(name, "a"),)},
+            f"Sample declares the dimension {name!r}, a name that shapes or buffers use themselves: rename it",
+        )
+        for name in ("target", "items", "at", "keys", "values", "get", "kernel_type", "items_", "shown", *IN_BUFFERS)
+    },
 }
 
 

@@ -116,7 +116,7 @@ def _kernel_types(registry: Registry, reasons: _Reasons) -> Iterator[list[str]]:
         yield [
             f"`{kernel_type.name}`",
             ", ".join(f"`{name}`" for name in kernel_type.function_names),
-            ", ".join(dimension.name for dimension in kernel_type.dimensions) or "-",
+            ", ".join(dimension.name for dimension in kernel_type.all_dimensions) or "-",
             kernel_type.run_dimension.name,
             *(_support(kernel_type, target, version, reasons) for version in VERSIONS.values() for target in TARGETS),
             _EMPTY[kernel_type.empty_input],

@@ -57,7 +57,7 @@ def _print_one(registration: Registration) -> None:
             each.unit,
             each.meaning,
         )
-        for each in kernel_type.dimensions
+        for each in kernel_type.all_dimensions
     ]
     rows.append((run.name, "a range {start, stop, step}", f"{run.start}.. step {run.step}", run.unit, run.meaning))
     print_table(("dimension", "allowed", "default", "unit", "meaning"), rows)
@@ -89,6 +89,6 @@ def _json(registration: Registration) -> dict[str, Any]:
                 "default": None if each.required else _default(each.default),
                 "allowed": each.expectation(),
             }
-            for each in kernel_type.dimensions
+            for each in kernel_type.all_dimensions
         },
     }

@@ -17,7 +17,7 @@ def value_of(kernel_type: KernelType, case: str) -> int:
     run, start = kernel_type.run_dimension, start_of(kernel_type)
     steps = (_DENSE if run.step == 1 else _ALIGNED)[case]
     value = start + steps * run.step
-    stop = kernel_type.example_stop
+    stop = kernel_type.proof.stop
     if stop and (case == "largest" or value > stop):
         return start + max(stop - start, 0) // run.step * run.step
     return value
@@ -25,7 +25,7 @@ def value_of(kernel_type: KernelType, case: str) -> int:
 
 def start_of(kernel_type: KernelType) -> int:
     """The first run-time value that is launched at."""
-    return kernel_type.example_start or kernel_type.run_dimension.start
+    return kernel_type.proof.start or kernel_type.run_dimension.start
 
 
 def sweep_of(kernel_type: KernelType) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kregistry.conformance.cases import sweep_of, value_of
 from kregistry.conformance.machine import Machine
 from kregistry.conformance.rule import NotApplicable
+from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.target import TARGETS, Target
@@ -57,7 +58,7 @@ class KernelTypeUnderTest:
         return self.once(("shapes", target.name), lambda: tuple(self._resolve_examples(target)))
 
     def _resolve_examples(self, target: Target) -> Iterator[Shape]:
-        for example in self.kernel_type.examples:
+        for example in self.kernel_type.proof.examples:
             try:
                 yield self.kernel_type.resolve(example, target)
             except ShapeError:
@@ -82,15 +83,15 @@ class KernelTypeUnderTest:
         return type(self.kernel_type).returned is not KernelType.returned
 
     @contextmanager
-    def scope(self, shape: Shape) -> Iterator[None]:
-        """The settings that calls of a shape need; a scope that sets any of DeepGEMM's needs it installed."""
+    def applied(self, shape: Shape) -> Iterator[None]:
+        """The settings of a shape are in force; one that has not its default needs DeepGEMM installed."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self.kernel_type.scope(shape))
+                stack.enter_context(applied(self.kernel_type, shape))
             except ModuleNotFoundError as error:
                 if error.name != "deep_gemm":
                     raise
-                raise NotApplicable("its scope sets something in DeepGEMM, which is not installed") from error
+                raise NotApplicable("a setting of the shape is DeepGEMM's, which is not installed") from error
             yield
 
     # ---- buffers -----------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ class KernelTypeUnderTest:
         """Where launches are tried: the GPU if there is one and the kernel type works there, else the CPU."""
         from kregistry.conformance.rule import Level
 
-        gpu = "cuda" in self.kernel_type.devices and Level.GPU not in self.machine.lacking
+        gpu = "cuda" in self.kernel_type.proof.devices and Level.GPU not in self.machine.lacking
         return "cuda" if gpu else "cpu"
 
     @property

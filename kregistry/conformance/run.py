@@ -83,7 +83,7 @@ class ConformanceRun:
     def _lacking(self, rule: Rule) -> str:
         """Why this machine cannot check a rule; empty if it can."""
         machine = self.subject.machine
-        if rule.on_device and "cpu" in self.subject.kernel_type.devices:
+        if rule.on_device and "cpu" in self.subject.kernel_type.proof.devices:
             return machine.lacking.get(Level.ANYWHERE, "")
         return machine.lacking.get(rule.level, "")
 

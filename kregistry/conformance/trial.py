@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from kregistry.conformance.poison import Poisoned, elements, poisoned_buffers
+from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import Buffers, KernelType, Shape
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: i
     poisoned = filled_buffers(kernel_type, shape, m, max_m, seed, poison, device)
     wanted = {name: tensor.clone() for name, tensor in kernel_type.reference(poisoned.buffers, m).items()}
     before = poisoned.snapshot()
-    with kernel_type.scope(shape):
+    with applied(kernel_type, shape):
         value = kernel_type.execute(poisoned.buffers, m)
     synchronize(device)
     got = {name: tensor.clone() for name, tensor in results_of(kernel_type, poisoned.buffers, m, value).items()}

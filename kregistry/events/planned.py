@@ -102,7 +102,7 @@ class PlannedEntry:
             "model": self.entry.model,
             "type": self.entry.kernel_type,
             "label": self.entry.label,
-            "shape": dict(self.entry.shape),
+            "shape": self.entry.shape.shown(),
             "range": self.entry.range.to_json(),
             "segments": [
                 {"start": segment.start, "stop": segment.stop, "kernels": list(segment.kernels)}

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from kregistry.deep_gemm.settings import DETERMINISTIC
 from kregistry.errors import KregistryError
 from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
@@ -121,14 +122,15 @@ class FirstCalls:
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return False
-        if shape.get("deterministic") is False or self._coverage.covers(kernel_type, shape, m):
-            return False  # DeepGEMM 0.2 hands BF16 to cuBLASLt unless it runs in deterministic mode
+        if _calls_cublaslt(kernel_type) and not shape.get(DETERMINISTIC.name):
+            return False
+        if self._coverage.covers(kernel_type, shape, m):
+            return False
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and time out
-        sizes = {each.name for each in kernel_type.dimensions if each.sizes_only}
         key = (
             kernel_type.name,
-            *(item for item in shape.items() if item[0] not in sizes),
+            *(item for item in shape.items() if item[0] not in kernel_type.buffer_sizes),
             range_end(kernel_type.run_dimension, m, self._largest()),
         )
         new = key not in self._tried
@@ -153,7 +155,7 @@ class FirstCalls:
     ) -> Iterator[Mapping[str, Value]]:
         """The shape with each policy of the engine that gives its number at ``m``, or the shape itself."""
         found = False
-        for dimension in kernel_type.dimensions:
+        for dimension in kernel_type.all_dimensions:
             for policy in sorted(dimension.policies.keys() & set(self._policies)):
                 varied = {**shape, dimension.name: policy}
                 if kernel_type.resolve(varied, self._engine.target).at(dimension, m) == shape.get(dimension.name):
@@ -171,6 +173,11 @@ def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
     """
     counts_tokens = run_dimension.name != "batch_size"
     return largest if counts_tokens and m <= largest else 1 << (m - 1).bit_length()
+
+
+def _calls_cublaslt(kernel_type: KernelType) -> bool:
+    """DeepGEMM 0.2 hands dense BF16 GEMMs to cuBLASLt unless it runs in deterministic mode."""
+    return any(name.startswith("bf16_gemm_") for name in kernel_type.function_names)
 
 
 def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], target: Target) -> bool:

@@ -4,23 +4,34 @@ Importing it does not import torch.
 """
 
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
-from kregistry.kernel_type.contract import ArchSupport, Call, KernelType, Tolerance
-from kregistry.kernel_type.dimension import REQUIRED, Dimension, Policy, RunDimension, Value
+from kregistry.kernel_type.contract import ArchSupport, Call, KernelType
+from kregistry.kernel_type.dimension import REQUIRED, Choice, Dimension, Flag, RunDimension, Size
 from kregistry.kernel_type.empty_input import EmptyInput
-from kregistry.kernel_type.shape import Shape
+from kregistry.kernel_type.gemm import Gemm
+from kregistry.kernel_type.proof import Proof
+from kregistry.kernel_type.setting import Setting
+from kregistry.kernel_type.shape import Policy, Shape, Value
+from kregistry.kernel_type.signature import Arguments, Signature
 
 __all__ = [
     "REQUIRED",
     "ArchSupport",
+    "Arguments",
     "BufferSpec",
     "Buffers",
     "Call",
+    "Choice",
     "Dimension",
     "EmptyInput",
+    "Flag",
+    "Gemm",
     "KernelType",
     "Policy",
+    "Proof",
     "RunDimension",
+    "Setting",
     "Shape",
-    "Tolerance",
+    "Signature",
+    "Size",
     "Value",
 ]

@@ -113,8 +113,13 @@ def allocate(
     """Allocate every declared buffer, or take the tensor that the caller lends for it.
 
     Raises:
-        InputError: a lent tensor has another shape, dtype or strides than the declaration, or a name that is none.
+        InputError: a buffer has a name that :class:`Buffers` uses itself; a lent tensor has another shape, dtype or
+            strides than the declaration, or a name that is none.
     """
+    taken = sorted(specs.keys() & set(dir(Buffers)))
+    if taken:
+        text = f"{shape.kernel_type} declares the buffer {taken[0]!r}, a name that Buffers uses itself"
+        raise InputError(text, "rename it: buffers read as attributes")
     for name in lent:
         if name not in specs:
             hint = nearest_hint(name, specs, "buffer")

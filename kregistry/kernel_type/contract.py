@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
@@ -12,9 +11,12 @@ from attrs import frozen
 from kregistry.errors import MissingRequirement, ShapeError, nearest_hint
 from kregistry.kernel_type import buffers as buffers_module
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
-from kregistry.kernel_type.dimension import Dimension, RunDimension, Value
+from kregistry.kernel_type.dimension import Dimension, RunDimension
 from kregistry.kernel_type.empty_input import EmptyInput
-from kregistry.kernel_type.shape import Shape
+from kregistry.kernel_type.proof import Proof
+from kregistry.kernel_type.setting import Setting
+from kregistry.kernel_type.shape import Shape, Value
+from kregistry.kernel_type.signature import Arguments, Signature
 from kregistry.target import Target
 
 if TYPE_CHECKING:
@@ -44,17 +46,6 @@ class Call:
     kwargs: Mapping[str, Any] = {}
 
 
-@frozen
-class Tolerance:
-    """How far an output may be from the reference.
-
-    ``difference`` bounds ``1 - 2 <x, y> / (<x, x> + <y, y>)`` in float64, DeepGEMM's own measure
-    (``deep_gemm.testing.calc_diff``): 0 for equal tensors, 1 for zeros against anything.
-    """
-
-    difference: float = 1e-3
-
-
 class KernelType(ABC):
     """One DeepGEMM entry point.
 
@@ -75,10 +66,14 @@ class KernelType(ABC):
     summary: ClassVar[str]
     #: Static dimensions, in the order they are shown.
     dimensions: ClassVar[tuple[Dimension, ...]]
+    #: Process-wide settings of DeepGEMM that its kernels depend on: further dimensions of the manifest.
+    settings: ClassVar[tuple[Setting, ...]] = ()
     #: The dimension that varies at run time.
     run_dimension: ClassVar[RunDimension]
     #: Names of the function in ``deep_gemm``, newest first: the first that exists is used.
     function_names: ClassVar[tuple[str, ...]]
+    #: Parameters of that function, for :meth:`shape_of` and :meth:`empty_result`.
+    signature: ClassVar[Signature] = Signature("*args, **kwargs")
     #: One for each arch that the author knows about; an arch that is not listed is not supported.
     archs: ClassVar[tuple[ArchSupport, ...]]
     empty_input: ClassVar[EmptyInput] = EmptyInput.RETURN
@@ -88,22 +83,10 @@ class KernelType(ABC):
     #: The same of versions whose own function raises ``RuntimeError`` for an empty input before it launches anything
     #: (or returns at once), so that a sealed call needs to ask only after such an error.
     raises_on_empty: ClassVar[str] = "none"
-    tolerance: ClassVar[Tolerance] = Tolerance()
     #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
     reads_device_memory: ClassVar[bool] = False
-    #: Shapes that prove the kernel type in the conformance kit: small, so that the reference is quick on a CPU, and
-    #: each with something that the others lack (an odd size, another form of scale factors, a policy).
-    examples: ClassVar[tuple[Mapping[str, Value], ...]] = ()
-    #: Smallest run-time value above 0 that the conformance kit launches at; 0: the first of :attr:`run_dimension`.
-    example_start: ClassVar[int] = 0
-    #: Largest run-time value that the conformance kit tries; 0: it chooses by the step of :attr:`run_dimension`.
-    example_stop: ClassVar[int] = 0
-    #: Whether the same inputs give the same bits on every launch.
-    deterministic: ClassVar[bool] = True
-    #: Whether DeepGEMM chooses the kernel by the run-time value, apart from dimensions that a policy varies.
-    kernel_depends_on_m: ClassVar[bool] = True
-    #: Devices that the launch function works on. With ``"cpu"`` the conformance kit proves numerics without a GPU.
-    devices: ClassVar[tuple[str, ...]] = ("cuda",)
+    #: What only the conformance kit asks.
+    proof: ClassVar[Proof] = Proof()
     #: What a call of the object calls in place of :meth:`launch`. Serving sets it, on the copy that a registry owns.
     bound_call: Callable[..., Any] | None = None
 
@@ -117,21 +100,22 @@ class KernelType(ABC):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         """The arguments of a launch at run-time value ``m``: views of the buffers, as an engine would pass them."""
 
-    @abstractmethod
     def read_m(self, *args: Any, **kwargs: Any) -> int:
-        """The run-time value of a real call. Cheap: every call of a server may go through it."""
+        """The run-time value of a real call, by default the rows of its first argument (data, or data and scales).
 
-    @abstractmethod
-    def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        """The dimensions of a real call, so that ``resolve(read_shape(...))`` is the shape that planned it.
+        Cheap: every call of a server may go through it. So an override names the parameters that it needs.
+        """
+        first = args[0] if args else kwargs[self.signature.first]
+        rows: int = (first[0] if isinstance(first, (tuple, list)) else first).shape[0]
+        return rows
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        """The dimensions of a real call, settings apart, so that they resolve to the shape that planned it.
 
         Raises:
             ShapeError: the call belongs to another kernel type of the same function.
         """
-
-    @abstractmethod
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """Views of what a launch at ``m`` writes, every element of it."""
+        raise NotImplementedError(f"{type(self).__name__} must define shape_of()")
 
     @abstractmethod
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -160,6 +144,11 @@ class KernelType(ABC):
         """
         return None
 
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of what a launch at ``m`` writes, every element of it; by default m rows of each output buffer."""
+        specs = self.buffers(buffers.shape, buffers.max_m)
+        return {name: buffers.tensors[name][:m] for name, spec in specs.items() if spec.role == "output"}
+
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """What is compared with the reference; the outputs, unless those are parts of a sum."""
         return self.outputs(buffers, m)
@@ -176,18 +165,21 @@ class KernelType(ABC):
         """Bytes that DeepGEMM allocates on its own during a launch, on top of the buffers."""
         return 0
 
-    def scope(self, shape: Shape) -> AbstractContextManager[None]:
-        """Process-wide settings of DeepGEMM that calls of a shape need; entering sets them, leaving restores them.
-
-        Whoever calls :meth:`execute` enters it once around all calls of a shape, so that a sweep does not pay for it
-        at every value. A server sets such things itself.
-
-        Raises:
-            ShapeError: on entering, if the installed DeepGEMM lacks a setting.
-        """
-        return nullcontext()
+    def empty_result(self, call: Arguments) -> Any:
+        """What a call returns in place of a launch for an empty input; it may write to the arguments."""
+        return None
 
     # ---- what the author gets --------------------------------------------------------------------------------
+
+    @property
+    def all_dimensions(self) -> tuple[Dimension, ...]:
+        """What a manifest may say: the dimensions, then the settings."""
+        return (*self.dimensions, *(setting.dimension for setting in self.settings))
+
+    @property
+    def buffer_sizes(self) -> frozenset[str]:
+        """Names of the dimensions that only affect the sizes of buffers, never which kernel is chosen."""
+        return frozenset(each.name for each in self.dimensions if not each.affects_kernel)
 
     def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
         """A complete and checked shape.
@@ -198,21 +190,22 @@ class KernelType(ABC):
         for fault in self.validation_errors(values):
             raise fault
         items: list[tuple[str, Value]] = []
-        for dimension in self.dimensions:
+        for dimension in self.all_dimensions:
             if dimension.name in values:
                 value = dimension.check(self.name, values[dimension.name])
             else:
                 value = dimension.default_for(target)
+            dimension.check_for(self.name, value, target)
             items.append((dimension.name, value))
-        defaults = {each.name: each.default_for(target) for each in self.dimensions if each.quiet}
-        unsaid = frozenset(name for name, value in items if name in defaults and value == defaults[name])
-        shape = Shape(self.name, tuple(items), target, unsaid)
+        defaults = {each.name: each.dimension.default_for(target) for each in self.settings}
+        hidden = frozenset(name for name, value in items if name in defaults and value == defaults[name])
+        shape = Shape(self.name, tuple(items), target, hidden)
         self.check(shape)
         return shape
 
     def validation_errors(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
         """Every unknown, missing or refused dimension, as far as it can be told without a target."""
-        known = {dimension.name: dimension for dimension in self.dimensions}
+        known = {dimension.name: dimension for dimension in self.all_dimensions}
         for name in values:
             if name not in known:
                 yield ShapeError(self.name, name, "unknown dimension", nearest_hint(name, known, "dimension"))
@@ -274,6 +267,10 @@ class KernelType(ABC):
             "kregistry doctor shows its version",
         )
 
+    def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
+        """The dimensions of a real call, settings apart: see :meth:`shape_of`."""
+        return self.shape_of(self.signature.bind(args, kwargs))
+
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         """The call that an engine makes: DeepGEMM's function behind the empty-input rule."""
         if self.empty_input is not EmptyInput.LAUNCH and self.read_m(*args, **kwargs) == 0:
@@ -294,12 +291,12 @@ class KernelType(ABC):
         return {name: value for name, value in vars(self).items() if name != "bound_call"}
 
     def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
-        """Called instead of a launch for an empty input. Override it where ``ZERO_OUTPUTS`` is declared.
+        """Called instead of a launch for an empty input, with the arguments of the call: see :meth:`empty_result`.
 
         A sealed call passes the parameters of DeepGEMM's function by position, to :meth:`read_m` too, as many as each
         accepts.
         """
-        return None
+        return self.empty_result(self.signature.bind(args, kwargs))
 
     def execute(self, buffers: Buffers, m: int) -> Any:
         """Launch once at run-time value ``m``, through the same function that serving calls."""

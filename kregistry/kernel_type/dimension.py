@@ -1,63 +1,59 @@
 """Dimensions: what a manifest may say about one call site, declared once and used everywhere.
 
 The same declaration validates a manifest, fills defaults, prints ``kregistry list NAME`` and generates the JSON Schema.
+A dimension is a :class:`Size` (a number), a :class:`Choice` (one of a few words or numbers) or a :class:`Flag`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from kregistry.errors import ShapeError, nearest_hint
+from kregistry.kernel_type.shape import Policy, Value
 from kregistry.target import Target
 
-if TYPE_CHECKING:
-    from kregistry.kernel_type.shape import Shape
-
-#: A value that a dimension may take in a manifest.
-Value: TypeAlias = int | str | bool | None
-#: A named rule that gives the value of a dimension at one run-time value.
-Policy: TypeAlias = Callable[["Shape", int], int]
-
 REQUIRED: Final = object()
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
-@frozen
-class Dimension:
-    """One static dimension of a kernel type.
+class Dimension(ABC):
+    """One static dimension of a kernel type: a :class:`Size`, a :class:`Choice` or a :class:`Flag`.
 
     Attributes:
         name: the key in the manifest.
         meaning: one line for people.
         unit: what it counts, e.g. ``"columns"``.
         default: the value when the manifest is silent; a function of the target if it depends on it;
-            ``REQUIRED`` (the default) means that the manifest must say it.
-        integer: whether whole numbers are allowed.
-        minimum: smallest allowed number.
-        multiple_of: the number must be a multiple of this.
-        choices: allowed words (or numbers, if ``integer`` is false).
-        optional: whether ``none`` is allowed, meaning "not given" to DeepGEMM.
-        policies: allowed names of rules that give the number at each run-time value.
-        sizes_only: the number sizes buffers, differs from call to call, and decides no kernel (tokens in a KV cache):
-            a call with any number is foreseen, and a recording keeps the largest.
-        quiet: a setting of the process that few servers change: shapes are shown and written without it as long as it
-            has its default, and a real call that does not show it has the default.
+            ``REQUIRED`` means that the manifest must say it.
+        policies: names of rules that give the number at each run-time value; sizes only.
+        affects_kernel: whether DeepGEMM's choice of a kernel may depend on it; ``False`` for sizes only.
+        needs: value -> PEP 440 specifier of the DeepGEMM versions that take it; values that are absent: all versions.
     """
 
     name: str
     meaning: str
-    unit: str = ""
-    default: Any = REQUIRED
-    integer: bool = True
-    minimum: int = 1
-    multiple_of: int = 1
-    choices: tuple[Value, ...] = ()
-    optional: bool = False
-    policies: Mapping[str, Policy] = field(factory=dict)
-    sizes_only: bool = False
-    quiet: bool = False
+    unit: str
+    default: Any
+    policies: Mapping[str, Policy] = _NOTHING
+    affects_kernel: bool = True
+    needs: Mapping[Any, str] = _NOTHING
+
+    @abstractmethod
+    def accepts(self, value: object) -> bool:
+        """Whether a value is allowed; ``None`` means "not given" to DeepGEMM."""
+
+    @abstractmethod
+    def words(self) -> tuple[str, ...]:
+        """Every allowed value that is not a plain number, as a manifest says it."""
+
+    def expectation(self) -> str:
+        """What is allowed, as a phrase: ``"an integer >= 1, a multiple of 8"``."""
+        return " or ".join(self.words())
 
     @property
     def required(self) -> bool:
@@ -67,41 +63,111 @@ class Dimension:
         value: Value = self.default(target) if callable(self.default) else self.default
         return value
 
-    def words(self) -> tuple[str, ...]:
-        """Every allowed value that is not a plain number."""
-        named = [choice if isinstance(choice, str) else show(choice) for choice in self.choices] + list(self.policies)
-        return tuple(["none", *named] if self.optional else named)
-
-    def expectation(self) -> str:
-        """What is allowed, as a phrase: ``"an integer >= 1, a multiple of 8"``."""
-        parts: list[str] = []
-        if self.integer:
-            number = f"an integer >= {self.minimum}"
-            parts.append(number + (f" and a multiple of {self.multiple_of}" if self.multiple_of > 1 else ""))
-        parts.extend(self.words())
-        return " or ".join(parts)
-
     def check(self, kernel_type: str, value: object) -> Value:
         """The value in its canonical form.
 
         Raises:
             ShapeError: the value is not allowed.
         """
-        if value is None or value == "none":
-            if self.optional:
-                return None
-        elif isinstance(value, bool):
-            if value in [choice for choice in self.choices if isinstance(choice, bool)]:
-                return value
-        elif isinstance(value, int):
-            if value in [choice for choice in self.choices if not isinstance(choice, bool)]:
-                return value
-            if self.integer and value >= self.minimum and value % self.multiple_of == 0:
-                return value
-        elif isinstance(value, str) and (value in self.choices or value in self.policies):
-            return value
+        canonical: Any = None if isinstance(value, str) and value == "none" else value
+        if self.accepts(canonical):
+            found: Value = canonical
+            return found
         hint = nearest_hint(value, self.words(), "value") if isinstance(value, str) and self.words() else ""
         raise ShapeError(kernel_type, self.name, f"expected {self.expectation()}, got {show(value)}", hint)
+
+    def check_for(self, kernel_type: str, value: Value, target: Target) -> None:  # noqa: B027 - only sizes have limits
+        """Refuse a value that is allowed in general, but not on one target.
+
+        Raises:
+            ShapeError: naming the target.
+        """
+
+
+@frozen
+class Size(Dimension):
+    """A whole number: rows, columns, groups ...
+
+    Attributes:
+        minimum: smallest allowed number.
+        multiple_of: the number must be a multiple of this.
+        maximum: largest number that a target takes.
+        optional: whether ``none`` is allowed, meaning "not given" to DeepGEMM.
+        policies: allowed names of rules that give the number at each run-time value.
+        affects_kernel: ``False`` if it only affects buffer sizes, never which kernel is chosen (tokens in a KV cache):
+            any value counts as covered, and recordings keep the largest.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    default: Any = REQUIRED
+    minimum: int = 1
+    multiple_of: int = 1
+    maximum: Callable[[Target], int] | None = None
+    optional: bool = False
+    policies: Mapping[str, Policy] = field(factory=dict)
+    affects_kernel: bool = True
+
+    def accepts(self, value: object) -> bool:
+        if value is None:
+            return self.optional
+        if isinstance(value, str):
+            return value in self.policies
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value >= self.minimum and value % self.multiple_of == 0
+        return False
+
+    def words(self) -> tuple[str, ...]:
+        return (*(("none",) if self.optional else ()), *self.policies)
+
+    def expectation(self) -> str:
+        grain = f" and a multiple of {self.multiple_of}" if self.multiple_of > 1 else ""
+        return " or ".join((f"an integer >= {self.minimum}{grain}", *self.words()))
+
+    def check_for(self, kernel_type: str, value: Value, target: Target) -> None:
+        if self.maximum is not None and isinstance(value, int) and value > self.maximum(target):
+            text = f"{value} is more than the {self.maximum(target)} of {target.name}"
+            raise ShapeError(kernel_type, self.name, text)
+
+
+@frozen
+class Choice(Dimension):
+    """One of a few words, or of a few numbers.
+
+    Attributes:
+        choices: the allowed values.
+    """
+
+    name: str
+    meaning: str
+    choices: tuple[int | str, ...]
+    default: Any = REQUIRED
+    unit: str = ""
+    needs: Mapping[Any, str] = field(factory=dict)
+
+    def accepts(self, value: object) -> bool:
+        return isinstance(value, (int, str)) and not isinstance(value, bool) and value in self.choices
+
+    def words(self) -> tuple[str, ...]:
+        return tuple(each if isinstance(each, str) else show(each) for each in self.choices)
+
+
+@frozen
+class Flag(Dimension):
+    """True or false."""
+
+    name: str
+    meaning: str
+    default: Any = REQUIRED
+    unit: str = ""
+    needs: Mapping[Any, str] = field(factory=dict)
+
+    def accepts(self, value: object) -> bool:
+        return isinstance(value, bool)
+
+    def words(self) -> tuple[str, ...]:
+        return ("true", "false")
 
 
 def show(value: object) -> str:

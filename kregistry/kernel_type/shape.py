@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 
-from kregistry.kernel_type.dimension import Dimension, Value
 from kregistry.kernel_type.words import show_shape
 from kregistry.target import Target
+
+#: A value that a dimension may take in a manifest.
+Value: TypeAlias = int | str | bool | None
+#: A named rule that gives the value of a dimension at one run-time value.
+Policy: TypeAlias = Callable[["Shape", int], int]
+
+
+class Varying(Protocol):
+    """A dimension, as far as :meth:`Shape.at` needs it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def policies(self) -> Mapping[str, Policy]: ...
 
 
 @frozen
 class Shape(Mapping[str, Value]):
     """Immutable, hashable and picklable; dimensions read as items or attributes: ``shape["n"]``, ``shape.n``.
 
-    Quiet dimensions at their default are read like the others, and are left out where a shape is iterated or shown.
+    As a mapping it holds every dimension and every setting. Text and files leave out the settings that have their
+    default: :meth:`shown`.
 
     Attributes:
         kernel_type: name of the kernel type that the shape belongs to.
-        items_: (dimension, value) pairs in the order of the declaration.
+        items_: (dimension, value) pairs in the order of the declaration, settings last.
         target: the GPU that the shape is planned for; buffers depend on it (scale layouts differ by arch).
-        unsaid: names of the quiet dimensions that have their default.
     """
 
     kernel_type: str
     items_: tuple[tuple[str, Value], ...]
     target: Target
-    unsaid: frozenset[str] = field(default=frozenset(), eq=False, repr=False)
+    _hidden: frozenset[str] = field(default=frozenset(), eq=False, repr=False)
     _values: dict[str, Value] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,15 +60,19 @@ class Shape(Mapping[str, Value]):
         raise AttributeError(f"shape of {self.kernel_type} has no dimension {name!r}")
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._values if name not in self.unsaid)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._values) - len(self.unsaid)
+        return len(self._values)
+
+    def shown(self) -> dict[str, Value]:
+        """What a manifest must say to get this shape: everything but the settings that have their default."""
+        return {name: value for name, value in self.items_ if name not in self._hidden}
 
     def __str__(self) -> str:
-        return show_shape(self)
+        return show_shape(self.shown())
 
-    def at(self, dimension: Dimension, m: int) -> int | None:
+    def at(self, dimension: Varying, m: int) -> int | None:
         """The number that a dimension has at one run-time value: policies are asked, numbers are themselves."""
         value = self._values[dimension.name]
         if isinstance(value, str) and value in dimension.policies:

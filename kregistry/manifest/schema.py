@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import NOTHING, fields
 
-from kregistry.kernel_type import Dimension, KernelType
+from kregistry.kernel_type import Choice, Dimension, Flag, KernelType, Size
 from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, TargetSource
 from kregistry.target import TARGETS
 
@@ -84,9 +84,9 @@ def _object(cls: type) -> dict[str, Any]:
 def _kernel(kernel_type: KernelType) -> dict[str, Any]:
     shape = _mapping(
         "dimensions; lists of values fan out",
-        {each.name: _dimension(each) for each in kernel_type.dimensions},
+        {each.name: _dimension(each) for each in kernel_type.all_dimensions},
     )
-    required = [each.name for each in kernel_type.dimensions if each.required]
+    required = [each.name for each in kernel_type.all_dimensions if each.required]
     if required:
         shape["required"] = required
     run = kernel_type.run_dimension
@@ -106,10 +106,15 @@ def _kernel(kernel_type: KernelType) -> dict[str, Any]:
 
 def _dimension(dimension: Dimension) -> dict[str, Any]:
     values: list[dict[str, Any]] = []
-    if dimension.integer:
+    words: list[Any] = []
+    if isinstance(dimension, Size):
         number: dict[str, Any] = {"type": "integer", "minimum": dimension.minimum}
         values.append({**number, "multipleOf": dimension.multiple_of} if dimension.multiple_of > 1 else number)
-    words: list[Any] = [*dimension.choices, *dimension.policies, *(("none", None) if dimension.optional else ())]
+        words += [*dimension.policies, *(("none", None) if dimension.optional else ())]
+    elif isinstance(dimension, Choice):
+        words += dimension.choices
+    elif isinstance(dimension, Flag):
+        words += (True, False)
     if words:
         values.append({"enum": words})
     one = values[0] if len(values) == 1 else {"anyOf": values}

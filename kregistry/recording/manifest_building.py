@@ -38,7 +38,7 @@ def _merged(
         first = rest.pop(0)
         kernel_type = kernel_types(first.kernel_type)
         shape, values = dict(first.shape), first.values
-        for dimension in kernel_type.dimensions:
+        for dimension in kernel_type.all_dimensions:
             alike = [first, *(each for each in rest if _differs_only_in(dimension.name, first, each))]
             policy = _common_policy(kernel_type, dimension, alike, target) if len(alike) > 1 else None
             if policy is not None:
@@ -53,7 +53,7 @@ def _largest(calls: Iterable[Recorded], kernel_types: KernelTypes) -> list[Recor
     """Merge call sites that differ only in dimensions that size buffers; the largest value of each is kept."""
     found: dict[object, Recorded] = {}
     for call in calls:
-        sizes = {each.name for each in kernel_types(call.kernel_type).dimensions if each.sizes_only} & call.shape.keys()
+        sizes = kernel_types(call.kernel_type).buffer_sizes & call.shape.keys()
         key = (call.kernel_type, tuple(item for item in call.shape.items() if item[0] not in sizes))
         known = found.get(key, call)
         largest = {name: max(call.shape[name], known.shape[name]) for name in sizes}  # type: ignore[type-var]

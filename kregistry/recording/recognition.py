@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kregistry.deep_gemm.settings import read_call
 from kregistry.errors import KregistryError
 from kregistry.kernel_type import KernelType, Value
 from kregistry.registry import Registry
@@ -18,7 +19,7 @@ def recognise(registry: Registry, function: str, args: tuple[Any, ...], kwargs: 
     for kernel_type in known_by(registry, function):
         try:
             m = kernel_type.read_m(*args, **kwargs)
-            return kernel_type, dict(kernel_type.read_shape(*args, **kwargs)), m
+            return kernel_type, read_call(kernel_type, args, kwargs), m
         except Exception:  # not its call: another kernel type of the same function may know it
             continue
     return None

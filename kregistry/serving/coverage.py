@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kregistry.events import BrokenKernel, BrokenRange
-from kregistry.kernel_type import Dimension, KernelType, Value
+from kregistry.kernel_type import KernelType, Value
 from kregistry.manifest import Entry, Manifest
 
 
@@ -33,7 +33,7 @@ class Coverage:
         A value between two steps of an entry's range is covered too: DeepGEMM chooses the same kernel for it.
         """
         return any(
-            entry.range.start <= m <= entry.range.stop and _fits(kernel_type.dimensions, entry, shape, m)
+            entry.range.start <= m <= entry.range.stop and _fits(kernel_type, entry, shape, m)
             for entry in self._entries.get(kernel_type.name, ())
         ) and not self.crashes(kernel_type, shape, m)
 
@@ -42,26 +42,22 @@ class Coverage:
         return any(
             each.entry.kernel_type == kernel_type.name
             and each.start <= m <= each.stop
-            and _fits(kernel_type.dimensions, each.entry, shape, m)
+            and _fits(kernel_type, each.entry, shape, m)
             for each in self._broken
         )
 
 
-def _fits(dimensions: tuple[Dimension, ...], entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
-    """A dimension that the call does not show, or that only sizes buffers, is taken as foreseen; a quiet one has its
-    default where it is not shown. A rule stands for its number at ``m``."""
-    for dimension in dimensions:
-        if dimension.sizes_only:
+def _fits(kernel_type: KernelType, entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
+    """A dimension that the call does not show, or that only affects buffer sizes, counts as covered; a setting that it
+    does not show has its default. A rule stands for its number at ``m``."""
+    defaults = {each.name: each.dimension.default_for(entry.shape.target) for each in kernel_type.settings}
+    shown = {**defaults, **shape}
+    for dimension in kernel_type.all_dimensions:
+        if dimension.name not in shown or not dimension.affects_kernel:
             continue
-        if dimension.name in shape:
-            shown = shape[dimension.name]
-        elif dimension.quiet:
-            shown = dimension.default_for(entry.shape.target)
-        else:
-            continue
-        foreseen = entry.shape[dimension.name]
-        if isinstance(foreseen, str) and foreseen in dimension.policies:
-            foreseen = entry.shape.at(dimension, m)
-        if foreseen != shown:
+        covered = entry.shape[dimension.name]
+        if isinstance(covered, str) and covered in dimension.policies:
+            covered = entry.shape.at(dimension, m)
+        if covered != shown[dimension.name]:
             return False
     return True

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
+from kregistry.deep_gemm.settings import read_call
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.events import BrokenKernel, WarmupOutcome
@@ -180,7 +181,7 @@ def _watched(kernel_type: KernelType, watchers: tuple[_Watcher, ...]) -> Callabl
         m = kernel_type.read_m(*args, **kwargs)
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return kernel_type.handle_empty(*args, **kwargs)
-        shape = kernel_type.read_shape(*args, **kwargs)
+        shape = read_call(kernel_type, args, kwargs)
         for watcher in watchers:
             watcher(kernel_type, shape, m, args, kwargs)
         return kernel_type.launch(*args, **kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from kregistry.deep_gemm.settings import applied
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import describe_error
 from kregistry.kernel_type import KernelType
@@ -71,7 +72,7 @@ class Worker:
             return Probed(error=describe_error(error), loaded=False)
         try:
             shape = kernel_type.resolve(job.shape, self.target)
-            with kernel_type.scope(shape):
+            with applied(kernel_type, shape):
                 return Probed(probe(kernel_type, shape, job.values, self.recorder))
         except Exception as error:
             return Probed(error=describe_error(error))
@@ -89,7 +90,7 @@ class Worker:
             reason = kernel_type.unsupported_reason(self.target, self.deep_gemm_version)
             if reason is not None:
                 return Swept(error=f"not supported on {self.target.name} ({self.target.arch}): {reason}")
-            with kernel_type.scope(shape):
+            with applied(kernel_type, shape):
                 return sweep(kernel_type, shape, values, self.recorder, self._announce)
         except Exception as error:
             return Swept(error=describe_error(error))

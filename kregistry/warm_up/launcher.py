@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from kregistry.deep_gemm.settings import applied
 from kregistry.errors import describe_error
 from kregistry.events.warmed import Warmed, WarmedKernel
 from kregistry.kernel_type import KernelType
@@ -99,7 +100,7 @@ def _try_launch(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str
     import torch
 
     try:
-        with kernel_type.scope(entry.shape):
+        with applied(kernel_type, entry.shape):
             kernel_type.execute(kernel_type.allocate_buffers(entry.shape, m, "cuda", lent), m)
         torch.cuda.synchronize()
     except torch.OutOfMemoryError as error:

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, Shape, ShapeError, Value
-from kregistry_plugins import contiguous_rows, settings
+from kregistry import (
+    MK_ALIGNMENT,
+    NUM_SMS,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Gemm,
+    Proof,
+    Shape,
+    ShapeError,
+    Signature,
+    Size,
+    Value,
+)
+from kregistry_plugins import contiguous_rows
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.contiguous_rows import GROUPS
 
 if TYPE_CHECKING:
     import torch
 
-N = Dimension("n", "columns of the output: rows of each expert's weight", "columns", multiple_of=8)
+N = Size("n", "columns of the output: rows of each expert's weight", "columns", multiple_of=8)
 
 
-class _MGroupedBf16GemmContiguous(KernelType):
+class _MGroupedBf16GemmContiguous(Gemm):
     """Grouped BF16 GEMM of a mixture-of-experts prefill."""
 
     transposed_b: ClassVar[bool]
 
+    settings = (MK_ALIGNMENT, NUM_SMS)
     run_dimension = contiguous_rows.RUN
-    handles_empty = ""
+    signature = Signature(
+        "a, b, d, grouped_layout, compiled_dims='nk', use_psum_layout=False, ensure_zero_padding=True, "
+        "expected_m_for_psum_layout=None"
+    )
     archs = ARCHS
-    examples = (
-        {"num_groups": 4, "n": 256, "k": 512},
-        {"num_groups": 3, "n": 72, "k": 192},
-        {"num_groups": 3, "n": 72, "k": 136},
-        {"num_groups": 2, "n": 64, "k": 64, "mk_alignment": 64},
-        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "n": 256, "k": 512},
+            {"num_groups": 3, "n": 72, "k": 192},
+            {"num_groups": 3, "n": 72, "k": 136},
+            {"num_groups": 2, "n": 64, "k": 64, "mk_alignment": 64},
+            {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+        )
     )
 
     def check(self, shape: Shape) -> None:
         check_k(self.name, shape)
         contiguous_rows.check_layout(self.name, shape)
-
-    def scope(self, shape: Shape) -> Any:
-        return settings.mk_alignment(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, n, k = shape.num_groups, shape.n, shape.k
@@ -52,15 +69,8 @@ class _MGroupedBf16GemmContiguous(KernelType):
         layout = contiguous_rows.layout_of(buffers, m)
         return Call((buffers.a[:m], buffers.b, buffers.d[:m], layout), contiguous_rows.keywords(buffers.shape, m))
 
-    def read_m(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
-
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        buffers.a[:m].normal_(generator=generator)
-        buffers.b.normal_(generator=generator)
+        super().fill(buffers, m, generator)
         contiguous_rows.fill_groups(buffers, m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
@@ -73,7 +83,6 @@ class _MGroupedBf16GemmContiguous(KernelType):
         return {"d": d}
 
 
-@settings.follows_num_sms
 class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     """b [num_groups, n, k]."""
 
@@ -83,24 +92,11 @@ class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     dimensions = (GROUPS, N, K, *contiguous_rows.NT_LAYOUT)
     function_names = ("m_grouped_bf16_gemm_nt_contiguous",)
 
-    def read_shape(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        d: torch.Tensor,
-        grouped_layout: torch.Tensor,
-        compiled_dims: str = "nk",
-        use_psum_layout: bool = False,
-        ensure_zero_padding: bool = True,
-        expected_m_for_psum_layout: int | None = None,
-    ) -> Mapping[str, Value]:
-        groups, n, k = b.shape
-        layout = contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding)
-        expected = {contiguous_rows.EXPECTED_M.name: expected_m_for_psum_layout}
-        return {"num_groups": groups, "n": n, "k": k, **layout, **expected}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        groups, n, k = call.b.shape
+        return {"num_groups": groups, "n": n, "k": k, **contiguous_rows.read_layout(call, contiguous_rows.NT_LAYOUT)}
 
 
-@settings.follows_num_sms
 class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     """b [num_groups, k, n]."""
 
@@ -110,19 +106,9 @@ class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     dimensions = (GROUPS, N, K, *contiguous_rows.LAYOUT)
     function_names = ("m_grouped_bf16_gemm_nn_contiguous",)
 
-    def read_shape(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        d: torch.Tensor,
-        grouped_layout: torch.Tensor,
-        compiled_dims: str = "nk",
-        use_psum_layout: bool = False,
-        ensure_zero_padding: bool = True,
-    ) -> Mapping[str, Value]:
-        groups, k, n = b.shape
-        layout = contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding)
-        return {"num_groups": groups, "n": n, "k": k, **layout}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        groups, k, n = call.b.shape
+        return {"num_groups": groups, "n": n, "k": k, **contiguous_rows.read_layout(call, contiguous_rows.LAYOUT)}
 
 
 def check_k(kernel_type: str, shape: Shape) -> None:

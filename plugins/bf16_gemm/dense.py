@@ -6,40 +6,40 @@ DeepGEMM 0.2 hands these calls to cuBLASLt, unless it runs in deterministic mode
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import evolve
 
 from kregistry import (
+    DETERMINISTIC,
+    MK_ALIGNMENT,
+    NUM_SMS,
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
-    KernelType,
-    RunDimension,
+    Choice,
+    Gemm,
+    Proof,
     Shape,
     ShapeError,
+    Size,
     Value,
 )
-from kregistry_plugins import installed, settings
+from kregistry_plugins import calls, installed
 
 if TYPE_CHECKING:
     import torch
 
 _CUBLASLT_WORKSPACE = 16 << 20
 
-N = Dimension("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=4)
-K = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=8)
-OUTPUT = Dimension("output", "dtype of the output", default="bfloat16", integer=False, choices=("bfloat16", "float32"))
-DETERMINISTIC = Dimension(
-    name="deterministic",
-    meaning="deep_gemm.use_deterministic_algorithms(True): JIT kernels in place of cuBLASLt (DeepGEMM 0.2)",
-    default=False,
-    integer=False,
-    choices=(False, True),
-)
+N = Size("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=4)
+K = Size("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=8)
+OUTPUT = Choice("output", "dtype of the output", ("bfloat16", "float32"), default="bfloat16")
+#: The alignment of contiguous layouts is part of dense kernels too, but for SM90 (rule KR210 of the conformance kit).
+ALIGNMENT = evolve(MK_ALIGNMENT, archs=("sm100", "sm120"))
 
 ARCHS = (
     ArchSupport("sm90"),
@@ -48,16 +48,15 @@ ARCHS = (
 )
 
 
-class _Bf16Gemm(KernelType):
+class _Bf16Gemm(Gemm):
     """A dense BF16 GEMM in one of four layouts."""
 
     layout: ClassVar[str]
 
-    dimensions = (N, K, OUTPUT, DETERMINISTIC)
-    run_dimension = RunDimension("m", "tokens of one step", "rows")
-    handles_empty = ""
+    dimensions = (N, K, OUTPUT)
+    settings = (DETERMINISTIC, ALIGNMENT, NUM_SMS)
     archs = ARCHS
-    examples = ({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"})
+    proof = Proof(examples=({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"}))
 
     def check(self, shape: Shape) -> None:
         if shape.output == "bfloat16" and shape.n % 8:
@@ -66,9 +65,6 @@ class _Bf16Gemm(KernelType):
             raise ShapeError(
                 self.name, "n", f"rows of b [k, n] must be a multiple of 16 bytes: 8 columns, got {shape.n}"
             )
-
-    def scope(self, shape: Shape) -> Any:
-        return _deterministic(self.name, shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         n, k = shape.n, shape.k
@@ -87,17 +83,9 @@ class _Bf16Gemm(KernelType):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((self._a(buffers, m), buffers.b, buffers.d[:m]))
 
-    def read_m(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
-
-    def read_shape(
-        self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> Mapping[str, Value]:
-        k, n = b.shape if self.layout[1] == "n" else reversed(b.shape)
-        return {"n": n, "k": k, "output": str(d.dtype).removeprefix("torch."), "deterministic": _is_deterministic()}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        k, n = call.b.shape if self.layout[1] == "n" else reversed(call.b.shape)
+        return {"n": n, "k": k, "output": calls.dtype_of(call.d)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         self._a(buffers, m).normal_(generator=generator)
@@ -112,7 +100,6 @@ class _Bf16Gemm(KernelType):
         return a[:, :m] if self.layout[0] == "t" else a[:m]
 
 
-@settings.follows_num_sms
 class Bf16GemmNt(_Bf16Gemm):
     """Linear layers of BF16 models: a [m, k], b [n, k]."""
 
@@ -122,7 +109,6 @@ class Bf16GemmNt(_Bf16Gemm):
     function_names = ("bf16_gemm_nt",)
 
 
-@settings.follows_num_sms
 class Bf16GemmNn(_Bf16Gemm):
     """a [m, k], b [k, n]."""
 
@@ -132,7 +118,6 @@ class Bf16GemmNn(_Bf16Gemm):
     function_names = ("bf16_gemm_nn",)
 
 
-@settings.follows_num_sms
 class Bf16GemmTn(_Bf16Gemm):
     """a [k, m], b [k, n]."""
 
@@ -142,7 +127,6 @@ class Bf16GemmTn(_Bf16Gemm):
     function_names = ("bf16_gemm_tn",)
 
 
-@settings.follows_num_sms
 class Bf16GemmTt(_Bf16Gemm):
     """a [k, m], b [n, k]."""
 
@@ -150,27 +134,3 @@ class Bf16GemmTt(_Bf16Gemm):
     layout = "tt"
     summary = "dense BF16 GEMM, a k x m, b n x k, BF16 or FP32 output"
     function_names = ("bf16_gemm_tt",)
-
-
-def _is_deterministic() -> bool:
-    deep_gemm = sys.modules.get("deep_gemm")  # a process that has not imported it has not changed its mode
-    ask = getattr(deep_gemm, "get_deterministic_algorithms", None)
-    return bool(ask()) if ask else False
-
-
-@contextmanager
-def _deterministic(kernel_type: str, shape: Shape) -> Iterator[None]:
-    """Deterministic mode, where the shape asks for it (DeepGEMM 0.1 has none)."""
-    if not shape.deterministic:
-        yield
-        return
-    import deep_gemm
-
-    if not hasattr(deep_gemm, "use_deterministic_algorithms"):
-        raise ShapeError(kernel_type, "deterministic", "this DeepGEMM has no deterministic mode", "leave it out")
-    before = _is_deterministic()
-    deep_gemm.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        deep_gemm.use_deterministic_algorithms(before)

@@ -6,34 +6,41 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import (
+    NUM_SMS,
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
+    Choice,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
+    Signature,
+    Size,
     Value,
 )
-from kregistry_plugins import calls, settings
+from kregistry_plugins import calls
+from kregistry_plugins.bf16_gemm.dense import ALIGNMENT
 
 if TYPE_CHECKING:
     import torch
 
-OUTPUT = Dimension(
-    name="output",
-    meaning="dtype of the output; FP32 since DeepGEMM 0.2, and not on sm120",
+OUTPUT = Choice(
+    "output",
+    "dtype of the output; FP32 since DeepGEMM 0.2, and not on sm120",
+    ("bfloat16", "float32"),
     default="bfloat16",
-    integer=False,
-    choices=("bfloat16", "float32"),
+    needs={"float32": ">=0.2"},
 )
 ARCHS = (
     ArchSupport("sm90"),
     ArchSupport("sm100"),
     ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unsupported architecture' (einsum.hpp) on sm120"),
 )
+EINSUM = Signature("expr, a, b, d, c=None, use_cublaslt=False")
 
 
 class _Bf16Einsum(KernelType):
@@ -45,25 +52,22 @@ class _Bf16Einsum(KernelType):
     kept: ClassVar[str]
 
     dimensions = (
-        Dimension("h", "heads on this rank", "heads"),
-        Dimension("r", "rank: the last dimension of y", "columns", multiple_of=8),
-        Dimension("d", "head dimension: the middle dimension of y", "columns", multiple_of=8),
+        Size("h", "heads on this rank", "heads"),
+        Size("r", "rank: the last dimension of y", "columns", multiple_of=8),
+        Size("d", "head dimension: the middle dimension of y", "columns", multiple_of=8),
         OUTPUT,
     )
+    settings = (ALIGNMENT, NUM_SMS)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     function_names = ("einsum",)
+    signature = EINSUM
     archs = ARCHS
     handles_empty = ">=0.2"
-    examples = ({"h": 4, "r": 256, "d": 128}, {"h": 3, "r": 136, "d": 72})
+    proof = Proof(examples=({"h": 4, "r": 256, "d": 128}, {"h": 3, "r": 136, "d": 72}))
 
     def check(self, shape: Shape) -> None:
         if shape.output == "float32" and shape.target.arch == "sm120":
             raise ShapeError(self.name, "output", "float32 is refused on sm120", "leave it out")
-
-    def scope(self, shape: Shape) -> Any:
-        if shape.output == "float32":
-            settings.check_version(self.name, "output", "float32", "0.2")
-        return super().scope(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -78,23 +82,12 @@ class _Bf16Einsum(KernelType):
     def read_m(self, expr: str, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return d.shape[0]
 
-    def read_shape(
-        self,
-        expr: str,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        d: torch.Tensor,
-        c: torch.Tensor | None = None,
-        use_cublaslt: bool = False,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """Takes the calls of this expression that are no calls of cuBLASLt."""
-        calls.belongs(self.name, "expression", expr, (self.expression,))
-        calls.belongs(self.name, "use_cublaslt", use_cublaslt, (False,))
-        h, columns, rank = b.shape
-        return {"h": h, "r": rank, "d": columns, "output": calls.dtype_of(d)}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"z": buffers.z[:m]}
+        calls.belongs(self.name, "expression", call.expr, (self.expression,))
+        calls.belongs(self.name, "use_cublaslt", call.use_cublaslt, (False,))
+        h, columns, rank = call.b.shape
+        return {"h": h, "r": rank, "d": columns, "output": calls.dtype_of(call.d)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.x[:m].normal_(generator=generator)
@@ -106,7 +99,6 @@ class _Bf16Einsum(KernelType):
         return {"z": torch.einsum(self.expression, buffers.x[:m].float(), buffers.y.float())}
 
 
-@settings.follows_num_sms
 class EinsumBhrHdrBhd(_Bf16Einsum):
     """x [b, h, r] by y [h, d, r] to z [b, h, d]."""
 
@@ -116,7 +108,6 @@ class EinsumBhrHdrBhd(_Bf16Einsum):
     summed, kept = "r", "d"
 
 
-@settings.follows_num_sms
 class EinsumBhdHdrBhr(_Bf16Einsum):
     """x [b, h, d] by y [h, d, r] to z [b, h, r]."""
 

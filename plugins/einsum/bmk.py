@@ -7,22 +7,25 @@ BF16 output DeepGEMM adds into a buffer of its own and rounds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from kregistry import (
+    NUM_SMS,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
     EmptyInput,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
+    Size,
     Value,
 )
-from kregistry_plugins import calls, settings
-from kregistry_plugins.einsum.bf16 import ARCHS
+from kregistry_plugins import calls
+from kregistry_plugins.einsum.bf16 import ARCHS, EINSUM
 
 if TYPE_CHECKING:
     import torch
@@ -36,15 +39,16 @@ class _BatchSum(KernelType):
     output: ClassVar[str]
 
     dimensions = (
-        Dimension("m", "rows of the output", "rows", multiple_of=64),
-        Dimension("n", "columns of the output", "columns", multiple_of=64),
-        Dimension("k", "columns of both operands, summed over", "columns", multiple_of=64),
+        Size("m", "rows of the output", "rows", multiple_of=64),
+        Size("n", "columns of the output", "columns", multiple_of=64),
+        Size("k", "columns of both operands, summed over", "columns", multiple_of=64),
     )
+    settings = (NUM_SMS,)
     run_dimension = RunDimension("s", "batch: products that are added up", "products")
     function_names = ("einsum",)
+    signature = EINSUM
     archs = ARCHS
-    deterministic = False
-    examples = ({"m": 128, "n": 64, "k": 64}, {"m": 64, "n": 192, "k": 128})
+    proof = Proof(deterministic=False, examples=({"m": 128, "n": 64, "k": 64}, {"m": 64, "n": 192, "k": 128}))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         m, n, k = shape.m, shape.n, shape.k
@@ -73,19 +77,11 @@ class _BatchSum(KernelType):
             raise ShapeError(self.name, "", text, "pass c=d, what is added to")
         return a.shape[0]
 
-    def read_shape(
-        self,
-        expr: str,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        d: torch.Tensor,
-        c: torch.Tensor | None = None,
-        use_cublaslt: bool = False,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "expression", expr, (EXPRESSION,))
-        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), (self.output,))
-        _, m, k = a.shape
-        return {"m": m, "n": b.shape[1], "k": k}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "expression", call.expr, (EXPRESSION,))
+        calls.belongs(self.name, "d.dtype", calls.dtype_of(call.d), (self.output,))
+        _, m, k = call.a.shape
+        return {"m": m, "n": call.b.shape[1], "k": k}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d}
@@ -100,7 +96,6 @@ class _BatchSum(KernelType):
         return {"d": torch.einsum(EXPRESSION, buffers.a[:m].float(), buffers.b[:m].float())}
 
 
-@settings.follows_num_sms
 class EinsumBmkBnkMn(_BatchSum):
     """BF16 output: a batch of none gives zeros, which DeepGEMM does not know."""
 
@@ -115,13 +110,10 @@ class EinsumBmkBnkMn(_BatchSum):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((EXPRESSION, buffers.a[:m], buffers.b[:m], buffers.d))
 
-    def handle_empty(
-        self, expr: str, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> None:
-        d.zero_()
+    def empty_result(self, call: Arguments) -> None:
+        call.d.zero_()
 
 
-@settings.follows_num_sms
 class EinsumBmkBnkMnAccumulate(_BatchSum):
     """FP32 output, added to: ``c`` is ``d``. A batch of none leaves it as it is, which DeepGEMM does not know."""
 

@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import (
+    NUM_SMS,
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
+    Choice,
     Dimension,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
+    Signature,
+    Size,
     Value,
 )
-from kregistry_plugins import calls, settings
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
+from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, Operand, scale_form
 
 if TYPE_CHECKING:
     import torch
 
-H = Dimension("h", "heads or groups on this rank", "heads")
-R = Dimension("r", "rank: the last dimension of the weight", "columns", multiple_of=16)
-D = Dimension("d", "head dimension: the middle dimension of the weight", "columns", multiple_of=16)
-SCALES = Dimension(
-    name="scales",
-    meaning="form of the scale factors: f32, or packed powers of two (sm100, sm120)",
-    default="f32",
-    integer=False,
-    choices=("f32", "ue8m0"),
+H = Size("h", "heads or groups on this rank", "heads")
+R = Size("r", "rank: the last dimension of the weight", "columns", multiple_of=16)
+D = Size("d", "head dimension: the middle dimension of the weight", "columns", multiple_of=16)
+SCALES = Choice(
+    "scales", "form of the scale factors: f32, or packed powers of two (sm100, sm120)", ("f32", "ue8m0"), default="f32"
 )
-SCALE_COLUMNS = Dimension(
-    name="scale_columns",
-    meaning="columns that share a scale factor: the last number of the recipe; 32 on sm100 and sm120",
+SCALE_COLUMNS = Choice(
+    "scale_columns",
+    "columns that share a scale factor: the last number of the recipe; 32 on sm100 and sm120",
+    (128, 32),
     unit="columns",
     default=128,
-    integer=False,
-    choices=(128, 32),
 )
-OUTPUT = Dimension(
-    name="output",
-    meaning="dtype of the output; float32 on sm100 and sm120",
-    default="bfloat16",
-    integer=False,
-    choices=("bfloat16", "float32"),
+OUTPUT = Choice(
+    "output", "dtype of the output; float32 on sm100 and sm120", ("bfloat16", "float32"), default="bfloat16"
 )
+FP8_EINSUM = Signature("expression, a, b, d, c=None, recipe=(1, 128, 128)")
 SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no FP8 einsum for sm120 (layout.hpp, einsum.hpp)")
 
 
@@ -61,16 +59,20 @@ class Fp8Einsum(KernelType):
     kept: ClassVar[str]
 
     dimensions: ClassVar[tuple[Dimension, ...]] = (H, R, D, SCALES, SCALE_COLUMNS, OUTPUT)
+    settings = (ALIGNMENT, NUM_SMS)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     function_names = ("fp8_einsum",)
+    signature = FP8_EINSUM
     handles_empty = ""
-    examples: ClassVar[tuple[Mapping[str, Value], ...]] = (
-        {"h": 4, "r": 512, "d": 256},
-        {"h": 3, "r": 384, "d": 128},
-        {"h": 2, "r": 144, "d": 80},
-        {"h": 2, "r": 256, "d": 384, "scales": "ue8m0", "output": "float32"},
-        {"h": 2, "r": 256, "d": 128, "scales": "ue8m0", "scale_columns": 32},
-        {"h": 2, "r": 256, "d": 128, "scale_columns": 32},
+    proof = Proof(
+        examples=(
+            {"h": 4, "r": 512, "d": 256},
+            {"h": 3, "r": 384, "d": 128},
+            {"h": 2, "r": 144, "d": 80},
+            {"h": 2, "r": 256, "d": 384, "scales": "ue8m0", "output": "float32"},
+            {"h": 2, "r": 256, "d": 128, "scales": "ue8m0", "scale_columns": 32},
+            {"h": 2, "r": 256, "d": 128, "scale_columns": 32},
+        )
     )
 
     def check(self, shape: Shape) -> None:
@@ -124,38 +126,20 @@ class Fp8Einsum(KernelType):
     def read_m(self, expression: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]
 
-    def read_shape(
-        self,
-        expression: str,
-        a: Operand,
-        b: Operand,
-        d: Any,
-        c: torch.Tensor | None = None,
-        recipe: Collection[int] = (1, 128, 128),
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """Takes the calls of this expression that add to nothing and write no scale factors."""
-        calls.belongs(self.name, "d", output_form(d), ("a tensor",))
-        return {**self.read_operands(expression, a, b, c, recipe), "output": calls.dtype_of(d)}
+        calls.belongs(self.name, "d", output_form(call.d), ("a tensor",))
+        return {**self.read_operands(call), "output": calls.dtype_of(call.d)}
 
-    def read_operands(
-        self, expression: str, a: Operand, b: Operand, c: torch.Tensor | None, recipe: Collection[int]
-    ) -> dict[str, Value]:
+    def read_operands(self, call: Arguments) -> dict[str, Value]:
         """What a call tells apart from its output."""
-        calls.belongs(self.name, "expression", expression, (self.expression,))
-        calls.belongs(self.name, "c", None if c is None else "a tensor", (None,))
-        form, group = scale_form(a[1]), tuple(recipe)[-1]
-        calls.belongs(self.name, "recipe", tuple(recipe), ((1, group, group) if form == "f32" else (1, 1, group),))
-        h, middle, last = b[0].shape
-        return {
-            "h": h,
-            "r": last,
-            "d": middle,
-            "scales": form,
-            "scale_columns": group,
-        }
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"z": buffers.z[:m]}
+        calls.belongs(self.name, "expression", call.expression, (self.expression,))
+        calls.belongs(self.name, "c", None if call.c is None else "a tensor", (None,))
+        form, group = scale_form(call.a[1]), tuple(call.recipe)[-1]
+        wanted = (1, group, group) if form == "f32" else (1, 1, group)
+        calls.belongs(self.name, "recipe", tuple(call.recipe), (wanted,))
+        h, middle, last = call.b[0].shape
+        return {"h": h, "r": last, "d": middle, "scales": form, "scale_columns": group}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         import torch
@@ -180,7 +164,6 @@ class Fp8Einsum(KernelType):
         return weight if self.summed == "r" else weight.mT
 
 
-@settings.follows_num_sms
 class Fp8EinsumBhrHdrBhd(Fp8Einsum):
     """x [b, h, r] by y [h, d, r] to z [b, h, d]."""
 
@@ -191,7 +174,6 @@ class Fp8EinsumBhrHdrBhd(Fp8Einsum):
     archs = (ArchSupport("sm90"), ArchSupport("sm100"), SM120)
 
 
-@settings.follows_num_sms
 class Fp8EinsumBhdHdrBhr(Fp8Einsum):
     """x [b, h, d] by y [h, d, r] to z [b, h, r]."""
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls, settings
-from kregistry_plugins.einsum.fp8 import SCALES, SM120, D, H, R
+from kregistry import (
+    NUM_SMS,
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Value,
+)
+from kregistry_plugins import calls
+from kregistry_plugins.einsum.fp8 import FP8_EINSUM, SCALES, SM120, D, H, R
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
+from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, Operand, scale_form
 
 if TYPE_CHECKING:
     import torch
@@ -17,22 +29,23 @@ if TYPE_CHECKING:
 EXPRESSION = "bhd,bhr->hdr"
 
 
-@settings.follows_num_sms
 class Fp8EinsumBhdBhrHdr(KernelType):
     """x [b, h, d] by y [b, h, r], added to z [h, d, r]; scale factors by column and 128 tokens."""
 
     name = "fp8_einsum_bhd_bhr_hdr"
     summary = "FP8 einsum bhd,bhr->hdr: weight gradients of each head, added to an FP32 output"
     dimensions = (H, R, D, SCALES)
+    settings = (ALIGNMENT, NUM_SMS)
     run_dimension = RunDimension("b", "tokens, summed over", "rows", scales.GROUP, scales.GROUP)
     function_names = ("fp8_einsum",)
+    signature = FP8_EINSUM
     handles_empty = ""
     archs = (
         ArchSupport("sm90", "none", "DeepGEMM asserts 'Unsupported einsum expression' (einsum.hpp) on sm90"),
         ArchSupport("sm100"),
         SM120,
     )
-    examples = ({"h": 2, "r": 256, "d": 128}, {"h": 3, "r": 144, "d": 80, "scales": "ue8m0"})
+    proof = Proof(examples=({"h": 2, "r": 256, "d": 128}, {"h": 3, "r": 144, "d": 80, "scales": "ue8m0"}))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         h, d, r = shape.h, shape.d, shape.r
@@ -60,21 +73,13 @@ class Fp8EinsumBhdBhrHdr(KernelType):
     def read_m(self, expression: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]
 
-    def read_shape(
-        self,
-        expression: str,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        c: torch.Tensor | None = None,
-        recipe: Collection[int] = (1, 128, 128),
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "expression", expression, (EXPRESSION,))
-        calls.belongs(self.name, "c", None if c is None else "a tensor", ("a tensor",))
-        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), ("float32",))
-        calls.belongs(self.name, "recipe", tuple(recipe), ((1, 1, scales.GROUP),))
-        h, middle, last = d.shape
-        return {"h": h, "r": last, "d": middle, "scales": scale_form(a[1])}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "expression", call.expression, (EXPRESSION,))
+        calls.belongs(self.name, "c", None if call.c is None else "a tensor", ("a tensor",))
+        calls.belongs(self.name, "d.dtype", calls.dtype_of(call.d), ("float32",))
+        calls.belongs(self.name, "recipe", tuple(call.recipe), ((1, 1, scales.GROUP),))
+        h, middle, last = call.d.shape
+        return {"h": h, "r": last, "d": middle, "scales": scale_form(call.a[1])}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"z": buffers.z}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Shape, Value
-from kregistry_plugins import calls, settings
+from kregistry import ArchSupport, Arguments, Buffers, BufferSpec, Shape, Value
+from kregistry_plugins import calls
 from kregistry_plugins.einsum.fp8 import SCALE_COLUMNS, SCALES, D, Fp8Einsum, H, R, output_form
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import Operand
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +20,6 @@ _GROUP = 32
 _ONLY = "DeepGEMM asserts: only sm100 quantises the output of an FP8 einsum (einsum.hpp)"
 
 
-@settings.follows_num_sms
 class Fp8EinsumBhrHdrBhdFp8Output(Fp8Einsum):
     """x [b, h, r] by y [h, d, r] to z [b, h, d] in FP8, with UE8M0 scale factors.
 
@@ -39,11 +37,14 @@ class Fp8EinsumBhrHdrBhdFp8Output(Fp8Einsum):
         ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no FP8 einsum with FP8 output"),
         ArchSupport("sm120", "none", _ONLY),
     )
-    examples = (
-        {"h": 4, "r": 512, "d": 256},
-        {"h": 3, "r": 144, "d": 128},
-        {"h": 2, "r": 256, "d": 384, "scales": "ue8m0"},
-        {"h": 2, "r": 256, "d": 128, "scales": "ue8m0", "scale_columns": 32},
+    proof = evolve(
+        Fp8Einsum.proof,
+        examples=(
+            {"h": 4, "r": 512, "d": 256},
+            {"h": 3, "r": 144, "d": 128},
+            {"h": 2, "r": 256, "d": 384, "scales": "ue8m0"},
+            {"h": 2, "r": 256, "d": 128, "scales": "ue8m0", "scale_columns": 32},
+        ),
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -56,18 +57,10 @@ class Fp8EinsumBhrHdrBhdFp8Output(Fp8Einsum):
     def output_at(self, buffers: Buffers, m: int) -> Any:
         return buffers.z[:m], scales.rows_of(buffers.sfz, m)
 
-    def read_shape(
-        self,
-        expression: str,
-        a: Operand,
-        b: Operand,
-        d: Any,
-        c: torch.Tensor | None = None,
-        recipe: Collection[int] = (1, 128, 128),
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """Takes the calls that give FP8 and scale factors to write."""
-        calls.belongs(self.name, "d", output_form(d), ("with scale factors",))
-        return self.read_operands(expression, a, b, c, recipe)
+        calls.belongs(self.name, "d", output_form(call.d), ("with scale factors",))
+        return self.read_operands(call)
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"z": buffers.z[:m], "sfz": scales.rows_of(buffers.sfz, m)}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from kregistry import Buffers, BufferSpec, Call, KernelType, Shape, Value
-from kregistry_plugins import contiguous_rows, settings
+from kregistry import MK_ALIGNMENT, NUM_SMS, Arguments, Buffers, BufferSpec, Call, Gemm, Proof, Shape, Signature, Value
+from kregistry_plugins import contiguous_rows
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import fp4, scales
 from kregistry_plugins.fp8_gemm.dense import N, Operand, fill_rows, fill_weight
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     import torch
 
 
-class _Contiguous(Precision, KernelType):
+class _Contiguous(Precision, Gemm):
     """Grouped GEMM of a mixture-of-experts prefill: rows sorted by expert, each expert's rows aligned."""
 
+    settings = (MK_ALIGNMENT, NUM_SMS)
     run_dimension = contiguous_rows.RUN
-    handles_empty = ""
+    signature = Signature(
+        "a, b, d, grouped_layout, recipe=None, recipe_a=None, recipe_b=None, compiled_dims='nk', "
+        "disable_ue8m0_cast=False, use_psum_layout=False, ensure_zero_padding=True, expected_m_for_psum_layout=None"
+    )
 
     def check(self, shape: Shape) -> None:
         self.check_precision(shape)
         contiguous_rows.check_layout(self.name, shape)
-
-    def scope(self, shape: Shape) -> Any:
-        return settings.mk_alignment(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -46,12 +47,6 @@ class _Contiguous(Precision, KernelType):
         layout = contiguous_rows.layout_of(buffers, m)
         keywords = {**self.keywords, **contiguous_rows.keywords(buffers.shape, m)}
         return Call((activations, self.given_weights(buffers), buffers.d[:m], layout), keywords)
-
-    def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
@@ -83,30 +78,15 @@ class _Contiguous(Precision, KernelType):
 class _NtContiguous(_Contiguous):
     """b [num_groups, n, k]."""
 
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        grouped_layout: torch.Tensor,
-        recipe: Collection[int] | None = None,
-        recipe_a: Collection[int] | None = None,
-        recipe_b: Collection[int] | None = None,
-        compiled_dims: str = "nk",
-        disable_ue8m0_cast: bool = False,
-        use_psum_layout: bool = False,
-        ensure_zero_padding: bool = True,
-        expected_m_for_psum_layout: int | None = None,
-    ) -> Mapping[str, Value]:
-        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
-        groups, n, columns = b[0].shape
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        self.check_operands(call)
+        groups, n, columns = call.b[0].shape
         return {
             "num_groups": groups,
             "n": n,
             "k": columns * 2 if self.b_fp4 else columns,
-            **self.scale_values(a),
-            **contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding),
-            contiguous_rows.EXPECTED_M.name: expected_m_for_psum_layout,
+            **self.scale_values(call.a),
+            **contiguous_rows.read_layout(call, contiguous_rows.NT_LAYOUT),
         }
 
 
@@ -128,30 +108,17 @@ class _NnContiguous(_Contiguous):
         copied = shape.num_groups * shape.n * shape.k if shape.target.arch == "sm120" and shape.major == "mn" else 0
         return copied + super().workspace_requirement(shape, max_m)
 
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        grouped_layout: torch.Tensor,
-        recipe: Collection[int] | None = None,
-        recipe_a: Collection[int] | None = None,
-        recipe_b: Collection[int] | None = None,
-        compiled_dims: str = "nk",
-        disable_ue8m0_cast: bool = False,
-        use_psum_layout: bool = False,
-        ensure_zero_padding: bool = True,
-    ) -> Mapping[str, Value]:
-        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
-        groups, rows, columns = b[0].shape
-        major = "mn" if b[0].stride(-1) == 1 else "k"
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        self.check_operands(call)
+        groups, rows, columns = call.b[0].shape
+        major = "mn" if call.b[0].stride(-1) == 1 else "k"
         return {
             "num_groups": groups,
             "n": columns * 2 if self.b_fp4 and major == "mn" else columns,
             "k": rows * 2 if self.b_fp4 and major == "k" else rows,
-            **self.scale_values(a),
+            **self.scale_values(call.a),
             "major": major,
-            **contiguous_rows.read_layout(use_psum_layout, ensure_zero_padding),
+            **contiguous_rows.read_layout(call, contiguous_rows.LAYOUT),
         }
 
     def given_weights(self, buffers: Buffers) -> Operand:
@@ -169,7 +136,6 @@ class _NnContiguous(_Contiguous):
         return fp4.transpose(weight) if self.b_fp4 else weight.mT
 
 
-@settings.follows_num_sms
 class MGroupedFp8GemmNtContiguous(Fp8, _NtContiguous):
     """b [num_groups, n, k]."""
 
@@ -177,16 +143,17 @@ class MGroupedFp8GemmNtContiguous(Fp8, _NtContiguous):
     summary = "grouped FP8 GEMM, rows of all groups contiguous (MoE prefill)"
     dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, *contiguous_rows.NT_LAYOUT)
     function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
-    examples = (
-        {"num_groups": 4, "n": 256, "k": 512},
-        {"num_groups": 3, "n": 72, "k": 144},
-        {"num_groups": 2, "n": 64, "k": 128, "mk_alignment": 64},
-        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
-        {"num_groups": 2, "n": 64, "k": 128, "use_psum_layout": True, "expected_m_for_psum_layout": 64},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "n": 256, "k": 512},
+            {"num_groups": 3, "n": 72, "k": 144},
+            {"num_groups": 2, "n": 64, "k": 128, "mk_alignment": 64},
+            {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+            {"num_groups": 2, "n": 64, "k": 128, "use_psum_layout": True, "expected_m_for_psum_layout": 64},
+        )
     )
 
 
-@settings.follows_num_sms
 class MGroupedFp8GemmNnContiguous(Fp8, _NnContiguous):
     """b [num_groups, k, n]."""
 
@@ -194,15 +161,16 @@ class MGroupedFp8GemmNnContiguous(Fp8, _NnContiguous):
     summary = "grouped FP8 GEMM, rows of all groups contiguous, b num_groups x k x n (input gradients)"
     dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, MAJOR, *contiguous_rows.LAYOUT)
     function_names = ("m_grouped_fp8_gemm_nn_contiguous", "m_grouped_fp8_fp4_gemm_nn_contiguous")
-    examples = (
-        {"num_groups": 4, "n": 256, "k": 512},
-        {"num_groups": 3, "n": 80, "k": 144},
-        {"num_groups": 3, "n": 72, "k": 144, "major": "k"},
-        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True, "ensure_zero_padding": False},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "n": 256, "k": 512},
+            {"num_groups": 3, "n": 80, "k": 144},
+            {"num_groups": 3, "n": 72, "k": 144, "major": "k"},
+            {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True, "ensure_zero_padding": False},
+        )
     )
 
 
-@settings.follows_num_sms
 class MGroupedMxFp8GemmNtContiguous(MxFp8, _NtContiguous):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
@@ -210,10 +178,9 @@ class MGroupedMxFp8GemmNtContiguous(MxFp8, _NtContiguous):
     summary = "grouped MXFP8 GEMM, recipe (1, 1, 32), rows of all groups contiguous"
     dimensions = (GROUPS, N, MxFp8.k_dimension, *contiguous_rows.NT_LAYOUT)
     function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144}))
 
 
-@settings.follows_num_sms
 class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
     """FP8 activations by FP4 weights."""
 
@@ -221,14 +188,15 @@ class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
     summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
     dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, *contiguous_rows.NT_LAYOUT)
     function_names = ("m_grouped_fp8_fp4_gemm_nt_contiguous",)
-    examples = (
-        {"num_groups": 4, "n": 256, "k": 512},
-        {"num_groups": 3, "n": 72, "k": 640, "mk_alignment": 64},
-        {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "n": 256, "k": 512},
+            {"num_groups": 3, "n": 72, "k": 640, "mk_alignment": 64},
+            {"num_groups": 3, "n": 64, "k": 128, "use_psum_layout": True},
+        )
     )
 
 
-@settings.follows_num_sms
 class MGroupedFp8Fp4GemmNnContiguous(Fp8ByFp4, _NnContiguous):
     """FP8 activations by FP4 weights [num_groups, k, n]."""
 
@@ -236,10 +204,9 @@ class MGroupedFp8Fp4GemmNnContiguous(Fp8ByFp4, _NnContiguous):
     summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous, b num_groups x k x n"
     dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, MAJOR, *contiguous_rows.LAYOUT)
     function_names = ("m_grouped_fp8_fp4_gemm_nn_contiguous",)
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 128, "major": "k"})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 128, "major": "k"}))
 
 
-@settings.follows_num_sms
 class MGroupedFp4GemmNtContiguous(Fp4, _NtContiguous):
     """FP4 activations by FP4 weights."""
 
@@ -247,4 +214,4 @@ class MGroupedFp4GemmNtContiguous(Fp4, _NtContiguous):
     summary = "grouped FP4 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
     dimensions = (GROUPS, N, Fp4.k_dimension, *contiguous_rows.NT_LAYOUT)
     function_names = ("m_grouped_fp4_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))

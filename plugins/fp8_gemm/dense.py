@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls, settings
+from attrs import evolve
+
+from kregistry import (
+    MK_ALIGNMENT,
+    NUM_SMS,
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Dimension,
+    Gemm,
+    Proof,
+    Shape,
+    Signature,
+    Size,
+    Value,
+)
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
     import torch
 
-N = Dimension("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=8)
-K = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=16)
+N = Size("n", "columns of the output: rows of the weight on this rank", "columns", multiple_of=8)
+K = Size("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=16)
 
 ARCHS = (
     ArchSupport("sm90"),
@@ -21,11 +38,15 @@ ARCHS = (
     ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown recipe' (layout.hpp:76) on sm120"),
 )
 
+#: The alignment of contiguous layouts is part of dense kernels of SM120 (rule KR210 of the conformance kit).
+ALIGNMENT = evolve(MK_ALIGNMENT, archs=("sm120",))
+#: ``fp8_gemm_nt`` and the functions beside it.
+DENSE = Signature("a, b, d, c=None, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
+
 Operand = tuple["torch.Tensor", "torch.Tensor"]
 
 
-@settings.follows_num_sms
-class Fp8GemmNt(KernelType):
+class Fp8GemmNt(Gemm):
     """Dense FP8 GEMM, the linear layers of FP8 block-quantised models.
 
     Of the calls of ``fp8_gemm_nt``, those with FP8 operands, BF16 output, no ``c``, and the recipe left out or of 128
@@ -35,11 +56,11 @@ class Fp8GemmNt(KernelType):
     name = "fp8_gemm_nt"
     summary = "dense FP8 GEMM with 128-column scale factors, BF16 output"
     dimensions: ClassVar[tuple[Dimension, ...]] = (N, K, scales.SCALES)
-    run_dimension = RunDimension("m", "tokens of one step", "rows")
+    settings = (ALIGNMENT, NUM_SMS)
     function_names: ClassVar[tuple[str, ...]] = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
+    signature = DENSE
     archs = ARCHS
-    examples = ({"n": 576, "k": 512}, {"n": 200, "k": 144}, {"n": 256, "k": 640, "scales": "f32"})
-    handles_empty = ""
+    proof = Proof(examples=({"n": 576, "k": 512}, {"n": 200, "k": 144}, {"n": 256, "k": 640, "scales": "f32"}))
 
     def check(self, shape: Shape) -> None:
         scales.check_scales(self.name, shape)
@@ -61,16 +82,10 @@ class Fp8GemmNt(KernelType):
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
         return Call((activations, (buffers.b, buffers.sfb), buffers.d[:m]))
 
-    def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
-
-    def read_shape(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        check_dense_call(self.name, a, b, d, *args, **kwargs)
-        n, k = b[0].shape
-        return {"n": n, "k": k, "scales": scale_form(a[1])}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        check_dense_call(self.name, call)
+        n, k = call.b[0].shape
+        return {"n": n, "k": k, "scales": scale_form(call.a[1])}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape)
@@ -85,39 +100,20 @@ class Fp8GemmNt(KernelType):
 _RECIPES = (None, (1, 128, 128), (1, 1, 128))
 
 
-def check_dense_call(
-    kernel_type: str,
-    a: Operand,
-    b: Operand,
-    d: torch.Tensor,
-    c: torch.Tensor | None = None,
-    recipe: Collection[int] | None = None,
-    recipe_a: Collection[int] | None = None,
-    recipe_b: Collection[int] | None = None,
-    *args: Any,
-    **kwargs: Any,
-) -> None:
+def check_dense_call(kernel_type: str, call: Arguments) -> None:
     """Refuse a call of the same function that is no plain FP8 GEMM with 128-column scale factors and BF16 output."""
-    calls.belongs(kernel_type, "c", None if c is None else "a tensor", (None,))
-    check_fp8_operands(kernel_type, a, b, d, recipe, recipe_a, recipe_b)
+    calls.belongs(kernel_type, "c", None if call.c is None else "a tensor", (None,))
+    check_fp8_operands(kernel_type, call)
 
 
-def check_fp8_operands(
-    kernel_type: str,
-    a: Operand,
-    b: Operand,
-    d: torch.Tensor,
-    recipe: Collection[int] | None,
-    recipe_a: Collection[int] | None,
-    recipe_b: Collection[int] | None,
-) -> None:
+def check_fp8_operands(kernel_type: str, call: Arguments) -> None:
     """Refuse operands that are not FP8 with 128-column scale factors, and outputs that are not BF16."""
-    for name, operand in (("a", a), ("b", b)):
+    for name, operand in (("a", call.a), ("b", call.b)):
         calls.belongs(kernel_type, f"{name}.dtype", calls.dtype_of(operand[0]), ("float8_e4m3fn",))
-    calls.belongs(kernel_type, "d.dtype", calls.dtype_of(d), ("bfloat16",))
-    calls.belongs(kernel_type, "recipe", calls.recipe_of(recipe), _RECIPES)
-    calls.belongs(kernel_type, "recipe_a", calls.recipe_of(recipe_a), (None, (1, 128)))
-    calls.belongs(kernel_type, "recipe_b", calls.recipe_of(recipe_b), (None, (1, 128), (128, 128)))
+    calls.belongs(kernel_type, "d.dtype", calls.dtype_of(call.d), ("bfloat16",))
+    calls.belongs(kernel_type, "recipe", calls.recipe_of(call.recipe), _RECIPES)
+    calls.belongs(kernel_type, "recipe_a", calls.recipe_of(call.recipe_a), (None, (1, 128)))
+    calls.belongs(kernel_type, "recipe_b", calls.recipe_of(call.recipe_b), (None, (1, 128), (128, 128)))
 
 
 def scale_form(scale_factors: torch.Tensor) -> str:

@@ -7,27 +7,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import calls, settings
+from kregistry import NUM_SMS, Arguments, Buffers, BufferSpec, Call, Gemm, Proof, Shape, Value
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, fill_rows, fill_weight
+from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, ARCHS, DENSE, K, N, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8Block32, Fp8ByFp4, MxFp8, Precision
 
 if TYPE_CHECKING:
     import torch
 
 
-class _FineGrainedGemm(Precision, KernelType):
+class _FineGrainedGemm(Precision, Gemm):
     """Both operands are quantised by row; the precision says how finely, and in which dtype."""
 
     #: Whether the product is added to ``c``.
     adds: ClassVar[bool] = False
 
-    run_dimension = RunDimension("m", "tokens of one step", "rows")
-    handles_empty = ""
+    settings = (ALIGNMENT, NUM_SMS)
+    signature = DENSE
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -43,28 +43,11 @@ class _FineGrainedGemm(Precision, KernelType):
         a = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
         return Call((a, (buffers.b, buffers.sfb), buffers.d[:m]), self.keywords)
 
-    def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
-
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        c: torch.Tensor | None = None,
-        recipe: Collection[int] | None = None,
-        recipe_a: Collection[int] | None = None,
-        recipe_b: Collection[int] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "c", "a tensor" if c is not None else None, ("a tensor" if self.adds else None,))
-        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
-        n, k = b[0].shape
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "c", "a tensor" if call.c is not None else None, ("a tensor" if self.adds else None,))
+        self.check_operands(call)
+        n, k = call.b[0].shape
         return {"n": n, "k": k * 2 if self.b_fp4 else k}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
@@ -76,7 +59,6 @@ class _FineGrainedGemm(Precision, KernelType):
         return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).T}
 
 
-@settings.follows_num_sms
 class Fp8GemmNtWgrad(_FineGrainedGemm):
     """Weight gradients: ``d += a @ b.T`` in FP32. SM90 wants ``c`` to be ``d``."""
 
@@ -85,9 +67,8 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     dimensions = (N, K)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     archs = ARCHS
-    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
-    #: For fewer rows DeepGEMM 0.1.4 chooses kernels on SM90 that do not compile (docs/upstream-broken-kernels.md).
-    example_start = 33
+    # For fewer rows DeepGEMM 0.1.4 chooses kernels on SM90 that do not compile (docs/upstream-broken-kernels.md).
+    proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 144}), start=33)
     scale_form = "f32"
     weight_blocks = False
     output_dtype = "float32"
@@ -111,7 +92,6 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
         return {"d": buffers.d[:m] + super().reference(buffers, m)["d"]}
 
 
-@settings.follows_num_sms
 class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
     """One f32 scale factor for each 32 columns of ``a``, and each 32x32 block of ``b``."""
 
@@ -119,10 +99,9 @@ class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
     summary = "dense FP8 GEMM, recipe (1, 32, 32), f32 scale factors of 32x32 blocks"
     dimensions = (N, Fp8Block32.k_dimension)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
-    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 160})
+    proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 160}))
 
 
-@settings.follows_num_sms
 class MxFp8GemmNt(MxFp8, _FineGrainedGemm):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
@@ -130,10 +109,9 @@ class MxFp8GemmNt(MxFp8, _FineGrainedGemm):
     summary = "dense MXFP8 GEMM, recipe (1, 1, 32), packed scale factors"
     dimensions = (N, MxFp8.k_dimension)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
-    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 144})
+    proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 144}))
 
 
-@settings.follows_num_sms
 class Fp8Fp4GemmNt(Fp8ByFp4, _FineGrainedGemm):
     """FP8 activations (128 columns a scale factor) by FP4 weights (32 columns a scale factor)."""
 
@@ -141,10 +119,9 @@ class Fp8Fp4GemmNt(Fp8ByFp4, _FineGrainedGemm):
     summary = "dense FP8 x FP4 GEMM: FP8 activations, FP4 weights, packed scale factors"
     dimensions = (N, Fp8ByFp4.k_dimension)
     function_names = ("fp8_fp4_gemm_nt",)
-    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
+    proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 640}))
 
 
-@settings.follows_num_sms
 class Fp4GemmNt(Fp4, _FineGrainedGemm):
     """FP4 activations by FP4 weights, 32 columns a scale factor."""
 
@@ -152,4 +129,4 @@ class Fp4GemmNt(Fp4, _FineGrainedGemm):
     summary = "dense FP4 x FP4 GEMM, recipe (1, 1, 32), packed scale factors"
     dimensions = (N, Fp4.k_dimension)
     function_names = ("fp4_gemm_nt", "fp8_fp4_gemm_nt")
-    examples = ({"n": 256, "k": 512}, {"n": 200, "k": 640})
+    proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 640}))

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Value
-from kregistry_plugins import settings
+from kregistry import Arguments, Buffers, BufferSpec, Call, Proof, Shape, Signature, Value
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import N, Operand, fill_rows, fill_weight
+from kregistry_plugins.fp8_gemm.dense import N, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8, Fp8ByFp4, MxFp8, Precision
-from kregistry_plugins.masked_rows import rows_of_a_group
+from kregistry_plugins.masked_rows import MaskedGemm, rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
 
 
-class _NtMasked(Precision, KernelType):
-    """Grouped GEMM of a mixture-of-experts decode step.
+class _NtMasked(Precision, MaskedGemm):
+    """Quantised operands."""
 
-    ``expected_m``, a hint on the host, chooses the kernel; the rows that count are in ``masked_m`` on the device,
-    and the size of the buffers has no effect on the kernel. On SM100 the alignment of contiguous layouts has.
-    """
-
-    run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
-    raises_on_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
+    signature = Signature("a, b, d, masked_m, expected_m, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
 
     def check(self, shape: Shape) -> None:
         self.check_precision(shape)
-
-    def scope(self, shape: Shape) -> Any:
-        return settings.mk_alignment(shape)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         groups, rows = shape.num_groups, rows_of_a_group(max_m)
@@ -49,46 +40,15 @@ class _NtMasked(Precision, KernelType):
         a, b = (buffers.a, buffers.sfa), (buffers.b, buffers.sfb)
         return Call((a, b, buffers.d, buffers.masked_m, m), self.keywords)
 
-    def read_m(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        masked_m: torch.Tensor,
-        expected_m: int,
-        *args: Any,
-        **kwargs: Any,
-    ) -> int:
-        return expected_m if d.shape[1] else 0
-
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        masked_m: torch.Tensor,
-        expected_m: int,
-        recipe: Collection[int] | None = None,
-        recipe_a: Collection[int] | None = None,
-        recipe_b: Collection[int] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        self.check_operands(a, b, d, recipe, recipe_a, recipe_b)
-        groups, n, columns = b[0].shape
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        self.check_operands(call)
+        groups, n, columns = call.b[0].shape
         return {
             "num_groups": groups,
             "n": n,
             "k": columns * 2 if self.b_fp4 else columns,
-            **self.scale_values(a),
-            settings.MK_ALIGNMENT.name: settings.current_mk_alignment(),
+            **self.scale_values(call.a),
         }
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:, :m]}
-
-    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a, buffers.sfa, generator, buffers.shape, self.a_group)
@@ -100,49 +60,45 @@ class _NtMasked(Precision, KernelType):
         return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).mT}
 
 
-@settings.follows_num_sms
 class MGroupedFp8GemmNtMasked(Fp8, _NtMasked):
     """FP8 with 128 columns a scale factor."""
 
     name = "m_grouped_fp8_gemm_nt_masked"
     summary = "grouped FP8 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, settings.MK_ALIGNMENT)
+    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions)
     function_names = (
         "m_grouped_fp8_gemm_nt_masked",
         "fp8_m_grouped_gemm_nt_masked",
         "m_grouped_fp8_fp4_gemm_nt_masked",
     )
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144}))
 
 
-@settings.follows_num_sms
 class MGroupedMxFp8GemmNtMasked(MxFp8, _NtMasked):
     """MXFP8: one power of two for each 32 columns of both operands."""
 
     name = "m_grouped_mxfp8_gemm_nt_masked"
     summary = "grouped MXFP8 GEMM, recipe (1, 1, 32), one buffer for each group, filled in part"
-    dimensions = (GROUPS, N, MxFp8.k_dimension, settings.MK_ALIGNMENT)
+    dimensions = (GROUPS, N, MxFp8.k_dimension)
     function_names = MGroupedFp8GemmNtMasked.function_names
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144}))
 
 
-@settings.follows_num_sms
 class MGroupedFp8Fp4GemmNtMasked(Fp8ByFp4, _NtMasked):
     """FP8 activations by FP4 weights."""
 
     name = "m_grouped_fp8_fp4_gemm_nt_masked"
     summary = "grouped FP8 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, settings.MK_ALIGNMENT)
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension)
     function_names = ("m_grouped_fp8_fp4_gemm_nt_masked",)
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))
 
 
-@settings.follows_num_sms
 class MGroupedFp4GemmNtMasked(Fp4, _NtMasked):
     """FP4 activations by FP4 weights."""
 
     name = "m_grouped_fp4_gemm_nt_masked"
     summary = "grouped FP4 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, Fp4.k_dimension, settings.MK_ALIGNMENT)
+    dimensions = (GROUPS, N, Fp4.k_dimension)
     function_names = ("m_grouped_fp4_gemm_nt_masked", "m_grouped_fp8_fp4_gemm_nt_masked")
-    examples = ({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640})
+    proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))

@@ -11,18 +11,15 @@ A kernel type inherits one of these next to its layout (dense, contiguous, maske
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from kregistry import ArchSupport, BufferSpec, Dimension, Shape, Value
+from kregistry import ArchSupport, Arguments, BufferSpec, Dimension, Shape, Size, Value
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, Operand, check_fp8_operands, scale_form
 
-if TYPE_CHECKING:
-    import torch
-
-K_FP4 = Dimension("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=128)
+K_FP4 = Size("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=128)
 _SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no GEMM for sm120")
 _NO_SM90 = "DeepGEMM asserts: FP4 operands need sm100 or sm120 (layout.hpp)"
 
@@ -75,25 +72,17 @@ class Precision:
     def conversion_workspace(self, shape: Shape, rows: int, row_groups: int = 1) -> int:
         return 0
 
-    def check_operands(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        recipe: Collection[int] | None = None,
-        recipe_a: Collection[int] | None = None,
-        recipe_b: Collection[int] | None = None,
-    ) -> None:
+    def check_operands(self, call: Arguments) -> None:
         """Refuse the calls of other kernel types: functions are shared.
 
         Raises:
             ShapeError: with another dtype or recipe than these.
         """
-        for name, operand, fp4 in (("a", a, self.a_fp4), ("b", b, self.b_fp4)):
+        for name, operand, fp4 in (("a", call.a, self.a_fp4), ("b", call.b, self.b_fp4)):
             wanted = "int8" if fp4 else "float8_e4m3fn"
             calls.belongs(self.name, f"{name}.dtype", calls.dtype_of(operand[0]), (wanted,))
-        calls.belongs(self.name, "d.dtype", calls.dtype_of(d), (self.output_dtype,))
-        recipes = {"recipe": recipe, "recipe_a": recipe_a, "recipe_b": recipe_b}
+        calls.belongs(self.name, "d.dtype", calls.dtype_of(call.d), (self.output_dtype,))
+        recipes = {"recipe": call.recipe, "recipe_a": call.recipe_a, "recipe_b": call.recipe_b}
         given = {name: calls.recipe_of(each) for name, each in recipes.items() if each is not None}
         calls.belongs(self.name, "recipes", given, (self.keywords, *self.same_recipe))
 
@@ -114,16 +103,8 @@ class Fp8(Precision):
         groups: Any = shape.get("num_groups", 1)
         return scales.conversion_workspace(shape, rows, groups, row_groups)
 
-    def check_operands(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        recipe: Collection[int] | None = None,
-        recipe_a: Collection[int] | None = None,
-        recipe_b: Collection[int] | None = None,
-    ) -> None:
-        check_fp8_operands(self.name, a, b, d, recipe, recipe_a, recipe_b)
+    def check_operands(self, call: Arguments) -> None:
+        check_fp8_operands(self.name, call)
 
 
 class Fp8Block32(Precision):
@@ -132,7 +113,7 @@ class Fp8Block32(Precision):
     a_group = b_group = 32
     scale_form = "f32"
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 32, 32)}
-    k_dimension = Dimension("k", K.meaning, K.unit, multiple_of=32)
+    k_dimension = Size("k", K.meaning, K.unit, multiple_of=32)
     archs: ClassVar[tuple[ArchSupport, ...]] = (
         ArchSupport("sm90", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown SF transformation' (layout.hpp) on sm90"),
         ArchSupport("sm100"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kregistry import BufferSpec, Dimension, Shape, ShapeError, Target
+from kregistry import BufferSpec, Choice, Shape, ShapeError, Target
 from kregistry_plugins.fp8_gemm import fp4
 
 if TYPE_CHECKING:
@@ -38,12 +38,11 @@ def _default_scales(target: Target) -> str:
     return "f32" if target.arch == "sm90" else "ue8m0"
 
 
-SCALES = Dimension(
-    name="scales",
-    meaning="form of the scale factors: f32, or packed powers of two; engines use f32 on SM90, ue8m0 elsewhere",
+SCALES = Choice(
+    "scales",
+    "form of the scale factors: f32, or packed powers of two; engines use f32 on SM90, ue8m0 elsewhere",
+    ("f32", "ue8m0"),
     default=_default_scales,
-    integer=False,
-    choices=("f32", "ue8m0"),
 )
 
 

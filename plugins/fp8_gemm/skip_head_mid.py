@@ -6,26 +6,26 @@ stays as it is (DeepSeek-V3's ``kv_b_proj``, with the rotary part in between).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, ShapeError, Value
-from kregistry_plugins import settings
+from attrs import evolve
+
+from kregistry import ArchSupport, Arguments, Buffers, BufferSpec, Call, Shape, ShapeError, Signature, Size, Value
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt, K, N, Operand, check_fp8_operands, scale_form
+from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt, K, N, check_fp8_operands, scale_form
 
 if TYPE_CHECKING:
     import torch
 
 #: Whole stores of the epilogue, at most 64 columns wide, must lie in one part of a head.
 _GRAIN = 64
-HEAD_LEFT = Dimension("head_left", "columns at the start of each head", "columns", 128, multiple_of=_GRAIN)
-HEAD_MID = Dimension("head_mid", "columns of each head that are left alone", "columns", 64, multiple_of=_GRAIN)
-HEAD_RIGHT = Dimension("head_right", "columns at the end of each head", "columns", 128, multiple_of=_GRAIN)
+HEAD_LEFT = Size("head_left", "columns at the start of each head", "columns", default=128, multiple_of=_GRAIN)
+HEAD_MID = Size("head_mid", "columns of each head that are left alone", "columns", default=64, multiple_of=_GRAIN)
+HEAD_RIGHT = Size("head_right", "columns at the end of each head", "columns", default=128, multiple_of=_GRAIN)
 _GONE = "DeepGEMM 0.2.5 has this function no more"
 
 
-@settings.follows_num_sms
 class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
     """a [m, k], b [n, k], d [m, heads x (left + mid + right)], where n = heads x (left + right)."""
 
@@ -33,6 +33,7 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
     summary = "dense FP8 GEMM that leaves the middle of each head of its output alone (kv_b_proj)"
     dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES)
     function_names = ("fp8_gemm_nt_skip_head_mid",)
+    signature = Signature("a, b, d, head_splits, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
     archs = (
         ArchSupport("sm90", "<0.2.5", _GONE),
         ArchSupport("sm100", "<0.2.5", _GONE),
@@ -40,10 +41,13 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
             "sm120", ">=0.2,<0.2.5", f"DeepGEMM 0.1 asserts 'Unknown recipe' (layout.hpp:76) on sm120; {_GONE}"
         ),
     )
-    examples = (
-        {"n": 512, "k": 512},
-        {"n": 384, "k": 144, "head_left": 64, "head_right": 64},
-        {"n": 512, "k": 256, "head_left": 192, "head_mid": 128, "head_right": 64},
+    proof = evolve(
+        Fp8GemmNt.proof,
+        examples=(
+            {"n": 512, "k": 512},
+            {"n": 384, "k": 144, "head_left": 64, "head_right": 64},
+            {"n": 512, "k": 256, "head_left": 192, "head_mid": 128, "head_right": 64},
+        ),
     )
 
     def check(self, shape: Shape) -> None:
@@ -61,21 +65,12 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
         shape = buffers.shape
         return Call((*super().arguments(buffers, m).args, (shape.head_left, shape.head_mid, shape.head_right)))
 
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        head_splits: Collection[int],
-        recipe: Collection[int] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        check_fp8_operands(self.name, a, b, d, recipe, None, None)
-        n, k = b[0].shape
-        left, mid, right = head_splits
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        check_fp8_operands(self.name, call)
+        n, k = call.b[0].shape
+        left, mid, right = call.head_splits
         heads = {"head_left": left, "head_mid": mid, "head_right": right}
-        return {"n": n, "k": k, **heads, "scales": scale_form(a[1])}
+        return {"n": n, "k": k, **heads, "scales": scale_form(call.a[1])}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """``left`` and ``right`` [m, heads, columns]."""

@@ -7,12 +7,34 @@ SM90 takes only views of K-major storage; elsewhere a [k, m] or [k, n] tensor is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Target, Value
-from kregistry_plugins import settings
+from kregistry import (
+    NUM_SMS,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Choice,
+    Gemm,
+    Proof,
+    Shape,
+    ShapeError,
+    Target,
+    Value,
+)
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import ARCHS, K, N, Operand, check_dense_call, fill_rows, fill_weight, scale_form
+from kregistry_plugins.fp8_gemm.dense import (
+    ALIGNMENT,
+    ARCHS,
+    DENSE,
+    K,
+    N,
+    check_dense_call,
+    fill_rows,
+    fill_weight,
+    scale_form,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,12 +44,11 @@ def _default_major(target: Target) -> str:
     return "k" if target.arch == "sm90" else "mn"
 
 
-MAJOR = Dimension(
-    name="major",
-    meaning="storage of the transposed operands: k (a transposed view of [rows, k]) or mn ([k, rows] contiguous)",
+MAJOR = Choice(
+    "major",
+    "storage of the transposed operands: k (a transposed view of [rows, k]) or mn ([k, rows] contiguous)",
+    ("k", "mn"),
     default=_default_major,
-    integer=False,
-    choices=("k", "mn"),
 )
 
 
@@ -42,20 +63,22 @@ def check_major(kernel_type: str, shape: Shape, b_transposed: bool, grain: int =
         raise ShapeError(kernel_type, "n", f"rows of b [k, n] must be a multiple of {grain} columns, got {shape.n}")
 
 
-class _TransposedFp8Gemm(KernelType):
+class _TransposedFp8Gemm(Gemm):
     """A dense FP8 GEMM with at least one operand given transposed."""
 
     layout: ClassVar[str]
 
     dimensions = (N, K, scales.SCALES, MAJOR)
-    run_dimension = RunDimension("m", "tokens of one step", "rows")
-    handles_empty = ""
+    settings = (ALIGNMENT, NUM_SMS)
+    signature = DENSE
     archs = ARCHS
-    examples = (
-        {"n": 576, "k": 512},
-        {"n": 208, "k": 144},
-        {"n": 200, "k": 144, "major": "k"},
-        {"n": 256, "k": 640, "scales": "f32"},
+    proof = Proof(
+        examples=(
+            {"n": 576, "k": 512},
+            {"n": 208, "k": 144},
+            {"n": 200, "k": 144, "major": "k"},
+            {"n": 256, "k": 640, "scales": "f32"},
+        )
     )
 
     def check(self, shape: Shape) -> None:
@@ -85,18 +108,12 @@ class _TransposedFp8Gemm(KernelType):
             b, sfb = b.T, sfb.T
         return Call(((a, sfa), (b, sfb), buffers.d[:m]))
 
-    def read_m(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return d.shape[0]
-
-    def read_shape(self, a: Operand, b: Operand, d: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        check_dense_call(self.name, a, b, d, *args, **kwargs)
-        k, n = b[0].shape if self.layout[1] == "n" else reversed(b[0].shape)
-        transposed = a[0] if self.layout[0] == "t" else b[0]
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        check_dense_call(self.name, call)
+        k, n = call.b[0].shape if self.layout[1] == "n" else reversed(call.b[0].shape)
+        transposed = call.a[0] if self.layout[0] == "t" else call.b[0]
         major = "mn" if transposed.stride(-1) == 1 else "k"
-        return {"n": n, "k": k, "scales": scale_form(a[1]), "major": major}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
+        return {"n": n, "k": k, "scales": scale_form(call.a[1]), "major": major}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         a, sfa, b, sfb = self._row_major(buffers, m)
@@ -118,7 +135,6 @@ class _TransposedFp8Gemm(KernelType):
         return a, scales.rows_of(buffers.sfa, m), b, buffers.sfb
 
 
-@settings.follows_num_sms
 class Fp8GemmNn(_TransposedFp8Gemm):
     """a [m, k], b [k, n]."""
 
@@ -128,7 +144,6 @@ class Fp8GemmNn(_TransposedFp8Gemm):
     function_names = ("fp8_gemm_nn", "fp8_fp4_gemm_nn")
 
 
-@settings.follows_num_sms
 class Fp8GemmTn(_TransposedFp8Gemm):
     """a [k, m], b [k, n]."""
 
@@ -138,7 +153,6 @@ class Fp8GemmTn(_TransposedFp8Gemm):
     function_names = ("fp8_gemm_tn", "fp8_fp4_gemm_tn")
 
 
-@settings.follows_num_sms
 class Fp8GemmTt(_TransposedFp8Gemm):
     """a [k, m], b [n, k]."""
 

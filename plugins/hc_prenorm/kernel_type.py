@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kregistry import (
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
-    Tolerance,
+    Signature,
+    Size,
     Value,
 )
 from kregistry_plugins.hc_prenorm.num_splits import POLICIES
@@ -27,10 +29,10 @@ from kregistry_plugins.hc_prenorm.num_splits import POLICIES
 if TYPE_CHECKING:
     import torch
 
-NUM_SPLITS = Dimension(
-    name="num_splits",
-    meaning="parts that k is cut into, one kernel for each number; a name is a rule that depends on m",
-    unit="parts",
+NUM_SPLITS = Size(
+    "num_splits",
+    "parts that k is cut into, one kernel for each number; a name is a rule that depends on m",
+    "parts",
     default=None,
     optional=True,
     policies=POLICIES,
@@ -46,26 +48,29 @@ class Tf32HcPrenormGemm(KernelType):
     name = "tf32_hc_prenorm_gemm"
     summary = "hyper-connection pre-norm GEMM (DeepSeek-V4), TF32, with row sums of squares"
     dimensions = (
-        Dimension("n", "rows of fn: hc * (2 + hc), 24 for hc = 4", "columns", multiple_of=8),
-        Dimension("k", "hc * hidden: 16384 for V4-Flash, 28672 for V4-Pro", "columns", multiple_of=64),
+        Size("n", "rows of fn: hc * (2 + hc), 24 for hc = 4", "columns", multiple_of=8),
+        Size("k", "hc * hidden: 16384 for V4-Flash, 28672 for V4-Pro", "columns", multiple_of=64),
         NUM_SPLITS,
     )
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     function_names = ("tf32_hc_prenorm_gemm",)
+    signature = Signature("a, b, d, sqr_sum, num_splits=None")
     archs = (
         ArchSupport("sm90"),
         ArchSupport("sm100"),
         ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unsupported architecture' (hyperconnection.hpp:56)"),
     )
     # Sums of 16384 products in TF32 against float32: DeepGEMM's own test asks for 1e-8.
-    tolerance = Tolerance(1e-7)
-    kernel_depends_on_m = False
-    raises_on_empty = ""  # with num_splits it asserts (layout.hpp), without it returns
-    examples = (
-        {"n": 24, "k": 512},
-        {"n": 16, "k": 1088, "num_splits": 4},
-        {"n": 24, "k": 2048, "num_splits": "occupancy"},
+    proof = Proof(
+        tolerance=1e-7,
+        kernel_depends_on_m=False,
+        examples=(
+            {"n": 24, "k": 512},
+            {"n": 16, "k": 1088, "num_splits": 4},
+            {"n": 24, "k": 2048, "num_splits": "occupancy"},
+        ),
     )
+    raises_on_empty = ""  # with num_splits it asserts (layout.hpp), without it returns
 
     def check(self, shape: Shape) -> None:
         limit = _MAX_N.get(shape.target.arch, _MAX_N_ELSEWHERE)
@@ -88,19 +93,9 @@ class Tf32HcPrenormGemm(KernelType):
         splits = buffers.shape.at(NUM_SPLITS, m)
         return Call((buffers.a[:m], buffers.b, outputs["d"], outputs["sqr_sum"]), {"num_splits": splits})
 
-    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return a.shape[0]
-
-    def read_shape(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        d: torch.Tensor,
-        sqr_sum: torch.Tensor,
-        num_splits: int | None = None,
-    ) -> Mapping[str, Value]:
-        n, k = b.shape
-        return {"n": n, "k": k, "num_splits": num_splits}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        n, k = call.b.shape
+        return {"n": n, "k": k, "num_splits": call.num_splits}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         n, splits = buffers.shape.n, buffers.shape.at(NUM_SPLITS, m)

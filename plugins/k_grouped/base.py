@@ -11,41 +11,49 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError
-from kregistry_plugins import contiguous_rows, settings
+from kregistry import (
+    MK_ALIGNMENT,
+    NUM_SMS,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Choice,
+    Dimension,
+    Flag,
+    KernelType,
+    RunDimension,
+    Setting,
+    Shape,
+    ShapeError,
+    Signature,
+    Size,
+    Value,
+)
+from kregistry_plugins import calls, contiguous_rows
 
 if TYPE_CHECKING:
     import torch
 
-OUTPUT = Dimension(
-    name="output",
-    meaning="dtype of what is added to",
-    default="float32",
-    integer=False,
-    choices=("float32", "bfloat16"),
-)
+OUTPUT = Choice("output", "dtype of what is added to", ("float32", "bfloat16"), default="float32")
 #: As of the m-grouped layouts, but DeepGEMM refuses groups that are no multiple of it.
-MK_ALIGNMENT = Dimension(
-    name=settings.MK_ALIGNMENT.name,
-    meaning=settings.MK_ALIGNMENT.meaning + "; ranges must step by it",
-    unit="rows",
-    default=128,
-    integer=False,
-    choices=tuple(range(32, 257, 32)),
+GROUP_ALIGNMENT = evolve(
+    MK_ALIGNMENT, meaning=MK_ALIGNMENT.meaning + "; ranges must step by it", choices=tuple(range(32, 257, 32))
 )
-ACCUMULATE = Dimension(
-    name="accumulate",
-    meaning="whether c is given and added to; DeepGEMM 0.1 and sm90 want it",
-    default=True,
-    integer=False,
-    choices=(True, False),
+ACCUMULATE = Flag(
+    "accumulate", "whether c is given and added to; DeepGEMM 0.1 and sm90 want it", default=True, needs={False: ">=0.2"}
 )
 PSUM = evolve(
     contiguous_rows.PSUM, meaning="grouped_layout holds where each group ends, not how many rows it has (sm100)"
+)
+#: Functions with quantised operands.
+QUANTISED = Signature(
+    "a, b, d, ks, grouped_layout, c=None, recipe=(1, 1, 128), compiled_dims='mn', use_psum_layout=False, "
+    "*args, **kwargs"
 )
 #: Groups of SM90 are whole blocks of this many rows.
 _SM90_ROWS = 128
@@ -54,12 +62,13 @@ _SM90_ROWS = 128
 def rows_dimension(name: str, grain: int) -> Dimension:
     """``m`` or ``n`` of each group's product."""
     operand = "a" if name == "m" else "b"
-    return Dimension(name, f"columns of {operand}: {name} of each group's output m x n", "columns", multiple_of=grain)
+    return Size(name, f"columns of {operand}: {name} of each group's output m x n", "columns", multiple_of=grain)
 
 
 class KGroupedGemm(KernelType):
     """A k-grouped GEMM. A launch adds to ``d``: a group without rows leaves its part of ``d`` as it is."""
 
+    settings: ClassVar[tuple[Setting, ...]] = (GROUP_ALIGNMENT, NUM_SMS)
     run_dimension = RunDimension(
         name="k",
         meaning="rows of the largest group on sm90, of all groups together elsewhere: the dimension summed over",
@@ -81,11 +90,6 @@ class KGroupedGemm(KernelType):
         if not shape.get("accumulate", True):
             raise ShapeError(self.name, "accumulate", "false is refused on sm90: c is required", "leave it out")
 
-    def scope(self, shape: Shape) -> Any:
-        if not shape.get("accumulate", True):
-            settings.check_version(self.name, "accumulate", "false", "0.2")
-        return settings.mk_alignment(shape) if "mk_alignment" in shape else super().scope(shape)
-
     def read_m(
         self,
         a: Any,
@@ -100,22 +104,23 @@ class KGroupedGemm(KernelType):
             return int((a if hasattr(a, "shape") else a[0]).shape[0])
         return sum(ks) if _sums_groups(d) else max(ks)
 
-    def handle_empty(
-        self,
-        a: Any,
-        b: Any,
-        d: torch.Tensor,
-        ks: Sequence[int] | None,
-        grouped_layout: torch.Tensor,
-        c: torch.Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        groups, m, n = call.d.shape
+        return {
+            "num_groups": groups,
+            "m": m,
+            "n": n,
+            "output": calls.dtype_of(call.d),
+            "accumulate": call.c is not None,
+            "use_psum_layout": call.use_psum_layout,
+        }
+
+    def empty_result(self, call: Arguments) -> None:
         """No group has rows: d = c, as DeepGEMM does."""
-        if c is None:
-            d.zero_()
-        elif c.data_ptr() != d.data_ptr():
-            d.copy_(c)
+        if call.c is None:
+            call.d.zero_()
+        elif call.c.data_ptr() != call.d.data_ptr():
+            call.d.copy_(call.c)
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d}

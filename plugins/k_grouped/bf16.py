@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
-from kregistry_plugins import calls, settings
+from kregistry import ArchSupport, Buffers, BufferSpec, Call, Proof, Shape, Signature
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
-    MK_ALIGNMENT,
     OUTPUT,
     PSUM,
     KGroupedGemm,
@@ -24,24 +22,26 @@ if TYPE_CHECKING:
     import torch
 
 
-@settings.follows_num_sms
 class KGroupedBf16GemmTnContiguous(KGroupedGemm):
     """a [k, m], b [k, n], d [num_groups, m, n]."""
 
     name = "k_grouped_bf16_gemm_tn_contiguous"
     summary = "k-grouped BF16 GEMM, accumulated (MoE weight gradients)"
-    dimensions = (GROUPS, rows_dimension("m", 8), rows_dimension("n", 8), OUTPUT, ACCUMULATE, MK_ALIGNMENT, PSUM)
+    dimensions = (GROUPS, rows_dimension("m", 8), rows_dimension("n", 8), OUTPUT, ACCUMULATE, PSUM)
     function_names = ("k_grouped_bf16_gemm_tn_contiguous",)
+    signature = Signature("a, b, d, ks, grouped_layout, c=None, compiled_dims='mn', use_psum_layout=False")
     archs = (
         ArchSupport("sm90"),
         ArchSupport("sm100"),
         ArchSupport("sm120", "none", "DeepGEMM has no k-grouped BF16 GEMM for sm120 ('not yet ported', gemm.hpp)"),
     )
-    examples = (
-        {"num_groups": 4, "m": 128, "n": 256},
-        {"num_groups": 3, "m": 72, "n": 136, "output": "bfloat16"},
-        {"num_groups": 1, "m": 64, "n": 64, "mk_alignment": 64},
-        {"num_groups": 2, "m": 64, "n": 64, "use_psum_layout": True},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "m": 128, "n": 256},
+            {"num_groups": 3, "m": 72, "n": 136, "output": "bfloat16"},
+            {"num_groups": 1, "m": 64, "n": 64, "mk_alignment": 64},
+            {"num_groups": 2, "m": 64, "n": 64, "use_psum_layout": True},
+        )
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -56,28 +56,6 @@ class KGroupedBf16GemmTnContiguous(KGroupedGemm):
         rows = sum(group_sizes(buffers.shape, m))
         keywords = {"use_psum_layout": True} if buffers.shape.use_psum_layout else {}
         return call_at(buffers, m, buffers.a[:rows], buffers.b[:rows], **keywords)
-
-    def read_shape(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        d: torch.Tensor,
-        ks: Sequence[int] | None,
-        grouped_layout: torch.Tensor,
-        c: torch.Tensor | None = None,
-        compiled_dims: str = "mn",
-        use_psum_layout: bool = False,
-    ) -> Mapping[str, Value]:
-        groups, m, n = d.shape
-        return {
-            "num_groups": groups,
-            "m": m,
-            "n": n,
-            "output": calls.dtype_of(d),
-            "accumulate": c is not None,
-            "mk_alignment": settings.current_mk_alignment(),
-            "use_psum_layout": use_psum_layout,
-        }
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
         buffers.tensors[name][rows] = values

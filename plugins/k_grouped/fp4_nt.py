@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, RunDimension, Shape, ShapeError, Value
-from kregistry_plugins import calls, settings
+from kregistry import (
+    NUM_SMS,
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Proof,
+    RunDimension,
+    Shape,
+    ShapeError,
+    Value,
+)
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
+    GROUP_ALIGNMENT,
     OUTPUT,
     PSUM,
+    QUANTISED,
     KGroupedGemm,
     call_at,
     common_buffers,
@@ -33,17 +46,7 @@ _ALIGNMENT = 256
 #: The kernel that packs f32 scale factors takes no more (smxx_layout.hpp).
 _MAX_PACKED_GROUPS = 128
 
-MK_ALIGNMENT = Dimension(
-    name=settings.MK_ALIGNMENT.name,
-    meaning=settings.MK_ALIGNMENT.meaning + "; ranges must step by it",
-    unit="rows",
-    default=_ALIGNMENT,
-    integer=False,
-    choices=tuple(range(_ALIGNMENT, 4 * _ALIGNMENT + 1, _ALIGNMENT)),
-)
 
-
-@settings.follows_num_sms
 class KGroupedFp4GemmNtContiguous(KGroupedGemm):
     """a [m, k / 2], b [n, k / 2], int8, two FP4 rows of the sum to a byte; d [num_groups, m, n].
 
@@ -58,9 +61,12 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
         rows_dimension("n", 4),
         SCALES,
         OUTPUT,
-        evolve(ACCUMULATE, meaning="whether c is given and added to"),
-        MK_ALIGNMENT,
+        evolve(ACCUMULATE, meaning="whether c is given and added to", needs={}),
         PSUM,
+    )
+    settings = (
+        evolve(GROUP_ALIGNMENT, choices=tuple(range(_ALIGNMENT, 4 * _ALIGNMENT + 1, _ALIGNMENT)), default=_ALIGNMENT),
+        NUM_SMS,
     )
     run_dimension = RunDimension(
         name="k",
@@ -70,6 +76,7 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
         step=_ALIGNMENT,
     )
     function_names = ("k_grouped_fp4_gemm_nt_contiguous",)
+    signature = QUANTISED
     archs = (
         ArchSupport("sm90", "none", "DeepGEMM asserts: FP4 operands need sm100 or sm120 (layout.hpp)"),
         ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no k-grouped FP4 GEMM"),
@@ -77,10 +84,12 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
             "sm120", "none", "DeepGEMM has scale factors of k-grouped GEMMs for sm90 and sm100 only (layout.hpp)"
         ),
     )
-    examples = (
-        {"num_groups": 4, "m": 128, "n": 256},
-        {"num_groups": 3, "m": 76, "n": 136, "output": "bfloat16"},
-        {"num_groups": 2, "m": 64, "n": 68, "scales": "ue8m0", "use_psum_layout": True},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "m": 128, "n": 256},
+            {"num_groups": 3, "m": 76, "n": 136, "output": "bfloat16"},
+            {"num_groups": 2, "m": 64, "n": 68, "scales": "ue8m0", "use_psum_layout": True},
+        )
     )
 
     def check(self, shape: Shape) -> None:
@@ -115,29 +124,8 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
     def read_m(self, a: Operand, *args: Any, **kwargs: Any) -> int:
         return 2 * a[0].shape[1]
 
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        ks: Sequence[int] | None,
-        grouped_layout: torch.Tensor,
-        c: torch.Tensor | None = None,
-        recipe: Collection[int] = (1, 1, _SCALE_ROWS),
-        compiled_dims: str = "mn",
-        use_psum_layout: bool = False,
-    ) -> Mapping[str, Value]:
-        groups, m, n = d.shape
-        return {
-            "num_groups": groups,
-            "m": m,
-            "n": n,
-            "scales": scale_form(a[1]),
-            "output": calls.dtype_of(d),
-            "accumulate": c is not None,
-            "mk_alignment": settings.current_mk_alignment(),
-            "use_psum_layout": use_psum_layout,
-        }
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {**super().shape_of(call), "scales": scale_form(call.a[1])}
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
         scales.quantize_rows(values.T, *_operand(buffers, name, rows.stop), _SCALE_ROWS, scales.packs(buffers.shape))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
-from kregistry_plugins import calls, settings
+from kregistry import NUM_SMS, ArchSupport, Arguments, Buffers, BufferSpec, Call, Proof, Shape, Value
+from kregistry_plugins import calls
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand
 from kregistry_plugins.k_grouped.base import (
+    QUANTISED,
     KGroupedGemm,
     call_at,
     common_buffers,
@@ -26,23 +27,26 @@ _NO_OTHER = "only sm90 has k-grouped FP8 kernels with K-major operands; {arch} h
 _TENSOR_MAPS = 4 * 128
 
 
-@settings.follows_num_sms
 class KGroupedFp8GemmNtContiguous(KGroupedGemm):
     """a flat: [m, rows] of each group one after another, b likewise, d [num_groups, m, n] in FP32."""
 
     name = "k_grouped_fp8_gemm_nt_contiguous"
     summary = "k-grouped FP8 GEMM, K-major operands, accumulated into FP32 (MoE weight gradients on sm90)"
     dimensions = (GROUPS, rows_dimension("m", 4), rows_dimension("n", 4))
+    settings = (NUM_SMS,)
     function_names = ("k_grouped_fp8_gemm_nt_contiguous",)
+    signature = QUANTISED
     archs = (
         ArchSupport("sm90"),
         ArchSupport("sm100", "none", _NO_OTHER.format(arch="sm100")),
         ArchSupport("sm120", "none", "DeepGEMM has no k-grouped FP8 GEMM for sm120 (layout.hpp)"),
     )
-    examples = (
-        {"num_groups": 4, "m": 128, "n": 256},
-        {"num_groups": 3, "m": 76, "n": 132},
-        {"num_groups": 1, "m": 64, "n": 64},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "m": 128, "n": 256},
+            {"num_groups": 3, "m": 76, "n": 132},
+            {"num_groups": 1, "m": 64, "n": 64},
+        )
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -64,19 +68,9 @@ class KGroupedFp8GemmNtContiguous(KGroupedGemm):
         b = (buffers.b[: rows * buffers.shape.n], buffers.sfb[: rows // scales.GROUP].T)
         return call_at(buffers, m, a, b)
 
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        ks: Sequence[int] | None,
-        grouped_layout: torch.Tensor,
-        c: torch.Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "c", None if c is None else "a tensor", ("a tensor",))
-        groups, m, n = d.shape
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "c", None if call.c is None else "a tensor", ("a tensor",))
+        groups, m, n = call.d.shape
         return {"num_groups": groups, "m": m, "n": n}
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, Value
-from kregistry_plugins import calls, settings
+from kregistry import (
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Choice,
+    Proof,
+    Shape,
+    Value,
+)
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
-    MK_ALIGNMENT,
     OUTPUT,
     PSUM,
+    QUANTISED,
     KGroupedGemm,
     call_at,
     common_buffers,
@@ -25,24 +34,17 @@ from kregistry_plugins.k_grouped.base import (
 if TYPE_CHECKING:
     import torch
 
-SCALES = Dimension(
-    name="scales",
-    meaning="form of the scale factors: f32, packed by a kernel on every call, or packed powers of two",
+SCALES = Choice(
+    "scales",
+    "form of the scale factors: f32, packed by a kernel on every call, or packed powers of two",
+    ("f32", "ue8m0"),
     default="f32",
-    integer=False,
-    choices=("f32", "ue8m0"),
 )
-SCALE_ROWS = Dimension(
-    name="scale_rows",
-    meaning="rows that share a scale factor: the last number of the recipe",
-    unit="rows",
-    default=128,
-    integer=False,
-    choices=(128, 32),
+SCALE_ROWS = Choice(
+    "scale_rows", "rows that share a scale factor: the last number of the recipe", (128, 32), unit="rows", default=128
 )
 
 
-@settings.follows_num_sms
 class KGroupedFp8GemmTnContiguous(KGroupedGemm):
     """a [k, m], b [k, n], d [num_groups, m, n]; scale factors by column and 128 or 32 rows."""
 
@@ -56,10 +58,10 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
         SCALE_ROWS,
         OUTPUT,
         ACCUMULATE,
-        MK_ALIGNMENT,
         PSUM,
     )
     function_names = ("k_grouped_fp8_gemm_tn_contiguous",)
+    signature = QUANTISED
     archs = (
         ArchSupport(
             "sm90",
@@ -69,10 +71,12 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
         ArchSupport("sm100"),
         ArchSupport("sm120", "none", "DeepGEMM has no k-grouped FP8 GEMM for sm120 ('not yet ported', gemm.hpp)"),
     )
-    examples = (
-        {"num_groups": 4, "m": 128, "n": 256},
-        {"num_groups": 3, "m": 80, "n": 144, "scale_rows": 32, "output": "bfloat16"},
-        {"num_groups": 2, "m": 64, "n": 64, "scales": "ue8m0", "mk_alignment": 64, "use_psum_layout": True},
+    proof = Proof(
+        examples=(
+            {"num_groups": 4, "m": 128, "n": 256},
+            {"num_groups": 3, "m": 80, "n": 144, "scale_rows": 32, "output": "bfloat16"},
+            {"num_groups": 2, "m": 64, "n": 64, "scales": "ue8m0", "mk_alignment": 64, "use_psum_layout": True},
+        )
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -100,32 +104,8 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
         keywords = {"recipe": (1, 1, buffers.shape.scale_rows), "use_psum_layout": buffers.shape.use_psum_layout}
         return call_at(buffers, m, a, b, **keywords)
 
-    def read_shape(
-        self,
-        a: Operand,
-        b: Operand,
-        d: torch.Tensor,
-        ks: Sequence[int] | None,
-        grouped_layout: torch.Tensor,
-        c: torch.Tensor | None = None,
-        recipe: Collection[int] = (1, 1, 128),
-        compiled_dims: str = "mn",
-        use_psum_layout: bool = False,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        groups, m, n = d.shape
-        return {
-            "num_groups": groups,
-            "m": m,
-            "n": n,
-            "scales": scale_form(a[1]),
-            "scale_rows": tuple(recipe)[-1],
-            "output": calls.dtype_of(d),
-            "accumulate": c is not None,
-            "mk_alignment": settings.current_mk_alignment(),
-            "use_psum_layout": use_psum_layout,
-        }
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {**super().shape_of(call), "scales": scale_form(call.a[1]), "scale_rows": tuple(call.recipe)[-1]}
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
         data, factors = _operand(buffers, name, rows)

@@ -6,13 +6,26 @@ rows of a group become one row of int32; a group never shares a row with the nex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, ShapeError, Value
+from kregistry import (
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    ShapeError,
+    Signature,
+    Size,
+    Value,
+)
 from kregistry_plugins import contiguous_rows
 from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE, ceil_div
 from kregistry_plugins.layout import scale_factors
@@ -36,21 +49,24 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
     name = "get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor"
     summary = "packs the FP32 scale factors of a k-grouped GEMM to UE8M0"
     dimensions = (
-        Dimension("num_groups", "groups, one kernel for each number, 128 at most", "groups"),
-        Dimension("mn", "columns: rows of the operand that the scale factors are for", "columns", multiple_of=4),
+        Size("num_groups", "groups, one kernel for each number, 128 at most", "groups"),
+        Size("mn", "columns: rows of the operand that the scale factors are for", "columns", multiple_of=4),
         PSUM,
     )
     run_dimension = RunDimension("rows", "rows of all groups together: the sum of k / 128", "rows")
     function_names = ("get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",)
+    signature = Signature("sf, grouped_layout, ks, gran_k, k_alignment=None, use_psum_layout=False, *args, **kwargs")
     archs = EVERY_ARCH
-    tolerance = EXACT
-    kernel_depends_on_m = False
-    handles_empty = ""
-    examples = (
-        {"num_groups": 4, "mn": 64},
-        {"num_groups": 1, "mn": 20},
-        {"num_groups": 5, "mn": 132, "use_psum_layout": True},
+    proof = Proof(
+        tolerance=EXACT,
+        kernel_depends_on_m=False,
+        examples=(
+            {"num_groups": 4, "mn": 64},
+            {"num_groups": 1, "mn": 20},
+            {"num_groups": 5, "mn": 132, "use_psum_layout": True},
+        ),
     )
+    handles_empty = ""
 
     def check(self, shape: Shape) -> None:
         if shape.num_groups > _MAX_GROUPS:
@@ -71,23 +87,8 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
         ks = [_GRANULARITY * rows for rows in _rows_of_groups(shape, m)]
         return Call((buffers.sf[:m], buffers.grouped_layout, ks, _GRANULARITY, _GRANULARITY, shape.use_psum_layout))
 
-    def read_m(self, sf: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return sf.shape[0]
-
-    def read_shape(
-        self,
-        sf: torch.Tensor,
-        grouped_layout: torch.Tensor,
-        ks: Sequence[int] | None,
-        gran_k: int,
-        k_alignment: int | None = None,
-        use_psum_layout: bool = False,
-        *args: Any,
-    ) -> Mapping[str, Value]:
-        return {"num_groups": len(grouped_layout), "mn": sf.shape[1], "use_psum_layout": use_psum_layout}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"num_groups": len(call.grouped_layout), "mn": call.sf.shape[1], "use_psum_layout": call.use_psum_layout}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         ks = [_GRANULARITY * rows for rows in _rows_of_groups(buffers.shape, m)]

@@ -6,10 +6,25 @@ those of blocks stay as they are on SM90 and are repeated for every row, then pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, Shape, ShapeError, Value
+from kregistry import (
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Choice,
+    Flag,
+    KernelType,
+    Proof,
+    Shape,
+    ShapeError,
+    Signature,
+    Size,
+    Value,
+)
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE, ceil_div
 from kregistry_plugins.layout import scale_factors
@@ -25,32 +40,29 @@ class TransformSfIntoRequiredLayout(KernelType):
     name = "transform_sf_into_required_layout"
     summary = "brings FP32 scale factors into the layout that the GEMMs of this GPU want"
     dimensions = (
-        Dimension("k", "columns of the operand that the scale factors are for", "columns"),
-        Dimension("rows_per_scale", "1, or the height of a block", "rows", 1, integer=False, choices=(1, 32, 128)),
-        Dimension("columns_per_scale", "width of a group or block", "columns", 128, integer=False, choices=(32, 128)),
-        Dimension(
-            name="disable_ue8m0_cast",
-            meaning="keep FP32 on every arch, as on SM90",
-            default=False,
-            integer=False,
-            choices=(False, True),
-        ),
+        Size("k", "columns of the operand that the scale factors are for", "columns"),
+        Choice("rows_per_scale", "1, or the height of a block", (1, 32, 128), unit="rows", default=1),
+        Choice("columns_per_scale", "width of a group or block", (32, 128), unit="columns", default=128),
+        Flag("disable_ue8m0_cast", "keep FP32 on every arch, as on SM90", default=False),
     )
     run_dimension = ROWS
     function_names = ("transform_sf_into_required_layout",)
+    signature = Signature("sf, mn, k, recipe, num_groups=None, is_sfa=None, disable_ue8m0_cast=False, psum_layout=None")
     archs = (
         ArchSupport("sm90"),
         ArchSupport("sm100"),
         ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unknown SF transformation' (layout.hpp:60) on sm120"),
     )
-    tolerance = EXACT
-    kernel_depends_on_m = False
-    examples = (
-        {"k": 896},
-        {"k": 144, "rows_per_scale": 128},
-        {"k": 896, "disable_ue8m0_cast": True},
-        {"k": 200, "columns_per_scale": 32},
-        {"k": 200, "rows_per_scale": 32, "columns_per_scale": 32},
+    proof = Proof(
+        tolerance=EXACT,
+        kernel_depends_on_m=False,
+        examples=(
+            {"k": 896},
+            {"k": 144, "rows_per_scale": 128},
+            {"k": 896, "disable_ue8m0_cast": True},
+            {"k": 200, "columns_per_scale": 32},
+            {"k": 200, "rows_per_scale": 32, "columns_per_scale": 32},
+        ),
     )
 
     def check(self, shape: Shape) -> None:
@@ -85,34 +97,22 @@ class TransformSfIntoRequiredLayout(KernelType):
     def read_m(self, sf: torch.Tensor, mn: int, *args: Any, **kwargs: Any) -> int:
         return mn
 
-    def read_shape(
-        self,
-        sf: torch.Tensor,
-        mn: int,
-        k: int,
-        recipe: Sequence[int],
-        num_groups: int | None = None,
-        is_sfa: bool | None = None,
-        disable_ue8m0_cast: bool = False,
-        psum_layout: object = None,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "sf.dtype", calls.dtype_of(sf), ("float32",))
-        calls.belongs(self.name, "sf", "row-major" if sf.is_contiguous() else "strided", ("row-major",))
-        calls.belongs(self.name, "psum_layout", None if psum_layout is None else "a tensor", (None,))
-        rows, columns = recipe if len(recipe) == 2 else (recipe[0] if is_sfa else recipe[1], recipe[2])
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "sf.dtype", calls.dtype_of(call.sf), ("float32",))
+        calls.belongs(self.name, "sf", "row-major" if call.sf.is_contiguous() else "strided", ("row-major",))
+        calls.belongs(self.name, "psum_layout", None if call.psum_layout is None else "a tensor", (None,))
+        *of_either, columns = call.recipe
+        rows = of_either[0] if len(of_either) == 1 or call.is_sfa else of_either[1]
         return {
-            "k": k,
+            "k": call.k,
             "rows_per_scale": rows,
             "columns_per_scale": columns,
-            "disable_ue8m0_cast": disable_ue8m0_cast,
+            "disable_ue8m0_cast": call.disable_ue8m0_cast,
         }
 
-    def handle_empty(self, sf: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         """Scale factors of no rows are in every layout; packed ones have another dtype, which nothing reads."""
-        return sf
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+        return call.sf
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         scale_factors.fill_powers_of_two(buffers.sf, generator)

@@ -9,7 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from attrs import evolve
+
+from kregistry import (
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Signature,
+    Size,
+    Value,
+)
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm.scales import UNIT_SCALE, ceil_div
 from kregistry_plugins.layout import scale_factors
@@ -24,10 +38,11 @@ class _Rows(KernelType):
 
     dimensions = (COLUMNS,)
     run_dimension = ROWS
+    signature = Signature("sf, psum_layout=None")
     archs = EVERY_ARCH
-    tolerance = EXACT
-    kernel_depends_on_m = False
-    examples = ({"columns": 7}, {"columns": 1}, {"columns": 56})
+    proof = Proof(
+        tolerance=EXACT, kernel_depends_on_m=False, examples=({"columns": 7}, {"columns": 1}, {"columns": 56})
+    )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {"sf": BufferSpec((max_m, shape.columns), "float32", initial=UNIT_SCALE)}
@@ -38,15 +53,12 @@ class _Rows(KernelType):
     def read_m(self, sf: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return sf.shape[-2]
 
-    def read_shape(self, sf: torch.Tensor, psum_layout: object = None) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """Takes row-major calls only; others are copied by torch, or belong to ``..._from_mn_major``."""
-        calls.belongs(self.name, "sf.dtype", calls.dtype_of(sf), ("float32",))
-        calls.belongs(self.name, "sf", "row-major" if sf.is_contiguous() else "strided", ("row-major",))
-        calls.belongs(self.name, "psum_layout", None if psum_layout is None else "a tensor", (None,))
-        return {"columns": sf.shape[-1]}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+        calls.belongs(self.name, "sf.dtype", calls.dtype_of(call.sf), ("float32",))
+        calls.belongs(self.name, "sf", "row-major" if call.sf.is_contiguous() else "strided", ("row-major",))
+        calls.belongs(self.name, "psum_layout", None if call.psum_layout is None else "a tensor", (None,))
+        return {"columns": call.sf.shape[-1]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         scale_factors.fill_powers_of_two(buffers.sf[:m], generator)
@@ -62,8 +74,8 @@ class GetMnMajorTmaAlignedTensor(_Rows):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         return scale_factors.result_bytes(max_m, shape.columns)
 
-    def handle_empty(self, sf: torch.Tensor) -> torch.Tensor:
-        return sf.new_empty((*sf.shape[:-2], sf.shape[-1], 0)).mT
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        return call.sf.new_empty((*call.sf.shape[:-2], call.sf.shape[-1], 0)).mT
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.sf[:m].normal_(generator=generator)
@@ -85,11 +97,11 @@ class GetMnMajorTmaAlignedPackedUe8m0Tensor(_Rows):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         return scale_factors.result_bytes(max_m, ceil_div(shape.columns, 4))
 
-    def handle_empty(self, sf: torch.Tensor, psum_layout: object = None) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         import torch
 
-        size = (*sf.shape[:-2], ceil_div(sf.shape[-1], 4), 0)
-        return sf.new_empty(size, dtype=torch.int32).mT
+        size = (*call.sf.shape[:-2], ceil_div(call.sf.shape[-1], 4), 0)
+        return call.sf.new_empty(size, dtype=torch.int32).mT
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"exponents": scale_factors.exponents_of(self.arguments(buffers, m).args[0])}
@@ -107,9 +119,9 @@ class GetMnMajorTmaAlignedPackedUe8m0TensorFromMnMajor(GetMnMajorTmaAlignedPacke
 
     name = "get_mn_major_tma_aligned_packed_ue8m0_tensor_from_mn_major"
     summary = "packs MN-major FP32 scale factors to the UE8M0 layout of SM100 and SM120"
-    dimensions = (Dimension("columns", "scale factors of a row; no effect on the kernel", "columns", minimum=2),)
+    dimensions = (Size("columns", "scale factors of a row; no effect on the kernel", "columns", minimum=2),)
     run_dimension = RunDimension(ROWS.name, ROWS.meaning, ROWS.unit, 4, 4)
-    examples = ({"columns": 7}, {"columns": 2}, {"columns": 56})
+    proof = evolve(_Rows.proof, examples=({"columns": 7}, {"columns": 2}, {"columns": 56}))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {"sf": BufferSpec((max_m * shape.columns,), "float32", initial=UNIT_SCALE)}
@@ -118,11 +130,11 @@ class GetMnMajorTmaAlignedPackedUe8m0TensorFromMnMajor(GetMnMajorTmaAlignedPacke
         columns = buffers.shape.columns
         return Call((buffers.sf[: m * columns].view(columns, m).T,))
 
-    def read_shape(self, sf: torch.Tensor, psum_layout: object = None) -> Mapping[str, Value]:
-        calls.belongs(self.name, "sf.dim()", sf.dim(), (2,))
-        row_major = sf.is_contiguous() or not sf.mT.is_contiguous()
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "sf.dim()", call.sf.dim(), (2,))
+        row_major = call.sf.is_contiguous() or not call.sf.mT.is_contiguous()
         calls.belongs(self.name, "sf", "not MN-major" if row_major else "MN-major", ("MN-major",))
-        return {"columns": sf.shape[-1]}
+        return {"columns": call.sf.shape[-1]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         scale_factors.fill_powers_of_two(buffers.sf[: m * buffers.shape.columns], generator)

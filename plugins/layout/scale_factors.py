@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Dimension, RunDimension, Tolerance
+from kregistry import ArchSupport, RunDimension, Size
 from kregistry_plugins.fp8_gemm.scales import align, ceil_div
 
 if TYPE_CHECKING:
     import torch
 
-COLUMNS = Dimension("columns", "scale factors of a row: ceil(k / 128); one kernel for each number", "columns")
+COLUMNS = Size("columns", "scale factors of a row: ceil(k / 128); one kernel for each number", "columns")
 ROWS = RunDimension("mn", "rows: tokens of one step, or rows of a weight", "rows")
 EVERY_ARCH = (ArchSupport("sm90"), ArchSupport("sm100"), ArchSupport("sm120"))
 #: Values are moved, not computed; what is left is the order in which the measure sums.
-EXACT = Tolerance(1e-12)
+EXACT = 1e-12
 
 _ALIGNMENT = 4
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kregistry import (
+    DETERMINISTIC,
+    NUM_SMS,
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
+    Choice,
+    Flag,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
+    Signature,
+    Size,
     Value,
 )
-from kregistry_plugins import calls, settings
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -26,6 +33,16 @@ if TYPE_CHECKING:
 _MAX_EXPERTS = 512
 _MAX_TOP_K = 32
 _SCALING = 2.5
+#: Tensors of a call that is no plain router.
+_UNCLAIMED = (
+    "mask",
+    "image_bias",
+    "image_token_mask",
+    "fix_routing_mask",
+    "to_physical_map",
+    "unmapped_topk_idx",
+    "force_random",
+)
 
 # What DeepGEMM allocates (measured on the stub GPU, DeepGEMM 0.2.3): scores of whole tiles of tokens and experts, once
 # for each of at most 16 parts of k, as many as there are SMs for, and once in a process the barriers.
@@ -36,39 +53,40 @@ _MOST_PARTS = 16
 _BARRIER_BYTES = 8 << 20
 
 
-@settings.follows_num_sms
 class Bf16MegaGate(KernelType):
     """Claims the plain router: no mask, no map to physical experts, no shared experts, no bias for images."""
 
     name = "bf16_mega_gate"
     summary = "MoE router in one launch: BF16 GEMM, scores, top-k and weights (SM100)"
     dimensions = (
-        Dimension("hidden", "columns of a token", "columns", multiple_of=256),
-        Dimension("num_experts", "routed experts, 512 at most", "experts", multiple_of=4),
-        Dimension("top_k", "experts of a token, 32 at most", "experts"),
-        Dimension(
-            name="scoring",
-            meaning="scoring_func: what makes a score of a logit",
+        Size("hidden", "columns of a token", "columns", multiple_of=256),
+        Size("num_experts", "routed experts, 512 at most", "experts", multiple_of=4),
+        Size("top_k", "experts of a token, 32 at most", "experts"),
+        Choice(
+            "scoring",
+            "scoring_func: what makes a score of a logit",
+            ("identity", "sigmoid", "sqrtsoftplus"),
             default="identity",
-            integer=False,
-            choices=("identity", "sigmoid", "sqrtsoftplus"),
         ),
-        Dimension(
-            name="bias",
-            meaning="whether a bias takes part in the choice of experts",
-            default=True,
-            integer=False,
-            choices=(True, False),
-        ),
+        Flag("bias", "whether a bias takes part in the choice of experts", default=True),
     )
+    settings = (DETERMINISTIC, NUM_SMS)
     run_dimension = RunDimension("tokens", "tokens of one step", "rows")
     function_names = ("bf16_mega_gate",)
+    signature = Signature(
+        "x, weight, num_topk, use_shared_as_routed, num_shared_experts, routed_scaling_factor, ep_rank, "
+        "scoring_func='identity', mask=None, bias=None, image_bias=None, image_token_mask=None, "
+        "fix_routing_mask=None, to_physical_map=None, logical_count=None, unmapped_topk_idx=None, "
+        "force_random=None, out=None"
+    )
     archs = (ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no bf16_mega_gate"),)
     handles_empty = ""
-    examples = (
-        {"hidden": 512, "num_experts": 256, "top_k": 8},
-        {"hidden": 256, "num_experts": 60, "top_k": 3, "scoring": "sigmoid", "bias": False},
-        {"hidden": 1024, "num_experts": 384, "top_k": 6, "scoring": "sqrtsoftplus"},
+    proof = Proof(
+        examples=(
+            {"hidden": 512, "num_experts": 256, "top_k": 8},
+            {"hidden": 256, "num_experts": 60, "top_k": 3, "scoring": "sigmoid", "bias": False},
+            {"hidden": 1024, "num_experts": 384, "top_k": 6, "scoring": "sqrtsoftplus"},
+        )
     )
 
     def check(self, shape: Shape) -> None:
@@ -101,53 +119,19 @@ class Bf16MegaGate(KernelType):
         plain = (shape.top_k, False, 0, _SCALING, 0, shape.scoring)
         return Call((buffers.x[:m], buffers.weight, *plain), {"bias": buffers.tensors.get("bias"), "out": out})
 
-    def read_m(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return x.shape[0]
-
-    def read_shape(
-        self,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        num_topk: int,
-        use_shared_as_routed: bool,
-        num_shared_experts: int,
-        routed_scaling_factor: float,
-        ep_rank: int,
-        scoring_func: str = "identity",
-        mask: torch.Tensor | None = None,
-        bias: torch.Tensor | None = None,
-        image_bias: torch.Tensor | None = None,
-        image_token_mask: torch.Tensor | None = None,
-        fix_routing_mask: torch.Tensor | None = None,
-        to_physical_map: torch.Tensor | None = None,
-        logical_count: torch.Tensor | None = None,
-        unmapped_topk_idx: torch.Tensor | None = None,
-        force_random: torch.Tensor | None = None,
-        out: tuple[torch.Tensor, torch.Tensor] | None = None,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "num_shared_experts", num_shared_experts, (0,))
-        others = {
-            "mask": mask,
-            "image_bias": image_bias,
-            "image_token_mask": image_token_mask,
-            "fix_routing_mask": fix_routing_mask,
-            "to_physical_map": to_physical_map,
-            "unmapped_topk_idx": unmapped_topk_idx,
-            "force_random": force_random,
-        }
-        for name, tensor in others.items():
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "num_shared_experts", call.num_shared_experts, (0,))
+        for name in _UNCLAIMED:
+            tensor = getattr(call, name)
             calls.belongs(self.name, name, "none" if tensor is None else "a tensor", ("none",))
-        experts, hidden = weight.shape
+        experts, hidden = call.weight.shape
         return {
             "hidden": hidden,
             "num_experts": experts,
-            "top_k": num_topk,
-            "scoring": scoring_func,
-            "bias": bias is not None,
+            "top_k": call.num_topk,
+            "scoring": call.scoring_func,
+            "bias": call.bias is not None,
         }
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"topk_idx": buffers.topk_idx[:m], "topk_weights": buffers.topk_weights[:m]}
 
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """The weight of every expert, so that the order of a token's experts, and a tie, make no difference."""

@@ -11,21 +11,26 @@ With x [m, hidden] what the last sublayer gave and r [m, 4, hidden] the residual
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kregistry import (
+    DETERMINISTIC,
+    NUM_SMS,
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
+    Flag,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
-    Tolerance,
+    Signature,
+    Size,
     Value,
 )
-from kregistry_plugins import calls, settings
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -47,40 +52,37 @@ _LEAST_PARTS = 16
 _BARRIER_BYTES = 4 << 20
 
 
-@settings.follows_num_sms
 class MegaMhc(KernelType):
     """Claims the calls with BF16 output, and FP8 output besides where asked for."""
 
     name = "mega_mhc"
     summary = "hyper-connection update, mixing coefficients and RMS norm in one launch (SM100)"
     dimensions = (
-        Dimension("hidden", "columns of a token", "columns", multiple_of=1024),
-        Dimension(
-            "shifted",
-            "y is made with the coefficients of the last step",
-            default=True,
-            integer=False,
-            choices=(True, False),
-        ),
-        Dimension(
-            "fp8_output",
-            "y is also given in FP8, with UE8M0 scale factors for 32 columns",
-            default=False,
-            integer=False,
-            choices=(False, True),
-        ),
+        Size("hidden", "columns of a token", "columns", multiple_of=1024),
+        Flag("shifted", "y is made with the coefficients of the last step", default=True),
+        Flag("fp8_output", "y is also given in FP8, with UE8M0 scale factors for 32 columns", default=False),
     )
+    settings = (DETERMINISTIC, NUM_SMS)
     run_dimension = RunDimension("tokens", "tokens of one step", "rows")
     function_names = ("mega_mhc",)
+    signature = Signature(
+        "x, residual, shifted_prev_mix, post_mix, comb_res_mix, fn, mix_scales, mix_bases, hc_mult, "
+        "hc_norm_eps, hc_pre_eps, hc_post_scale, sinkhorn_eps, num_sinkhorn_iters, rmsnorm_weight, "
+        "rmsnorm_eps, rmsnorm_scale, new_residual, new_prev_mix, new_post_mix, new_comb_res_mix, "
+        "y_bf16=None, y_fp8=None, y_gemm_sf=None, y_routed_sf=None, y_shared_sf=None, "
+        "shared_sf_block_m=0"
+    )
     archs = (ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no mega_mhc"),)
     handles_empty = ""
     # FP8 output is the coarsest of the outputs.
-    tolerance = Tolerance(2e-3)
-    examples = (
-        {"hidden": 1024},
-        {"hidden": 2048, "shifted": False},
-        {"hidden": 1024, "fp8_output": True},
-        {"hidden": 1024, "shifted": False, "fp8_output": True},
+    proof = Proof(
+        tolerance=2e-3,
+        examples=(
+            {"hidden": 1024},
+            {"hidden": 2048, "shifted": False},
+            {"hidden": 1024, "fp8_output": True},
+            {"hidden": 1024, "shifted": False, "fp8_output": True},
+        ),
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -127,54 +129,19 @@ class MegaMhc(KernelType):
         y_sf = scales.rows_of(buffers.y_sf, m) if buffers.shape.fp8_output else None
         return Call((*inputs, *mixing, *constants, *norm, *outputs, rows("y_bf16"), rows("y_fp8"), y_sf))
 
-    def read_m(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return x.shape[0]
-
-    def read_shape(
-        self,
-        x: torch.Tensor,
-        residual: torch.Tensor,
-        shifted_prev_mix: torch.Tensor | None,
-        post_mix: torch.Tensor,
-        comb_res_mix: torch.Tensor,
-        fn: torch.Tensor,
-        mix_scales: torch.Tensor,
-        mix_bases: torch.Tensor,
-        hc_mult: int,
-        hc_norm_eps: float,
-        hc_pre_eps: float,
-        hc_post_scale: float,
-        sinkhorn_eps: float,
-        num_sinkhorn_iters: int,
-        rmsnorm_weight: torch.Tensor,
-        rmsnorm_eps: float,
-        rmsnorm_scale: float,
-        new_residual: torch.Tensor,
-        new_prev_mix: torch.Tensor | None,
-        new_post_mix: torch.Tensor,
-        new_comb_res_mix: torch.Tensor,
-        y_bf16: torch.Tensor | None = None,
-        y_fp8: torch.Tensor | None = None,
-        y_gemm_sf: torch.Tensor | None = None,
-        y_routed_sf: torch.Tensor | None = None,
-        y_shared_sf: torch.Tensor | None = None,
-        shared_sf_block_m: int = 0,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "y_bf16", "none" if y_bf16 is None else "a tensor", ("a tensor",))
-        calls.belongs(self.name, "shared_sf_block_m", shared_sf_block_m, (0,))
-        calls.belongs(self.name, "y_routed_sf", "none" if y_routed_sf is None else "a tensor", ("none",))
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "y_bf16", "none" if call.y_bf16 is None else "a tensor", ("a tensor",))
+        calls.belongs(self.name, "shared_sf_block_m", call.shared_sf_block_m, (0,))
+        calls.belongs(self.name, "y_routed_sf", "none" if call.y_routed_sf is None else "a tensor", ("none",))
         return {
-            "hidden": x.shape[1],
-            "shifted": shifted_prev_mix is not None,
-            "fp8_output": y_fp8 is not None,
+            "hidden": call.x.shape[1],
+            "shifted": call.shifted_prev_mix is not None,
+            "fp8_output": call.y_fp8 is not None,
         }
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        specs = self.buffers(buffers.shape, buffers.max_m)
-        found = {name: buffers.tensors[name][:m] for name, spec in specs.items() if spec.role == "output"}
-        if buffers.shape.fp8_output:
-            found["y_sf"] = scales.rows_of(buffers.y_sf, m)
-        return found
+        found = dict(super().outputs(buffers, m))
+        return {**found, "y_sf": scales.rows_of(buffers.y_sf, m)} if buffers.shape.fp8_output else found
 
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         found = dict(self.outputs(buffers, m))

@@ -10,10 +10,22 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import Buffers, BufferSpec, Call, EmptyInput, KernelType, Shape, Tolerance, Value
+from kregistry import (
+    NUM_SMS,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    EmptyInput,
+    KernelType,
+    Proof,
+    Shape,
+    Signature,
+    Value,
+)
 from kregistry_plugins import calls
 from kregistry_plugins.mega import symmetric_buffer
-from kregistry_plugins.mega.symmetric_buffer import Slot, SymmetricBuffer
+from kregistry_plugins.mega.symmetric_buffer import Slot
 
 if TYPE_CHECKING:
     import torch
@@ -38,10 +50,15 @@ class MegaMoe(KernelType):
     #: Dtypes of tokens and weights, in DeepGEMM's word.
     mma_type: ClassVar[str]
 
+    settings = (NUM_SMS,)
     run_dimension = symmetric_buffer.TOKENS
+    signature = Signature(
+        "y, l1_weights, l2_weights, sym_buffer, *others, activation='swiglu', activation_clamp=None, fast_math=True, "
+        "**others_by_name"
+    )
     empty_input = EmptyInput.LAUNCH
     # The launch rounds what is between the GEMMs and adds up BF16; the reference does neither.
-    tolerance = Tolerance(3e-3)
+    proof = Proof(tolerance=3e-3)
 
     @abstractmethod
     def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
@@ -93,50 +110,33 @@ class MegaMoe(KernelType):
         shape = buffers.shape
         symmetric = symmetric_buffer.symmetric_buffer(shape, buffers.symmetric, self.mma_type, self.ring_tokens(shape))
         clamp = None if shape.activation_clamp is None else float(shape.activation_clamp)
-        settings = {"activation_clamp": clamp, "fast_math": shape.fast_math}
-        return Call((buffers.y[:m], *self.pass_weights(buffers), symmetric), settings)
+        keywords = {"activation_clamp": clamp, "fast_math": shape.fast_math}
+        return Call((buffers.y[:m], *self.pass_weights(buffers), symmetric), keywords)
 
     def pass_weights(self, buffers: Buffers) -> tuple[Any, Any]:
         """The weights of both layers as arguments."""
         return (buffers.l1_weights, buffers.l1_scales), (buffers.l2_weights, buffers.l2_scales)
 
-    def read_m(self, y: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return y.shape[0]
-
-    def read_shape(
-        self,
-        y: torch.Tensor,
-        l1_weights: Any,
-        l2_weights: Any,
-        sym_buffer: SymmetricBuffer,
-        *args: Any,
-        activation: str = "swiglu",
-        activation_clamp: float | None = None,
-        fast_math: bool = True,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """Takes calls without shared experts; the clamp and fast_math are read where they are given by name.
 
         Also refused: what DeepGEMM 0.2 takes besides, by name, since the kernel is another with each of it.
         """
-        calls.belongs(self.name, "mma_type", getattr(sym_buffer, "mma_type", self.mma_type), (self.mma_type,))
-        calls.belongs(self.name, "activation", activation, ("swiglu",))
-        shared = any(_are_weights(each) for each in (*args, kwargs.get("shared_l1_weights")))
+        calls.belongs(self.name, "mma_type", getattr(call.sym_buffer, "mma_type", self.mma_type), (self.mma_type,))
+        calls.belongs(self.name, "activation", call.activation, ("swiglu",))
+        shared = any(_are_weights(each) for each in (*call.others, call.others_by_name.get("shared_l1_weights")))
         calls.belongs(self.name, "shared experts", "some" if shared else "none", ("none",))
         for name, usual in _USUAL.items():
-            found = kwargs.get(name, usual)
+            found = call.others_by_name.get(name, usual)
             calls.belongs(self.name, name, found if found == usual else "another", (usual,))
-        rows = (l1_weights[0] if isinstance(l1_weights, tuple) else l1_weights).shape[1]
+        rows = (call.l1_weights[0] if isinstance(call.l1_weights, tuple) else call.l1_weights).shape[1]
         return {
-            **symmetric_buffer.routing_of(self.name, sym_buffer),
-            "hidden": y.shape[1],
+            **symmetric_buffer.routing_of(self.name, call.sym_buffer),
+            "hidden": call.y.shape[1],
             "intermediate": rows // 2,
-            "activation_clamp": symmetric_buffer.clamp_of(self.name, activation_clamp),
-            "fast_math": fast_math,
+            "activation_clamp": symmetric_buffer.clamp_of(self.name, call.activation_clamp),
+            "fast_math": call.fast_math,
         }
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"y": buffers.y[:m]}
 
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"y": buffers.y[:m], "symmetric": buffers.symmetric}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, Shape, Tolerance, Value
-from kregistry_plugins import settings
+from kregistry import ArchSupport, Arguments, Buffers, BufferSpec, Call, Flag, Shape, Size, Value
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.mega import nvfp4, sm100_buffer, symmetric_buffer
 from kregistry_plugins.mega.moe_sm100 import SETTINGS, SMALL, Sm100MegaMoe, paged, unpaged
 from kregistry_plugins.mega.sm100_buffer import Elements
-from kregistry_plugins.mega.symmetric_buffer import Slot, SymmetricBuffer
+from kregistry_plugins.mega.symmetric_buffer import Slot
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +24,8 @@ _INTERLEAVED_ROWS = 16
 _ACTIVATION_SCALE = 64
 
 
-def _flag(name: str, meaning: str) -> Dimension:
-    return Dimension(name, meaning, default=True, integer=False, choices=(True, False))
+def _flag(name: str, meaning: str) -> Flag:
+    return Flag(name, meaning, default=True)
 
 
 _FACTORS = (
@@ -36,7 +35,6 @@ _FACTORS = (
 )
 
 
-@settings.follows_num_sms
 class Nvfp4MegaMoe(Sm100MegaMoe):
     """Claims calls with weights as ``transform_weights_for_mega_moe`` lays them out, not those of TensorRT-LLM.
 
@@ -52,8 +50,8 @@ class Nvfp4MegaMoe(Sm100MegaMoe):
     dimensions = (
         symmetric_buffer.NUM_EXPERTS,
         symmetric_buffer.TOP_K,
-        Dimension("hidden", "columns of a token", "columns", multiple_of=256),
-        Dimension("intermediate", "columns between the two GEMMs", "columns", multiple_of=256),
+        Size("hidden", "columns of a token", "columns", multiple_of=256),
+        Size("intermediate", "columns between the two GEMMs", "columns", multiple_of=256),
         *SETTINGS,
         _flag("use_x_scales", "whether each token has a scale factor as a whole, as the pre-dispatch makes them"),
         *_FACTORS,
@@ -61,18 +59,21 @@ class Nvfp4MegaMoe(Sm100MegaMoe):
     function_names = ("nvfp4_mega_moe", "fp8_fp4_mega_moe")
     archs = (ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no nvfp4_mega_moe"),)
     # The launch quantises what is between the GEMMs to NVFP4, the reference does not: 4.6e-3 by an emulation of it.
-    tolerance = Tolerance(1e-2)
-    examples = (
-        SMALL,
-        {
-            **SMALL,
-            "num_experts": 3,
-            "top_k": 3,
-            "activation_clamp": 1,
-            "use_x_scales": False,
-            **{each.name: False for each in _FACTORS},
-        },
-        {**SMALL, "hidden": 768, "intermediate": 256, "top_k": 4, "num_ranks": 2, "l2_act_scales": False},
+    proof = evolve(
+        Sm100MegaMoe.proof,
+        tolerance=1e-2,
+        examples=(
+            SMALL,
+            {
+                **SMALL,
+                "num_experts": 3,
+                "top_k": 3,
+                "activation_clamp": 1,
+                "use_x_scales": False,
+                **{each.name: False for each in _FACTORS},
+            },
+            {**SMALL, "hidden": 768, "intermediate": 256, "top_k": 4, "num_ranks": 2, "l2_act_scales": False},
+        ),
     )
 
     def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
@@ -101,25 +102,12 @@ class Nvfp4MegaMoe(Sm100MegaMoe):
         factors = {each.name: buffers.tensors.get(each.name) for each in _FACTORS}
         return Call(call.args, {**call.kwargs, "use_x_scales": buffers.shape.use_x_scales, **factors})
 
-    def read_shape(
-        self,
-        y: torch.Tensor,
-        l1_weights: Any,
-        l2_weights: Any,
-        sym_buffer: SymmetricBuffer,
-        *args: Any,
-        use_x_scales: bool = False,
-        l1_alphas: torch.Tensor | None = None,
-        l2_alphas: torch.Tensor | None = None,
-        l2_act_scales: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        factors = (l1_alphas, l2_alphas, l2_act_scales)
-        return {
-            **super().read_shape(y, l1_weights, l2_weights, sym_buffer, *args, **kwargs),
-            "use_x_scales": use_x_scales,
-            **{each.name: factor is not None for each, factor in zip(_FACTORS, factors)},
-        }
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        named = dict(call.others_by_name)
+        use_x_scales = named.pop("use_x_scales", False)
+        factors = {each.name: named.pop(each.name, None) is not None for each in _FACTORS}
+        plain = Arguments({**vars(call), "others_by_name": named})
+        return {**super().shape_of(plain), "use_x_scales": use_x_scales, **factors}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         """The factors first, which the weights are divided by."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Dimension, Shape
-from kregistry_plugins import installed, settings
+from kregistry import ArchSupport, Buffers, BufferSpec, Dimension, Shape, Size
+from kregistry_plugins import installed
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.mega import moe, sm100_buffer, symmetric_buffer
 from kregistry_plugins.mega.sm100_buffer import Elements
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 _GROUP = 32
-_HIDDEN = Dimension("hidden", "columns of a token", "columns", multiple_of=512)
-_INTERMEDIATE = Dimension("intermediate", "columns between the two GEMMs", "columns", multiple_of=512)
+_HIDDEN = Size("hidden", "columns of a token", "columns", multiple_of=512)
+_INTERMEDIATE = Size("intermediate", "columns between the two GEMMs", "columns", multiple_of=512)
 SETTINGS = (
     symmetric_buffer.MAX_TOKENS,
     symmetric_buffer.NUM_RANKS,
@@ -45,10 +46,13 @@ class Sm100MegaMoe(moe.MegaMoe):
         *SETTINGS,
     )
     archs = (ArchSupport("sm100"),)
-    examples = (
-        SMALL,
-        {**SMALL, "num_experts": 3, "top_k": 3, "activation_clamp": 1},
-        {**SMALL, "top_k": 4, "num_ranks": 2},
+    proof = evolve(
+        moe.MegaMoe.proof,
+        examples=(
+            SMALL,
+            {**SMALL, "num_experts": 3, "top_k": 3, "activation_clamp": 1},
+            {**SMALL, "top_k": 4, "num_ranks": 2},
+        ),
     )
 
     def buffer_bytes(self, shape: Shape) -> int:
@@ -57,14 +61,14 @@ class Sm100MegaMoe(moe.MegaMoe):
     def slots(self, shape: Shape) -> Mapping[str, Slot]:
         return sm100_buffer.input_slots(shape, self.elements)
 
-    def scope(self, shape: Shape) -> Any:
-        return _no_daemon()
+    def execute(self, buffers: Buffers, m: int) -> Any:
+        with _no_daemon():
+            return super().execute(buffers, m)
 
     def ring_tokens(self, shape: Shape) -> int | None:
         return sm100_buffer.ring_tokens(shape) if installed.is_first_series() else None
 
 
-@settings.follows_num_sms
 class Fp8Fp4MegaMoe(Sm100MegaMoe):
     """FP8 tokens by FP4 weights, UE8M0 scale factors for 32 columns."""
 
@@ -105,7 +109,6 @@ class Fp8Fp4MegaMoe(Sm100MegaMoe):
         return scales.dequantize(inputs["x"], inputs["x_sf"], _GROUP)
 
 
-@settings.follows_num_sms
 class Bf16MegaMoe(Sm100MegaMoe):
     """No scale factors."""
 
@@ -141,16 +144,24 @@ class Bf16MegaMoe(Sm100MegaMoe):
 @contextmanager
 def _no_daemon() -> Iterator[None]:
     """Later versions of DeepGEMM 0.2 look for partitioned GPUs, for which they start ``nvidia-cuda-mps-control``."""
-    if find_spec("deep_gemm") is None or find_spec("deep_gemm.utils.mlopart") is None:
+    mlopart = _partitions()
+    if mlopart is None:
         yield
         return
-    mlopart: Any = import_module("deep_gemm.utils.mlopart")
     before = mlopart.is_available
     mlopart.is_available = lambda *_: False
     try:
         yield
     finally:
         mlopart.is_available = before
+
+
+@lru_cache(maxsize=1)
+def _partitions() -> Any:
+    """The module that looks for them, where DeepGEMM has it."""
+    if find_spec("deep_gemm") is None or find_spec("deep_gemm.utils.mlopart") is None:
+        return None
+    return import_module("deep_gemm.utils.mlopart")
 
 
 def paged(scale_factors: torch.Tensor) -> torch.Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Dimension, Shape, ShapeError
-from kregistry_plugins import settings
+from attrs import evolve
+
+from kregistry import ArchSupport, Buffers, BufferSpec, Shape, ShapeError, Size
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.mega import moe, sm90_buffer, symmetric_buffer
 from kregistry_plugins.mega.symmetric_buffer import Slot
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _MAX_INTERMEDIATE = 4096
 
 
-@settings.follows_num_sms
 class Fp8MegaMoe(moe.MegaMoe):
     """Scale factors of tokens for 128 columns, of weights for blocks of 128x128."""
 
@@ -28,8 +28,8 @@ class Fp8MegaMoe(moe.MegaMoe):
     dimensions = (
         symmetric_buffer.NUM_EXPERTS,
         symmetric_buffer.TOP_K,
-        Dimension("hidden", "columns of a token", "columns", multiple_of=512),
-        Dimension("intermediate", "columns between the two GEMMs, 4096 at most", "columns", multiple_of=256),
+        Size("hidden", "columns of a token", "columns", multiple_of=512),
+        Size("intermediate", "columns between the two GEMMs, 4096 at most", "columns", multiple_of=256),
         symmetric_buffer.MAX_TOKENS,
         symmetric_buffer.NUM_RANKS,
         symmetric_buffer.CLAMP,
@@ -37,10 +37,20 @@ class Fp8MegaMoe(moe.MegaMoe):
     )
     function_names = ("fp8_mega_moe",)
     archs = (ArchSupport("sm90"),)
-    examples = (
-        {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 256, "max_tokens": 384},
-        {"num_experts": 3, "top_k": 3, "hidden": 1024, "intermediate": 512, "max_tokens": 768, "activation_clamp": 1},
-        {"num_experts": 8, "top_k": 4, "hidden": 512, "intermediate": 256, "max_tokens": 384, "num_ranks": 2},
+    proof = evolve(
+        moe.MegaMoe.proof,
+        examples=(
+            {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 256, "max_tokens": 384},
+            {
+                "num_experts": 3,
+                "top_k": 3,
+                "hidden": 1024,
+                "intermediate": 512,
+                "max_tokens": 768,
+                "activation_clamp": 1,
+            },
+            {"num_experts": 8, "top_k": 4, "hidden": 512, "intermediate": 256, "max_tokens": 384, "num_ranks": 2},
+        ),
     )
 
     def check(self, shape: Shape) -> None:

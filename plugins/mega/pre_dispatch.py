@@ -10,20 +10,25 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from kregistry import (
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
+    Choice,
     EmptyInput,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
-    Tolerance,
+    Signature,
+    Size,
     Value,
 )
 from kregistry_plugins import calls
@@ -32,14 +37,10 @@ from kregistry_plugins.fp8_gemm import scales
 if TYPE_CHECKING:
     import torch
 
-HIDDEN = Dimension("hidden", "columns of a token, 8192 at most; no effect on the kernel", "columns", multiple_of=128)
-TOP_K = Dimension("top_k", "experts of a token; no effect on the kernel", "experts")
-_GROUP_SIZE = Dimension(
-    "group_size", "columns that share a scale factor", "columns", 32, integer=False, choices=(32, 64, 128)
-)
-_ACTIVATIONS = Dimension(
-    "activations", "dtype that tokens are quantised to", default="fp8", integer=False, choices=("fp8", "fp4")
-)
+HIDDEN = Size("hidden", "columns of a token, 8192 at most; no effect on the kernel", "columns", multiple_of=128)
+TOP_K = Size("top_k", "experts of a token; no effect on the kernel", "experts")
+_GROUP_SIZE = Choice("group_size", "columns that share a scale factor", (32, 64, 128), unit="columns", default=32)
+_ACTIVATIONS = Choice("activations", "dtype that tokens are quantised to", ("fp8", "fp4"), default="fp8")
 #: One thread for 8 columns, 1024 at most (the asserts of sm100_mega_moe_pre_dispatch.hpp).
 _MAX_HIDDEN = 8192
 _COLUMNS_OF_A_THREAD = 8
@@ -47,15 +48,20 @@ _COLUMNS_OF_A_THREAD = 8
 _MMA_TYPES: Mapping[str, tuple[str, ...]] = {"fp8": ("fp8xfp4", "fp8xfp8"), "fp4": ("mxf4xmxf4",)}
 
 
+PRE_DISPATCH = Signature(
+    "x, topk_idx, topk_weights, buf_x, buf_x_sf, buf_topk_idx, buf_topk_weights, num_tokens, group_size=32, "
+    "mma_type='fp8xfp4', *others, **others_by_name"
+)
+
+
 class PreDispatch(KernelType):
     """Writes the first m slots of the buffer, and the routing of all of them."""
 
     run_dimension = RunDimension("tokens", "tokens of one step on this rank", "rows")
     empty_input = EmptyInput.LAUNCH
-    kernel_depends_on_m = False
+    proof = Proof(kernel_depends_on_m=False, tolerance=1e-4)
     # The same arithmetic as the reference, but for a scale factor at the edge to the next power of two; and an element
     # between two FP8 numbers may be rounded the other way (seen on an H100: 1.13e-5).
-    tolerance = Tolerance(1e-4)
 
     def check(self, shape: Shape) -> None:
         if shape.hidden > _MAX_HIDDEN:
@@ -68,9 +74,6 @@ class PreDispatch(KernelType):
         inputs = (buffers.x[:m], buffers.topk_idx[:m], buffers.topk_weights[:m])
         outputs = (buffers.buf_x, buffers.buf_x_sf, buffers.buf_topk_idx, buffers.buf_topk_weights)
         return Call((*inputs, *outputs, m))
-
-    def read_m(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return x.shape[0]
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {
@@ -137,12 +140,16 @@ class MegaMoePreDispatch(PreDispatch):
     summary = "quantises tokens to FP8 or FP4 with UE8M0 scale factors into a mega MoE buffer (SM100)"
     dimensions = (HIDDEN, TOP_K, _GROUP_SIZE, _ACTIVATIONS)
     function_names = ("mega_moe_pre_dispatch",)
+    signature = PRE_DISPATCH
     archs = (ArchSupport("sm90"), ArchSupport("sm100"), ArchSupport("sm120"))
-    examples = (
-        {"hidden": 512, "top_k": 8},
-        {"hidden": 256, "top_k": 3, "group_size": 64},
-        {"hidden": 1024, "top_k": 6, "group_size": 128},
-        {"hidden": 512, "top_k": 8, "activations": "fp4"},
+    proof = evolve(
+        PreDispatch.proof,
+        examples=(
+            {"hidden": 512, "top_k": 8},
+            {"hidden": 256, "top_k": 3, "group_size": 64},
+            {"hidden": 1024, "top_k": 6, "group_size": 128},
+            {"hidden": 512, "top_k": 8, "activations": "fp4"},
+        ),
     )
 
     def check(self, shape: Shape) -> None:
@@ -165,32 +172,18 @@ class MegaMoePreDispatch(PreDispatch):
         last = () if shape.activations == "fp8" else (_fp4_argument(),)
         return Call((*call.args, shape.group_size, *last))
 
-    def read_shape(
-        self,
-        x: torch.Tensor,
-        topk_idx: torch.Tensor,
-        topk_weights: torch.Tensor,
-        buf_x: torch.Tensor,
-        buf_x_sf: torch.Tensor,
-        buf_topk_idx: torch.Tensor,
-        buf_topk_weights: torch.Tensor,
-        num_tokens: int,
-        group_size: int = 32,
-        mma_type: str | bool = "fp8xfp4",
-        *args: Any,
-        use_fp4_acts: bool = False,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """Takes MXFP8 and MXFP4 calls; the tenth argument of DeepGEMM 0.1 is ``use_fp4_acts``."""
-        if mma_type is True or use_fp4_acts:
+        mma_type = call.mma_type
+        if mma_type is True or call.others_by_name.get("use_fp4_acts"):
             mma_type = _MMA_TYPES["fp4"][0]
         elif mma_type is False:
             mma_type = _MMA_TYPES["fp8"][0]
         calls.belongs(self.name, "mma_type", mma_type, [each for types in _MMA_TYPES.values() for each in types])
         return {
-            "hidden": x.shape[1],
-            "top_k": topk_idx.shape[1],
-            "group_size": group_size,
+            "hidden": call.x.shape[1],
+            "top_k": call.topk_idx.shape[1],
+            "group_size": call.group_size,
             "activations": "fp4" if mma_type in _MMA_TYPES["fp4"] else "fp8",
         }
 
@@ -205,8 +198,9 @@ class MegaMoePreDispatchSm90(PreDispatch):
     summary = "quantises tokens to FP8 with FP32 scale factors into a mega MoE buffer (SM90)"
     dimensions = (HIDDEN, TOP_K)
     function_names = ("mega_moe_pre_dispatch_sm90",)
+    signature = Signature("x, topk_idx, *args, **kwargs")
     archs = (ArchSupport("sm90"),)
-    examples = ({"hidden": 512, "top_k": 8}, {"hidden": 256, "top_k": 3})
+    proof = evolve(PreDispatch.proof, examples=({"hidden": 512, "top_k": 8}, {"hidden": 256, "top_k": 3}))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -215,8 +209,8 @@ class MegaMoePreDispatchSm90(PreDispatch):
             "buf_x_sf": BufferSpec((max_m, shape.hidden // scales.GROUP), "float32", "output"),
         }
 
-    def read_shape(self, x: torch.Tensor, topk_idx: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        return {"hidden": x.shape[1], "top_k": topk_idx.shape[1]}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"hidden": call.x.shape[1], "top_k": call.topk_idx.shape[1]}
 
     def group(self, shape: Shape) -> int:
         return scales.GROUP

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Shape, Value
+from attrs import evolve
+
+from kregistry import ArchSupport, Arguments, Buffers, BufferSpec, Call, Shape, Value
 from kregistry_plugins import calls
 from kregistry_plugins.mega import nvfp4
-from kregistry_plugins.mega.pre_dispatch import HIDDEN, TOP_K, PreDispatch
+from kregistry_plugins.mega.pre_dispatch import HIDDEN, PRE_DISPATCH, TOP_K, PreDispatch
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +29,9 @@ class MegaMoePreDispatchNvfp4(PreDispatch):
     summary = "quantises tokens to NVFP4, each with a scale factor as a whole, into a mega MoE buffer (SM100)"
     dimensions = (HIDDEN, TOP_K)
     function_names = ("mega_moe_pre_dispatch",)
+    signature = PRE_DISPATCH
     archs = tuple(ArchSupport(arch, ">=0.2", _OLD) for arch in ("sm90", "sm100", "sm120"))
-    examples = ({"hidden": 512, "top_k": 8}, {"hidden": 384, "top_k": 3})
+    proof = evolve(PreDispatch.proof, examples=({"hidden": 512, "top_k": 8}, {"hidden": 384, "top_k": 3}))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -42,23 +45,9 @@ class MegaMoePreDispatchNvfp4(PreDispatch):
         call = super().arguments(buffers, m)
         return Call((*call.args, nvfp4.GROUP, _MMA_TYPE, buffers.buf_x_scales))
 
-    def read_shape(
-        self,
-        x: torch.Tensor,
-        topk_idx: torch.Tensor,
-        topk_weights: torch.Tensor,
-        buf_x: torch.Tensor,
-        buf_x_sf: torch.Tensor,
-        buf_topk_idx: torch.Tensor,
-        buf_topk_weights: torch.Tensor,
-        num_tokens: int,
-        group_size: int = 32,
-        mma_type: str | bool = "fp8xfp4",
-        *args: Any,
-        **kwargs: Any,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "mma_type", mma_type, (_MMA_TYPE,))
-        return {"hidden": x.shape[1], "top_k": topk_idx.shape[1]}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "mma_type", call.mma_type, (_MMA_TYPE,))
+        return {"hidden": call.x.shape[1], "top_k": call.topk_idx.shape[1]}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {**super().outputs(buffers, m), "buf_x_scales": buffers.buf_x_scales[:m]}

@@ -11,25 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from kregistry import Dimension, RunDimension, Shape, ShapeError
+from kregistry import Flag, RunDimension, Shape, ShapeError, Size
 from kregistry_plugins import installed
 from kregistry_plugins.fp8_gemm.scales import align
 
 if TYPE_CHECKING:
     import torch
 
-NUM_RANKS = Dimension("num_ranks", "ranks of the expert-parallel group, 72 at most", "ranks", default=1)
-NUM_EXPERTS = Dimension("num_experts", "experts of the layer, on all ranks together", "experts")
-TOP_K = Dimension("top_k", "experts of a token", "experts")
-MAX_TOKENS = Dimension(
+NUM_RANKS = Size("num_ranks", "ranks of the expert-parallel group, 72 at most", "ranks", default=1)
+NUM_EXPERTS = Size("num_experts", "experts of the layer, on all ranks together", "experts")
+TOP_K = Size("top_k", "experts of a token", "experts")
+MAX_TOKENS = Size(
     "max_tokens", "num_max_tokens_per_rank of the symmetric buffer, as it was rounded up", "rows", multiple_of=384
 )
-CLAMP = Dimension(
-    "activation_clamp", "bound of the gate and up projections; none: no bound", default=None, optional=True
-)
-FAST_MATH = Dimension(
-    "fast_math", "approximate exponentials in SwiGLU", default=True, integer=False, choices=(True, False)
-)
+CLAMP = Size("activation_clamp", "bound of the gate and up projections; none: no bound", default=None, optional=True)
+FAST_MATH = Flag("fast_math", "approximate exponentials in SwiGLU", default=True)
 TOKENS = RunDimension("tokens", "tokens of this rank in one step; an idle rank's 0 has a kernel of its own", "rows")
 _MAX_RANKS = 72
 

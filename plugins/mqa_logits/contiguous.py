@@ -8,24 +8,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Tolerance, Value
-from kregistry_plugins import calls, settings
+from attrs import evolve
+
+from kregistry import (
+    NUM_SMS,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Choice,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Signature,
+    Size,
+    Value,
+)
+from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm.scales import align
 from kregistry_plugins.mqa_logits import forms, operands
+from kregistry_plugins.mqa_logits.operands import parts_of
 
 if TYPE_CHECKING:
     import torch
 
-LOGITS = Dimension(
-    name="logits",
-    meaning="columns of a row: all keys (undefined outside [ks, ke)); clean: all keys (-inf outside, clean_logits); "
+LOGITS = Choice(
+    "logits",
+    "columns of a row: all keys (undefined outside [ks, ke)); clean: all keys (-inf outside, clean_logits); "
     "compressed: from key ks on (max_seqlen_k > 0)",
+    ("all", "clean", "compressed"),
     default="all",
-    integer=False,
-    choices=("all", "clean", "compressed"),
 )
-SEQ_LEN_KV = Dimension(
-    "seq_len_kv", "keys of one call; sizes buffers, decides no kernel", "tokens", default=4096, sizes_only=True
+SEQ_LEN_KV = Size(
+    "seq_len_kv", "keys of one call; sizes buffers, decides no kernel", "tokens", default=4096, affects_kernel=False
 )
 #: Query heads that one block of the kernel works on.
 BLOCK_HEADS = 128
@@ -36,8 +52,8 @@ class MqaLogits(KernelType):
 
     run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
     archs = forms.ARCHS
-    kernel_depends_on_m = False
-    example_stop = 100
+    settings = (NUM_SMS,)
+    proof = Proof(kernel_depends_on_m=False, stop=100)
 
     def check(self, shape: Shape) -> None:
         forms.check_heads(self.name, shape)
@@ -62,11 +78,19 @@ class MqaLogits(KernelType):
         """Form of queries and keys, a word of operands.py."""
         return "fp8"
 
+    def read_m(self, q: Any, kv: Any, *args: Any, **kwargs: Any) -> int:
+        return parts_of(q)[0].shape[0] if kv[0].shape[0] else 0
+
+    def empty_logits(self, call: Arguments, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """No query, or no key: logits without a defined element. DeepGEMM would fail in the driver."""
+        import torch
+
+        data, _ = parts_of(call.q)
+        columns = call.max_seqlen_k or call.kv[0].shape[0]
+        return data.new_empty((data.shape[0], columns), dtype=dtype or torch.float32)
+
     def logits_dtype(self, shape: Shape) -> str:
         return "float32"
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Logits with zeros where they are undefined; and for ``clean``, which of them are not -inf."""
@@ -97,28 +121,36 @@ class MqaLogits(KernelType):
             results["defined"] = inside.int()
         return results
 
+    def read_keys(self, call: Arguments) -> Mapping[str, Value]:
+        """The form of the logits, and the keys; DeepGEMM asserts against clean and compressed ones."""
+        if call.max_seqlen_k:
+            calls.belongs(self.name, "max_seqlen_k > 0 and clean_logits", call.clean_logits, (False,))
+        logits = "compressed" if call.max_seqlen_k else "clean" if call.clean_logits else "all"
+        return {"logits": logits, "seq_len_kv": call.kv[0].shape[0]}
+
     def max_seqlen_k(self, shape: Shape) -> int:
         return int(shape.seq_len_kv) if shape.logits == "compressed" else 0
 
 
-@settings.follows_num_sms
 class Fp8MqaLogits(MqaLogits):
-    """FP8 queries and keys, FP32 weights and logits: the indexer of DeepSeek-V3.2 in a prefill.
-
-    Without queries or keys there is nothing to launch: DeepGEMM would fail in the driver.
-    """
+    """FP8 queries and keys, FP32 weights and logits: the indexer of DeepSeek-V3.2 in a prefill."""
 
     name = "fp8_mqa_logits"
     summary = "indexer logits of a prefill (DeepSeek sparse attention), FP8"
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, LOGITS, SEQ_LEN_KV)
     function_names = ("fp8_mqa_logits",)
-    tolerance = Tolerance(5e-6)  # DeepGEMM's own test asks for this
-    example_stop = 600  # more blocks of queries than an H100 has SMs
-    examples = (
-        {"num_heads": 32, "seq_len_kv": 601},
-        {"num_heads": 64, "head_dim": 64, "logits": "clean", "seq_len_kv": 300},
-        {"num_heads": 32, "head_dim": 32, "logits": "compressed", "seq_len_kv": 515},
-        {"num_heads": 8, "logits": "clean", "seq_len_kv": 512},
+    signature = Signature("q, kv, weights, ks, ke, clean_logits=False, max_seqlen_k=0")
+    # DeepGEMM's own test asks for the tolerance; 600 tokens are more blocks of queries than an H100 has SMs.
+    proof = evolve(
+        MqaLogits.proof,
+        tolerance=5e-6,
+        stop=600,
+        examples=(
+            {"num_heads": 32, "seq_len_kv": 601},
+            {"num_heads": 64, "head_dim": 64, "logits": "clean", "seq_len_kv": 300},
+            {"num_heads": 32, "head_dim": 32, "logits": "compressed", "seq_len_kv": 515},
+            {"num_heads": 8, "logits": "clean", "seq_len_kv": 512},
+        ),
     )
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
@@ -128,37 +160,12 @@ class Fp8MqaLogits(MqaLogits):
             {"clean_logits": shape.logits == "clean", "max_seqlen_k": self.max_seqlen_k(shape)},
         )
 
-    def read_m(self, q: torch.Tensor, kv: Any, *args: Any, **kwargs: Any) -> int:
-        return q.shape[0] if kv[0].shape[0] else 0
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        _, heads, head_dim = call.q.shape
+        return {"num_heads": heads, "head_dim": head_dim, **self.read_keys(call)}
 
-    def read_shape(
-        self,
-        q: torch.Tensor,
-        kv: Any,
-        weights: torch.Tensor,
-        ks: torch.Tensor,
-        ke: torch.Tensor,
-        clean_logits: bool = False,
-        max_seqlen_k: int = 0,
-    ) -> Mapping[str, Value]:
-        _, heads, head_dim = q.shape
-        logits = read_logits(self.name, clean_logits, max_seqlen_k)
-        return {"num_heads": heads, "head_dim": head_dim, "logits": logits, "seq_len_kv": kv[0].shape[0]}
-
-    def handle_empty(
-        self,
-        q: torch.Tensor,
-        kv: Any,
-        weights: torch.Tensor,
-        ks: torch.Tensor,
-        ke: torch.Tensor,
-        clean_logits: bool = False,
-        max_seqlen_k: int = 0,
-    ) -> torch.Tensor:
-        """No query, or no key: logits without a defined element."""
-        import torch
-
-        return q.new_empty((q.shape[0], max_seqlen_k or kv[0].shape[0]), dtype=torch.float32)
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        return self.empty_logits(call)
 
 
 def fill_ranges(buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -169,14 +176,6 @@ def fill_ranges(buffers: Buffers, m: int, generator: torch.Generator) -> None:
     middle = tokens // 2 + 1
     for bound, least, most in ((buffers.ks, 0, middle), (buffers.ke, middle, tokens + 1)):
         bound[:m] = torch.randint(least, most, (m,), device=generator.device, generator=generator)
-
-
-def read_logits(kernel_type: str, clean_logits: bool, max_seqlen_k: int) -> str:
-    """The form of the logits that a real call asks for; DeepGEMM asserts against clean and compressed ones."""
-    if max_seqlen_k:
-        calls.belongs(kernel_type, "max_seqlen_k > 0 and clean_logits", clean_logits, (False,))
-        return "compressed"
-    return "clean" if clean_logits else "all"
 
 
 def _inside(buffers: Buffers, m: int) -> torch.Tensor:

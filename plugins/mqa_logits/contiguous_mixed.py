@@ -6,12 +6,14 @@ With FP8 and FP32 it is ``fp8_mqa_logits`` under another name, and uses the same
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from kregistry import Buffers, Call, Shape, Tolerance, Value
-from kregistry_plugins import calls, settings
+from attrs import evolve
+
+from kregistry import Arguments, Buffers, Call, Shape, Signature, Value
+from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
-from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits, read_logits
+from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits
 from kregistry_plugins.mqa_logits.contiguous_schedule import words
 from kregistry_plugins.mqa_logits.dtypes import (
     LOGITS_DTYPE,
@@ -19,7 +21,6 @@ from kregistry_plugins.mqa_logits.dtypes import (
     OPERANDS,
     WEIGHTS_DTYPE,
     MixedDtypes,
-    parts_of,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
     """Any dtypes; DeepGEMM allocates the result."""
 
     function_names = ("fp8_fp4_mqa_logits",)
-    tolerance = Tolerance(3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
+    signature = Signature(
+        "q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits=False, max_seqlen_k=0, logits_dtype=None, "
+        "schedule_meta=None"
+    )
+    proof = evolve(MqaLogits.proof, tolerance=3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
     #: Whether calls come with a schedule.
     scheduled: ClassVar[bool] = False
 
@@ -59,48 +64,14 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
             },
         )
 
-    def read_m(self, q: Any, kv: Any, *args: Any, **kwargs: Any) -> int:
-        return parts_of(q)[0].shape[0] if kv[0].shape[0] else 0
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        calls.belongs(self.name, "a schedule", call.schedule_meta is not None, (self.scheduled,))
+        return {**self.read_dtypes(call), **self.read_keys(call)}
 
-    def read_shape(
-        self,
-        q: Any,
-        kv: Any,
-        weights: torch.Tensor,
-        cu_seq_len_k_start: torch.Tensor,
-        cu_seq_len_k_end: torch.Tensor,
-        clean_logits: bool = False,
-        max_seqlen_k: int = 0,
-        logits_dtype: torch.dtype | None = None,
-        schedule_meta: torch.Tensor | None = None,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "a schedule", schedule_meta is not None, (self.scheduled,))
-        return {
-            **self.read_dtypes(q, weights, logits_dtype),
-            "logits": read_logits(self.name, clean_logits, max_seqlen_k),
-            "seq_len_kv": kv[0].shape[0],
-        }
-
-    def handle_empty(
-        self,
-        q: Any,
-        kv: Any,
-        weights: torch.Tensor,
-        cu_seq_len_k_start: torch.Tensor,
-        cu_seq_len_k_end: torch.Tensor,
-        clean_logits: bool = False,
-        max_seqlen_k: int = 0,
-        logits_dtype: torch.dtype | None = None,
-        schedule_meta: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """No query, or no key: logits without a defined element."""
-        import torch
-
-        data, _ = parts_of(q)
-        return data.new_empty((data.shape[0], max_seqlen_k or kv[0].shape[0]), dtype=logits_dtype or torch.float32)
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        return self.empty_logits(call, call.logits_dtype)
 
 
-@settings.follows_num_sms
 class Fp8Fp4MqaLogits(MixedMqaLogits):
     """The indexer of vLLM in a prefill."""
 
@@ -116,23 +87,25 @@ class Fp8Fp4MqaLogits(MixedMqaLogits):
         LOGITS,
         SEQ_LEN_KV,
     )
-    examples = (
-        {"num_heads": 32, "seq_len_kv": 601},
-        {"num_heads": 32, "logits_dtype": "bfloat16", "logits": "clean", "seq_len_kv": 300},
-        {"num_heads": 8, "operands": "fp4", "seq_len_kv": 515},
-        {
-            "num_heads": 16,
-            "head_dim": 64,
-            "operands": "fp4",
-            "weights_dtype": "bfloat16",
-            "logits_dtype": "bfloat16",
-            "logits": "compressed",
-            "seq_len_kv": 300,
-        },
+    proof = evolve(
+        MixedMqaLogits.proof,
+        examples=(
+            {"num_heads": 32, "seq_len_kv": 601},
+            {"num_heads": 32, "logits_dtype": "bfloat16", "logits": "clean", "seq_len_kv": 300},
+            {"num_heads": 8, "operands": "fp4", "seq_len_kv": 515},
+            {
+                "num_heads": 16,
+                "head_dim": 64,
+                "operands": "fp4",
+                "weights_dtype": "bfloat16",
+                "logits_dtype": "bfloat16",
+                "logits": "compressed",
+                "seq_len_kv": 300,
+            },
+        ),
     )
 
 
-@settings.follows_num_sms
 class Mxfp8MqaLogits(MixedMqaLogits):
     """Queries and keys quantised to FP8 with a power of two for each 32 columns."""
 
@@ -141,8 +114,17 @@ class Mxfp8MqaLogits(MixedMqaLogits):
     forms = ("mxfp8",)
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, WEIGHTS_DTYPE, LOGITS_DTYPE, LOGITS, SEQ_LEN_KV)
     archs = MXFP8_ARCHS
-    examples = (
-        {"num_heads": 32, "seq_len_kv": 601},
-        {"num_heads": 8, "head_dim": 64, "weights_dtype": "bfloat16", "logits_dtype": "bfloat16", "seq_len_kv": 300},
-        {"num_heads": 16, "logits": "compressed", "seq_len_kv": 300},
+    proof = evolve(
+        MixedMqaLogits.proof,
+        examples=(
+            {"num_heads": 32, "seq_len_kv": 601},
+            {
+                "num_heads": 8,
+                "head_dim": 64,
+                "weights_dtype": "bfloat16",
+                "logits_dtype": "bfloat16",
+                "seq_len_kv": 300,
+            },
+            {"num_heads": 16, "logits": "compressed", "seq_len_kv": 300},
+        ),
     )

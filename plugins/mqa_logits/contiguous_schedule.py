@@ -7,9 +7,22 @@ queries, split) and a number of splits, and then for each block its first key an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry import (
+    NUM_SMS,
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Signature,
+    Value,
+)
 from kregistry_plugins.fp8_gemm.scales import ceil_div
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import BLOCK_HEADS, SEQ_LEN_KV, fill_ranges
@@ -32,7 +45,7 @@ def words(shape: Shape, m: int) -> int:
 
 def parts(shape: Shape, schedule: torch.Tensor) -> Mapping[str, torch.Tensor]:
     """Starts [num_sms, 2], counts [num_sms] and spans [blocks, 2] of a schedule, as views."""
-    num_sms = shape.target.num_sms
+    num_sms = shape.num_sms
     return {
         "starts": schedule[: 2 * num_sms].view(num_sms, 2),
         "counts": schedule[2 * num_sms : 3 * num_sms],
@@ -48,7 +61,7 @@ def schedule_of(shape: Shape, ks: torch.Tensor, ke: torch.Tensor) -> torch.Tenso
     """
     import torch
 
-    num_sms, per_block = shape.target.num_sms, BLOCK_HEADS // shape.num_heads
+    num_sms, per_block = shape.num_sms, BLOCK_HEADS // shape.num_heads
     blocks = ceil_div(len(ks), per_block)
     # Tokens past the last one count as copies of it.
     token = torch.arange(blocks * per_block, device=ks.device).clamp_max_(len(ks) - 1).view(blocks, per_block)
@@ -80,12 +93,17 @@ class GetMqaLogitsMetadata(KernelType):
     name = "get_mqa_logits_metadata"
     summary = "schedule of the indexer logits of a prefill (DeepGEMM 0.2, SM100)"
     dimensions = (operands.NUM_HEADS, SEQ_LEN_KV)
+    settings = (NUM_SMS,)
     run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
     function_names = ("get_mqa_logits_metadata",)
+    signature = Signature("ks, ke, num_kv_tokens, num_heads")
     archs = ARCHS
-    kernel_depends_on_m = False
-    tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
-    examples = ({"num_heads": 64, "seq_len_kv": 4001}, {"num_heads": 8, "seq_len_kv": 300})
+    # Integers: one that is wrong makes more than the tolerance.
+    proof = Proof(
+        kernel_depends_on_m=False,
+        tolerance=1e-12,
+        examples=({"num_heads": 64, "seq_len_kv": 4001}, {"num_heads": 8, "seq_len_kv": 300}),
+    )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {"ks": BufferSpec((max_m,), "int32", initial=0), "ke": BufferSpec((max_m,), "int32", initial=1)}
@@ -100,14 +118,11 @@ class GetMqaLogitsMetadata(KernelType):
     def read_m(self, ks: torch.Tensor, ke: torch.Tensor, num_kv_tokens: int, num_heads: int) -> int:
         return ks.shape[0] if num_kv_tokens else 0
 
-    def read_shape(self, ks: torch.Tensor, ke: torch.Tensor, num_kv_tokens: int, num_heads: int) -> Mapping[str, Value]:
-        return {"num_heads": num_heads, "seq_len_kv": num_kv_tokens}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"num_heads": call.num_heads, "seq_len_kv": call.num_kv_tokens}
 
-    def handle_empty(self, ks: torch.Tensor, *args: Any) -> torch.Tensor:
-        return ks.new_empty(0)
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        return call.ks.new_empty(0)
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return parts(buffers.shape, value)
@@ -121,4 +136,4 @@ class GetMqaLogitsMetadata(KernelType):
 
 
 def _spans_start(shape: Shape) -> int:
-    return (3 * shape.target.num_sms + 1) // 2 * 2
+    return (3 * shape.num_sms + 1) // 2 * 2

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from kregistry import Buffers, BufferSpec, Shape
-from kregistry_plugins import settings
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV
 from kregistry_plugins.mqa_logits.contiguous_mixed import MixedMqaLogits
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 
-@settings.follows_num_sms
 class ScheduledMqaLogits(MixedMqaLogits):
     """Logits by a schedule of ``get_mqa_logits_metadata``: kernels of their own, which share long rows between SMs."""
 
@@ -37,10 +35,13 @@ class ScheduledMqaLogits(MixedMqaLogits):
         SEQ_LEN_KV,
     )
     archs = ARCHS
-    examples = (
-        {"num_heads": 64, "seq_len_kv": 601},
-        {"num_heads": 32, "operands": "mxfp8", "logits": "clean", "seq_len_kv": 300},
-        {"num_heads": 8, "operands": "fp4", "logits": "compressed", "seq_len_kv": 515},
+    proof = evolve(
+        MixedMqaLogits.proof,
+        examples=(
+            {"num_heads": 64, "seq_len_kv": 601},
+            {"num_heads": 32, "operands": "mxfp8", "logits": "clean", "seq_len_kv": 300},
+            {"num_heads": 8, "operands": "fp4", "logits": "compressed", "seq_len_kv": 515},
+        ),
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from kregistry import ArchSupport, Dimension, Shape, ShapeError, Value
+from kregistry import ArchSupport, Arguments, Choice, Shape, ShapeError, Value
 from kregistry_plugins import calls
+from kregistry_plugins.mqa_logits.operands import parts_of
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
-OPERANDS = Dimension(
-    name="operands",
-    meaning="queries and keys: fp8 with one scale for each key, or fp4 with a power of two for each 32 columns",
+OPERANDS = Choice(
+    "operands",
+    "queries and keys: fp8 with one scale for each key, or fp4 with a power of two for each 32 columns",
+    ("fp8", "fp4"),
     default="fp8",
-    integer=False,
-    choices=("fp8", "fp4"),
 )
-WEIGHTS_DTYPE = Dimension(
-    "weights_dtype", "dtype of the head weights", default="float32", integer=False, choices=("float32", "bfloat16")
-)
-LOGITS_DTYPE = Dimension(
-    "logits_dtype", "dtype of the result", default="float32", integer=False, choices=("float32", "bfloat16")
-)
+WEIGHTS_DTYPE = Choice("weights_dtype", "dtype of the head weights", ("float32", "bfloat16"), default="float32")
+LOGITS_DTYPE = Choice("logits_dtype", "dtype of the result", ("float32", "bfloat16"), default="float32")
 
 
 MXFP8_ARCHS = (
@@ -31,11 +27,6 @@ MXFP8_ARCHS = (
     ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 takes packed scale factors with FP4 only"),
     ArchSupport("sm120", "none", "DeepGEMM takes the call and uses the kernel of FP32 scale factors for it"),
 )
-
-
-def parts_of(q: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Data and packed powers of two of the queries of a real call; DeepGEMM 0.2 takes the data alone too."""
-    return (q[0], q[1]) if isinstance(q, (tuple, list)) else (q, None)
 
 
 class MixedDtypes:
@@ -68,13 +59,13 @@ class MixedDtypes:
                 hint = "say float32, or logits_dtype: bfloat16"
                 raise ShapeError(self.name, "weights_dtype", "bfloat16 needs logits_dtype bfloat16", hint)
 
-    def read_dtypes(self, q: Any, weights: torch.Tensor, logits_dtype: torch.dtype | None) -> Mapping[str, Value]:
+    def read_dtypes(self, call: Arguments) -> Mapping[str, Value]:
         """Dimensions that the queries, weights and result of a real call show.
 
         Raises:
             ShapeError: queries of a form that another kernel type takes.
         """
-        data, scale = parts_of(q)
+        data, scale = parts_of(call.q)
         packed = calls.dtype_of(data) == "int8"
         form = "fp4" if packed else "fp8" if scale is None else "mxfp8"
         calls.belongs(self.name, "queries", form, self.forms)
@@ -83,6 +74,6 @@ class MixedDtypes:
             **found,
             "num_heads": data.shape[-2],
             "head_dim": data.shape[-1] * (2 if packed else 1),
-            "weights_dtype": calls.dtype_of(weights),
-            "logits_dtype": "float32" if logits_dtype is None else str(logits_dtype).removeprefix("torch."),
+            "weights_dtype": calls.dtype_of(call.weights),
+            "logits_dtype": "float32" if call.logits_dtype is None else str(call.logits_dtype).removeprefix("torch."),
         }

@@ -6,16 +6,28 @@ SM90 and SM120 have a kernel for each 32 of the batch: a server with a batch of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kregistry import Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry import (
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Signature,
+    Size,
+    Value,
+)
 from kregistry_plugins.mqa_logits import forms
 from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
 
 if TYPE_CHECKING:
     import torch
 
-NUM_SMS = Dimension(
+NUM_SMS = Size(
     "num_sms", "SMs that the work is cut for: deep_gemm.get_num_sms()", "SMs", default=lambda target: target.num_sms
 )
 #: Longest context of the random inputs.
@@ -30,13 +42,17 @@ class GetPagedMqaLogitsMetadata(KernelType):
     dimensions = (NEXT_N, BLOCK_KV, NUM_SMS, INDICES)
     run_dimension = RunDimension("batch_size", "requests of one decode step; with indices, their tokens", "rows")
     function_names = ("get_paged_mqa_logits_metadata",)
+    signature = Signature("context_lens, block_kv, num_sms, indices=None")
     archs = forms.ARCHS
-    tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
-    examples = (
-        {"next_n": 1},
-        {"next_n": 2, "num_sms": 32},
-        {"next_n": 3},
-        {"indices": True, "block_kv": 32},
+    # Integers: one that is wrong makes more than the tolerance.
+    proof = Proof(
+        tolerance=1e-12,
+        examples=(
+            {"next_n": 1},
+            {"next_n": 2, "num_sms": 32},
+            {"next_n": 3},
+            {"indices": True, "block_kv": 32},
+        ),
     )
 
     def check(self, shape: Shape) -> None:
@@ -57,27 +73,17 @@ class GetPagedMqaLogitsMetadata(KernelType):
             {"indices": buffers.indices[:m]} if shape.indices else {},
         )
 
-    def read_m(self, context_lens: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return context_lens.shape[0]
-
-    def read_shape(
-        self, context_lens: torch.Tensor, block_kv: int, num_sms: int, indices: torch.Tensor | None = None
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {
-            "next_n": context_lens.shape[1],
-            "block_kv": block_kv,
-            "num_sms": num_sms,
-            "indices": indices is not None,
+            "next_n": call.context_lens.shape[1],
+            "block_kv": call.block_kv,
+            "num_sms": call.num_sms,
+            "indices": call.indices is not None,
         }
 
-    def handle_empty(
-        self, context_lens: torch.Tensor, block_kv: int, num_sms: int, indices: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         """DeepGEMM 0.1 launches a kernel for an empty batch, 0.2 asserts on sm120."""
-        return context_lens.new_zeros((num_sms + 1, 2))
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+        return call.context_lens.new_zeros((call.num_sms + 1, 2))
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"schedule": value}

@@ -14,9 +14,9 @@ A packed int32 holds the exponents of up to four powers of two, one for each 32 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kregistry import Buffers, BufferSpec, Dimension
+from kregistry import Buffers, BufferSpec, Choice
 from kregistry_plugins.fp8_gemm import scales
 
 if TYPE_CHECKING:
@@ -27,12 +27,8 @@ _GROUP = 32
 #: Bytes of the scale of one key, in any form.
 SCALE_BYTES = 4
 
-HEAD_DIM = Dimension(
-    "head_dim", "columns of each query head and key", "columns", default=128, integer=False, choices=(32, 64, 128)
-)
-NUM_HEADS = Dimension(
-    "num_heads", "query heads of the indexer", "heads", default=64, integer=False, choices=(8, 16, 32, 64)
-)
+HEAD_DIM = Choice("head_dim", "columns of each query head and key", (32, 64, 128), unit="columns", default=128)
+NUM_HEADS = Choice("num_heads", "query heads of the indexer", (8, 16, 32, 64), unit="heads", default=64)
 
 
 def columns(operands: str, head_dim: int) -> int:
@@ -50,6 +46,11 @@ def queries_of(buffers: Buffers, m: int) -> tuple[torch.Tensor, torch.Tensor | N
     """The queries of a launch at ``m``, and their packed scale where they have one."""
     scale = buffers.tensors.get("q_sf")
     return buffers.q[:m], None if scale is None else scale[:m]
+
+
+def parts_of(q: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Data and packed powers of two of the queries of a real call; DeepGEMM 0.2 takes the data alone too."""
+    return (q[0], q[1]) if isinstance(q, (tuple, list)) else (q, None)
 
 
 def keys(operands: str, tokens: int, head_dim: int) -> Mapping[str, BufferSpec]:

@@ -9,36 +9,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from kregistry import (
+    NUM_SMS,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
-    Tolerance,
+    Signature,
+    Size,
     Value,
 )
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm.scales import ceil_div
 from kregistry_plugins.mqa_logits import forms, operands
 from kregistry_plugins.mqa_logits.metadata import fill_context_lens
+from kregistry_plugins.mqa_logits.operands import parts_of
 from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N, check_pages, schedule
 
 if TYPE_CHECKING:
     import torch
 
-MAX_CONTEXT_LEN = Dimension(
+MAX_CONTEXT_LEN = Size(
     "max_context_len",
     "columns of the result; sizes buffers, decides no kernel",
     "tokens",
     default=4096,
-    sizes_only=True,
+    affects_kernel=False,
 )
-NUM_PAGES = Dimension(
-    "num_pages", "pages of the cache; sizes buffers, decides no kernel", "pages", default=64, sizes_only=True
+NUM_PAGES = Size(
+    "num_pages", "pages of the cache; sizes buffers, decides no kernel", "pages", default=64, affects_kernel=False
 )
 
 
@@ -48,10 +54,10 @@ class PagedMqaLogits(KernelType):
     An empty batch has nothing to launch: DeepGEMM would fail in the driver.
     """
 
+    settings = (NUM_SMS,)
     run_dimension = RunDimension("batch_size", "requests of one decode step; with indices, their tokens", "rows")
     archs = forms.ARCHS
-    kernel_depends_on_m = False
-    example_stop = 100  # more splits than an H100 has SMs
+    proof = Proof(kernel_depends_on_m=False, stop=100)  # more splits than an H100 has SMs
 
     def check(self, shape: Shape) -> None:
         forms.check_heads(self.name, shape)
@@ -77,13 +83,30 @@ class PagedMqaLogits(KernelType):
             "context_lens": BufferSpec((max_m, next_n), "int32", initial=0),
             "block_table": BufferSpec((max_m, blocks), "int32", initial=0),
             # All zeros is a schedule without work.
-            "schedule_meta": BufferSpec((shape.target.num_sms + 1, 2), "int32", initial=0),
+            "schedule_meta": BufferSpec((shape.num_sms + 1, 2), "int32", initial=0),
         }
         return {**specs, "indices": BufferSpec((max_m,), "int32", initial=0)} if shape.indices else specs
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """The result."""
         return int(max_m * shape.next_n * forms.row_bytes(shape.max_context_len, self.logits_dtype(shape)))
+
+    def read_requests(self, call: Arguments) -> Mapping[str, Value]:
+        """The dimensions that the cache and the requests of a real call show."""
+        calls.belongs(self.name, "clean_logits", call.clean_logits, (False,))
+        return {
+            "next_n": parts_of(call.q)[0].shape[1],
+            "block_kv": call.kv_cache.shape[1],
+            "indices": call.indices is not None,
+            "max_context_len": call.max_context_len,
+            "num_pages": call.kv_cache.shape[0],
+        }
+
+    def empty_logits(self, call: Arguments, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Logits of no token."""
+        import torch
+
+        return parts_of(call.q)[0].new_empty((0, call.max_context_len), dtype=dtype or torch.float32)
 
     def common_arguments(self, buffers: Buffers, m: int) -> tuple[Any, ...]:
         """The arguments after the queries, up to max_context_len."""
@@ -95,9 +118,6 @@ class PagedMqaLogits(KernelType):
             buffers.schedule_meta,
             buffers.shape.max_context_len,
         )
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Logits with zeros past the end of each context, where they are undefined."""
@@ -137,74 +157,38 @@ class Fp8PagedMqaLogits(PagedMqaLogits):
     summary = "indexer logits of a decode step (DeepSeek sparse attention), FP8, paged cache"
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, NEXT_N, BLOCK_KV, INDICES, MAX_CONTEXT_LEN, NUM_PAGES)
     function_names = ("fp8_paged_mqa_logits",)
-    tolerance = Tolerance(5e-6)  # DeepGEMM's own test asks for this
-    examples = (
-        {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
-        {"num_heads": 64, "next_n": 2, "max_context_len": 300, "num_pages": 7},
-        {"num_heads": 32, "head_dim": 64, "max_context_len": 300, "num_pages": 7},
-        {"num_heads": 8, "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
-        {"num_heads": 16, "head_dim": 64, "indices": True, "max_context_len": 300, "num_pages": 20},
+    signature = Signature(
+        "q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, "
+        "clean_logits=False, indices=None"
+    )
+    # DeepGEMM's own test asks for the tolerance.
+    proof = evolve(
+        PagedMqaLogits.proof,
+        tolerance=5e-6,
+        examples=(
+            {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
+            {"num_heads": 64, "next_n": 2, "max_context_len": 300, "num_pages": 7},
+            {"num_heads": 32, "head_dim": 64, "max_context_len": 300, "num_pages": 7},
+            {"num_heads": 8, "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
+            {"num_heads": 16, "head_dim": 64, "indices": True, "max_context_len": 300, "num_pages": 20},
+        ),
     )
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         keywords = {"indices": buffers.indices[:m]} if buffers.shape.indices else {}
         return Call((buffers.q[:m], *self.common_arguments(buffers, m)), keywords)
 
-    def read_m(self, q: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return q.shape[0]
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"num_heads": call.q.shape[2], "head_dim": call.q.shape[3], **self.read_requests(call)}
 
-    def read_shape(
-        self,
-        q: torch.Tensor,
-        kv_cache: torch.Tensor,
-        weights: torch.Tensor,
-        context_lens: torch.Tensor,
-        block_table: torch.Tensor,
-        schedule_meta: torch.Tensor,
-        max_context_len: int,
-        clean_logits: bool = False,
-        indices: torch.Tensor | None = None,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "clean_logits", clean_logits, (False,))
-        _, next_n, heads, head_dim = q.shape
-        return {
-            "num_heads": heads,
-            "head_dim": head_dim,
-            "next_n": next_n,
-            **read_cache(kv_cache, max_context_len, indices),
-        }
-
-    def handle_empty(
-        self,
-        q: torch.Tensor,
-        kv_cache: torch.Tensor,
-        weights: torch.Tensor,
-        context_lens: torch.Tensor,
-        block_table: torch.Tensor,
-        schedule_meta: torch.Tensor,
-        max_context_len: int,
-        clean_logits: bool = False,
-        indices: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        import torch
-
-        return q.new_empty((0, max_context_len), dtype=torch.float32)
-
-
-def read_cache(kv_cache: torch.Tensor, max_context_len: int, indices: torch.Tensor | None) -> Mapping[str, Value]:
-    """The dimensions that the cache and the requests of a real call show."""
-    return {
-        "block_kv": kv_cache.shape[1],
-        "indices": indices is not None,
-        "max_context_len": max_context_len,
-        "num_pages": kv_cache.shape[0],
-    }
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        return self.empty_logits(call)
 
 
 def _schedule(buffers: Buffers, m: int) -> torch.Tensor:
     """The schedule of the buffers' context lengths; on a GPU it is DeepGEMM's own."""
     shape, context_lens = buffers.shape, buffers.context_lens[:m]
-    indices, num_sms = buffers.indices[:m] if shape.indices else None, shape.target.num_sms
+    indices, num_sms = buffers.indices[:m] if shape.indices else None, shape.num_sms
     if not context_lens.is_cuda:
         return schedule(shape, num_sms, context_lens, indices)
     import deep_gemm

@@ -6,10 +6,11 @@ With FP8 and FP32 it is ``fp8_paged_mqa_logits`` under another name, and uses th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kregistry import Buffers, Call, Shape, Tolerance, Value
-from kregistry_plugins import calls
+from attrs import evolve
+
+from kregistry import Arguments, Buffers, Call, Shape, Signature, Value
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.dtypes import (
     LOGITS_DTYPE,
@@ -17,9 +18,8 @@ from kregistry_plugins.mqa_logits.dtypes import (
     OPERANDS,
     WEIGHTS_DTYPE,
     MixedDtypes,
-    parts_of,
 )
-from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits, read_cache
+from kregistry_plugins.mqa_logits.paged import MAX_CONTEXT_LEN, NUM_PAGES, PagedMqaLogits
 from kregistry_plugins.mqa_logits.paged_schedule import BLOCK_KV, INDICES, NEXT_N
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
     """Any dtypes; DeepGEMM allocates the result."""
 
     function_names = ("fp8_fp4_paged_mqa_logits",)
-    tolerance = Tolerance(3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
+    signature = Signature(
+        "q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, "
+        "clean_logits=False, logits_dtype=None, indices=None"
+    )
+    proof = evolve(PagedMqaLogits.proof, tolerance=3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
 
     def check(self, shape: Shape) -> None:
         super().check(shape)
@@ -49,45 +53,11 @@ class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
             keywords["indices"] = buffers.indices[:m]
         return Call((operands.queries_of(buffers, m), *self.common_arguments(buffers, m)), keywords)
 
-    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return parts_of(q)[0].shape[0]
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {**self.read_dtypes(call), **self.read_requests(call)}
 
-    def read_shape(
-        self,
-        q: Any,
-        kv_cache: torch.Tensor,
-        weights: torch.Tensor,
-        context_lens: torch.Tensor,
-        block_table: torch.Tensor,
-        schedule_meta: torch.Tensor,
-        max_context_len: int,
-        clean_logits: bool = False,
-        logits_dtype: torch.dtype | None = None,
-        indices: torch.Tensor | None = None,
-    ) -> Mapping[str, Value]:
-        calls.belongs(self.name, "clean_logits", clean_logits, (False,))
-        return {
-            **self.read_dtypes(q, weights, logits_dtype),
-            "next_n": parts_of(q)[0].shape[1],
-            **read_cache(kv_cache, max_context_len, indices),
-        }
-
-    def handle_empty(
-        self,
-        q: Any,
-        kv_cache: torch.Tensor,
-        weights: torch.Tensor,
-        context_lens: torch.Tensor,
-        block_table: torch.Tensor,
-        schedule_meta: torch.Tensor,
-        max_context_len: int,
-        clean_logits: bool = False,
-        logits_dtype: torch.dtype | None = None,
-        indices: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        import torch
-
-        return parts_of(q)[0].new_empty((0, max_context_len), dtype=logits_dtype or torch.float32)
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        return self.empty_logits(call, call.logits_dtype)
 
 
 class Fp8Fp4PagedMqaLogits(_MixedPagedMqaLogits):
@@ -97,11 +67,14 @@ class Fp8Fp4PagedMqaLogits(_MixedPagedMqaLogits):
     summary = "indexer logits of a decode step, FP8 or FP4, FP32 or BF16 weights and logits, paged cache"
     forms = ("fp8", "fp4")
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, OPERANDS, *_DTYPES, *_REST)
-    examples = (
-        {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
-        {"num_heads": 32, "next_n": 2, "logits_dtype": "bfloat16", "max_context_len": 300, "num_pages": 7},
-        {"num_heads": 8, "operands": "fp4", "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
-        {"num_heads": 16, "operands": "fp4", **_BF16, "indices": True, "max_context_len": 300, "num_pages": 20},
+    proof = evolve(
+        _MixedPagedMqaLogits.proof,
+        examples=(
+            {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
+            {"num_heads": 32, "next_n": 2, "logits_dtype": "bfloat16", "max_context_len": 300, "num_pages": 7},
+            {"num_heads": 8, "operands": "fp4", "next_n": 3, "block_kv": 32, "max_context_len": 300, "num_pages": 20},
+            {"num_heads": 16, "operands": "fp4", **_BF16, "indices": True, "max_context_len": 300, "num_pages": 20},
+        ),
     )
 
 
@@ -113,7 +86,10 @@ class Mxfp8PagedMqaLogits(_MixedPagedMqaLogits):
     forms = ("mxfp8",)
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, *_DTYPES, *_REST)
     archs = MXFP8_ARCHS
-    examples = (
-        {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
-        {"num_heads": 8, **_BF16, "indices": True, "block_kv": 128, "max_context_len": 300, "num_pages": 7},
+    proof = evolve(
+        _MixedPagedMqaLogits.proof,
+        examples=(
+            {"num_heads": 32, "max_context_len": 700, "num_pages": 40},
+            {"num_heads": 8, **_BF16, "indices": True, "block_kv": 128, "max_context_len": 300, "num_pages": 7},
+        ),
     )

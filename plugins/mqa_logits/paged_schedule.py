@@ -9,26 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kregistry import Dimension, Shape, ShapeError
+from kregistry import Choice, Flag, Shape, ShapeError, Size
 
 if TYPE_CHECKING:
     import torch
 
-NEXT_N = Dimension("next_n", "query tokens of one request: 1, or more with speculative decoding", "tokens", default=1)
-BLOCK_KV = Dimension(
-    name="block_kv",
-    meaning="tokens of one page of the cache; 64 except on sm100, 128 needs DeepGEMM 0.2",
+NEXT_N = Size("next_n", "query tokens of one request: 1, or more with speculative decoding", "tokens", default=1)
+BLOCK_KV = Choice(
+    "block_kv",
+    "tokens of one page of the cache; 64 except on sm100, 128 needs DeepGEMM 0.2",
+    (32, 64, 128),
     unit="tokens",
     default=64,
-    integer=False,
-    choices=(32, 64, 128),
 )
-INDICES = Dimension(
-    name="indices",
-    meaning="rows that follow each other with the same index are one request (sm100, next_n 1)",
-    default=False,
-    integer=False,
-    choices=(False, True),
+INDICES = Flag(
+    "indices", "rows that follow each other with the same index are one request (sm100, next_n 1)", default=False
 )
 _SPLIT_KV = 256
 

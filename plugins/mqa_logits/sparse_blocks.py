@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kregistry import ArchSupport, Dimension, Shape, ShapeError
+from kregistry import ArchSupport, Choice, Flag, Shape, ShapeError, Size
 from kregistry_plugins.fp8_gemm.scales import ceil_div
 from kregistry_plugins.mqa_logits import operands
 
@@ -24,21 +24,18 @@ ARCHS = (
 NUM_HEADS = 32
 HEAD_DIM = 128
 
-OPERANDS = Dimension(
-    name="operands",
-    meaning="queries and keys: fp4 or mxfp8, with a power of two for each 32 columns",
+OPERANDS = Choice(
+    "operands",
+    "queries and keys: fp4 or mxfp8, with a power of two for each 32 columns",
+    ("fp4", "mxfp8"),
     default="fp4",
-    integer=False,
-    choices=("fp4", "mxfp8"),
 )
-NUM_BLOCKS = Dimension("num_sparse_blocks", "blocks that a query token sees, at most 4096", "blocks", multiple_of=4)
-BLOCK_KV = Dimension("sparse_block_kv", "keys of one block", "tokens", default=8, integer=False, choices=(8, 16))
-UNALIGNED = Dimension(
-    name="unaligned_ks",
-    meaning="blocks are counted from key ks % sparse_block_kv on; else ks is a multiple of sparse_block_kv",
+NUM_BLOCKS = Size("num_sparse_blocks", "blocks that a query token sees, at most 4096", "blocks", multiple_of=4)
+BLOCK_KV = Choice("sparse_block_kv", "keys of one block", (8, 16), unit="tokens", default=8)
+UNALIGNED = Flag(
+    "unaligned_ks",
+    "blocks are counted from key ks % sparse_block_kv on; else ks is a multiple of sparse_block_kv",
     default=False,
-    integer=False,
-    choices=(False, True),
 )
 _MOST_BLOCKS = 4096
 #: Workspace that DeepGEMM allocates once in a process: 8 bytes for each of 2**20 query tokens, and three counters.
@@ -65,7 +62,7 @@ def operands_of(dtype: object) -> str:
 
 def metadata_bytes(shape: Shape, num_splits: int) -> int:
     """A header, the splits, and an entry for each SM in each wave."""
-    num_sms = shape.target.num_sms
+    num_sms = shape.num_sms
     return 16 + num_splits * 4 * _split_words(shape) + ceil_div(num_splits, num_sms) * num_sms * 16
 
 

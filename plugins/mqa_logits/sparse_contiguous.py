@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from kregistry import Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry import (
+    NUM_SMS,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Signature,
+    Value,
+)
 from kregistry_plugins.mqa_logits import operands, sparse_blocks
 from kregistry_plugins.mqa_logits.contiguous import SEQ_LEN_KV, fill_ranges
 
@@ -23,15 +35,28 @@ class GetSparseMqaLogitsMetadata(KernelType):
     name = "get_sparse_mqa_logits_metadata"
     summary = "splits of the sparse indexer logits of a prefill (DeepGEMM 0.2, SM100)"
     dimensions = (sparse_blocks.OPERANDS, sparse_blocks.NUM_BLOCKS, *_BLOCKS)
+    settings = (NUM_SMS,)
     run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
     function_names = ("get_sparse_mqa_logits_metadata",)
+    signature = Signature(
+        "cu_seq_len_k_start, cu_seq_len_k_end, num_kv_tokens, sparse_kv_block_indices, qk_dtype, "
+        "sparse_block_kv, use_unaligned_ks=False"
+    )
     archs = sparse_blocks.ARCHS
-    kernel_depends_on_m = False
-    deterministic = True  # as blocks_read() sees it
-    tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
-    examples = (
-        {"num_sparse_blocks": 12, "seq_len_kv": 601},
-        {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "unaligned_ks": True, "seq_len_kv": 300},
+    # Integers: one that is wrong makes more than the tolerance.
+    proof = Proof(
+        kernel_depends_on_m=False,
+        tolerance=1e-12,
+        examples=(
+            {"num_sparse_blocks": 12, "seq_len_kv": 601},
+            {
+                "num_sparse_blocks": 52,
+                "operands": "mxfp8",
+                "sparse_block_kv": 16,
+                "unaligned_ks": True,
+                "seq_len_kv": 300,
+            },
+        ),
     )
 
     def check(self, shape: Shape) -> None:
@@ -53,35 +78,20 @@ class GetSparseMqaLogitsMetadata(KernelType):
         first = (buffers.ks[:m], buffers.ke[:m], shape.seq_len_kv, buffers.blocks[:m], sparse_blocks.qk_dtype(shape))
         return Call((*first, shape.sparse_block_kv, shape.unaligned_ks))
 
-    def read_m(self, ks: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return ks.shape[0]
-
-    def read_shape(
-        self,
-        cu_seq_len_k_start: torch.Tensor,
-        cu_seq_len_k_end: torch.Tensor,
-        num_kv_tokens: int,
-        sparse_kv_block_indices: torch.Tensor,
-        qk_dtype: torch.dtype,
-        sparse_block_kv: int,
-        use_unaligned_ks: bool = False,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {
-            "operands": sparse_blocks.operands_of(qk_dtype),
-            "num_sparse_blocks": sparse_kv_block_indices.shape[1],
-            "sparse_block_kv": sparse_block_kv,
-            "unaligned_ks": use_unaligned_ks,
-            "seq_len_kv": num_kv_tokens,
+            "operands": sparse_blocks.operands_of(call.qk_dtype),
+            "num_sparse_blocks": call.sparse_kv_block_indices.shape[1],
+            "sparse_block_kv": call.sparse_block_kv,
+            "unaligned_ks": call.use_unaligned_ks,
+            "seq_len_kv": call.num_kv_tokens,
         }
 
-    def handle_empty(self, ks: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         """DeepGEMM asserts for an empty call; no launch follows that would read this."""
         import torch
 
-        return ks.new_empty(0, dtype=torch.uint8)
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+        return call.cu_seq_len_k_start.new_empty(0, dtype=torch.uint8)
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"blocks": sparse_blocks.blocks_read(buffers.shape, value, m)}
@@ -98,13 +108,14 @@ class Fp8Fp4SparseMqaLogits(KernelType):
 
     name = "fp8_fp4_sparse_mqa_logits"
     summary = "sparse indexer logits of a prefill, FP4 or MXFP8, 32 heads of 128 columns (DeepGEMM 0.2, SM100)"
-    dimensions = (sparse_blocks.OPERANDS, evolve(sparse_blocks.NUM_BLOCKS, sizes_only=True), *_BLOCKS)
+    dimensions = (sparse_blocks.OPERANDS, evolve(sparse_blocks.NUM_BLOCKS, affects_kernel=False), *_BLOCKS)
+    settings = (NUM_SMS,)
     run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
     function_names = ("fp8_fp4_sparse_mqa_logits",)
+    signature = Signature("q, kv, weights, metadata, num_max_sparse_blocks, sparse_block_kv, use_unaligned_ks=False")
     archs = sparse_blocks.ARCHS
-    kernel_depends_on_m = False
-    tolerance = Tolerance(3e-5)  # as for the dense logits with BF16
-    examples = GetSparseMqaLogitsMetadata.examples
+    # The tolerance is that of the dense logits with BF16.
+    proof = Proof(kernel_depends_on_m=False, tolerance=3e-5, examples=GetSparseMqaLogitsMetadata.proof.examples)
 
     def check(self, shape: Shape) -> None:
         sparse_blocks.check_blocks(self.name, shape)
@@ -134,34 +145,18 @@ class Fp8Fp4SparseMqaLogits(KernelType):
         numbers = (shape.num_sparse_blocks, shape.sparse_block_kv, shape.unaligned_ks)
         return Call((*tensors, buffers.metadata[:used], *numbers))
 
-    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return int(q[0].shape[0])
-
-    def read_shape(
-        self,
-        q: Any,
-        kv: Any,
-        weights: torch.Tensor,
-        metadata: torch.Tensor,
-        num_max_sparse_blocks: int,
-        sparse_block_kv: int,
-        use_unaligned_ks: bool = False,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {
-            "operands": sparse_blocks.operands_of(q[0].dtype),
-            "num_sparse_blocks": num_max_sparse_blocks,
-            "sparse_block_kv": sparse_block_kv,
-            "unaligned_ks": use_unaligned_ks,
-            "seq_len_kv": kv[0].shape[0],
+            "operands": sparse_blocks.operands_of(call.q[0].dtype),
+            "num_sparse_blocks": call.num_max_sparse_blocks,
+            "sparse_block_kv": call.sparse_block_kv,
+            "unaligned_ks": call.use_unaligned_ks,
+            "seq_len_kv": call.kv[0].shape[0],
         }
 
-    def handle_empty(self, q: Any, kv: Any, weights: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         """DeepGEMM asserts for an empty call."""
-        blocks, block_kv = args[1:3] if len(args) > 2 else (kwargs["num_max_sparse_blocks"], kwargs["sparse_block_kv"])
-        return weights.new_empty((0, blocks * block_kv))
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
+        return call.weights.new_empty((0, call.num_max_sparse_blocks * call.sparse_block_kv))
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Logits with zeros where they are undefined: past the keys of a token, and in blocks that it has not."""

@@ -4,20 +4,23 @@ step. Rows that follow each other with the same index are the query tokens of on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from kregistry import (
+    NUM_SMS,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
-    Dimension,
     KernelType,
+    Proof,
     RunDimension,
     Shape,
     ShapeError,
-    Tolerance,
+    Signature,
+    Size,
     Value,
 )
 from kregistry_plugins.fp8_gemm.scales import align
@@ -28,15 +31,15 @@ from kregistry_plugins.mqa_logits.paged import NUM_PAGES
 if TYPE_CHECKING:
     import torch
 
-PAGE_KV = Dimension(
+PAGE_KV = Size(
     "page_kv", "tokens of one page of the cache, whole blocks", "tokens", default=64, minimum=8, multiple_of=8
 )
-ROW_PAGES = Dimension(
-    name="row_pages",
-    meaning="columns of the block table; sizes buffers, decides no kernel",
-    unit="pages",
+ROW_PAGES = Size(
+    "row_pages",
+    "columns of the block table; sizes buffers, decides no kernel",
+    "pages",
     default=64,
-    sizes_only=True,
+    affects_kernel=False,
 )
 #: Columns of the block table behind the logits, which do not read it.
 _MOST_ROW_PAGES = 16
@@ -49,9 +52,10 @@ _PAGE_BYTES = 512
 class _PagedSparse(KernelType):
     """What the metadata and the logits share: requests, their pages and their blocks."""
 
+    settings = (NUM_SMS,)
     run_dimension = RunDimension("batch_size", "query tokens of one decode step", "rows")
     archs = sparse_blocks.ARCHS
-    kernel_depends_on_m = False
+    proof = Proof(kernel_depends_on_m=False)
 
     def check(self, shape: Shape) -> None:
         sparse_blocks.check_blocks(self.name, shape)
@@ -67,9 +71,6 @@ class _PagedSparse(KernelType):
             "blocks": BufferSpec((max_m, shape.num_sparse_blocks), "int32", initial=0),
         }
 
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {}
-
 
 class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
     """Splits of the blocks of keys that query tokens see, in a tensor that DeepGEMM allocates."""
@@ -84,10 +85,17 @@ class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
         ROW_PAGES,
     )
     function_names = ("get_paged_sparse_mqa_logits_metadata",)
-    tolerance = Tolerance(1e-12)  # integers: one that is wrong makes more
-    examples = (
-        {"num_sparse_blocks": 12, "row_pages": 5},
-        {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "page_kv": 48, "row_pages": 11},
+    signature = Signature(
+        "context_lens, block_table, indices, page_kv, sparse_kv_block_indices, qk_dtype, sparse_block_kv"
+    )
+    # Integers: one that is wrong makes more than the tolerance.
+    proof = evolve(
+        _PagedSparse.proof,
+        tolerance=1e-12,
+        examples=(
+            {"num_sparse_blocks": 12, "row_pages": 5},
+            {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "page_kv": 48, "row_pages": 11},
+        ),
     )
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
@@ -99,32 +107,20 @@ class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
         requests = (buffers.context_lens[:m], buffers.block_table[:m], buffers.indices[:m], shape.page_kv)
         return Call((*requests, buffers.blocks[:m], sparse_blocks.qk_dtype(shape), shape.sparse_block_kv))
 
-    def read_m(self, context_lens: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return context_lens.shape[0]
-
-    def read_shape(
-        self,
-        context_lens: torch.Tensor,
-        block_table: torch.Tensor,
-        indices: torch.Tensor,
-        page_kv: int,
-        sparse_kv_block_indices: torch.Tensor,
-        qk_dtype: torch.dtype,
-        sparse_block_kv: int,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {
-            "operands": sparse_blocks.operands_of(qk_dtype),
-            "num_sparse_blocks": sparse_kv_block_indices.shape[1],
-            "sparse_block_kv": sparse_block_kv,
-            "page_kv": page_kv,
-            "row_pages": block_table.shape[1],
+            "operands": sparse_blocks.operands_of(call.qk_dtype),
+            "num_sparse_blocks": call.sparse_kv_block_indices.shape[1],
+            "sparse_block_kv": call.sparse_block_kv,
+            "page_kv": call.page_kv,
+            "row_pages": call.block_table.shape[1],
         }
 
-    def handle_empty(self, context_lens: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         """DeepGEMM asserts for an empty call; no launch follows that would read this."""
         import torch
 
-        return context_lens.new_empty(0, dtype=torch.uint8)
+        return call.context_lens.new_empty(0, dtype=torch.uint8)
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"blocks": sparse_blocks.blocks_read(buffers.shape, value, m)}
@@ -143,16 +139,21 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
     summary = "sparse indexer logits of a decode step, FP4 or MXFP8, 32 heads of 128 columns (DeepGEMM 0.2, SM100)"
     dimensions = (
         sparse_blocks.OPERANDS,
-        evolve(sparse_blocks.NUM_BLOCKS, sizes_only=True),
+        evolve(sparse_blocks.NUM_BLOCKS, affects_kernel=False),
         sparse_blocks.BLOCK_KV,
         PAGE_KV,
         NUM_PAGES,
     )
     function_names = ("fp8_fp4_paged_sparse_mqa_logits",)
-    tolerance = Tolerance(3e-5)  # as for the dense logits with BF16
-    examples = (
-        {"num_sparse_blocks": 12, "num_pages": 9},
-        {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "page_kv": 48, "num_pages": 9},
+    signature = Signature("q, kv_cache, weights, metadata, num_max_sparse_blocks, sparse_block_kv")
+    # The tolerance is that of the dense logits with BF16.
+    proof = evolve(
+        _PagedSparse.proof,
+        tolerance=3e-5,
+        examples=(
+            {"num_sparse_blocks": 12, "num_pages": 9},
+            {"num_sparse_blocks": 52, "operands": "mxfp8", "sparse_block_kv": 16, "page_kv": 48, "num_pages": 9},
+        ),
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -182,37 +183,18 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
         tensors = ((buffers.q[:m], buffers.q_sf[:m]), buffers.kv_cache, buffers.weights[:m], buffers.metadata[:used])
         return Call((*tensors, shape.num_sparse_blocks, shape.sparse_block_kv))
 
-    def read_m(self, q: Any, *args: Any, **kwargs: Any) -> int:
-        return int(q[0].shape[0])
-
-    def read_shape(
-        self,
-        q: Any,
-        kv_cache: torch.Tensor,
-        weights: torch.Tensor,
-        metadata: torch.Tensor,
-        num_max_sparse_blocks: int,
-        sparse_block_kv: int,
-    ) -> Mapping[str, Value]:
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {
-            "operands": sparse_blocks.operands_of(q[0].dtype),
-            "num_sparse_blocks": num_max_sparse_blocks,
-            "sparse_block_kv": sparse_block_kv,
-            "page_kv": kv_cache.shape[1],
-            "num_pages": kv_cache.shape[0],
+            "operands": sparse_blocks.operands_of(call.q[0].dtype),
+            "num_sparse_blocks": call.num_max_sparse_blocks,
+            "sparse_block_kv": call.sparse_block_kv,
+            "page_kv": call.kv_cache.shape[1],
+            "num_pages": call.kv_cache.shape[0],
         }
 
-    def handle_empty(
-        self,
-        q: Any,
-        kv_cache: torch.Tensor,
-        weights: torch.Tensor,
-        metadata: torch.Tensor,
-        num_max_sparse_blocks: int,
-        sparse_block_kv: int,
-    ) -> torch.Tensor:
+    def empty_result(self, call: Arguments) -> torch.Tensor:
         """DeepGEMM asserts for an empty call."""
-        return weights.new_empty((0, num_max_sparse_blocks * sparse_block_kv))
+        return call.weights.new_empty((0, call.num_max_sparse_blocks * call.sparse_block_kv))
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Logits with zeros where they are undefined: past the context of a token, and in blocks that it has not."""

@@ -76,7 +76,7 @@ def test_warn_sees_kernel_template_call_and_site(tmp_path: Path) -> None:
     assert hc["outcome"] == "compiled" and hc["target"]["num_sms"] == 132
     gemm = next(event for event in masked if event["kernel"] == "sm90_fp8_gemm_1d2d")
     assert gemm["site"].endswith(f"script.py:{line_of(tmp_path, 'masked')} in masked_layer")
-    shape = {"num_groups": 2, "n": 512, "k": 1024, "scales": "f32", "mk_alignment": 128}
+    shape = {"num_groups": 2, "n": 512, "k": 1024, "scales": "f32"}
     assert gemm["shape"] == shape and gemm["m"] == 100
     assert got["counts"] == {"compiled": len(got["events"])}
     assert [json.loads(line) for line in got["lines"].splitlines()] == got["events"]

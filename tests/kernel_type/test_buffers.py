@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sample_kernel_types import Sample
 
 from kregistry.errors import InputError
-from kregistry.kernel_type import BufferSpec
+from kregistry.kernel_type import BufferSpec, Shape
 from kregistry.kernel_type.buffers import ITEM_BYTES, contiguous_strides
 from kregistry.registry import Registry
 from kregistry.target import TARGETS
@@ -79,6 +81,16 @@ def test_buffers_read_by_attributes() -> None:
     assert tuple(buffers.a.shape) == (4, 16) and buffers.max_m == 4
     with pytest.raises(AttributeError, match="buffers of sample have no tensor 'q'"):
         _ = buffers.q
+
+
+@pytest.mark.parametrize("name", ["shape", "max_m", "tensors"])
+def test_a_name_that_the_collection_uses_itself_is_refused(name: str) -> None:
+    class Taken(Sample):
+        def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+            return {name: BufferSpec((max_m,), "float32")}
+
+    with pytest.raises(InputError, match=f"sample declares the buffer '{name}', a name that Buffers uses itself"):
+        Taken().allocate_buffers(SHAPE, 4, "meta")
 
 
 def test_a_lent_tensor_is_used_as_it_is() -> None:

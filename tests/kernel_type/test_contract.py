@@ -12,7 +12,7 @@ import pytest
 from sample_kernel_types import Sample
 
 from kregistry.errors import MissingRequirement, ShapeError
-from kregistry.kernel_type import ArchSupport, EmptyInput, KernelType, Shape
+from kregistry.kernel_type import ArchSupport, Arguments, EmptyInput, KernelType, Shape
 from kregistry.target import TARGETS
 
 torch = pytest.importorskip("torch")
@@ -92,8 +92,8 @@ class Recording(Sample):
 
         return record
 
-    def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
-        self.empty.append(args)
+    def empty_result(self, call: Arguments) -> Any:
+        self.empty.append((call.a, call.d))
         return "empty"
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import pickle
 
-import attrs
 import pytest
 from sample_kernel_types import Sample
 
-from kregistry.kernel_type import Shape
+from kregistry.kernel_type import Setting, Shape
 from kregistry.target import TARGETS
 
 SPLITS = Sample.dimensions[2]
@@ -66,18 +65,27 @@ def test_at_asks_a_policy_and_leaves_numbers_alone() -> None:
     assert shape_of().at(SPLITS, 5) is None
 
 
-class Quiet(Sample):
-    dimensions = (*Sample.dimensions[:3], attrs.evolve(Sample.dimensions[3], quiet=True))
+def test_it_is_an_honest_mapping() -> None:
+    shape = With().resolve({"n": 16}, TARGETS["h100"])
+    assert list(shape) == list(shape.keys()) == ["n", "layout", "splits", "sms"] and len(shape) == 4
+    assert dict(shape) == {name: shape[name] for name in shape} == dict(shape.items())
+    assert all(name in shape for name in shape) and "q" not in shape
+    assert shape.get("sms") == 132 and shape.get("q", 7) == 7
+
+
+class With(Sample):
+    dimensions = Sample.dimensions[:3]
+    settings = (Setting("sms", get="get_num_sms", set="set_num_sms", default=lambda target: target.num_sms),)
 
 
 @pytest.mark.parametrize(("target", "sms"), [("h100", 132), ("b200", 148)])
-def test_a_quiet_dimension_is_not_shown_at_its_default(target: str, sms: int) -> None:
-    silent = Quiet().resolve({"n": 16}, TARGETS[target])
+def test_a_setting_is_not_shown_at_its_default(target: str, sms: int) -> None:
+    silent = With().resolve({"n": 16}, TARGETS[target])
     assert (silent.sms, silent["sms"]) == (sms, sms)
     assert str(silent) == "n=16 layout=row splits=none"
-    assert dict(silent) == {"n": 16, "layout": "row", "splits": None} and len(silent) == 3
-    said = Quiet().resolve({"n": 16, "sms": sms}, TARGETS[target])
+    assert silent.shown() == {"n": 16, "layout": "row", "splits": None}
+    said = With().resolve({"n": 16, "sms": sms}, TARGETS[target])
     assert said == silent and hash(said) == hash(silent) and pickle.loads(pickle.dumps(said)) == said
-    other = Quiet().resolve({"n": 16, "sms": 64}, TARGETS[target])
-    assert other != silent and dict(other)["sms"] == 64 and str(other).endswith(" sms=64") and len(other) == 4
-    assert Quiet().resolve(dict(other), TARGETS[target]) == other
+    other = With().resolve({"n": 16, "sms": 64}, TARGETS[target])
+    assert other != silent and other.shown()["sms"] == 64 and str(other).endswith(" sms=64")
+    assert With().resolve(other.shown(), TARGETS[target]) == With().resolve(dict(other), TARGETS[target]) == other

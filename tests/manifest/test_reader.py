@@ -283,7 +283,7 @@ def test_a_complete_entry() -> None:
     manifest = read(gemm(rest="label: q, m: {start: 2, stop: 9, step: 3}"))
     (entry,) = manifest.entries
     assert (entry.model, entry.label, entry.kernel_type) == ("v3", "q", "fp8_gemm_nt")
-    assert dict(entry.shape) == {"n": 16, "k": 128, "scales": "f32"}
+    assert entry.shape.shown() == {"n": 16, "k": 128, "scales": "f32"}
     assert entry.range == Range("m", 2, 8, 3)
     assert list(entry.range.values()) == [2, 5, 8]
     assert str(entry) == "v3: fp8_gemm_nt n=16 k=128 scales=f32 (q)"

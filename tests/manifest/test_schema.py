@@ -99,6 +99,6 @@ def test_every_dimension_and_range_is_described(schema: dict[str, Any]) -> None:
     for name in registry.names():
         kernel_type, definition = registry[name], schema["definitions"][name]["properties"]
         shape = definition["shape"]["anyOf"][0]["properties"]
-        assert list(shape) == [each.name for each in kernel_type.dimensions]
-        assert all(shape[each.name]["description"].startswith(each.meaning) for each in kernel_type.dimensions)
+        assert list(shape) == [each.name for each in kernel_type.all_dimensions]
+        assert all(shape[each.name]["description"].startswith(each.meaning) for each in kernel_type.all_dimensions)
         assert definition[kernel_type.run_dimension.name]["$ref"] == "#/definitions/range"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type.sealed_call import guard
 from tests.plugins.stack import installed_stack
 
@@ -85,13 +86,13 @@ def test_fp32_output_needs_a_later_deep_gemm() -> None:
     kernel_type = Registry()["einsum_bhr_hdr_bhd"]
     shape = kernel_type.resolve({**_EINSUMS[kernel_type.name], "output": "float32"}, get_target("h100"))
     if installed_stack() == "0.1":
-        with pytest.raises(ShapeError, match=r"float32 needs DeepGEMM >= 0\.2, found 0\.1"), kernel_type.scope(shape):
+        with pytest.raises(ShapeError, match=r"float32 needs DeepGEMM >=0\.2, found 0\.1"), applied(kernel_type, shape):
             pass
     else:
-        with kernel_type.scope(shape):
+        with applied(kernel_type, shape):
             pass
     with pytest.raises(ShapeError, match="float32 is refused on sm120"):
-        kernel_type.resolve(dict(shape), get_target("rtx-pro-6000"))
+        kernel_type.resolve(shape.shown(), get_target("rtx-pro-6000"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import on_stub
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from kregistry.deep_gemm.settings import applied, read_call
 
 _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
     # Kernel type, target, shape, run-time value, bytes of the buffers.
@@ -249,9 +250,9 @@ def test_the_contiguous_layout_of_the_process_is_read_off_a_call() -> None:
     kernel_type = Registry()["m_grouped_fp8_gemm_nt_contiguous"]
     shape = kernel_type.resolve({"num_groups": 2, "n": 64, "k": 128, "mk_alignment": 64}, get_target("h100"))
     call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 128, "meta"), 128)
-    with kernel_type.scope(shape):
-        assert kernel_type.read_shape(*call.args, **call.kwargs)["mk_alignment"] == 64
-    assert kernel_type.read_shape(*call.args, **call.kwargs)["mk_alignment"] == 128
+    with applied(kernel_type, shape):
+        assert read_call(kernel_type, call.args, call.kwargs)["mk_alignment"] == 64
+    assert "mk_alignment" not in read_call(kernel_type, call.args, call.kwargs)
 
 
 def test_heads_must_divide_n() -> None:

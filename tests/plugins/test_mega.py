@@ -157,12 +157,22 @@ def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """The module that starts it came after the DeepGEMM that the tests run with: one with its name stands for it."""
     import deep_gemm.utils
 
+    from kregistry_plugins.mega import moe_sm100
+
     (tmp_path / "mlopart.py").write_text("def is_available(user):\n    return True\n")
     monkeypatch.setattr(deep_gemm.utils, "__path__", [*deep_gemm.utils.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart", raising=False)
+    moe_sm100._partitions.cache_clear()
     kernel_type = Registry()["fp8_fp4_mega_moe"]
-    with kernel_type.scope(kernel_type.resolve(_SM100_SIZES[0], get_target("b200"))):
-        mlopart = sys.modules["deep_gemm.utils.mlopart"]
-        assert not mlopart.is_available("user")
-    assert mlopart.is_available("user")
+    answers: list[bool] = []
+    monkeypatch.setattr(
+        type(kernel_type),
+        "launch",
+        lambda *_, **__: answers.append(sys.modules["deep_gemm.utils.mlopart"].is_available("user")),
+    )
+    shape = kernel_type.resolve(_SM100_SIZES[0], get_target("b200"))
+    kernel_type.execute(kernel_type.allocate_buffers(shape, 1, "meta"), 1)
+    assert answers == [False]
+    assert sys.modules["deep_gemm.utils.mlopart"].is_available("user")
     monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart")
+    moe_sm100._partitions.cache_clear()

@@ -128,7 +128,7 @@ def test_the_calls_of_sglang_are_read() -> None:
     )
     assert decode.read_m(*args, clean_logits=False) == 8
     shape = decode.resolve(decode.read_shape(*args, clean_logits=False), get_target("h100"))
-    assert dict(shape) == {
+    assert shape.shown() == {
         "num_heads": 64,
         "head_dim": 128,
         "next_n": 2,

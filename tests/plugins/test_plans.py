@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kregistry import Registry, ShapeError, get_target
+from kregistry.deep_gemm.settings import applied, read_call
 from tests.plugins.catalogue_cases import CASES, Case
 from tests.plugins.planned_counts import TARGETS, Count, name_of, planned_counts
 from tests.plugins.stack import installed_stack
@@ -67,8 +68,8 @@ def test_bytes_and_arguments_agree_with_the_declaration(case: Case, target: str)
     assert kernel_type.read_m(*call.args, **call.kwargs) == top
     with ExitStack() as scope:
         try:
-            scope.enter_context(kernel_type.scope(shape))
+            scope.enter_context(applied(kernel_type, shape))
         except ShapeError:  # a setting that the installed DeepGEMM lacks
             assert _measured(case, target) is None
             return
-        assert kernel_type.resolve(kernel_type.read_shape(*call.args, **call.kwargs), get_target(target)) == shape
+        assert kernel_type.resolve(read_call(kernel_type, call.args, call.kwargs), get_target(target)) == shape

@@ -76,7 +76,7 @@ def test_record_covers_every_process_and_changes_nothing(tmp_path: Path) -> None
                     },
                     {
                         "type": "m_grouped_fp8_gemm_nt_masked",
-                        "shape": {"num_groups": 2, "n": 512, "k": 1024, "scales": "f32", "mk_alignment": 128},
+                        "shape": {"num_groups": 2, "n": 512, "k": 1024, "scales": "f32"},
                         "expected_m": {"start": 33, "stop": 33},
                     },
                     {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 from sample_kernel_types import Sample
 from shapes import entry_of
 
 from kregistry.compile import BrokenKernel, BrokenRange
-from kregistry.kernel_type import Value
+from kregistry.kernel_type import Setting, Value
 from kregistry.manifest import Manifest
 from kregistry.serving.coverage import Coverage
 from kregistry.target import TARGETS
 
 
-class Quiet(Sample):
-    dimensions = (*Sample.dimensions[:3], attrs.evolve(Sample.dimensions[3], quiet=True))
+class With(Sample):
+    dimensions = Sample.dimensions[:3]
+    settings = (Setting("sms", get="get_num_sms", set="set_num_sms", default=lambda target: target.num_sms),)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ class Quiet(Sample):
         ({"sms": 64}, {}, False),
     ],
 )
-def test_a_call_that_does_not_show_a_quiet_dimension_has_its_default(
+def test_a_call_that_does_not_show_a_setting_has_its_default(
     covered: dict[str, Value], shown: dict[str, Value], foreseen: bool
 ) -> None:
     coverage = Coverage()
-    coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry_of(Quiet(), n=8, **covered),), {}))
+    coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry_of(With(), n=8, **covered),), {}))
     call = {"n": 8, "layout": "row", "splits": None, **shown}
-    assert coverage.covers(Quiet(), call, 3) is foreseen
+    assert coverage.covers(With(), call, 3) is foreseen
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_call_that_does_not_show_a_quiet_dimension_has_its_default(
     [({}, {}, True), ({}, {"sms": 64}, False), ({"sms": 64}, {"sms": 64}, True), ({"sms": 64}, {}, False)],
 )
 def test_a_crash_is_foreseen_by_the_same_rule(broken: dict[str, Value], shown: dict[str, Value], crashes: bool) -> None:
-    entry, coverage = entry_of(Quiet(), n=8, **broken), Coverage()
+    entry, coverage = entry_of(With(), n=8, **broken), Coverage()
     kernel = BrokenKernel("kernel", "key", "error", (BrokenRange(entry, 1, 4),))
     coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry,), {}), [kernel])
-    assert coverage.crashes(Quiet(), {"n": 8, "layout": "row", "splits": None, **shown}, 3) is crashes
+    assert coverage.crashes(With(), {"n": 8, "layout": "row", "splits": None, **shown}, 3) is crashes

@@ -21,7 +21,7 @@ def test_a_sealed_call_is_deep_gemms_own_function(tmp_path: Path) -> None:
             called=kept.__call__ is deep_gemm.fp8_gemm_nt,
             guarded=sealed["tf32_hc_prenorm_gemm"] is not deep_gemm.tf32_hc_prenorm_gemm,
             same=kept is registry["fp8_gemm_nt"],
-            shape=dict(kept.resolve({"n": 512, "k": 1024}, kregistry.get_target("h100"))),
+            shape=kept.resolve({"n": 512, "k": 1024}, kregistry.get_target("h100")).shown(),
             kernels=sorted(name.split(".")[1] for name in os.listdir(os.path.expanduser("~/.deep_gemm/cache"))),
         )
         """,

@@ -6,22 +6,30 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import (
+    DETERMINISTIC,
+    NUM_SMS,
     ArchSupport,
+    Arguments,
     Buffers,
     BufferSpec,
     Call,
     Dimension,
+    Gemm,
     KernelType,
+    Proof,
     RunDimension,
+    Setting,
     Shape,
+    Signature,
+    Size,
     Value,
 )
 
 if TYPE_CHECKING:
     import torch
 
-N = Dimension("n", "columns of the output", "columns")
-K = Dimension("k", "columns of the input", "columns")
+N = Size("n", "columns of the output", "columns")
+K = Size("k", "columns of the input", "columns")
 
 
 def plain_gemm(a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
@@ -34,12 +42,12 @@ class PlainGemm(KernelType):
 
     name = "plain_gemm"
     summary = "GEMM in plain torch"
-    dimensions = (N, K, Dimension("num_splits", "parts of k", "parts", default=1))
+    dimensions = (N, K, Size("num_splits", "parts of k", "parts", default=1))
     run_dimension = RunDimension("m", "rows", "rows")
     function_names = ("plain_gemm",)
+    signature = Signature("a, b, d, num_splits=1")
     archs = (ArchSupport("sm90"),)
-    devices = ("cpu",)
-    examples: tuple[Mapping[str, Value], ...] = ({"n": 24, "k": 40}, {"n": 7, "k": 16, "num_splits": 2})
+    proof = Proof(devices=("cpu",), examples=({"n": 24, "k": 40}, {"n": 7, "k": 16, "num_splits": 2}))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -54,14 +62,8 @@ class PlainGemm(KernelType):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((buffers.a[:m], buffers.b, buffers.d[:m]), {"num_splits": buffers.shape.num_splits})
 
-    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return a.shape[0]
-
-    def read_shape(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> Mapping[str, Value]:
-        return {"n": b.shape[0], "k": b.shape[1], "num_splits": num_splits}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"n": call.b.shape[0], "k": call.b.shape[1], "num_splits": call.num_splits}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a[:m].normal_(generator=generator)
@@ -71,19 +73,20 @@ class PlainGemm(KernelType):
         return {"d": buffers.a[:m] @ buffers.b.T}
 
 
-class Bf16Gemm(KernelType):
+class Bf16Gemm(Gemm):
     """A GEMM of DeepGEMM: its launches can be tried on the stub GPU."""
 
     name = "good_bf16_gemm_nt"
     summary = "BF16 GEMM"
     dimensions: tuple[Dimension, ...] = (
-        Dimension("n", "columns of the output", "columns", multiple_of=8),
-        Dimension("k", "columns of the input", "columns", multiple_of=8),
+        Size("n", "columns of the output", "columns", multiple_of=8),
+        Size("k", "columns of the input", "columns", multiple_of=8),
     )
-    run_dimension = RunDimension("m", "rows", "rows")
+    settings: tuple[Setting, ...] = (DETERMINISTIC, NUM_SMS)
     function_names = ("bf16_gemm_nt",)
     archs: tuple[ArchSupport, ...] = (ArchSupport("sm90"),)
-    examples = ({"n": 256, "k": 512},)
+    handles_empty = "none"
+    proof = Proof(examples=({"n": 256, "k": 512},))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -91,22 +94,6 @@ class Bf16Gemm(KernelType):
             "b": BufferSpec((shape.n, shape.k), "bfloat16", "weight"),
             "d": BufferSpec((max_m, shape.n), "bfloat16", "output"),
         }
-
-    def arguments(self, buffers: Buffers, m: int) -> Call:
-        return Call((buffers.a[:m], buffers.b, buffers.d[:m]))
-
-    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return a.shape[0]
-
-    def read_shape(self, a: torch.Tensor, b: torch.Tensor, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        return {"n": b.shape[0], "k": b.shape[1]}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
-
-    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        buffers.a[:m].normal_(generator=generator)
-        buffers.b.normal_(generator=generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.a[:m].float() @ buffers.b.float().T}

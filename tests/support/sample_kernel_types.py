@@ -10,7 +10,21 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, Dimension, KernelType, RunDimension, Shape, Value
+from kregistry import (
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    Choice,
+    Dimension,
+    KernelType,
+    RunDimension,
+    Shape,
+    Signature,
+    Size,
+    Value,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,14 +39,15 @@ class Sample(KernelType):
 
     name = "sample"
     summary = "a sample"
-    dimensions = (
-        Dimension("n", "columns", "columns", multiple_of=8),
-        Dimension("layout", "row or column major", default="row", integer=False, choices=("row", "column")),
-        Dimension("splits", "parts", default=None, optional=True, policies={"double": double_m}),
-        Dimension("sms", "SMs to use", default=lambda target: target.num_sms),
+    dimensions: tuple[Dimension, ...] = (
+        Size("n", "columns", "columns", multiple_of=8),
+        Choice("layout", "row or column major", ("row", "column"), default="row"),
+        Size("splits", "parts", default=None, optional=True, policies={"double": double_m}),
+        Size("sms", "SMs to use", default=lambda target: target.num_sms),
     )
     run_dimension = RunDimension("m", "rows", "rows")
     function_names = ("sample_function",)
+    signature = Signature("a, d, scale")
     archs = (
         ArchSupport("sm90"),
         ArchSupport("sm100", ">=0.2", "0.1 asserts"),
@@ -50,14 +65,8 @@ class Sample(KernelType):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((buffers.a[:m], buffers.d[:m]), {"scale": buffers.shape.n})
 
-    def read_m(self, a: torch.Tensor, d: torch.Tensor, scale: int) -> int:
-        return a.shape[0]
-
-    def read_shape(self, a: torch.Tensor, d: torch.Tensor, scale: int) -> Mapping[str, Value]:
-        return {"n": a.shape[1]}
-
-    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d[:m]}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"n": call.a.shape[1]}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a[:m].normal_(generator=generator)
@@ -79,7 +88,7 @@ class Prenorm(Sample):
     """A real DeepGEMM call, with n and k fixed to the cheapest that there is."""
 
     name = "prenorm"
-    dimensions = (Dimension("n", "columns", multiple_of=8, default=24),)
+    dimensions = (Size("n", "columns", multiple_of=8, default=24),)
     archs = (ArchSupport("sm90"),)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -92,9 +101,6 @@ class Prenorm(Sample):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((buffers.a[:m], buffers.b, buffers.d[:m], buffers.s[:m]), {"num_splits": None})
-
-    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
-        return a.shape[0]
 
     def function(self) -> Callable[..., Any]:
         import deep_gemm

@@ -6,13 +6,13 @@ from typing import Any
 
 from good_kernel_types import Bf16Gemm
 
-from kregistry import Buffers
+from kregistry import Buffers, Proof
 
 
 class WarmsUpOneKernel(Bf16Gemm):
     """Launches row by row in warm-up, where serving launches once: other kernels."""
 
-    examples = ({"n": 2112, "k": 7168},)
+    proof = Proof(examples=({"n": 2112, "k": 7168},))
 
     def execute(self, buffers: Buffers, m: int) -> Any:
         for row in range(m):

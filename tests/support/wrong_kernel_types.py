@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve, frozen
 from good_kernel_types import Bf16Gemm, K, N, PlainGemm, plain_gemm
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Call, KernelType, RunDimension, Shape, Tolerance, Value
+from kregistry import (
+    DETERMINISTIC,
+    ArchSupport,
+    Arguments,
+    Buffers,
+    BufferSpec,
+    Call,
+    KernelType,
+    Proof,
+    RunDimension,
+    Shape,
+    Value,
+)
 from kregistry.target import Target
 from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt
 from kregistry_plugins.fp8_gemm.masked import MGroupedFp8GemmNtMasked
@@ -63,15 +75,15 @@ class CountsItsCalls(PlainGemm):
         return a.shape[0]
 
 
-@breaks("KR106", "NoExamples.examples: got none")
+@breaks("KR106", "NoExamples.proof.examples: got none")
 class NoExamples(PlainGemm):
-    examples = ()
+    proof = evolve(PlainGemm.proof, examples=())
 
 
 @breaks("KR107", "'no_such_dimension': 1.*got the shape .*, wanted a ShapeError about 'no_such_dimension'")
 class TakesAnyDimension(PlainGemm):
     def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
-        known = {each.name for each in self.dimensions}
+        known = {each.name for each in self.all_dimensions}
         return super().resolve({name: value for name, value in values.items() if name in known}, target)
 
 
@@ -153,8 +165,8 @@ class ReadsAPaddedM(PlainGemm):
 
 @breaks("KR115", "got n=40, wanted n=24")
 class SwapsNAndK(PlainGemm):
-    def read_shape(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> Mapping[str, Value]:
-        return {"n": b.shape[1], "k": b.shape[0], "num_splits": num_splits}
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"n": call.b.shape[1], "k": call.b.shape[0], "num_splits": call.num_splits}
 
 
 @breaks("KR115", "got num_splits=1, wanted num_splits=2")
@@ -181,7 +193,7 @@ class WarmsUpAnotherCall(PlainGemm):
 @breaks("KR120", "results that depend on what the buffers held before")
 class UninitialisedPackedScales(Fp8GemmNt):
     archs = (ArchSupport("sm100"),)
-    examples = ({"n": 72, "k": 144},)
+    proof = Proof(examples=({"n": 72, "k": 144},))
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         before = buffers.sfa.clone()
@@ -216,12 +228,12 @@ class ReferenceWithNan(PlainGemm):
 
 @breaks("KR123", "tolerance 1.5 for 'd': got accepts zeros, a difference of 1")
 class AcceptsZeros(PlainGemm):
-    tolerance = Tolerance(1.5)
+    proof = evolve(PlainGemm.proof, tolerance=1.5)
 
 
 @breaks("KR123", "got refuses the reference rounded to torch.bfloat16")
 class RefusesRounding(PlainGemm):
-    tolerance = Tolerance(1e-12)
+    proof = evolve(PlainGemm.proof, tolerance=1e-12)
 
 
 # ---- shapes in general -----------------------------------------------------------------------------------------
@@ -244,7 +256,7 @@ class RunDimensionThatAManifestCannotName(PlainGemm):
 @breaks("KR201", "execute.*: got RuntimeError: .*, wanted a launch")
 class RowMajorPackedScales(Fp8GemmNt):
     archs = (ArchSupport("sm100"),)
-    examples = ({"n": 256, "k": 1024},)
+    proof = Proof(examples=({"n": 256, "k": 1024},))
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         specs = super().buffers(shape, max_m)
@@ -271,7 +283,7 @@ class RowMajorPackedScales(Fp8GemmNt):
 @breaks("KR201", "got RuntimeError: .*, wanted a launch")
 class SliceOfEveryGroup(MGroupedFp8GemmNtMasked):
     archs = (ArchSupport("sm90"),)
-    examples = ({"num_groups": 3, "n": 72, "k": 144},)
+    proof = Proof(examples=({"num_groups": 3, "n": 72, "k": 144},))
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         (a, sfa), weights, *rest = super().arguments(buffers, m).args
@@ -303,10 +315,10 @@ class WrongAlignment(Bf16Gemm):
 
 @breaks("KR204", "a launch of an empty input with empty_input = RETURN: got 1 kernels, wanted none")
 class LaunchesAPaddedEmptyInput(Bf16Gemm):
-    def handle_empty(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any) -> Any:
-        if a.is_cuda:
-            padded = a.new_empty(16, a.shape[1])
-            self.function()(padded, b, padded.new_empty(16, b.shape[0]))
+    def empty_result(self, call: Arguments) -> Any:
+        if call.a.is_cuda:
+            padded = call.a.new_empty(16, call.a.shape[1])
+            self.function()(padded, call.b, padded.new_empty(16, call.b.shape[0]))
 
 
 @breaks("KR204", "a sealed call of an empty input with .*: got RuntimeError: Assertion error.*, wanted no error")
@@ -323,13 +335,18 @@ class WarmsUpAnotherKernel(Bf16Gemm):
 
 @breaks("KR206", "kernel_depends_on_m = False: got .*, as at m=1")
 class SaysOneKernel(Bf16Gemm):
-    kernel_depends_on_m = False
+    proof = evolve(Bf16Gemm.proof, kernel_depends_on_m=False)
 
 
-@breaks("KR206", "n=2304, which sizes_only says decides no kernel: got .*, as with 576")
+@breaks("KR206", "n=2304 with affects_kernel = False: got .*, as with 576")
 class SaysThatNOnlySizes(Bf16Gemm):
-    dimensions = (evolve(N, multiple_of=8, sizes_only=True), evolve(K, multiple_of=8))
-    examples = ({"n": 576, "k": 512},)
+    dimensions = (evolve(N, multiple_of=8, affects_kernel=False), evolve(K, multiple_of=8))
+    proof = Proof(examples=({"n": 576, "k": 512},))
+
+
+@breaks("KR210", r"the undeclared setting num_sms=66: got sm90_bf16_gemm\S*, wanted sm90_bf16_gemm\S*")
+class DeclaresNoSetting(Bf16Gemm):
+    settings = (DETERMINISTIC,)
 
 
 @breaks("KR207", "got 1 synchronisations, wanted none")

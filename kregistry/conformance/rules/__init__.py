@@ -10,6 +10,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     manifests,
     numerics,
     references,
+    settings,
     shapes,
     stub,
 )

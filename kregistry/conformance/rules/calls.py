@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.rule import CASES, FULL, RuleViolation, rule
 from kregistry.errors import KregistryError
-from kregistry.kernel_type import Buffers, Call, KernelType
+from kregistry.kernel_type import Buffers, Call, KernelType, Shape, Value
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def check_run_time_value(kernel_type: KernelType, buffers: Buffers, m: int) -> N
 def shape_of_call(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
-        with subject.scope(shape):
+        with subject.applied(shape):
             check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
 
 
@@ -67,17 +67,21 @@ def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> No
     read = kernel_type.read_shape(*call.args, **call.kwargs)
     what = f"read_shape(*arguments(buffers, m={m}))"
     try:
-        found = kernel_type.resolve(read, shape.target)
+        found = kernel_type.resolve({**_settings_of(kernel_type, shape), **read}, shape.target)
     except KregistryError as error:
         raise RuleViolation(
             what, f"{dict(read)}, which is no shape: {error.message}", shape, place(shape, m)
         ) from error
-    for dimension in kernel_type.dimensions:
+    for dimension in kernel_type.dimensions:  # settings are read by kregistry, not by the kernel type
         policy = isinstance(shape[dimension.name], str) and shape[dimension.name] in dimension.policies
         wanted = shape.at(dimension, m) if policy else shape[dimension.name]
         if found[dimension.name] != wanted:
             got = f"{dimension.name}={found[dimension.name]}"
             raise RuleViolation(what, got, f"{dimension.name}={wanted}", place(shape, m))
+
+
+def _settings_of(kernel_type: KernelType, shape: Shape) -> dict[str, Value]:
+    return {each.name: shape[each.name] for each in kernel_type.settings}
 
 
 @rule("KR117", "warm-up makes the call that serving makes", cases=FULL, needs=("KR113",))
@@ -87,11 +91,11 @@ def same_call(subject: KernelTypeUnderTest, case: str) -> None:
         buffers = subject.meta_buffers(shape, m)
         recorder, calls = recorder_of(kernel_type)
         call = kernel_type.arguments(buffers, m)
-        with subject.scope(shape):
+        with subject.applied(shape):
             recorder.launch(*call.args, **call.kwargs)
         serving = [_words(call, buffers) for call in calls]
         calls.clear()
-        with subject.scope(shape):
+        with subject.applied(shape):
             recorder.execute(buffers, m)
         warm_up = [_words(call, buffers) for call in calls]
         if serving != warm_up or not serving:

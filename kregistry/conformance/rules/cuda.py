@@ -24,11 +24,11 @@ _BUSY_CYCLES = 100_000_000
 
 
 def _shapes(subject: KernelTypeUnderTest) -> Iterator[Shape]:
-    """Each example shape, inside its scope."""
+    """Each example shape, with its settings in force."""
     if subject.device != "cuda":
         raise NotApplicable("it does not run on CUDA devices")
     for shape in device_shapes(subject):
-        with subject.scope(shape):
+        with subject.applied(shape):
             yield shape
 
 
@@ -39,7 +39,7 @@ def _inputs(subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int, patte
 
 def _compare(subject: KernelTypeUnderTest, what: str, buffers: Buffers, value: object, wanted: Buffers, m: int) -> None:
     """Raise unless the results of a launch that returned ``value`` are what the reference makes of ``wanted``."""
-    limit = subject.kernel_type.tolerance.difference
+    limit = subject.kernel_type.proof.tolerance
     results = results_of(subject.kernel_type, buffers, m, value)
     for name, expected in subject.kernel_type.reference(wanted, m).items():
         found = difference(results[name], expected)

@@ -10,8 +10,8 @@ from attrs import frozen
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, one_of_arch
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.kernel_type import KernelType
+from kregistry.kernel_type.declaration import declaration_fault
 from kregistry.python_child import child_command, child_environment
-from kregistry.registry import declaration_fault
 
 _LOAD = """
 import pickle
@@ -53,12 +53,12 @@ def declarations(subject: KernelTypeUnderTest) -> None:
         raise RuleViolation(f"{label}.summary", "nothing", "one line for people")
     if not kernel_type.function_names:
         raise RuleViolation(f"{label}.function_names", "none", "the names of a function of deep_gemm")
-    for each in kernel_type.dimensions:
+    for each in kernel_type.all_dimensions:
         if not each.meaning.strip():
             raise RuleViolation(f"{label}.dimensions: the meaning of {each.name!r}", "nothing", "one line for people")
-    unknown = [device for device in kernel_type.devices if device not in ("cuda", "cpu")]
-    if unknown or not kernel_type.devices:
-        raise RuleViolation(f"{label}.devices", kernel_type.devices, "'cuda', 'cpu' or both")
+    unknown = [device for device in kernel_type.proof.devices if device not in ("cuda", "cpu")]
+    if unknown or not kernel_type.proof.devices:
+        raise RuleViolation(f"{label}.proof.devices", kernel_type.proof.devices, "'cuda', 'cpu' or both")
 
 
 @rule("KR102", "it can be sent to another process", needs=("KR101",))
@@ -87,7 +87,7 @@ def stateless(subject: KernelTypeUnderTest) -> None:
         buffers = subject.kernel_type.allocate_buffers(shape, m, "meta")
         call = kernel_type.arguments(buffers, m)
         kernel_type.read_m(*call.args, **call.kwargs)
-        with subject.scope(shape):
+        with subject.applied(shape):
             kernel_type.read_shape(*call.args, **call.kwargs)
         kernel_type.memory_requirement(shape, m)
     after = _state(kernel_type)

@@ -13,7 +13,7 @@ from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.calls import check_run_time_value, check_shape_of_call
 from kregistry.errors import KregistryError, ShapeError
-from kregistry.kernel_type import Dimension, KernelType, Shape
+from kregistry.kernel_type import Choice, Dimension, KernelType, Shape, Size
 from kregistry.target import Target
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _try_random_shapes(subject: KernelTypeUnderTest, target: Target) -> None:
     reachable = _reachable(kernel_type, largest)
 
     def holds(data: Any) -> None:
-        values = {each.name: data.draw(_values(each, subject), label=each.name) for each in kernel_type.dimensions}
+        values = {each.name: data.draw(_values(each, subject), label=each.name) for each in kernel_type.all_dimensions}
         try:
             shape = kernel_type.resolve(values, target)
         except ShapeError:
@@ -51,7 +51,7 @@ def _try_random_shapes(subject: KernelTypeUnderTest, target: Target) -> None:
         check_run_time_value(kernel_type, buffers, m)
         with ExitStack() as stack:
             try:
-                stack.enter_context(subject.scope(shape))
+                stack.enter_context(subject.applied(shape))
             except ShapeError:
                 return  # the installed DeepGEMM lacks a setting of this shape
             check_shape_of_call(kernel_type, buffers, m)
@@ -67,7 +67,7 @@ def manifest_entries(subject: KernelTypeUnderTest) -> None:
     for target in subject.targets:
         shapes = subject.shapes(target)
         _check_manifest(kernel_type, target, [dict(shape) for shape in shapes], shapes)
-        lists = {each.name: _distinct([shape[each.name] for shape in shapes]) for each in kernel_type.dimensions}
+        lists = {each.name: _distinct([shape[each.name] for shape in shapes]) for each in kernel_type.all_dimensions}
         try:
             wanted = tuple(
                 kernel_type.resolve(dict(zip(lists, values)), target) for values in itertools.product(*lists.values())
@@ -129,13 +129,18 @@ def _values(dimension: Dimension, subject: KernelTypeUnderTest) -> SearchStrateg
     from hypothesis import strategies
 
     options: list[SearchStrategy[Any]] = []
-    if dimension.integer:
+    words: list[object] = []
+    if isinstance(dimension, Size):
         grain = dimension.multiple_of
         numbers = [shape[dimension.name] for shape in subject.every_shape]
         most = max((4 * value for value in numbers if type(value) is int), default=8 * grain)
         least = -(-dimension.minimum // grain)
         options.append(strategies.integers(least, max(least, most // grain)).map(lambda count: count * grain))
-    words = [*dimension.choices, *dimension.policies, *((None,) if dimension.optional else ())]
+        words += [*dimension.policies, *((None,) if dimension.optional else ())]
+    elif isinstance(dimension, Choice):
+        words += dimension.choices
+    else:
+        words += (False, True)
     if words:
         options.append(strategies.sampled_from(words))
     return strategies.one_of(options)

@@ -75,7 +75,7 @@ def inputs_kept(subject: KernelTypeUnderTest, case: str) -> None:
 @rule("KR301", "results agree with the reference", cases=FULL, needs=("KR123", "KR302"), on_device=True)
 def agreement(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
-    limit = subject.kernel_type.tolerance.difference
+    limit = subject.kernel_type.proof.tolerance
     for shape, trial in _trials(subject, case, _SEEDS):
         if set(trial.got) != set(trial.wanted):
             raise RuleViolation("the names of the results", sorted(trial.got), sorted(trial.wanted), place(shape, m))
@@ -91,7 +91,7 @@ def agreement(subject: KernelTypeUnderTest, case: str) -> None:
 
 @rule("KR305", "the same inputs give the same bits", cases=FULL, needs=("KR301",), on_device=True)
 def deterministic(subject: KernelTypeUnderTest, case: str) -> None:
-    if not subject.kernel_type.deterministic:
+    if not subject.kernel_type.proof.deterministic:
         raise NotApplicable("it does not claim to be deterministic")
     m = subject.at(case)
     for shape, first in _trials(subject, case):

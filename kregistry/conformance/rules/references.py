@@ -89,7 +89,7 @@ def pure(subject: KernelTypeUnderTest, case: str) -> None:
 @rule("KR123", "the tolerance accepts rounding and refuses wrong results", cases=FULL, needs=("KR122",))
 def tolerance(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
-    limit = subject.kernel_type.tolerance.difference
+    limit = subject.kernel_type.proof.tolerance
     for shape in subject.every_shape:
         results = subject.kernel_type.results(subject.meta_buffers(shape, subject.room(m)), m)
         for name, tensor in _reference(subject, shape, m, 0).items():

@@ -8,23 +8,23 @@ from collections.abc import Iterator, Mapping
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Dimension, Shape
+from kregistry.kernel_type import Dimension, Shape, Size
 
 
 @rule("KR106", "its example shapes are shapes", needs=("KR101", "KR108"))
 def examples(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     label = type(kernel_type).__name__
-    if not kernel_type.examples:
+    if not kernel_type.proof.examples:
         wanted = "at least one small shape, e.g. ({'n': 256, 'k': 512},)"
-        raise RuleViolation(f"{label}.examples", "none", wanted)
+        raise RuleViolation(f"{label}.proof.examples", "none", wanted)
     if not subject.targets:
         raise NotApplicable(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
     for target in subject.targets:
         if not subject.shapes(target):
             refusals = "; ".join(_refusals(subject, target.name))
             raise RuleViolation(
-                f"{label}.examples on {target.name}", f"each is refused: {refusals}", "one that resolves"
+                f"{label}.proof.examples on {target.name}", f"each is refused: {refusals}", "one that resolves"
             )
     for shape in subject.every_shape:
         again = kernel_type.resolve(dict(shape), shape.target)
@@ -36,7 +36,7 @@ def examples(subject: KernelTypeUnderTest) -> None:
 
 def _refusals(subject: KernelTypeUnderTest, name: str) -> Iterator[str]:
     for target in subject.targets:
-        for example in subject.kernel_type.examples if target.name == name else ():
+        for example in subject.kernel_type.proof.examples if target.name == name else ():
             try:
                 subject.kernel_type.resolve(example, target)
             except ShapeError as error:
@@ -49,7 +49,7 @@ def refusals(subject: KernelTypeUnderTest) -> None:
     for shape in subject.every_shape:
         good = dict(shape)
         _refused(subject, {**good, "no_such_dimension": 1}, "no_such_dimension", shape)
-        for dimension in kernel_type.dimensions:
+        for dimension in kernel_type.all_dimensions:
             if dimension.required:
                 without = {name: value for name, value in good.items() if name != dimension.name}
                 _refused(subject, without, dimension.name, shape)
@@ -60,11 +60,11 @@ def refusals(subject: KernelTypeUnderTest) -> None:
 def _wrong_values(dimension: Dimension) -> Iterator[object]:
     yield "no such word"
     yield 1.5
-    if dimension.integer and not dimension.choices:
+    if isinstance(dimension, Size):
         yield dimension.minimum - 1
         if dimension.multiple_of > 1:
             yield dimension.multiple_of * (dimension.minimum + 1) + 1
-    if not dimension.optional:
+    if not dimension.accepts(None):
         yield None
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Dimension, EmptyInput, Shape
+from kregistry.kernel_type import Dimension, EmptyInput, Shape, Size
 from kregistry.stub.probed import Probed, ProbedValue
 
 
-def _probed(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:
-    if "cuda" not in subject.kernel_type.devices:
+def probed_shapes(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:
+    """Each example shape, and what its launches did on the stub GPU."""
+    if "cuda" not in subject.kernel_type.proof.devices:
         raise NotApplicable("it does not run on CUDA devices")
     if not subject.targets:
         raise NotApplicable(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
@@ -21,7 +22,7 @@ def _probed(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:
 
 
 def _values(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, ProbedValue]]:
-    for shape, probed in _probed(subject):
+    for shape, probed in probed_shapes(subject):
         for value in probed.values:
             yield shape, value
 
@@ -30,7 +31,7 @@ def _values(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, ProbedValue]]
 def host_reads(subject: KernelTypeUnderTest) -> None:
     declared = subject.kernel_type.reads_device_memory
     seen = 0
-    for shape, probed in _probed(subject):
+    for shape, probed in probed_shapes(subject):
         if "touches device memory on the host" in probed.error:
             raise RuleViolation(
                 "launches on the stub GPU", probed.error, "no access of the host to tensors", place(shape)
@@ -49,7 +50,7 @@ def host_reads(subject: KernelTypeUnderTest) -> None:
 
 @rule("KR201", "DeepGEMM accepts every launch that is claimed", needs=("KR202", "KR112"))
 def accepted(subject: KernelTypeUnderTest) -> None:
-    for shape, probed in _probed(subject):
+    for shape, probed in probed_shapes(subject):
         if probed.error:
             raise RuleViolation("launches on the stub GPU", probed.error, "launches", place(shape))
         for value in probed.values:
@@ -68,10 +69,10 @@ def accepted(subject: KernelTypeUnderTest) -> None:
 def granularity(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     values = (subject.at("one"), subject.at("tail"))
-    for shape, _ in _probed(subject):
-        for dimension in kernel_type.dimensions:
+    for shape, _ in probed_shapes(subject):
+        for dimension in kernel_type.all_dimensions:
             number = shape[dimension.name]
-            if not dimension.integer or type(number) is not int:
+            if not isinstance(dimension, Size) or type(number) is not int:
                 continue
             grain = dimension.multiple_of
             least = -(-dimension.minimum // grain) * grain
@@ -124,10 +125,10 @@ def same_kernels(subject: KernelTypeUnderTest) -> None:
 @rule("KR206", "kernels depend only on what they are declared to depend on", needs=("KR201",))
 def kernel_choice(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
-    sizes = [dimension for dimension in kernel_type.dimensions if dimension.sizes_only]
-    if kernel_type.kernel_depends_on_m and not sizes:
+    sizes = [dimension for dimension in kernel_type.dimensions if not dimension.affects_kernel]
+    if kernel_type.proof.kernel_depends_on_m and not sizes:
         raise NotApplicable("it declares that kernels depend on m and on every dimension")
-    if not kernel_type.kernel_depends_on_m:
+    if not kernel_type.proof.kernel_depends_on_m:
         _check_values(subject)
     for dimension in sizes:
         _check_sizes(subject, dimension)
@@ -135,12 +136,12 @@ def kernel_choice(subject: KernelTypeUnderTest) -> None:
 
 def _check_values(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
-    for shape, probed in _probed(subject):
+    for shape, probed in probed_shapes(subject):
         seen: dict[tuple[object, ...], ProbedValue] = {}
         for value in probed.values:
             if value.m == 0:
                 continue
-            policies = tuple(shape.at(each, value.m) for each in kernel_type.dimensions if each.policies)
+            policies = tuple(shape.at(each, value.m) for each in kernel_type.all_dimensions if each.policies)
             first = seen.setdefault(policies, value)
             if value.warm_up.kernels != first.warm_up.kernels:
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
@@ -152,14 +153,14 @@ def _check_values(subject: KernelTypeUnderTest) -> None:
 def _check_sizes(subject: KernelTypeUnderTest, dimension: Dimension) -> None:
     """More than three times the size of the example, at a few values."""
     values = tuple(subject.at(case) for case in FULL)
-    for shape, probed in _probed(subject):
+    for shape, probed in probed_shapes(subject):
         number = shape[dimension.name]
         assert type(number) is int
         larger = subject.kernel_type.resolve({**shape, dimension.name: 4 * number}, shape.target)
         for value in subject.probed(larger, values).values:
             first = next(each for each in probed.values if each.m == value.m)
             if value.warm_up.kernels != first.warm_up.kernels:
-                what = f"{dimension.name}={4 * number}, which sizes_only says decides no kernel"
+                what = f"{dimension.name}={4 * number} with affects_kernel = False"
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
                 raise RuleViolation(what, got, f"{wanted}, as with {number}", place(shape, value.m))
 

@@ -1,57 +1,63 @@
-"""What surrounds the calls of the kit: the scope of the shape, and the processes that a launch waits for."""
+"""What surrounds the calls of the kit: the settings of the shape, and the processes that a launch waits for."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+from attrs import evolve
 from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
 
+from kregistry import MK_ALIGNMENT, ShapeError
 from kregistry.conformance import Level, Machine, examine
 from kregistry.conformance.run import Outcome, Verdict
-from kregistry.kernel_type import Buffers, KernelType, Shape, Value
+from kregistry.kernel_type import Arguments, Buffers, KernelType, Shape, Value
 from kregistry.stub.library import default_stub_directory
 
-#: A process-wide setting that calls need, as DeepGEMM has some.
-SETTING = "KREGISTRY_TEST_SETTING"
+ALIGNMENT = {"mk_alignment": 64}
 
 
-@contextmanager
-def _setting() -> Iterator[None]:
-    os.environ[SETTING] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[SETTING]
+def _alignment() -> int:
+    import deep_gemm
+
+    return int(deep_gemm.get_mk_alignment_for_contiguous_layout())
 
 
 class NeedsASetting(PlainGemm):
-    def scope(self, shape: Shape) -> Any:
-        return _setting()
+    """Works with another alignment than the default only."""
+
+    settings = (MK_ALIGNMENT,)
+    proof = evolve(PlainGemm.proof, examples=tuple({**each, **ALIGNMENT} for each in PlainGemm.proof.examples))
 
     def function(self) -> Callable[..., Any]:
-        os.environ[SETTING]
+        assert _alignment() == 64
         return plain_gemm
 
-    def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        os.environ[SETTING]
-        return super().read_shape(*args, **kwargs)
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        assert _alignment() == 64
+        return super().shape_of(call)
+
+    def check(self, shape: Shape) -> None:
+        if shape.mk_alignment != 64:
+            raise ShapeError(self.name, "mk_alignment", f"takes 64, got {shape.mk_alignment}")
 
 
 class NeedsASettingOnCuda(Bf16Gemm):
-    def scope(self, shape: Shape) -> Any:
-        return _setting()
+    settings = (*Bf16Gemm.settings, MK_ALIGNMENT)
+    proof = evolve(Bf16Gemm.proof, examples=tuple({**each, **ALIGNMENT} for each in Bf16Gemm.proof.examples))
 
     def execute(self, buffers: Buffers, m: int) -> Any:
-        os.environ[SETTING]
+        assert _alignment() == buffers.shape.mk_alignment
         return super().execute(buffers, m)
 
 
 class NeedsDeepGemm(PlainGemm):
-    def scope(self, shape: Shape) -> Any:
-        raise ModuleNotFoundError("No module named 'deep_gemm'", name="deep_gemm")
+    """Its setting is another one's than DeepGEMM's default."""
+
+    settings = (MK_ALIGNMENT,)
+    proof = NeedsASetting.proof
 
 
 class WaitsForOthers(PlainGemm):
@@ -68,23 +74,24 @@ def _failures(outcomes: Mapping[str, Outcome]) -> list[str]:
     return [each.reason for each in outcomes.values() if each.verdict is Verdict.FAILED]
 
 
-def test_launches_on_a_cpu_and_reads_of_calls_are_inside_the_scope() -> None:
+def test_launches_on_a_cpu_and_reads_of_calls_are_inside_the_settings() -> None:
     outcomes = _outcomes(NeedsASetting(), Level.ANYWHERE)
     assert _failures(outcomes) == []
     assert outcomes["KR115-tail"].verdict is outcomes["KR301-tail"].verdict is Verdict.PASSED
-    assert SETTING not in os.environ
+    assert _alignment() == 128
 
 
-def test_launches_on_the_stub_gpu_are_inside_the_scope() -> None:
+def test_launches_on_the_stub_gpu_are_inside_the_settings() -> None:
     outcomes = _outcomes(NeedsASettingOnCuda(), Level.STUB)
     assert _failures(outcomes) == []
     assert outcomes["KR201"].verdict is Verdict.PASSED
 
 
-def test_without_deep_gemm_what_is_inside_a_scope_that_sets_it_is_skipped() -> None:
+def test_without_deep_gemm_what_needs_one_of_its_settings_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deep_gemm", None)
     outcome = _outcomes(NeedsDeepGemm(), Level.ANYWHERE)["KR115-tail"]
     assert outcome.verdict is Verdict.SKIPPED
-    assert outcome.reason == "its scope sets something in DeepGEMM, which is not installed"
+    assert outcome.reason == "a setting of the shape is DeepGEMM's, which is not installed"
 
 
 def test_what_waits_for_other_processes_is_not_tried_on_a_device() -> None:

@@ -1,0 +1,73 @@
+"""Process-wide settings of DeepGEMM: one that is not declared has no effect on the kernels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, cast
+
+from attrs import evolve, frozen
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.rule import FULL, RuleViolation, rule
+from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.deep_gemm.settings import KNOWN, is_known
+from kregistry.kernel_type import KernelType, Setting, Value
+from kregistry.target import Target
+
+#: A kernel type may have a dimension of the same name: an argument of the call.
+_PREFIX = "undeclared_"
+
+
+@rule("KR210", "kernels do not change with a setting that is not declared", needs=("KR201",))
+def undeclared(subject: KernelTypeUnderTest) -> None:
+    """Another value of each setting that the installed DeepGEMM has, at a few run-time values."""
+    kernel_type, values = subject.kernel_type, tuple(subject.at(case) for case in FULL)
+    for shape, probed in probed_shapes(subject):
+        wanted = {value.m: value.warm_up.kernels for value in probed.values}
+        for setting in _undeclared(kernel_type, shape.target):
+            other = _another_value(setting, shape.target)
+            varied = with_setting(kernel_type, setting.name)
+            changed = varied.resolve({**shape, _PREFIX + setting.name: other}, shape.target)
+            sent = cast(KernelType, _Sent(kernel_type, setting.name))
+            answer = subject.machine.prober(shape.target).probe(sent, changed, values)
+            what = f"the undeclared setting {setting.name}={other}"
+            if answer.error:
+                raise RuleViolation(what, answer.error, "no effect, or to be declared in settings", place(shape))
+            for value in answer.values:
+                got = value.warm_up.error or ", ".join(value.warm_up.kernels)
+                expected = ", ".join(wanted[value.m])
+                if got != expected:
+                    raise RuleViolation(what, got, f"{expected}, as without it", place(shape, value.m))
+
+
+def _undeclared(kernel_type: KernelType, target: Target) -> Iterator[Setting]:
+    declared = {setting.name for setting in kernel_type.settings if setting.matters_on(target.arch)}
+    return (setting for setting in KNOWN if setting.name not in declared and is_known(setting))
+
+
+def _another_value(setting: Setting, target: Target) -> Value:
+    default: Any = setting.dimension.default_for(target)
+    if isinstance(default, bool):
+        return not default
+    half: int = default // 2 // setting.multiple_of * setting.multiple_of
+    return half
+
+
+def with_setting(kernel_type: KernelType, name: str) -> KernelType:
+    """The kernel type as if it declared one more of the known settings, under a name of its own."""
+    extra = next(evolve(each, name=_PREFIX + name) for each in KNOWN if each.name == name)
+    varied = copy.copy(kernel_type)
+    vars(varied)["settings"] = (*kernel_type.settings, extra)
+    return varied
+
+
+@frozen
+class _Sent:
+    """What :func:`with_setting` makes, pickled by its arguments: a default of the author's may be a lambda."""
+
+    kernel_type: KernelType
+    name: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return with_setting, (self.kernel_type, self.name)

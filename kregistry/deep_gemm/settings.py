@@ -1,0 +1,177 @@
+"""Process-wide settings of DeepGEMM: those that are known, how they are put in force, and how they are read back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
+from typing import Any
+
+from kregistry.errors import ShapeError
+from kregistry.kernel_type import KernelType, Setting, Shape, Value
+from kregistry.target import Target, detect_target
+
+
+def _all_sms(target: Target) -> int:
+    return target.num_sms
+
+
+NUM_SMS = Setting(
+    "num_sms",
+    "SMs that a launch may use: deep_gemm.set_num_sms(), for engines that share the GPU between two batches",
+    get="get_num_sms",
+    set="set_num_sms",
+    default=_all_sms,
+    unit="SMs",
+    minimum=2,
+    multiple_of=2,
+    maximum=_all_sms,
+)
+MK_ALIGNMENT = Setting(
+    "mk_alignment",
+    "rows that each group is aligned to: deep_gemm.set_mk_alignment_for_contiguous_layout()",
+    get="get_mk_alignment_for_contiguous_layout",
+    set="set_mk_alignment_for_contiguous_layout",
+    default=128,
+    unit="rows",
+    minimum=32,
+    multiple_of=32,
+)
+DETERMINISTIC = Setting(
+    "deterministic",
+    "deep_gemm.use_deterministic_algorithms(True): JIT kernels in place of cuBLASLt (DeepGEMM 0.2)",
+    get="get_deterministic_algorithms",
+    set="use_deterministic_algorithms",
+    default=False,
+)
+#: What conformance tries on kernel types that do not declare it. DeepGEMM 0.2 can also be told block_size_multiple_of
+#: and ignore_compile_dims, but not asked for them: a real call would not show them.
+KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
+
+
+@contextmanager
+def applied(kernel_type: KernelType, shape: Shape) -> Iterator[None]:
+    """The settings of a shape are in force; what was in force before returns afterwards.
+
+    Whoever calls :meth:`KernelType.execute` enters it once around all calls of a shape. A default is that of the device
+    of this process, whatever GPU the shape is planned for. A server sets such things itself.
+
+    Raises:
+        ShapeError: the installed DeepGEMM has no such setting, or does not take a value of the shape.
+        ModuleNotFoundError: DeepGEMM is not installed, and one of its settings would have to be changed.
+    """
+    _check_versions(kernel_type, shape)
+    if kernel_type.settings:
+        with suppress(ModuleNotFoundError):  # then there is no setting, and nothing can be launched
+            import deep_gemm  # noqa: F401 - a default of a kernel type may be another than DeepGEMM's own
+    with ExitStack() as restore:
+        for setting in kernel_type.settings:
+            value = shape[setting.name]
+            if value == setting.dimension.default_for(shape.target):
+                if _changed_in_this_process(setting):
+                    restore.enter_context(_in_force(kernel_type.name, setting, _default_here(setting)))
+            else:
+                restore.enter_context(_in_force(kernel_type.name, setting, value))
+        yield
+
+
+def read_call(kernel_type: KernelType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Value]:
+    """The dimensions of a real call, with the settings of this process that do not have their default.
+
+    Raises:
+        ShapeError: the call belongs to another kernel type of the same function.
+    """
+    return {**kernel_type.read_shape(*args, **kwargs), **current(kernel_type)}
+
+
+def current(kernel_type: KernelType) -> dict[str, Value]:
+    """The settings of this process that a kernel type declares, those apart that have their default."""
+    return {
+        each.name: _get(each)
+        for each in kernel_type.settings
+        if (not each.archs or _matters_here(each)) and _changed_in_this_process(each)
+    }
+
+
+def is_known(setting: Setting) -> bool:
+    """Whether the installed DeepGEMM has a setting (imports deep_gemm)."""
+    import deep_gemm
+
+    return hasattr(deep_gemm, setting.set)
+
+
+def _matters_here(setting: Setting) -> bool:
+    device = _device() if "deep_gemm" in sys.modules else None
+    return device is None or setting.matters_on(device.arch)
+
+
+def _changed_in_this_process(setting: Setting) -> bool:
+    """Whether a value other than the default is in force; a process without DeepGEMM, or a GPU, has changed nothing."""
+    deep_gemm = sys.modules.get("deep_gemm")
+    if deep_gemm is None:
+        return False
+    default = _default_here(setting)
+    return default is not None and hasattr(deep_gemm, setting.get) and _get(setting) != default
+
+
+def _get(setting: Setting) -> Value:
+    value: Value = getattr(sys.modules["deep_gemm"], setting.get)()
+    return value
+
+
+def _default_here(setting: Setting) -> Value:
+    """The default on the device of this process; ``None`` if it depends on the device and there is none."""
+    if not callable(setting.default):
+        default: Value = setting.default
+        return default
+    device = _device()
+    return None if device is None else setting.dimension.default_for(device)
+
+
+@lru_cache(maxsize=1)
+def _device() -> Target | None:
+    import torch
+
+    return detect_target(torch.cuda.current_device()) if torch.cuda.is_available() else None
+
+
+@contextmanager
+def _in_force(kernel_type: str, setting: Setting, value: Value) -> Iterator[None]:
+    import deep_gemm
+
+    put = getattr(deep_gemm, setting.set, None)
+    if put is None:
+        raise ShapeError(kernel_type, setting.name, f"this DeepGEMM has no {setting.set}()", "leave it out")
+    try:
+        before = _get(setting) if hasattr(deep_gemm, setting.get) else _default_here(setting)
+        put(value)
+    except RuntimeError as error:
+        text = f"{setting.set}({value}) is refused: {str(error).splitlines()[0]}"
+        raise ShapeError(kernel_type, setting.name, text, "it needs a GPU, or the stub of a plan") from error
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def _check_versions(kernel_type: KernelType, shape: Shape) -> None:
+    """Refuse a value that DeepGEMM takes in other versions than the installed one.
+
+    Raises:
+        ShapeError: naming both versions.
+    """
+    demands = {
+        each.name: each.needs[value] for each in kernel_type.dimensions if (value := shape[each.name]) in each.needs
+    }
+    if not demands:
+        return
+    import deep_gemm
+    from packaging.specifiers import SpecifierSet
+
+    found = str(getattr(deep_gemm, "__version__", "0"))
+    for name, needed in demands.items():
+        if not SpecifierSet(needed).contains(found, prereleases=True):
+            value = "false" if shape[name] is False else shape[name]
+            text = f"{value} needs DeepGEMM {needed}, found {found}"
+            raise ShapeError(kernel_type.name, name, text, "leave it out")

@@ -1,0 +1,75 @@
+"""What is wrong with the declarations of a kernel type: asked when a plugin registers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import fields
+
+from kregistry.kernel_type.buffers import Buffers
+from kregistry.kernel_type.contract import KernelType
+from kregistry.kernel_type.dimension import Dimension, RunDimension
+from kregistry.kernel_type.proof import Proof
+from kregistry.kernel_type.setting import Setting
+from kregistry.kernel_type.shape import Shape
+from kregistry.kernel_type.signature import Signature
+
+#: Dimensions read as attributes of shapes, and buffers as attributes of their collection: these names are taken.
+RESERVED_NAMES = frozenset(
+    name
+    for cls in (Shape, Buffers)
+    for name in (*dir(cls), *(each.name for each in fields(cls)))
+    if not name.startswith("_")
+)
+_EXPECTED: dict[str, type] = {
+    "name": str,
+    "summary": str,
+    "dimensions": tuple,
+    "settings": tuple,
+    "run_dimension": RunDimension,
+    "signature": Signature,
+    "function_names": tuple,
+    "archs": tuple,
+    "proof": Proof,
+}
+
+
+def declaration_fault(kernel_type: object) -> str | None:
+    """What is wrong with the declarations of a kernel type; ``None`` if nothing is."""
+    if not isinstance(kernel_type, KernelType):
+        return f"kregistry_kernel_types() must return KernelType objects, got {kernel_type!r}"
+    label = type(kernel_type).__name__
+    for attribute, kind in _EXPECTED.items():
+        if not isinstance(getattr(kernel_type, attribute, None), kind):
+            return f"{label}.{attribute} must be a {kind.__name__}"
+    if not kernel_type.name.isidentifier():
+        return f"{label}.name must be an identifier, got {kernel_type.name!r}"
+    if not all(isinstance(dimension, Dimension) for dimension in kernel_type.dimensions):
+        return f"{label}.dimensions must hold Dimension objects"
+    if not all(isinstance(setting, Setting) for setting in kernel_type.settings):
+        return f"{label}.settings must hold Setting objects"
+    overridden = {type(kernel_type).read_shape, type(kernel_type).shape_of}
+    if overridden == {KernelType.read_shape, KernelType.shape_of}:
+        return f"{label} must define shape_of(): the dimensions of a real call"
+    return _name_fault(label, kernel_type)
+
+
+def _name_fault(label: str, kernel_type: KernelType) -> str | None:
+    names = [dimension.name for dimension in kernel_type.all_dimensions]
+    for name in names:
+        if name in RESERVED_NAMES:
+            return f"{label} declares the dimension {name!r}, a name that shapes or buffers use themselves: rename it"
+        if not name.isidentifier() or name.startswith("_"):
+            return f"{label} declares the dimension {name!r}, expected an identifier that does not begin with _"
+    repeated = repeated_name([*names, kernel_type.run_dimension.name])
+    return f"{label} declares the dimension {repeated!r} twice" if repeated else None
+
+
+def repeated_name(names: Iterable[str]) -> str | None:
+    """The first name that occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -1,0 +1,60 @@
+"""Setting: a process-wide setting of DeepGEMM that the kernels of a kernel type depend on.
+
+In a manifest it is a dimension, left out wherever it has its default. It is in force around the launches of a shape,
+and read back from the process when a real call is recognised: :mod:`kregistry.deep_gemm.settings` does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+
+from kregistry.kernel_type.dimension import Choice, Dimension, Flag, Size
+from kregistry.target import Target
+
+
+@frozen
+class Setting:
+    """One setting: a flag if its default is a bool, one of ``choices`` if there are any, a whole number otherwise.
+
+    Attributes:
+        name: the key in the manifest.
+        meaning: one line for people; by default it names the function that sets it.
+        set: name of the function of ``deep_gemm`` that sets it.
+        get: name of the function of ``deep_gemm`` that tells it; empty if there is none: then a real call is taken to
+            have the default, and the default is what is restored.
+        default: the value that a manifest need not say; a function of the target if it depends on the device.
+        unit, minimum, multiple_of, maximum, choices: as of a :class:`Size` or :class:`Choice`.
+        archs: the archs on which the kernels depend on it, e.g. ``("sm100",)``; empty: all. On others a real call is
+            taken to have the default.
+        dimension: the dimension of the manifest.
+    """
+
+    name: str
+    meaning: str = ""
+    set: str = field(kw_only=True)
+    get: str = field(default="", kw_only=True)
+    default: Any = field(kw_only=True)
+    unit: str = field(default="", kw_only=True)
+    minimum: int = field(default=1, kw_only=True)
+    multiple_of: int = field(default=1, kw_only=True)
+    maximum: Callable[[Target], int] | None = field(default=None, kw_only=True)
+    choices: tuple[int | str, ...] = field(default=(), kw_only=True)
+    archs: tuple[str, ...] = field(default=(), kw_only=True)
+    dimension: Dimension = field(init=False, eq=False, repr=False)
+
+    def matters_on(self, arch: str) -> bool:
+        """Whether kernels depend on it there."""
+        return not self.archs or arch in self.archs
+
+    @dimension.default
+    def _dimension(self) -> Dimension:
+        meaning = self.meaning or f"deep_gemm.{self.set}()"
+        if isinstance(self.default, bool):
+            return Flag(self.name, meaning, self.default)
+        if self.choices:
+            return Choice(self.name, meaning, self.choices, self.default, self.unit)
+        limits = (self.minimum, self.multiple_of, self.maximum)
+        return Size(self.name, meaning, self.unit, self.default, *limits)

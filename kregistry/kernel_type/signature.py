@@ -1,0 +1,85 @@
+"""Signature: the parameters of a DeepGEMM function, written once.
+
+Kernel types read the dimensions of a real call, and answer an empty one, by the names of its arguments. How the caller
+passed them, by position or by name, and which defaults it left out, is settled here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+
+class Arguments:
+    """The arguments of one call by name, defaults included: ``call.recipe``."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the signature has no parameter {name!r}")
+
+
+@frozen
+class Signature:
+    """The parameters of a function of ``deep_gemm``, as Python writes them: ``"a, b, d, c=None, recipe=None"``.
+
+    ``*args`` and ``**kwargs`` stand for parameters that a kernel type need not know. Defaults are literals.
+
+    Raises:
+        ValueError: the text is no such list.
+    """
+
+    text: str
+    _parameters: ast.arguments = field(init=False, eq=False, repr=False)
+    _positional: tuple[str, ...] = field(init=False, eq=False, repr=False)
+    _defaults: Mapping[str, Any] = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            parsed = ast.parse(f"lambda {self.text}: 0", mode="eval").body
+            if not isinstance(parsed, ast.Lambda) or parsed.args.posonlyargs:
+                raise ValueError("no parameters, or some that have no name")
+            defaults = _defaults(parsed.args)
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(f"not a list of parameters with literal defaults: {self.text!r}") from error
+        object.__setattr__(self, "_positional", tuple(each.arg for each in parsed.args.args))
+        object.__setattr__(self, "_parameters", parsed.args)
+        object.__setattr__(self, "_defaults", defaults)
+
+    @property
+    def first(self) -> str:
+        """Name of the first parameter; empty if it has none."""
+        return self._positional[0] if self._positional else ""
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+        """The arguments of a call by name.
+
+        Raises:
+            TypeError: the function has no such parameters: the call belongs to another one.
+        """
+        names, rest, named_rest = self._positional, self._parameters.vararg, self._parameters.kwarg
+        known = {*names, *(each.arg for each in self._parameters.kwonlyargs)}
+        values = {**self._defaults, **dict(zip(names, args))}
+        values.update({name: value for name, value in kwargs.items() if name in known})
+        unknown = {name: value for name, value in kwargs.items() if name not in known}
+        twice = sorted(kwargs.keys() & set(names[: len(args)]))
+        missing = sorted(known - values.keys())
+        if missing or twice or (unknown and not named_rest) or (len(args) > len(names) and not rest):
+            shown = ", ".join([f"{len(args)} by position", *kwargs])
+            raise TypeError(f"no call of a function with the parameters ({self.text}): {shown}")
+        if rest:
+            values[rest.arg] = args[len(names) :]
+        if named_rest:
+            values[named_rest.arg] = unknown
+        return Arguments(values)
+
+
+def _defaults(parameters: ast.arguments) -> dict[str, Any]:
+    """Name -> default, of the parameters that have one."""
+    positional = parameters.args[len(parameters.args) - len(parameters.defaults) :]
+    pairs = [*zip(positional, parameters.defaults), *zip(parameters.kwonlyargs, parameters.kw_defaults)]
+    return {parameter.arg: ast.literal_eval(default) for parameter, default in pairs if default is not None}
