@@ -34,9 +34,12 @@ class Signature:
     """
 
     text: str
-    _parameters: ast.arguments = field(init=False, eq=False, repr=False)
     _positional: tuple[str, ...] = field(init=False, eq=False, repr=False)
+    _known: frozenset[str] = field(init=False, eq=False, repr=False)
     _defaults: Mapping[str, Any] = field(init=False, eq=False, repr=False)
+    #: Names that stand for other arguments by position, and by name; empty: there may be none.
+    _rest: str = field(init=False, eq=False, repr=False)
+    _named_rest: str = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -46,9 +49,15 @@ class Signature:
             defaults = _defaults(parsed.args)
         except (SyntaxError, ValueError) as error:
             raise ValueError(f"not a list of parameters with literal defaults: {self.text!r}") from error
-        object.__setattr__(self, "_positional", tuple(each.arg for each in parsed.args.args))
-        object.__setattr__(self, "_parameters", parsed.args)
-        object.__setattr__(self, "_defaults", defaults)
+        positional = tuple(each.arg for each in parsed.args.args)
+        for name, value in (
+            ("_positional", positional),
+            ("_known", frozenset((*positional, *(each.arg for each in parsed.args.kwonlyargs)))),
+            ("_defaults", defaults),
+            ("_rest", parsed.args.vararg.arg if parsed.args.vararg else ""),
+            ("_named_rest", parsed.args.kwarg.arg if parsed.args.kwarg else ""),
+        ):
+            object.__setattr__(self, name, value)
 
     @property
     def first(self) -> str:
@@ -61,21 +70,28 @@ class Signature:
         Raises:
             TypeError: the function has no such parameters: the call belongs to another one.
         """
-        names, rest, named_rest = self._positional, self._parameters.vararg, self._parameters.kwarg
-        known = {*names, *(each.arg for each in self._parameters.kwonlyargs)}
+        names, known = self._positional, self._known
         values = {**self._defaults, **dict(zip(names, args))}
-        values.update({name: value for name, value in kwargs.items() if name in known})
-        unknown = {name: value for name, value in kwargs.items() if name not in known}
-        twice = sorted(kwargs.keys() & set(names[: len(args)]))
-        missing = sorted(known - values.keys())
-        if missing or twice or (unknown and not named_rest) or (len(args) > len(names) and not rest):
-            shown = ", ".join([f"{len(args)} by position", *kwargs])
-            raise TypeError(f"no call of a function with the parameters ({self.text}): {shown}")
-        if rest:
-            values[rest.arg] = args[len(names) :]
-        if named_rest:
-            values[named_rest.arg] = unknown
+        others = {}
+        for name, value in kwargs.items():
+            if name not in known:
+                others[name] = value
+            elif name in names[: len(args)]:
+                raise self._another_function(args, kwargs)
+            else:
+                values[name] = value
+        too_many = len(args) > len(names) and not self._rest
+        if len(values) < len(known) or too_many or (others and not self._named_rest):
+            raise self._another_function(args, kwargs)
+        if self._rest:
+            values[self._rest] = args[len(names) :]
+        if self._named_rest:
+            values[self._named_rest] = others
         return Arguments(values)
+
+    def _another_function(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypeError:
+        shown = ", ".join([f"{len(args)} by position", *kwargs])
+        return TypeError(f"no call of a function with the parameters ({self.text}): {shown}")
 
 
 def _defaults(parameters: ast.arguments) -> dict[str, Any]:
