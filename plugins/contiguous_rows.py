@@ -36,16 +36,22 @@ EXPECTED_M = Size(
     optional=True,
     policies={"rows_per_group": _rows_per_group},
 )
+#: The alignments of SM120 below 128, and 128: rows of the tiles of its grouped GEMMs.
+_TILE_ROWS = (32, 64, 128)
 #: Dimensions of every contiguous layout; those of ``nt`` have one more.
 LAYOUT = (PSUM, ZERO_PADDING)
 NT_LAYOUT = (*LAYOUT, EXPECTED_M)
 
 
 def check_layout(kernel_type: str, shape: Shape) -> None:
-    """Refuse a hint for the psum layout where it is not used, as DeepGEMM does."""
+    """Refuse a hint for the psum layout where it is not used, and alignments that fit no tile, as DeepGEMM does."""
     name = EXPECTED_M.name
     if shape.get(name) is not None and not shape.use_psum_layout:
         raise ShapeError(kernel_type, name, "needs use_psum_layout: true", "leave it out")
+    alignment = shape.mk_alignment
+    if shape.target.arch == "sm120" and alignment not in _TILE_ROWS and alignment % max(_TILE_ROWS):
+        rule = f"{alignment} is refused on sm120: no tile of a grouped GEMM divides it (DeepGEMM: candidates.empty())"
+        raise ShapeError(kernel_type, "mk_alignment", rule, "say 32, 64, or a multiple of 128")
 
 
 def layout_spec(shape: Shape, max_m: int) -> BufferSpec:

@@ -86,8 +86,12 @@ def _tensor(spec: BufferSpec, flat: torch.Tensor, zero: bool = False) -> torch.T
 
     elements_ = flat.view(getattr(torch, spec.dtype))
     tensor = elements_.as_strided(spec.shape, spec.strides or contiguous_strides(spec.shape))
-    if spec.initial is not None:
-        tensor.fill_(0 if zero else spec.initial)
+    if zero and spec.initial is not None:
+        tensor.zero_()
+    elif isinstance(spec.initial, tuple):
+        tensor.copy_(tensor.new_tensor(spec.initial))
+    elif spec.initial is not None:
+        tensor.fill_(spec.initial)
     return tensor
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
+from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import KernelType, Setting, Shape, Value
 from kregistry.target import Target, detect_target
@@ -166,10 +167,11 @@ def _check_versions(kernel_type: KernelType, shape: Shape) -> None:
     }
     if not demands:
         return
-    import deep_gemm
     from packaging.specifiers import SpecifierSet
 
-    found = str(getattr(deep_gemm, "__version__", "0"))
+    found = deep_gemm_version()
+    if found is None:
+        raise ModuleNotFoundError("DeepGEMM is not installed", name="deep_gemm")
     for name, needed in demands.items():
         if not SpecifierSet(needed).contains(found, prereleases=True):
             value = "false" if shape[name] is False else shape[name]

@@ -38,8 +38,9 @@ class BufferSpec:
         role: ``weight`` buffers may be lent by the caller; ``output`` buffers are written by the kernel.
         strides: in elements; ``None`` means contiguous.
         storage: elements of the storage behind the tensor, when it is longer than the last element (padding).
-        initial: value to allocate with, for indices and counts that a kernel follows: garbage there would send
-            it out of bounds. Other buffers stay uninitialised.
+        initial: value to allocate with, or all values of a one-dimensional tensor, for indices and counts that a kernel
+            follows: garbage there would send it out of bounds. A launch at ``max_m`` must be valid with them, since
+            warm-up fills nothing. Other buffers stay uninitialised.
     """
 
     shape: tuple[int, ...]
@@ -47,7 +48,12 @@ class BufferSpec:
     role: Role = "input"
     strides: tuple[int, ...] | None = None
     storage: int | None = None
-    initial: int | None = None
+    initial: int | tuple[int, ...] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.initial, tuple) and self.shape != (len(self.initial),):
+            text = f"a buffer of shape {self.shape} starts with {len(self.initial)} values"
+            raise InputError(text, "give one value, or each value of a one-dimensional buffer")
 
     @property
     def storage_elements(self) -> int:
@@ -67,6 +73,8 @@ class BufferSpec:
         import torch
 
         dtype: torch.dtype = getattr(torch, self.dtype)
+        if isinstance(self.initial, tuple):
+            return torch.tensor(self.initial, dtype=dtype, device=device)
         if self.initial is not None:
             return torch.full(self.shape, self.initial, dtype=dtype, device=device)
         if self.strides is None and self.storage is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from kregistry.deep_gemm.settings import applied
-from kregistry.errors import describe_error
+from kregistry.errors import WarmupError, describe_error
 from kregistry.events.warmed import Warmed, WarmedKernel
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
@@ -41,7 +41,7 @@ class Launcher:
     """Launches within a memory budget.
 
     A kernel that several entries use is launched once. A launch that does not fit is reported, and its kernels stay on
-    disk. An error in one entry does not stop the others.
+    disk. An error in one entry does not stop the others, unless it ends the CUDA context of the process.
 
     Args:
         registry: the kernel types, and the listeners of ``kregistry_kernel_warmed``.
@@ -56,7 +56,11 @@ class Launcher:
         self.loaded: set[str] = set()
 
     def run(self, points: Sequence[LaunchPoint]) -> Iterator[WarmedKernel]:
-        """Make the launches; the outcome of each."""
+        """Make the launches; the outcome of each.
+
+        Raises:
+            WarmupError: after the outcome of a launch that ended the CUDA context of the process.
+        """
         import torch
 
         previous: Entry | None = None
@@ -65,8 +69,15 @@ class Launcher:
                 torch.cuda.empty_cache()  # the buffers of a shape are freed before those of the next
             previous = point.entry
             kernels = tuple(kernel for kernel in point.kernels if kernel not in self.loaded)
-            if kernels:
-                yield self._launch(point, kernels)
+            if not kernels:
+                continue
+            warmed = self._launch(point, kernels)
+            yield warmed
+            if warmed.outcome is Warmed.FAILED and _lost_context():
+                place = f"{point.entry} at {point.entry.range.name} {point.m}"
+                text = f"the launch for {place} ended the CUDA context of this process; no later launch was made"
+                hint = "start a new process, without that entry: this one cannot use the GPU any more"
+                raise WarmupError(text, (warmed.text,), hint)
         torch.cuda.empty_cache()
 
     def _launch(self, point: LaunchPoint, kernels: tuple[str, ...]) -> WarmedKernel:
@@ -94,6 +105,17 @@ class Launcher:
         borrowed = sum(spec.nbytes for name, spec in buffers.items() if name in lent)
         needed = kernel_type.memory_requirement(entry.shape, m) - borrowed
         return needed + kernel_type.workspace_requirement(entry.shape, m)
+
+
+def _lost_context() -> bool:
+    """Whether CUDA refuses every further call, as it does after a trap or an illegal access in a kernel."""
+    import torch
+
+    try:
+        torch.cuda.synchronize()
+    except Exception:  # torch.AcceleratorError, a RuntimeError before torch 2.8
+        return True
+    return False
 
 
 def _try_launch(kernel_type: KernelType, entry: Entry, m: int, lent: Mapping[str, torch.Tensor]) -> tuple[Warmed, str]:

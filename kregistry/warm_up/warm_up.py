@@ -75,6 +75,7 @@ def warmup(
         InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
         MissingRequirement: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
         StorageError: a directory cannot be written.
+        WarmupError: a launch ended the CUDA context of this process (a trap or an illegal access in a kernel).
     """
     budget = MemoryBudget.parse(memory_budget)
     registry = registry or Registry()

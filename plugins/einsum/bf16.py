@@ -62,7 +62,7 @@ class _Bf16Einsum(KernelType):
     function_names = ("einsum",)
     signature = EINSUM
     archs = ARCHS
-    handles_empty = ">=0.2"
+    raises_on_empty = ">=0.2"
     proof = Proof(examples=({"h": 4, "r": 256, "d": 128}, {"h": 3, "r": 136, "d": 72}))
 
     def check(self, shape: Shape) -> None:

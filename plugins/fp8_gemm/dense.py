@@ -25,6 +25,7 @@ from kregistry import (
 )
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
+from kregistry_plugins.fp8_gemm.workspace import dense_workspace
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ class Fp8GemmNt(Gemm):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return scales.conversion_workspace(shape, max_m)
+        return dense_workspace(shape, max_m, f32_scales=shape.scales == "f32")
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))

@@ -15,6 +15,7 @@ from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, ARCHS, DENSE, K, N, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8Block32, Fp8ByFp4, MxFp8, Precision
+from kregistry_plugins.fp8_gemm.workspace import dense_workspace
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,13 @@ class _FineGrainedGemm(Precision, Gemm):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return self.conversion_workspace(shape, max_m)
+        return dense_workspace(
+            shape,
+            max_m,
+            f32_scales=self.scale_form == "f32",
+            weight_blocks=self.weight_blocks,
+            group=max(self.a_group, self.b_group),
+        )
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
@@ -74,10 +81,6 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     output_dtype = "float32"
     adds = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 128)}
-
-    def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        rows = scales.align(max_m, 4) + scales.align(shape.n, 4)
-        return 4 * rows * scales.ceil_div(shape.k, 128 if shape.target.arch == "sm90" else 512)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         call = super().arguments(buffers, m)

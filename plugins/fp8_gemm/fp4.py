@@ -12,13 +12,22 @@ MAX = 6.0
 _MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
-def encode(values: torch.Tensor) -> torch.Tensor:
-    """[..., k] float32 to [..., k / 2] int8, to the nearest magnitude."""
+def encode(values: torch.Tensor, ties_to_even: bool = True) -> torch.Tensor:
+    """[..., k] float32 to [..., k / 2] int8, to the nearest magnitude; a tie goes to the even code, or towards zero.
+
+    ``cvt.rn`` of PTX, and with it the kernels of DeepGEMM that quantise between two GEMMs, take the even code. The
+    pre-dispatch of a mega MoE has its own rule: towards zero in 0.1, the even code in 0.2. DeepGEMM's Python helpers
+    follow it.
+    """
     import torch
 
     magnitudes = torch.tensor(_MAGNITUDES, device=values.device)
     middles = (magnitudes[1:] + magnitudes[:-1]) / 2
-    codes = torch.bucketize(values.abs().contiguous(), middles).to(torch.uint8) | (values < 0).to(torch.uint8) << 3
+    absolute = values.abs().contiguous()
+    nearest = torch.bucketize(absolute, middles)  # the lower code at a tie
+    if ties_to_even:
+        nearest = torch.where(nearest % 2 == 0, nearest, torch.bucketize(absolute, middles, right=True))
+    codes = nearest.to(torch.uint8) | (values < 0).to(torch.uint8) << 3
     low, high = codes.unflatten(-1, (-1, 2)).unbind(-1)
     return (low | high << 4).view(torch.int8)
 

@@ -18,6 +18,7 @@ from kregistry import ArchSupport, Arguments, BufferSpec, Dimension, Shape, Size
 from kregistry_plugins import calls
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ARCHS, K, Operand, check_fp8_operands, scale_form
+from kregistry_plugins.fp8_gemm.workspace import conversion_workspace
 
 K_FP4 = Size("k", "columns of the input: the dimension that is summed over", "columns", multiple_of=128)
 _SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no GEMM for sm120")
@@ -101,7 +102,7 @@ class Fp8(Precision):
 
     def conversion_workspace(self, shape: Shape, rows: int, row_groups: int = 1) -> int:
         groups: Any = shape.get("num_groups", 1)
-        return scales.conversion_workspace(shape, rows, groups, row_groups)
+        return conversion_workspace(shape, rows, groups, row_groups)
 
     def check_operands(self, call: Arguments) -> None:
         check_fp8_operands(self.name, call)
@@ -122,7 +123,7 @@ class Fp8Block32(Precision):
 
     def conversion_workspace(self, shape: Shape, rows: int, row_groups: int = 1) -> int:
         groups: Any = shape.get("num_groups", 1)
-        return scales.conversion_workspace(shape, rows, groups, row_groups, self.b_group)
+        return conversion_workspace(shape, rows, groups, row_groups, self.b_group)
 
 
 class MxFp8(Precision):

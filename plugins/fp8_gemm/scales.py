@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from kregistry import BufferSpec, Choice, Shape, ShapeError, Target
+from kregistry_plugins import installed
 from kregistry_plugins.fp8_gemm import fp4
 
 if TYPE_CHECKING:
@@ -93,18 +94,6 @@ def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
     return scale_factors.as_strided((m, scale_factors.shape[1]), (1, align(m, 4)))
 
 
-def conversion_workspace(shape: Shape, rows: int, groups: int = 1, row_groups: int = 1, group: int = GROUP) -> int:
-    """Bytes that DeepGEMM allocates to convert f32 scale factors (measured)."""
-    if shape.get("scales", "f32") != "f32":
-        return 0
-    columns = ceil_div(shape.k, group)
-    if shape.target.arch == "sm90":
-        return 4 * row_groups * align(rows, 4) * columns
-    packed = ceil_div(shape.k, 4 * group)
-    activations = 4 * row_groups * align(rows, 4) * packed
-    return activations + groups * (4 * align(shape.n, 4) * packed + 4 * shape.n * columns)
-
-
 def packs(shape: Shape) -> bool:
     """Whether DeepGEMM packs f32 scale factors: all arches but SM90. It traps on others than powers of two."""
     return shape.target.arch != "sm90"
@@ -117,7 +106,10 @@ def quantize_rows(
     group: int = GROUP,
     powers_of_two: bool = False,
 ) -> None:
-    """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales."""
+    """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales.
+
+    FP4 is rounded as the installed DeepGEMM rounds tokens (:func:`~kregistry_plugins.fp8_gemm.fp4.encode`).
+    """
     import torch
 
     fp4_data = data.dtype == torch.int8
@@ -128,7 +120,7 @@ def quantize_rows(
     if powers_of_two or scale_factors.dtype == torch.int32:
         scale = scale.log2().ceil().exp2()
     scaled = (blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k]
-    data.copy_(fp4.encode(scaled) if fp4_data else scaled.to(data.dtype))
+    data.copy_(fp4.encode(scaled, not installed.is_first_series()) if fp4_data else scaled.to(data.dtype))
     scale_factors.copy_(scale if scale_factors.dtype == torch.float32 else _pack(scale))
 
 

@@ -35,6 +35,7 @@ from kregistry_plugins.fp8_gemm.dense import (
     fill_weight,
     scale_form,
 )
+from kregistry_plugins.fp8_gemm.workspace import dense_workspace
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +99,9 @@ class _TransposedFp8Gemm(Gemm):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return scales.conversion_workspace(shape, max_m)
+        copied_a, copied_b = self._mn(shape, 0), self._mn(shape, 1)
+        f32_scales = shape.scales == "f32"
+        return dense_workspace(shape, max_m, f32_scales=f32_scales, copied_a=copied_a, copied_b=copied_b)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a, sfa, b, sfb = self._row_major(buffers, m)

@@ -134,9 +134,7 @@ class KGroupedGemm(KernelType):
                 values = torch.randn(size, device=generator.device, generator=generator)
                 self.store(buffers, name, rows, values)
         buffers.d.normal_(generator=generator)
-        sizes = group_sizes(buffers.shape, m)
-        layout = itertools.accumulate(sizes) if buffers.shape.get("use_psum_layout") else sizes
-        buffers.grouped_layout.copy_(torch.tensor(list(layout), dtype=torch.int32))
+        buffers.grouped_layout.copy_(torch.tensor(_layout(buffers.shape, m), dtype=torch.int32))
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """The sum with what ``d`` holds, so it must be asked before the launch."""
@@ -161,12 +159,16 @@ def _sums_groups(d: torch.Tensor) -> bool:
     return d.is_cuda and torch.cuda.get_device_capability(d.device)[0] > 9
 
 
-def common_buffers(shape: Shape, output: str) -> Mapping[str, BufferSpec]:
-    """``d`` [num_groups, m, n] and ``grouped_layout`` [num_groups]."""
+def common_buffers(shape: Shape, output: str, max_m: int) -> Mapping[str, BufferSpec]:
+    """``d`` [num_groups, m, n] and ``grouped_layout`` [num_groups].
+
+    The layout starts with that of a launch at ``max_m``: DeepGEMM 0.2 packs f32 scale factors in a kernel that traps,
+    and ends the context of the process, if the sizes of the groups do not add up to the rows.
+    """
     groups = shape.num_groups
     return {
         "d": BufferSpec((groups, shape.m, shape.n), output, "output"),
-        "grouped_layout": BufferSpec((groups,), "int32", initial=0),
+        "grouped_layout": BufferSpec((groups,), "int32", initial=_layout(shape, max_m)),
     }
 
 
@@ -174,6 +176,12 @@ def call_at(buffers: Buffers, k: int, a: Any, b: Any, **keywords: Any) -> Call:
     """A launch at ``k``; what is added to is ``d`` itself."""
     c = {"c": buffers.d} if buffers.shape.get("accumulate", True) else {}
     return Call((a, b, buffers.d, list(group_sizes(buffers.shape, k)), buffers.grouped_layout), {**c, **keywords})
+
+
+def _layout(shape: Shape, k: int) -> tuple[int, ...]:
+    """``grouped_layout`` of a launch at ``k``: the rows of each group, or where each one ends."""
+    sizes = group_sizes(shape, k)
+    return tuple(itertools.accumulate(sizes)) if shape.get("use_psum_layout") else sizes
 
 
 def group_sizes(shape: Shape, k: int) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ class KGroupedBf16GemmTnContiguous(KGroupedGemm):
         return {
             "a": BufferSpec((rows, shape.m), "bfloat16"),
             "b": BufferSpec((rows, shape.n), "bfloat16"),
-            **common_buffers(shape, shape.output),
+            **common_buffers(shape, shape.output, max_m),
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:

@@ -109,7 +109,7 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
             "sfa": BufferSpec((factors, shape.m), dtype, initial=scales.UNIT_SCALE),
             "b": BufferSpec((shape.n * rows // 2,), "int8"),
             "sfb": BufferSpec((factors, shape.n), dtype, initial=scales.UNIT_SCALE),
-            **common_buffers(shape, shape.output),
+            **common_buffers(shape, shape.output, max_m),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:

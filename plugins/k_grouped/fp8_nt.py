@@ -56,7 +56,7 @@ class KGroupedFp8GemmNtContiguous(KGroupedGemm):
             "sfa": BufferSpec((rows // scales.GROUP, shape.m), "float32", initial=scales.UNIT_SCALE),
             "b": BufferSpec((rows * shape.n,), "float8_e4m3fn"),
             "sfb": BufferSpec((rows // scales.GROUP, shape.n), "float32", initial=scales.UNIT_SCALE),
-            **common_buffers(shape, "float32"),
+            **common_buffers(shape, "float32", max_m),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:

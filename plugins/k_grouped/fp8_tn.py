@@ -88,7 +88,7 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
             "sfa": BufferSpec((factors, shape.m), dtype, initial=scales.UNIT_SCALE),
             "b": BufferSpec((rows, shape.n), "float8_e4m3fn"),
             "sfb": BufferSpec((factors, shape.n), dtype, initial=scales.UNIT_SCALE),
-            **common_buffers(shape, shape.output),
+            **common_buffers(shape, shape.output, max_m),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:

@@ -76,7 +76,8 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
             "sf": BufferSpec((max_m, shape.mn), "float32", initial=UNIT_SCALE),
-            "grouped_layout": BufferSpec((shape.num_groups,), "int32", initial=0),
+            # The kernel of DeepGEMM 0.2 traps, and ends the context of the process, if the sizes do not add up to rows.
+            "grouped_layout": BufferSpec((shape.num_groups,), "int32", initial=_layout(shape, max_m)),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
@@ -84,16 +85,22 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         shape = buffers.shape
-        ks = [_GRANULARITY * rows for rows in _rows_of_groups(shape, m)]
-        return Call((buffers.sf[:m], buffers.grouped_layout, ks, _GRANULARITY, _GRANULARITY, shape.use_psum_layout))
+        return Call(
+            (
+                buffers.sf[:m],
+                buffers.grouped_layout,
+                _sizes(shape, m),
+                _GRANULARITY,
+                _GRANULARITY,
+                shape.use_psum_layout,
+            )
+        )
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {"num_groups": len(call.grouped_layout), "mn": call.sf.shape[1], "use_psum_layout": call.use_psum_layout}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        ks = [_GRANULARITY * rows for rows in _rows_of_groups(buffers.shape, m)]
-        layout = list(accumulate(ks)) if buffers.shape.use_psum_layout else ks
-        buffers.grouped_layout.copy_(buffers.grouped_layout.new_tensor(layout))
+        buffers.grouped_layout.copy_(buffers.grouped_layout.new_tensor(_layout(buffers.shape, m)))
         scale_factors.fill_powers_of_two(buffers.sf[:m], generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
@@ -104,6 +111,17 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"exponents": scale_factors.bytes_of(value)}
+
+
+def _layout(shape: Shape, rows: int) -> tuple[int, ...]:
+    """``grouped_layout`` of a launch: the columns of k of each group, or where each one ends."""
+    sizes = _sizes(shape, rows)
+    return tuple(accumulate(sizes) if shape.use_psum_layout else sizes)
+
+
+def _sizes(shape: Shape, rows: int) -> list[int]:
+    """Columns of k of each group."""
+    return [_GRANULARITY * each for each in _rows_of_groups(shape, rows)]
 
 
 def _rows_of_groups(shape: Shape, rows: int) -> list[int]:

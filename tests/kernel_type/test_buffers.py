@@ -120,3 +120,11 @@ def test_a_lent_tensor_under_an_unknown_name_is_refused() -> None:
     with pytest.raises(InputError, match=r"a tensor is lent as sample\.ww, there is no such buffer") as caught:
         Sample().allocate_buffers(SHAPE, 4, "cpu", {"ww": torch.ones(16)})
     assert caught.value.hint == "did you mean 'w'?"
+
+
+def test_a_buffer_may_start_with_one_value_for_each_element() -> None:
+    assert BufferSpec((3,), "int32", initial=(1, 0, 2)).allocate("cpu").tolist() == [1, 0, 2]
+    assert BufferSpec((3,), "int32", initial=(1, 0, 2)).allocate("meta").shape == (3,)
+    for shape in ((2,), (3, 1)):
+        with pytest.raises(InputError, match="starts with 3 values"):
+            BufferSpec(shape, "int32", initial=(1, 0, 2))

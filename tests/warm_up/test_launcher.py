@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from sample_kernel_types import Sample
 from shapes import entry_of
 
 from kregistry import Buffers, KernelType, Registry, Shape, hookimpl
+from kregistry.errors import WarmupError
 from kregistry.warm_up import Warmed, WarmedKernel
 from kregistry.warm_up.launcher import Launcher, LaunchPoint, Lent
 
@@ -53,7 +54,9 @@ def sample(monkeypatch: pytest.MonkeyPatch) -> Recording:
 ENTRY = entry_of(Sample(), n=8)
 
 
-def run(sample: Recording, *points: tuple[int, str], limit: int = 1 << 30, lent: Lent = {}) -> list[WarmedKernel]:
+def launches(
+    sample: Recording, *points: tuple[int, str], limit: int = 1 << 30, lent: Lent = {}
+) -> Iterator[WarmedKernel]:
     class Plugin:
         @hookimpl
         def kregistry_kernel_types(self) -> Iterable[KernelType]:
@@ -62,7 +65,11 @@ def run(sample: Recording, *points: tuple[int, str], limit: int = 1 << 30, lent:
     registry = Registry(load_entry_points=False)
     registry.register(Plugin())
     due = [LaunchPoint(ENTRY, m, tuple(kernels)) for m, kernels in points]
-    return list(Launcher(registry, limit, lent).run(due))
+    return Launcher(registry, limit, lent).run(due)
+
+
+def run(sample: Recording, *points: tuple[int, str], limit: int = 1 << 30, lent: Lent = {}) -> list[WarmedKernel]:
+    return list(launches(sample, *points, limit=limit, lent=lent))
 
 
 def outcomes(found: list[WarmedKernel]) -> list[tuple[int, str, Warmed]]:
@@ -108,6 +115,26 @@ def test_a_failure_does_not_stop_the_rest(sample: Recording) -> None:
         "the device has too little memory: CUDA out of memory. Tried to allocate 2 GiB.",
         "",
     ]
+
+
+def test_a_launch_that_ends_the_cuda_context_is_one_clear_error(
+    sample: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_the_trap() -> None:
+        if (13, 13) in sample.launched:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", after_the_trap)
+    monkeypatch.setattr(torch.cuda, "empty_cache", after_the_trap)
+    heard: list[WarmedKernel] = []
+    with pytest.raises(WarmupError) as error:
+        heard.extend(launches(sample, (1, "a"), (13, "b"), (15, "c")))
+    assert sample.launched == [(1, 1), (13, 13)]
+    assert outcomes(heard) == [(1, "a", Warmed.LOADED), (13, "b", Warmed.FAILED)]
+    assert str(ENTRY) in error.value.message
+    assert "at m 13 ended the CUDA context of this process" in error.value.message
+    assert error.value.details == ("RuntimeError: CUDA error: an illegal memory access",)
+    assert "start a new process" in error.value.hint
 
 
 def test_lent_weights_are_used_and_cost_nothing(sample: Recording) -> None:

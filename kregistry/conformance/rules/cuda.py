@@ -143,10 +143,10 @@ def warmed(subject: KernelTypeUnderTest) -> None:
         for m in planned.launch_points():
             kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
         torch.cuda.synchronize()
-        # Not filled: what fill() writes for one value, a schedule of its batch for instance, may be wrong for another.
-        buffers = kernel_type.allocate_buffers(shape, values[-1])
         before = compiled_kernels(directories)
         for m in values:
+            # New ones for each value: what indices start with is valid for a launch at max_m.
+            buffers = kernel_type.allocate_buffers(shape, max(m, kernel_type.run_dimension.start))
             call = kernel_type.arguments(buffers, m)
             kernel_type.launch(*call.args, **call.kwargs)
             compiled = sorted(compiled_kernels(directories) - before)
