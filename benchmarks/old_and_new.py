@@ -3,8 +3,8 @@
     python benchmarks/old_and_new.py --old CHECKOUT SITE --new CHECKOUT SITE --work DIR [--rounds 5]
 
 SITE is a directory in which the commit is installed (`pip install --target SITE`), since entry points need metadata.
-In each round both commits take turns, in alternating order: `plan_speed.py --processes 2`, and `hardware.py start` after
-one `hardware.py cold` and one `start` that plans. Prints medians, and writes DIR/old_and_new.json after each round.
+In each round both commits take turns, in alternating order: `plan_speed.py --processes 2`, and `hardware.py start`,
+after one `hardware.py cold` and one `start` that plans. Prints medians, and writes DIR/old_and_new.json after each round.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def main() -> None:
         result = {"medians": medians(runs), "runs": runs}
         (options.work / "old_and_new.json").write_text(json.dumps(result, indent=1) + "\n")
     for figure, values in medians(runs).items():
-        print(
-            f"{figure:<32} old {values['old']:8.3f}  new {values['new']:8.3f}  ratio {values['new'] / values['old']:.3f}"
-        )
+        old, new = values["old"], values["new"]
+        print(f"{figure:<32} old {old:8.3f}  new {new:8.3f}  ratio {new / old:.3f}")
 
 
 def planning(checkout: Path, site: Path, work: Path, model: str) -> dict[str, Any]:
