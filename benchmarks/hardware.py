@@ -166,7 +166,10 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sweep(manifest: Any, registry: Any) -> tuple[int, float]:
-    """Every value of every range, one launch each, buffers of the largest size."""
+    """Every value of every range, one launch each, buffers of the largest size.
+
+    Where an index buffer starts with values that are valid for one value only, each value has buffers of its own.
+    """
     import torch
 
     from kregistry.deep_gemm.settings import applied
@@ -177,9 +180,12 @@ def sweep(manifest: Any, registry: Any) -> tuple[int, float]:
         kernel_type = registry[entry.kernel_type]
         values = entry.range.values()
         buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
+        specs = kernel_type.buffers(entry.shape, values[-1]).values()
+        one_value_each = any(isinstance(spec.initial, tuple) for spec in specs)
         with applied(kernel_type, entry.shape):
             for m in values:
-                kernel_type.execute(buffers, m)
+                own = kernel_type.allocate_buffers(entry.shape, m) if one_value_each else buffers
+                kernel_type.execute(own, m)
         calls += len(values)
         torch.cuda.synchronize()
         del buffers
