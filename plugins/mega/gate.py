@@ -30,6 +30,8 @@ from kregistry_plugins.fp8_gemm import scales
 if TYPE_CHECKING:
     import torch
 
+#: The most experts of a launch on two SMs (measured).
+_EXPERTS_OF_TWO_SMS = 256
 _MAX_EXPERTS = 512
 _MAX_TOP_K = 32
 _SCALING = 2.5
@@ -94,6 +96,11 @@ class Bf16MegaGate(KernelType):
         for name, limit in limits.items():
             if shape[name] > limit:
                 raise ShapeError(self.name, name, f"{shape[name]} is more than the {limit} that DeepGEMM takes")
+        if shape.num_experts > _EXPERTS_OF_TWO_SMS and shape.num_sms < 4:
+            text = (
+                f"{shape.num_sms} is too few for more than {_EXPERTS_OF_TWO_SMS} experts (DeepGEMM: candidates.empty())"
+            )
+            raise ShapeError(self.name, "num_sms", text, "say 4 or more")
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         specs = {

@@ -26,6 +26,14 @@ def _declared(name: str, target: str, values: dict[str, Any], m: int) -> int:
         ("fp8_gemm_tt", "rtx-pro-6000", {"n": 576, "k": 512}, 130, 130 * 512),
         ("fp8_gemm_tn", "rtx-pro-6000", {"n": 576, "k": 512, "major": "k"}, 130, 0),
         ("fp8_gemm_tn", "b200", {"n": 576, "k": 512}, 130, 0),
+        # One of FP4 is copied through a byte for each value.
+        (
+            "m_grouped_fp8_fp4_gemm_nn_contiguous",
+            "rtx-pro-6000",
+            {"num_groups": 2, "n": 384, "k": 128},
+            640,
+            5 * 2 * 384 * 128,
+        ),
         # f32 scale factors: those of a (packed), those of b for each row, and int64 indices of the rows.
         ("fp8_gemm_nt", "b200", {"n": 200, "k": 144, "scales": "f32"}, 130, 4 * 132 + 4 * 200 * 2 + 8 * 200),
         ("fp8_gemm_nt", "b200", {"n": 256, "k": 2048, "scales": "f32"}, 4, 16 * 4 + 4 * 256 * 16 + 4 * 256 * 4),
@@ -87,3 +95,12 @@ def test_layouts_of_k_groups_start_with_valid_sizes(psum: bool, wanted: list[int
     values = {"num_groups": 3, "m": 64, "n": 64, "use_psum_layout": psum}
     layout = gemm.allocate_buffers(gemm.resolve(values, get_target("b200")), 256, "cpu").grouped_layout
     assert layout.tolist() == ([256, 256, 256] if psum else [256, 0, 0])
+
+
+def test_a_gate_of_many_experts_needs_four_sms() -> None:
+    gate, b200 = Registry()["bf16_mega_gate"], get_target("b200")
+    values = {"hidden": 512, "num_experts": 260, "top_k": 8}
+    gate.resolve({**values, "num_sms": 4}, b200)
+    gate.resolve({**values, "num_experts": 256, "num_sms": 2}, b200)
+    with pytest.raises(ShapeError, match="2 is too few for more than 256 experts"):
+        gate.resolve({**values, "num_sms": 2}, b200)
