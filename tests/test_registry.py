@@ -267,7 +267,7 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
     **{
         f"a dimension called {name}": (
             {"dimensions": (Size(name, "a"),)},
-            f"Sample declares the dimension {name!r}, a name that shapes or buffers use themselves: rename it",
+            f"Sample declares the dimension {name!r}, a name that is reserved in shapes or buffers: rename it",
         )
         for name in ("target", "items", "at", "keys", "values", "get", "kernel_type", "items_", "shown", *IN_BUFFERS)
     },

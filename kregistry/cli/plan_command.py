@@ -46,7 +46,7 @@ def command(
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry):
         plan = make_plan(manifest, registry)
-    broken = broken_kernels(plan, BrokenKernels(store.directory).among(plan.kernels.values()))
+    broken = broken_kernels(plan, BrokenKernels(store.directory).known(plan.kernels.values()))
     if as_json:
         print_json({**plan.to_json(), "known_broken": [each.to_json() for each in broken]})
     else:

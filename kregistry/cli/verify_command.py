@@ -34,7 +34,7 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry):
         plan = make_plan(manifest, registry)
-    broken = broken_kernels(plan, BrokenKernels(storage.store.directory).among(plan.kernels.values()))
+    broken = broken_kernels(plan, BrokenKernels(storage.store.directory).known(plan.kernels.values()))
     hopeless = {each.kernel for each in broken}
     compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in hopeless]
     result = verify_kernels(compiling, storage.store, storage.jit_cache)

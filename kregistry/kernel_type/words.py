@@ -1,4 +1,4 @@
-"""Values of dimensions as people and manifests write them."""
+"""Text of the values of dimensions, as in a manifest."""
 
 from __future__ import annotations
 

@@ -111,12 +111,12 @@ def test_a_lent_tensor_that_does_not_fit_is_refused(tensor: torch.Tensor, found:
     with pytest.raises(InputError) as caught:
         Sample().allocate_buffers(SHAPE, 4, "cpu", {"w": tensor})
     assert caught.value.message == (
-        f"the tensor lent as sample.w has (shape, dtype, strides) {found}, expected ((16,), 'float32', (1,))"
+        f"the tensor given for sample.w has (shape, dtype, strides) {found}, expected ((16,), 'float32', (1,))"
     )
-    assert caught.value.hint == "lend the weight exactly as the engine passes it to DeepGEMM"
+    assert caught.value.hint == "pass the weight exactly as the engine passes it to DeepGEMM"
 
 
 def test_a_lent_tensor_under_an_unknown_name_is_refused() -> None:
-    with pytest.raises(InputError, match=r"a tensor is lent as sample\.ww, there is no such buffer") as caught:
+    with pytest.raises(InputError, match=r"a tensor is given for sample\.ww, but there is no such buffer") as caught:
         Sample().allocate_buffers(SHAPE, 4, "cpu", {"ww": torch.ones(16)})
     assert caught.value.hint == "did you mean 'w'?"

@@ -49,7 +49,7 @@ def test_another_number_of_kernels_is_refused(cubins: dict[str, bytes]) -> None:
     for name, count in (("two", 2), ("none", 0)):
         with pytest.raises(DamagedCubin) as caught:
             single_kernel(cubins[name])
-        assert str(caught.value) == f"the cubin holds {count} kernels, DeepGEMM loads only cubins with one"
+        assert str(caught.value) == f"the cubin holds {count} kernels, but DeepGEMM loads only cubins with one"
 
 
 def test_a_cut_cubin_is_refused_wherever_it_is_cut(cubins: dict[str, bytes]) -> None:
