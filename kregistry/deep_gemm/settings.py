@@ -45,7 +45,7 @@ DETERMINISTIC = Setting(
     set="use_deterministic_algorithms",
     default=False,
 )
-#: What conformance tries on kernel types that do not declare it. DeepGEMM 0.2 can also be told block_size_multiple_of
+#: What conformance tries on kernel types that do not declare it. DeepGEMM 0.2 also has a setting block_size_multiple_of
 #: and ignore_compile_dims, but not asked for them: a real call would not show them.
 KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
 

@@ -1,4 +1,4 @@
-"""Events: the records that hooks pass to listeners. They are plain values without code of the sender."""
+"""Events: the records that hooks pass to listeners, as plain values without code of the sender."""
 
 from kregistry.events.compiled import BrokenKernel, BrokenRange, CompiledKernel, FailedKernel
 from kregistry.events.jit import JitEvent, Outcome

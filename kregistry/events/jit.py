@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from kregistry.kernel_type import Value
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 
 
 class Outcome(enum.Enum):

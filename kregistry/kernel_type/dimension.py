@@ -48,12 +48,12 @@ class Dimension(ABC):
         """Whether a value is allowed; ``None`` means "not given" to DeepGEMM."""
 
     @abstractmethod
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         """Every allowed value that is not a plain number, as written in a manifest."""
 
     def expectation(self) -> str:
         """What is allowed, as a phrase: ``"an integer >= 1, a multiple of 8"``."""
-        return " or ".join(self.words())
+        return " or ".join(self.named_values())
 
     @property
     def required(self) -> bool:
@@ -73,7 +73,8 @@ class Dimension(ABC):
         if self.accepts(canonical):
             found: Value = canonical
             return found
-        hint = nearest_hint(value, self.words(), "value") if isinstance(value, str) and self.words() else ""
+        names = self.named_values()
+        hint = nearest_hint(value, names, "value") if isinstance(value, str) and names else ""
         raise ShapeError(kernel_type, self.name, f"expected {self.expectation()}, got {show(value)}", hint)
 
     def check_for(self, kernel_type: str, value: Value, target: Target) -> None:  # noqa: B027 - only sizes have limits
@@ -118,12 +119,12 @@ class Size(Dimension):
             return value >= self.minimum and value % self.multiple_of == 0
         return False
 
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         return (*(("none",) if self.optional else ()), *self.policies)
 
     def expectation(self) -> str:
         grain = f" and a multiple of {self.multiple_of}" if self.multiple_of > 1 else ""
-        return " or ".join((f"an integer >= {self.minimum}{grain}", *self.words()))
+        return " or ".join((f"an integer >= {self.minimum}{grain}", *self.named_values()))
 
     def check_for(self, kernel_type: str, value: Value, target: Target) -> None:
         if self.maximum is not None and isinstance(value, int) and value > self.maximum(target):
@@ -149,7 +150,7 @@ class Choice(Dimension):
     def accepts(self, value: object) -> bool:
         return isinstance(value, (int, str)) and not isinstance(value, bool) and value in self.choices
 
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         return tuple(each if isinstance(each, str) else show(each) for each in self.choices)
 
 
@@ -166,7 +167,7 @@ class Flag(Dimension):
     def accepts(self, value: object) -> bool:
         return isinstance(value, bool)
 
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         return ("true", "false")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 from kregistry.target import Target
 
 #: A value that a dimension may take in a manifest.

@@ -9,7 +9,7 @@ from attrs import asdict
 
 from kregistry.errors import DriftError
 from kregistry.events.planned import Refusal, Segment, span
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
 

@@ -1,4 +1,4 @@
-"""Lock files: written, read, and every kind of drift told."""
+"""Lock files: written, read, and every kind of drift reported."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
     ],
     ids=["none", "target", "version", "kernel", "segment", "segments", "error", "refusal", "entry", "same words"],
 )
-def test_every_kind_of_drift_is_told(new: Plan, differences: list[str]) -> None:
+def test_every_kind_of_drift_is_reported(new: Plan, differences: list[str]) -> None:
     assert drift(new) == differences
 
 

@@ -83,7 +83,7 @@ def test_an_elf_for_another_machine_is_refused() -> None:
     assert str(caught.value) == f"an ELF file for machine {machine}, not for a GPU (190)"
 
 
-def test_sections_and_names_that_are_cut_are_told_apart(cubins: dict[str, bytes]) -> None:
+def test_sections_and_names_that_are_cut_are_distinguished(cubins: dict[str, bytes]) -> None:
     whole = bytearray(cubins["one"])
     with pytest.raises(DamagedCubin, match="a section is cut short"):
         header = struct.Struct("<16sHHIQQQIHHHHHH")

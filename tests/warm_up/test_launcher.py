@@ -110,12 +110,12 @@ def test_a_failure_does_not_stop_the_rest(sample: Recording) -> None:
     ]
 
 
-def test_lent_weights_are_used_and_cost_nothing(sample: Recording) -> None:
+def test_borrowed_weights_are_used_and_cost_nothing(sample: Recording) -> None:
     (found,) = run(sample, (1, "a"), limit=EACH_M, lent={"": {"w": torch.ones(8)}})
     assert (found.outcome, found.nbytes, sample.lent) == (Warmed.LOADED, EACH_M, [True])
 
 
-def test_a_lent_weight_that_does_not_fit_fails_that_entry(sample: Recording) -> None:
+def test_a_borrowed_weight_that_does_not_fit_fails_that_entry(sample: Recording) -> None:
     (found,) = run(sample, (1, "a"), lent={"": {"w": torch.ones(9)}})
     assert found.outcome is Warmed.FAILED
     assert found.text.startswith("InputError: the tensor given for sample.w has (shape, dtype, strides)")
