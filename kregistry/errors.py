@@ -3,7 +3,7 @@
     KregistryError                       shown as one message, without a traceback
     |-- InputError                 (2)   what the user wrote is wrong
     |   |-- ManifestError                one or more problems in a kernels.yaml
-    |   |-- UnknownNameError             a target, model, kernel type ... that nobody provides
+    |   |-- UnknownNameError             a target, model, kernel type ... that does not exist
     |   |-- ShapeError                   a shape that its kernel type refuses
     |   |-- ProviderConflictError        two plugins offer one kernel type
     |   |-- ArgumentError                a call whose tensors do not fit (debug mode only)
@@ -95,7 +95,7 @@ class ManifestError(InputError):
 
 @define
 class UnknownNameError(InputError):
-    """A name that nobody provides."""
+    """A name that is not known."""
 
     kind: str
     name: str

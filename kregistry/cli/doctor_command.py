@@ -23,7 +23,7 @@ class Finding:
     hint: str = ""
 
 
-def _examine(subject: str, find: Callable[[], str]) -> Finding:
+def _check(subject: str, find: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, find())
     except KregistryError as error:
@@ -62,14 +62,14 @@ def all_findings() -> list[Finding]:
         Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
         Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
         *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
-        _examine("torch", toolchain.torch_version),
-        _examine("DeepGEMM", toolchain.require_deep_gemm),
-        _examine("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
-        _examine("C compiler", toolchain.find_c_compiler),
+        _check("torch", toolchain.torch_version),
+        _check("DeepGEMM", toolchain.require_deep_gemm),
+        _check("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
+        _check("C compiler", toolchain.find_c_compiler),
         Finding("store", str(Store.default().directory)),
     ]
     if all(finding.ok for finding in findings):
-        findings.append(_examine("stub GPU", _try_stub))
+        findings.append(_check("stub GPU", _try_stub))
     return findings
 
 

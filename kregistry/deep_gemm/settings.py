@@ -54,7 +54,7 @@ KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
 def applied(kernel_type: KernelType, shape: Shape) -> Iterator[None]:
     """The settings of a shape are in force; what was in force before returns afterwards.
 
-    Whoever calls :meth:`KernelType.execute` enters it once around all calls of a shape. A default is that of the device
+    A caller of :meth:`KernelType.execute` enters it once around all calls of a shape. A default is that of the device
     of this process, whatever GPU the shape is planned for. A server sets such things itself.
 
     Raises:

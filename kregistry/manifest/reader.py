@@ -139,7 +139,7 @@ class _Reader:
         span = self._range(kernel_type, data.get(run_name), (*path, run_name))
         if source is None:
             return
-        for values, place in self._fan_out(source.shape, (*path, "shape")):
+        for values, path_of in self._fan_out(source.shape, (*path, "shape")):
             faults = list(kernel_type.validation_errors(values))
             if self.target is not None and not faults:
                 try:
@@ -150,7 +150,7 @@ class _Reader:
                     if span is not None:
                         yield Entry(model, source.label, shape, span)
             for fault in faults:
-                self.document.report(place(fault.dimension), fault.text, fault.hint)
+                self.document.report(path_of(fault.dimension), fault.text, fault.hint)
 
     def _look_up(self, name: object, path: Path_) -> KernelType | None:
         if not isinstance(name, str):
@@ -209,10 +209,10 @@ class _Reader:
 
 
 def _place_of(places: Mapping[str, Path_], path: Path_) -> Callable[[str], Path_]:
-    def place(dimension: str) -> Path_:
+    def path_of(dimension: str) -> Path_:
         return places.get(dimension, (*path, dimension) if dimension else path)
 
-    return place
+    return path_of
 
 
 def _first(*values: int | None) -> int | None:

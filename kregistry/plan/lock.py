@@ -31,7 +31,7 @@ def check_lock(plan: Plan, path: Path) -> None:
         StorageError: the file cannot be read.
         InputError: it is not a lock file of this version.
     """
-    differences = tuple(differ(read_plan(path), PlanFile.of(plan)))
+    differences = tuple(differ(read_plan(path), PlanFile.from_plan(plan)))
     if differences:
         raise DriftError(
             f"{path}: {len(differences)} differences (- in the file, + planned now)",

@@ -95,11 +95,11 @@ def same_call(subject: KernelTypeUnderTest, case: str) -> None:
         call = kernel_type.arguments(buffers, m)
         with subject.applied(shape):
             recorder.launch(*call.args, **call.kwargs)
-        serving = [_words(call, buffers) for call in calls]
+        serving = [_call_text(call, buffers) for call in calls]
         calls.clear()
         with subject.applied(shape):
             recorder.execute(buffers, m)
-        warm_up = [_words(call, buffers) for call in calls]
+        warm_up = [_call_text(call, buffers) for call in calls]
         if serving != warm_up or not serving:
             got = "; ".join(warm_up) or "no call of function()"
             wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
@@ -135,20 +135,20 @@ def tensors_of(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors_of(each)
 
 
-def _words(call: Call, buffers: Buffers) -> str:
+def _call_text(call: Call, buffers: Buffers) -> str:
     """A call as text; a tensor is shown by its buffer, size and offset."""
     import torch
 
     names = {tensor.untyped_storage()._cdata: name for name, tensor in buffers.tensors.items()}
 
-    def words(value: Any) -> str:
+    def show(value: Any) -> str:
         if isinstance(value, torch.Tensor):
             name = names.get(value.untyped_storage()._cdata, "?")
             layout = "" if value.is_contiguous() else f" strides {tuple(value.stride())}"
             return f"{name}{list(value.shape)}{layout}@{value.storage_offset()}"
         if isinstance(value, (tuple, list)):
-            return f"({', '.join(map(words, value))})"
+            return f"({', '.join(map(show, value))})"
         return repr(value)
 
-    named = [f"{name}={words(value)}" for name, value in sorted(call.kwargs.items())]
-    return f"function({', '.join([*map(words, call.args), *named])})"
+    named = [f"{name}={show(value)}" for name, value in sorted(call.kwargs.items())]
+    return f"function({', '.join([*map(show, call.args), *named])})"
