@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Number of random shapes for each target.
 _EXAMPLES = 40
+#: Seed of the random shapes.
+_SEED = 0
 
 
 @rule("KR130", "any shape that its dimensions allow is consistent", needs=("KR103", "KR107", "KR114", "KR115"))
@@ -155,11 +157,10 @@ def _index(length: int) -> SearchStrategy[int]:
 def _for_all(holds: Callable[[Any], None]) -> None:
     if importlib.util.find_spec("hypothesis") is None:
         raise NotApplicable("Hypothesis is not installed")
-    from hypothesis import HealthCheck, Phase, given, settings, strategies
+    from hypothesis import HealthCheck, Phase, given, seed, settings, strategies
 
     bounded = settings(
         max_examples=_EXAMPLES,
-        derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -167,4 +168,5 @@ def _for_all(holds: Callable[[Any], None]) -> None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    bounded(given(strategies.data())(holds))()
+    # Not derandomize=True: its seed is a hash of the source text of holds(), so that rewording it changes the shapes.
+    bounded(seed(_SEED)(given(strategies.data())(holds)))()
