@@ -2,8 +2,8 @@
 
     python benchmarks/conformance.py --work DIR [NAME ...]
 
-Each kernel type has a process of its own, which has its share of the cores. Writes DIR/conformance.json: the machine,
-for each kernel type what became of its checks, every failure and skip with its reason.
+Each kernel type runs in its own process, with its share of the cores. Writes DIR/conformance.json: the machine, the
+numbers of checks by outcome for each kernel type, and every failure and skip with its reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hardware import describe_machine
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="kernel types; default: all that claim this GPU")
+    parser.add_argument("names", nargs="*", help="kernel types; default: all that support this GPU")
     parser.add_argument("--leave-out", action="append", default=[], metavar="NAME")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=4)
@@ -53,7 +53,7 @@ def claimed() -> list[str]:
 
 
 def run(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every record. A process for each kernel type, several at once: one that ends its CUDA context harms no other."""
+    """Every record. Each kernel type has its own process, so that a broken CUDA context affects no other."""
     with ThreadPoolExecutor(options.processes) as pool:
         found = list(pool.map(lambda item: run_one(*item, options), enumerate(names)))
     return [record for records in found for record in records]
@@ -66,7 +66,7 @@ def run_one(number: int, name: str, options: argparse.Namespace) -> list[dict[st
     report, output = options.work / f"{name}.jsonl", options.work / f"{name}.txt"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "kregistry", "conformance", "--require", "gpu", name]
-    # A JIT cache of its own: what another process compiles must not look like a compile of this one.
+    # Its own JIT cache, so that kernels of other processes do not count as compiled here.
     env = {**os.environ, "DG_JIT_CACHE_DIR": str(options.work / "cache" / name)}
     env["KREGISTRY_STORE"] = str(options.work / "store")
     with output.open("wb") as file:

@@ -1,9 +1,9 @@
-"""What a real GPU says: cold build, warm-up, every value of every entry with the compiler forbidden, numerics, peers.
+"""Measurements on a real GPU: cold build, warm-up, every value of every entry without a compiler, numerics, peers.
 
     python benchmarks/hardware.py cold  --work DIR     build from nothing, no GPU visible
-    python benchmarks/hardware.py serve --work DIR     warm up, then every m of every entry, nvcc forbidden; numerics
+    python benchmarks/hardware.py serve --work DIR     warm up, then every m of every entry, nvcc blocked; numerics
     python benchmarks/hardware.py start --work DIR     a server's next start: kregistry.warmup() in a fresh process
-    python benchmarks/hardware.py peer-warm --work DIR what engines do at every start: every m in turn, cache warm
+    python benchmarks/hardware.py peer-warm --work DIR the loop of engines at every start: every m, warm cache
     python benchmarks/hardware.py peer-cold --work DIR the same with an empty cache: one process, every m in turn
 
 Each adds its numbers to DIR/hardware.json and prints a short table. Run `cold` first, the others need its kernels.
@@ -55,7 +55,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_host() -> dict[str, Any]:
-    """What a machine without a GPU has too."""
+    """The part that a machine without a GPU also has."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
         "cores": len(os.sched_getaffinity(0)),
@@ -69,7 +69,7 @@ def describe_host() -> dict[str, Any]:
 
 
 def cold(options: argparse.Namespace) -> dict[str, Any]:
-    """`kregistry build` in a fresh process, imports and planning included, without any GPU visible."""
+    """`kregistry build` in a new process with no visible GPU; includes imports and planning."""
     command = [sys.executable, "-m", "kregistry", "build", str(options.manifest), "--target", "h100", "--json"]
     command += ["--store", str(options.work / "store"), "--cache-dir", str(options.work / "cache")]
     command += [part for model in options.model for part in ("--model", model)]
@@ -102,7 +102,7 @@ def cold(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def serve(options: argparse.Namespace) -> dict[str, Any]:
-    """Warm up in this process, then call every value of every range; any compile attempt is counted and fails."""
+    """Warm up in this process, then call every value of every range. Compile attempts fail and are counted."""
     log = forbid_compiler(options.work)
     import torch
 
@@ -138,7 +138,7 @@ def serve(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def start(options: argparse.Namespace) -> dict[str, Any]:
-    """The whole call in a fresh process, after an earlier start has planned and built; torch is imported before."""
+    """The whole call in a new process, after an earlier start has planned and built. torch is imported before."""
     forbid_compiler(options.work)
     os.environ["DG_JIT_CACHE_DIR"] = str(options.work / "cache")
     import deep_gemm  # noqa: F401
@@ -166,7 +166,7 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sweep(manifest: Any, registry: Any) -> tuple[int, float]:
-    """Every value of every range, one launch each, buffers of the largest size.
+    """Launch every value of every range once, with buffers of the largest size.
 
     Where an index buffer starts with values that are valid for one value only, each value has buffers of its own.
     """
@@ -194,7 +194,7 @@ def sweep(manifest: Any, registry: Any) -> tuple[int, float]:
 
 
 def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[str, float], list[str]]:
-    """Against the reference at the first and the last value of each distinct kernel's first segment."""
+    """Compare with the reference at the first and last value of the first segment of each distinct kernel."""
     import torch
 
     from kregistry.conformance.trial import difference, results_of
@@ -212,7 +212,7 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
             buffers = kernel_type.allocate_buffers(entry.shape, m)
             for output in kernel_type.outputs(buffers, m).values():
                 output.fill_(float("nan") if output.is_floating_point() else -1)
-            kernel_type.fill(buffers, m, generator)  # where a launch adds to its output, this is what it adds to
+            kernel_type.fill(buffers, m, generator)  # a launch that adds to its output adds to these values
             reference = {name: each.clone() for name, each in kernel_type.reference(buffers, m).items()}
             with applied(kernel_type, entry.shape):
                 value = kernel_type.execute(buffers, m)
@@ -251,7 +251,7 @@ def peer_cold(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peer_loop(options: argparse.Namespace, cache: Path) -> dict[str, Any]:
-    """What an engine does at every start: each shape in turn, each m in turn, through DeepGEMM's own function."""
+    """The loop of an engine at every start: each shape and each m, through DeepGEMM's own function."""
     from kregistry.toolchain import find_cuda_toolkit
 
     os.environ.setdefault("CUDA_HOME", str(find_cuda_toolkit().home))
@@ -309,7 +309,7 @@ def manifest_of(options: argparse.Namespace, registry: Any) -> Any:
 
 
 def forbid_compiler(work: Path) -> Path:
-    """Make DeepGEMM's compiler answer --version and refuse everything else; returns the log of what it refused."""
+    """Replace DeepGEMM's compiler by a script that only answers --version. Returns its log of refused commands."""
     from kregistry.toolchain import find_cuda_toolkit
 
     toolkit = find_cuda_toolkit()

@@ -1,10 +1,10 @@
-"""Write a C source for the functions that a torch needs of older CUDA libraries and does not find there.
+"""Write a C source with functions that torch needs and that older CUDA libraries do not have.
 
     python benchmarks/missing_symbols.py TORCH_LIB LIBRARY... > missing.c
 
-A newer torch names functions of NCCL, cuDNN ... that the libraries of an older one do not have; the loader then refuses
-torch as a whole, although one GPU never calls them. Each function of the source ends the process with its name.
-Only names with the prefix of a given library are taken (libnccl.so.2: nccl...).
+A newer torch refers to functions of NCCL, cuDNN ... that older libraries do not have. The loader then refuses torch,
+although one GPU never calls them. Each function of the source prints its name and ends the process. Only names with the
+prefix of a given library are written (libnccl.so.2: nccl...).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Seconds that `kregistry list` takes, and a plan, by number of child processes; imports apart.
+"""Seconds of `kregistry list`, and of a plan by number of child processes, with imports measured separately.
 
     python benchmarks/plan_speed.py [--model deepseek-v3] [--processes 1 2 4]
 
-`first kernel` includes the children's imports of torch and DeepGEMM; `sweeps` is the time from the first child that is
-ready until the last entry is planned. `kregistry list` is the whole command in a process of its own, which must answer
-in less than 0.3 s: the median and the worst of several.
+`first kernel` includes the imports of torch and DeepGEMM in the children. `sweeps` is the time from the first ready
+child until the last entry is planned. `kregistry list` is the whole command in its own process: median and maximum of
+several runs. The bound is 0.3 s.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Clock:
 
 def list_seconds() -> dict[str, Any]:
     """The whole command ``kregistry list``, imports of Python and of all installed plugins included."""
-    # As after an installation: Python may keep its bytecode, and the first run has.
+    # As after an installation: Python keeps bytecode, which the first run has written.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     seconds = []
     for _ in range(_LISTS + 1):

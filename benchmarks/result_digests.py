@@ -1,11 +1,11 @@
-"""Digests of what every value of every entry gives on a real GPU, with the compiler forbidden.
+"""Digests of the results of every value of every entry on a real GPU, with the compiler blocked.
 
     python benchmarks/result_digests.py --work DIR [--manifest FILE] [--model NAME]
 
 DIR holds store and cache.
 
-Every value is launched, and its results go into the digest; with --every N those of one in N, and of the last. Inputs
-are random with a fixed seed, outputs begin as zeros: two runs, also with other cubins, must give the same digests where
+Every value is launched. Its results go into the digest; with --every N, those of each Nth value and of the last one.
+Inputs are random with a fixed seed, and outputs are zero before a launch. Two runs must give the same digests if their
 kernels are the same and deterministic. Prints one JSON object.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, default=ROOT / "kernels.yaml")
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--stop", type=int, help="cut every range at this value (for a trial)")
-    parser.add_argument("--every", type=int, default=1, help="values between two results that count")
+    parser.add_argument("--every", type=int, default=1, help="put the results of each Nth value into the digest")
     options = parser.parse_args()
     log = forbid_compiler(options.work)
     import kregistry
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def digest_of(entry: Any, kernel_type: Any, every: int) -> dict[str, Any]:
-    """Launch every value of a range; the digest of the outputs. The inputs are filled once, for the largest."""
+    """Launch every value of a range; returns the digest of the outputs. Inputs are filled once, for the largest m."""
     import torch
 
     from kregistry.deep_gemm.settings import applied
@@ -69,9 +69,9 @@ def digest_of(entry: Any, kernel_type: Any, every: int) -> dict[str, Any]:
 
 
 def checksum(output: Any) -> Any:
-    """Two sums of bit patterns, weighted by row and by column: an exchange of two patterns changes them.
+    """Two sums of bit patterns, weighted by row and by column, so that a swap of two patterns changes them.
 
-    A pattern is eight bytes where rows consist of such, and else one element.
+    A pattern is eight bytes if the row size is a multiple of eight bytes, and else one element.
     """
     import torch
 

@@ -1,17 +1,17 @@
-"""What serving pays on a real GPU: host time of calls, decode throughput, the JIT monitor, record, empty inputs.
+"""Costs of serving on a real GPU: host time of calls, decode throughput, JIT monitor, recording, empty inputs.
 
-    python benchmarks/serving.py calls   --work DIR    raw, sealed, and a context-manager hook as SGLang has one
+    python benchmarks/serving.py calls   --work DIR    raw, sealed, and in a context manager as in SGLang
     python benchmarks/serving.py decode  --work DIR    one DeepSeek-V4-Pro layer, m = 1, 8, 64, with and without graph
     python benchmarks/serving.py monitor --work DIR    unseen shapes in each mode, false alarms, overhead
     python benchmarks/serving.py record  --work DIR    record a script, build, warm up, run it again in mode error
     python benchmarks/serving.py empty   --work DIR    m = 0 of every kernel type in kernels.yaml
-    python benchmarks/serving.py all     --work DIR    all of them, each in a process of its own
+    python benchmarks/serving.py all     --work DIR    all of them, each in its own process
     python benchmarks/serving.py compare --work DIR --old DIR --new DIR [--quick]
-                                                       sealed calls of two checkouts in turn, writes DIR/compare.json
+                                                       sealed calls of two checkouts; writes DIR/compare.json
 
-Each adds its numbers to DIR/serving.json and prints a short table. Host times are medians over rounds; in a round the
-variants take turns. DIR keeps store and JIT cache. `compare` imports kregistry from the two checkouts only, so that it
-needs an environment with what kregistry depends on.
+Each adds its numbers to DIR/serving.json and prints a short table. Host times are medians over rounds; each
+round measures all variants. DIR keeps store and JIT cache. `compare` imports kregistry from the two checkouts only, and
+needs an environment with the dependencies of kregistry.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shared front ends: what they save, and whether their cubins are those that nvcc makes alone.
+"""Shared front ends: the time that they save, and a comparison of their cubins with those of nvcc alone.
 
     python benchmarks/shared_front_end.py speed   --work DIR    a cold build with and without, in one run
     python benchmarks/shared_front_end.py results --work DIR    on a GPU: every m with the cubins of both builds
@@ -38,9 +38,9 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=None, help="default: deepseek-v3")
     parser.add_argument("--target", default="h100")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=3, help="speed: so many times each way")
-    parser.add_argument("--every", type=int, default=1, help="results: compare those of one value in so many")
-    parser.add_argument("--sample", type=int, help="compare: so many kernels of each family, not all")
+    parser.add_argument("--rounds", type=int, default=3, help="speed: number of builds with and without sharing")
+    parser.add_argument("--every", type=int, default=1, help="results: compare only the results of each Nth value")
+    parser.add_argument("--sample", type=int, help="compare: number of kernels per family (default: all)")
     parser.add_argument("--catalogue", action="store_true", help="compare: the cases of docs/catalogue.md")
     options = parser.parse_args()
     options.model = options.model or ["deepseek-v3"]
@@ -54,9 +54,9 @@ def main() -> None:
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
-    """`kregistry build` in a fresh process on an empty store; a plan before, so that no part pays for a cold disk.
+    """`kregistry build` in a new process on an empty store, after a plan, so that the disk cache is warm for all.
 
-    Both ways in turn, several times; the ratios are those of the medians.
+    Builds with and without sharing alternate for several rounds; the ratios are those of the medians.
     """
     plan = [sys.executable, "-m", "kregistry", "plan", *arguments(options)]
     subprocess.run(plan, env=environment(), stdout=subprocess.DEVNULL, check=True)
@@ -99,9 +99,9 @@ def build(options: argparse.Namespace, name: str, flags: list[str]) -> dict[str,
 
 
 def results(options: argparse.Namespace) -> dict[str, Any]:
-    """Every value of every entry with the cubins of both builds of `speed`, nvcc forbidden: are results bit-equal?
+    """Compare the results of every value of every entry with the cubins of both builds of `speed`, bit by bit.
 
-    What was found with the cubins of one build is kept beside them: a run that was cut off goes on there.
+    nvcc is blocked. The results of one build are kept beside its cubins, so that an interrupted run can continue.
     """
     found = {}
     for name in ("alone", "shared"):
@@ -130,7 +130,7 @@ def results(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """Plan, then build with every kernel compared."""
+    """Plan, then build and compare every kernel."""
     from kregistry import Registry, load_manifest
     from kregistry.compile.pipeline import Pipeline
     from kregistry.compile.shared.sharing_options import SharingOptions
@@ -158,7 +158,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     compared: dict[str, tuple[Any, str]] = {}
     not_shared: dict[str, tuple[Any, str]] = {}
     paranoid, cache = SharingOptions(paranoid=True), JitCache(place / "cache")
-    for attempt in range(2):  # a kernel that does not compile spoils the group in which it is: then without it
+    for attempt in range(2):  # a kernel that does not compile breaks its group: repeat without it
         store = Store(place / f"store-{attempt}")
         with Pipeline(registry.events, store, cache, toolchain.cuda.nvcc, options.jobs, paranoid) as pipeline:
             for kernel in chosen:

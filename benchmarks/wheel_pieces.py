@@ -1,11 +1,11 @@
-"""Carry a wheel that is too large for one transfer to a machine without a package index, in pieces with checksums.
+"""Transfer a large wheel to a machine without a package index, in pieces with checksums.
 
-    python benchmarks/wheel_pieces.py split WHEEL DIR [--megabytes 55]    here: pieces and a list of their checksums
-    python benchmarks/wheel_pieces.py take DIR STORE                      there, after each transfer: keep what came
-    python benchmarks/wheel_pieces.py join STORE OUT                      there, at the end: the wheel, checked
+    python benchmarks/wheel_pieces.py split WHEEL DIR [--megabytes 55]    here: write pieces and a list of checksums
+    python benchmarks/wheel_pieces.py take DIR STORE                      there, after each transfer: keep the pieces
+    python benchmarks/wheel_pieces.py join STORE OUT                      there, at the end: write and check the wheel
 
-DIR holds NAME.whl.part00, ... and NAME.whl.json. `take` copies the pieces of one transfer, checks each, and says what
-is still missing; a piece that is damaged is named and not kept. `join` checks the whole wheel.
+DIR holds NAME.whl.part00, ... and NAME.whl.json. `take` copies and checks the pieces of one transfer, and reports
+which are still missing. A damaged piece is reported and not kept. `join` checks the whole wheel.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def take(directory: Path, store: Path) -> None:
     for index in _indexes(store):
         for name, digest in index["pieces"].items():
             if (directory / name).exists() and _keep(directory / name, store / name, digest) != digest:
-                print(f"{name}: the checksum differs, carry it again")
+                print(f"{name}: the checksum differs, transfer it again")
         missing = [name for name in index["pieces"] if not (store / name).exists()]
         print(f"{index['wheel']}: {len(index['pieces']) - len(missing)} of {len(index['pieces'])} pieces")
 
@@ -87,7 +87,7 @@ def join(store: Path, out: Path) -> None:
 
 
 def _keep(source: Path, target: Path, expected: str) -> str:
-    """The checksum of a piece, which is copied only if it is the expected one."""
+    """The checksum of a piece. The piece is copied only if the checksum is the expected one."""
     content = source.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found == expected:

@@ -131,7 +131,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported on first use, so that ``import kregistry`` answers at once."""
+    """Import a public name on first use, so that ``import kregistry`` is fast."""
     if name == "__version__":
         from importlib.metadata import version
 

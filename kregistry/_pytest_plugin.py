@@ -1,7 +1,7 @@
-"""The pytest plugin of the conformance kit. At import it needs pytest and the standard library only.
+"""The pytest plugin of the conformance kit. At import it needs only pytest and the standard library.
 
-It gives the tests of :class:`kregistry.conformance.KernelTypeConformance` their parameters and fixtures: with the
-plugin switched off they are errors, and never pass.
+It provides parameters and fixtures for the tests of :class:`kregistry.conformance.KernelTypeConformance`. Without the
+plugin these tests are errors; they never pass.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kregistry-require",
         choices=("stub", "gpu"),
-        help="fail, instead of skipping rules, on a machine that lacks this level or one before it",
+        help="fail instead of skipping rules if this machine cannot run this level or one before it",
     )
-    group.addoption("--kregistry-report", type=Path, metavar="FILE", help="write each outcome as a JSON line")
+    group.addoption("--kregistry-report", type=Path, metavar="FILE", help="write the outcome of each rule as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,13 +53,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def kernel_type() -> Any:
-    """The kernel type under test: every test module gives its own."""
+    """The kernel type under test; every test module defines its own."""
     pytest.fail(_MISSING_FIXTURE, pytrace=False)
 
 
 @pytest.fixture(scope="session")
 def kregistry_machine() -> Iterator[Machine]:
-    """What this machine can check; it keeps child processes on the stub GPU until the session ends."""
+    """The machine of the session; it keeps child processes on the stub GPU until the session ends."""
     from kregistry.conformance import Machine
 
     with Machine() as machine:
@@ -68,7 +68,7 @@ def kregistry_machine() -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def kregistry_examinations() -> dict[Any, ConformanceRun]:
-    """Examinations by class and attributes of the kernel type: a fixture may give a new object to each test."""
+    """Runs by class and attributes of the kernel type, since a fixture may create a new object for each test."""
     return {}
 
 
@@ -79,13 +79,13 @@ def kregistry_examination(
     kregistry_machine: Machine,
     kregistry_examinations: dict[Any, ConformanceRun],
 ) -> ConformanceRun:
-    """The examination of ``kernel_type``."""
+    """The conformance run of ``kernel_type``."""
     from kregistry import KernelType
     from kregistry.conformance.rule import Level
     from kregistry.conformance.run import ConformanceRun
 
     if not isinstance(kernel_type, KernelType):
-        pytest.fail(f"the fixture kernel_type gave {kernel_type!r}, expected a KernelType object", pytrace=False)
+        pytest.fail(f"the fixture kernel_type returned {kernel_type!r}, expected a KernelType object", pytrace=False)
     required = Level[(request.config.getoption("kregistry_require") or "anywhere").upper()]
     key = (type(kernel_type), repr(sorted(vars(kernel_type).items())))
     if key not in kregistry_examinations:
@@ -94,7 +94,7 @@ def kregistry_examination(
 
 
 class _Collector:
-    """Gathers the records, which test reports carry from the workers of pytest-xdist too."""
+    """Collects the records from test reports, also from the workers of pytest-xdist."""
 
     def __init__(self, records: list[Any]) -> None:
         self.records = records

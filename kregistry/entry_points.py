@@ -1,4 +1,4 @@
-"""What installed distributions offer through entry points, with the reason where one cannot be loaded."""
+"""Loads the entry points of installed distributions; one that cannot be loaded gives an error with the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kregistry.errors import PluginError
 
 @frozen
 class Provider:
-    """Who provides something: a plugin, and the distribution that it came with."""
+    """The provider of a kernel type: a plugin, and the distribution that installed it."""
 
     plugin: str
     distribution: str
@@ -21,7 +21,7 @@ class Provider:
 
     @classmethod
     def of_this_process(cls, plugin: object, name: str | None = None) -> Provider:
-        """For an object that was given in this process; by default it is called like the module or class."""
+        """The provider of an object of this process; its name defaults to that of the module or class."""
         own_name: str = getattr(plugin, "__name__", type(plugin).__name__)
         return cls(name or own_name, "this process", "")
 
@@ -39,9 +39,10 @@ class Provider:
 
 
 def load_group(group: str) -> Iterator[tuple[Provider, object]]:
-    """Each entry point of a group as (provider, what it names).
+    """Each entry point of a group as (provider, loaded object).
 
-    Whatever an import raises, the other entry points are loaded: a :class:`PluginError` stands in the place of the one.
+    If an import fails, with whatever exception, the pair holds a :class:`PluginError` in place of the object, and the
+    other entry points are still loaded.
     """
     origins: dict[object, tuple[str, str]] = {}  # a distribution reads its metadata anew each time
     for entry_point in metadata.entry_points(group=group):

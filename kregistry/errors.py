@@ -1,14 +1,14 @@
-"""Every error that kregistry raises on purpose.
+"""Every error that kregistry raises deliberately.
 
     KregistryError                       shown as one message, without a traceback
     |-- InputError                 (2)   what the user wrote is wrong
     |   |-- ManifestError                one or more problems in a kernels.yaml
-    |   |-- UnknownNameError             a target, model, kernel type ... that nobody provides
+    |   |-- UnknownNameError             a target, model, kernel type ... that does not exist
     |   |-- ShapeError                   a shape that its kernel type refuses
     |   |-- ProviderConflictError        two plugins offer one kernel type
     |   |-- ArgumentError                a call whose tensors do not fit (debug mode only)
-    |   `-- UnseenCallError              a call that no covered entry foresees, where that is an error
-    |-- MissingRequirement         (3)   the machine lacks something; the hint names the command that mends it
+    |   `-- UnseenCallError              a call that no entry covers, where that is an error
+    |-- MissingRequirement         (3)   something is missing on the machine; the hint names the command that fixes it
     |-- StorageError               (4)   a disk is full, a directory cannot be written, a file cannot be read
     |-- PluginError                (1)   a plugin broke its contract
     `-- IncompleteError            (1)   the work was done as far as it could be, and is not complete
@@ -95,7 +95,7 @@ class ManifestError(InputError):
 
 @define
 class UnknownNameError(InputError):
-    """A name that nobody provides."""
+    """A name that is not known."""
 
     kind: str
     name: str
@@ -139,7 +139,7 @@ class ArgumentError(InputError):
 
 @define
 class UnseenCallError(InputError):
-    """A call that no covered entry foresees: DeepGEMM would compile a kernel now, or (``crashes``) try in vain."""
+    """A call that no entry covers: DeepGEMM would compile a kernel now, or (``crashes``) fail to compile one."""
 
     kernel_type: str
     shape: str
@@ -174,7 +174,7 @@ class ProviderConflictError(InputError):
     def hint(self) -> str:  # type: ignore[override]
         plugin, _, origin = self.providers[-1].partition(" ")
         if any(other.partition(" ")[0] == plugin for other in self.providers[:-1]):
-            plugin = origin.strip("()").partition(" ")[0]  # plugins of one name: the distribution tells them apart
+            plugin = origin.strip("()").partition(" ")[0]  # two plugins of one name differ by distribution
         return (
             f"choose one: --plugin {self.kernel_type}={plugin}, "
             f"or in the manifest `providers: {{{self.kernel_type}: {plugin}}}`"
@@ -183,7 +183,7 @@ class ProviderConflictError(InputError):
 
 @define
 class MissingRequirement(KregistryError):
-    """The machine lacks something that the command needs."""
+    """Something that the command needs is missing on the machine."""
 
     exit_code: ClassVar[int] = 3
     text: str
@@ -209,7 +209,7 @@ class StorageError(KregistryError):
 
     @classmethod
     def from_oserror(cls, error: OSError, path: object) -> StorageError:
-        """Say of an ``OSError`` what happened to which path, and what helps."""
+        """The error of an ``OSError``: the path, what happened to it, and a hint where one is known."""
         import errno
 
         hints = {
@@ -296,9 +296,22 @@ def describe_error(error: BaseException) -> str:
 
 
 def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
-    """ "did you mean ...?" with the nearest known name, else the list of all of them."""
+    """A hint for an unknown name: the nearest known name, or else all known names.
+
+    Args:
+        name: the unknown name.
+        known: the names that exist.
+        kind: what the names are, in the singular: ``"target"``, ``"provider of fp8_gemm_nt"``.
+    """
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known {kind}s: {', '.join(names)}" if names else f"no {kind} is known"
+    return f"known {_plural(kind)}: {', '.join(names)}" if names else f"no {kind} is known"
+
+
+def _plural(phrase: str) -> str:
+    """``"providers of x"`` for ``"provider of x"``: the words before ``of`` become plural."""
+    noun, of, rest = phrase.partition(" of ")
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+    return plural + of + rest

@@ -1,7 +1,7 @@
-"""The event bus: plugins and other listeners, checked against the hooks, and the events that are sent to them.
+"""The event bus: checks plugins and other listeners against the hooks, and sends events to them.
 
-pluggy reads and checks the implementations of hooks. It does not call them: it would call them in the thread and at the
-expense of the code that an event comes from, and let their errors out there.
+pluggy reads and checks the implementations of hooks. It does not call them: it would call them in the sender's thread,
+and raise their errors in the sender's code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HOOKS = {
 
 
 class EventBus:
-    """Who listens, and the way of an event to them.
+    """The listeners, and the queue through which events reach them.
 
     Attributes:
         hook: ``bus.hook.kregistry_sealed(kernel_types=...)`` sends an event to all listeners, and returns at once.
@@ -47,11 +47,11 @@ class EventBus:
         self.hook: Any = SimpleNamespace(**{name: partial(self._send, name) for name in HOOKS})
 
     def listen(self, listener: object, provider: Provider | None = None) -> None:
-        """Call the hooks of a module or object from now on.
+        """From now on, call the hooks of a module or object.
 
         Args:
-            listener: its functions that :data:`~kregistry.hookspecs.hookimpl` marks are called.
-            provider: who it is, for messages; no two with a provider of their own may be the same.
+            listener: those of its functions that :data:`~kregistry.hookspecs.hookimpl` marks are called.
+            provider: the provider of the listener, for messages. No provider may be given twice.
 
         Raises:
             PluginError: it has a hook that does not exist or that has other arguments, or it listens already.
@@ -83,14 +83,14 @@ class EventBus:
                 self._implementations[hook] = tuple(each for each in known if each.function not in functions)
 
     def functions(self, listener: object, hook: str) -> list[Callable[..., Any]]:
-        """A listener's functions for a hook, for a caller that needs what they return."""
+        """A listener's functions for a hook, for a caller that needs their return values."""
         return [each.function for each in self._own(listener, hook)]
 
     def flush(self) -> None:
         """Return when every event so far is delivered.
 
-        It takes 5 s at most, and one more for each further slow listener; the slow ones are named in a warning, and
-        hear no further event.
+        This takes at most 5 s, and 1 s more for each further slow listener. A warning names each slow listener, which
+        receives no further event.
         """
         self._delivery.flush()
 

@@ -1,8 +1,8 @@
-"""Delivery of events: one thread, in order; a listener that fails or is slow is silenced, and harms nobody.
+"""Delivery of events, in one thread and in order. A listener that fails or is slow is silenced.
 
-Listeners run in a thread of their own, so that neither their time nor their errors reach the code that an event comes
-from. The thread starts with an event and ends after a second without one. A listener that does not return is left
-behind in its thread, and a new thread delivers the rest.
+Listeners run in a thread of their own, so that neither their run time nor their errors affect the sender of an event.
+The thread starts with an event and ends after one second without an event. If a listener does not return, its thread is
+abandoned, and a new thread delivers the other events.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from kregistry.entry_points import Provider
 
 _log = logging.getLogger("kregistry.events")
 
-#: Calls that may wait for delivery. Kernels and entries make events, not launches: a large build makes some thousands.
+#: Calls that may wait for delivery. Events are per kernel and per entry, not per launch: a large build has thousands.
 CAPACITY = 10_000
-#: Seconds that senders may wait for room, in all, and that a flush may take, before the slowest listener is silenced.
+#: Total seconds that senders may wait while the queue is full, and seconds that a flush may take. After that the
+#: slowest listener is silenced.
 PATIENCE = 5.0
 #: The same for each further slow listener.
 _MORE_PATIENCE = 1.0
@@ -35,7 +36,7 @@ _IDLE_SECONDS = 1.0
 
 @define(eq=False)
 class Listener:
-    """Who listens, the seconds that each of its hooks has taken so far, and the hooks that are not called again."""
+    """A listener, the seconds that each of its hooks has taken so far, and the hooks that are not called again."""
 
     provider: Provider
     seconds: dict[str, float] = field(factory=lambda: defaultdict(float))
@@ -75,11 +76,11 @@ class Delivery:
         self._queue: deque[tuple[Implementation, Mapping[str, Any]]] = deque()
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
-        #: What is called now, and since when.
+        #: The implementation that is running now, and its start time.
         self._current: tuple[Implementation, float] | None = None
 
     def put(self, implementations: Iterable[Implementation], arguments: Mapping[str, Any]) -> None:
-        """Deliver one event. Waits only while the queue is full, and not longer than the patience in all."""
+        """Queue one event. Waits only while the queue is full, and in total no longer than the patience."""
         slow: list[Listener] = []
         with self._condition:
             if not self._in_delivery_thread():
@@ -89,7 +90,7 @@ class Delivery:
         _warn_of(slow)
 
     def flush(self) -> None:
-        """Return when all events so far are delivered; a listener that takes longer than the patience is silenced."""
+        """Return when all events so far are delivered. A listener that takes longer than the patience is silenced."""
         if self._in_delivery_thread():
             return
         with self._condition:
@@ -109,7 +110,7 @@ class Delivery:
         return slow
 
     def _wait_until(self, done: Callable[[], bool], seconds: float) -> list[Listener]:
-        """Wait, and silence one listener after the other when the time is up; those that were silenced."""
+        """Wait until ``done``; each time the seconds are over, silence a listener. Returns the silenced listeners."""
         slow: list[Listener] = []
         while not self._condition.wait_for(done, seconds):
             slow.append(self._silence_slowest())
@@ -137,7 +138,7 @@ class Delivery:
         if self._queue and self._thread is None:
             if not self._known_to_process:
                 self._known_to_process = True
-                _tell_process(self)
+                _register_process_hooks(self)
             self._thread = threading.Thread(target=self._deliver, name="kregistry-events", daemon=True)
             self._thread.start()
         self._condition.notify_all()
@@ -172,7 +173,7 @@ class Delivery:
 def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> None:
     try:
         implementation.function(**{name: arguments[name] for name in implementation.parameters})
-    except BaseException as error:  # sys.exit included: nothing that a listener does may end the delivery
+    except BaseException as error:  # sys.exit included: no listener may end the delivery
         if implementation.silenced:
             return
         implementation.listener.silenced.add(implementation.hook)
@@ -190,15 +191,15 @@ def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> None:
 def _warn_of(slow: Iterable[Listener]) -> None:
     for listener in slow:
         _log.warning(
-            "plugin %s: %s() is too slow (%.1f s so far); the plugin hears no further event",
+            "plugin %s: %s() is too slow (%.1f s so far); the plugin receives no further event",
             listener.provider,
             max(listener.seconds, key=lambda hook: listener.seconds[hook], default="its hook"),
             sum(listener.seconds.values()),
         )
 
 
-def _tell_process(delivery: Delivery) -> None:
-    """What was sent before the process ends is delivered; a forked child begins with an empty queue."""
+def _register_process_hooks(delivery: Delivery) -> None:
+    """Deliver waiting events when the process ends, and give a forked child an empty queue."""
     reference = weakref.ref(delivery)
 
     def flush() -> None:

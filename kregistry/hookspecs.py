@@ -1,8 +1,8 @@
-"""The hooks of kregistry: one that offers kernel types, and events that any plugin may listen to.
+"""The hooks of kregistry: one returns kernel types, all others are events that any plugin may listen to.
 
-A plugin is a module or object whose functions carry :data:`hookimpl`; an installed distribution names it in the
-entry-point group ``kregistry``. A hook implementation may leave out arguments that it does not need.
-Events are broadcast: the progress bar, metrics and logs are listeners, core never prints.
+A plugin is a module or object whose functions are marked with :data:`hookimpl`. An installed distribution names its
+plugin in the entry-point group ``kregistry``. A hook implementation may omit arguments that it does not need.
+The progress bar, metrics and logs are listeners of events; the core never prints.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ hookimpl = cast("Callable[[_F], _F]", pluggy.HookimplMarker(PROJECT))
 
 @hookspec
 def kregistry_kernel_types() -> Iterable[KernelType]:  # type: ignore[empty-body]
-    """The kernel types that this plugin offers.
+    """Returns the kernel types that this plugin offers.
 
     **Example:**
 
@@ -43,52 +43,55 @@ def kregistry_kernel_types() -> Iterable[KernelType]:  # type: ignore[empty-body
 
 @hookspec
 def kregistry_plan_started(entries: int, target: str) -> None:
-    """A dry run of ``entries`` entries for a target begins."""
+    """A dry run has started; it plans ``entries`` entries for ``target``."""
 
 
 @hookspec
 def kregistry_kernel_planned(kernel: Kernel) -> None:
-    """The dry run met a kernel for the first time; called once for each kernel, while the dry run goes on."""
+    """The dry run has found a new kernel. Called once for each kernel, while the dry run goes on."""
 
 
 @hookspec
 def kregistry_entry_planned(entry: PlannedEntry) -> None:
-    """The dry run of one entry has ended: its segments are known, or its error."""
+    """The dry run of one entry has ended. ``entry`` holds its segments, or its error."""
 
 
 @hookspec
 def kregistry_compile_started(kernel: Kernel) -> None:
-    """A compiler starts on a kernel that the store lacks; told once, also if the kernel takes several."""
+    """Compilation of a kernel that is not in the store has started.
+
+    Called once per kernel, even if several compiler runs are needed.
+    """
 
 
 @hookspec
 def kregistry_kernel_compiled(kernel: Kernel, compiled: CompiledKernel) -> None:
-    """A kernel has been compiled and is in the store."""
+    """A kernel has been compiled, and is now in the store."""
 
 
 @hookspec
 def kregistry_kernel_found(kernel: Kernel) -> None:
-    """A kernel need not be compiled: the store has it, or another builder has just made it."""
+    """A kernel need not be compiled, because the store has it or another builder has just made it."""
 
 
 @hookspec
 def kregistry_kernel_failed(kernel: Kernel, failed: FailedKernel) -> None:
-    """A kernel did not compile, now or (``failed.known``) in an earlier build; the others go on."""
+    """A kernel did not compile, now or (``failed.known``) in an earlier build. The build goes on with the others."""
 
 
 @hookspec
 def kregistry_front_end_started(kernels: tuple[Kernel, ...]) -> None:
-    """A front end that these kernels share starts; each of them is assembled later, and told of by itself."""
+    """A front end that these kernels share has started. Each kernel is assembled later, and has its own events."""
 
 
 @hookspec
 def kregistry_front_end_finished(kernels: tuple[Kernel, ...], seconds: float) -> None:
-    """A shared front end has ended, also one that failed."""
+    """A shared front end has ended, successfully or not."""
 
 
 @hookspec
 def kregistry_front_end_not_shared(kernel: Kernel, reason: str) -> None:
-    """A kernel is compiled alone, although front ends are shared."""
+    """A kernel is compiled alone, although sharing is on; ``reason`` says why."""
 
 
 @hookspec
@@ -98,12 +101,12 @@ def kregistry_front_end_compared(kernel: Kernel, difference: str) -> None:
 
 @hookspec
 def kregistry_warmup_started(launches: int) -> None:
-    """Warm-up begins: so many launches are due."""
+    """Warm-up has started; ``launches`` launches will be made."""
 
 
 @hookspec
 def kregistry_kernel_warmed(warmed: WarmedKernel) -> None:
-    """One launch of the warm-up has ended: a kernel is loaded, left on disk, or failed."""
+    """One launch of the warm-up has ended. Its kernel is loaded, left on disk, or failed."""
 
 
 @hookspec
@@ -113,19 +116,19 @@ def kregistry_warmup_finished(manifest: Manifest, report: WarmupOutcome) -> None
 
 @hookspec
 def kregistry_unseen_call(kernel_type: str, shape: Mapping[str, object], m: int) -> None:
-    """A call through the registry that no covered entry foresees; told once for each shape and value of m."""
+    """A call through the registry is not covered by any entry. Called once for each shape and value of m."""
 
 
 @hookspec
 def kregistry_sealed(kernel_types: tuple[str, ...]) -> None:
-    """From now on the calls of these kernel types are DeepGEMM's own."""
+    """These kernel types are sealed: their calls now go straight to DeepGEMM."""
 
 
 @hookspec
 def kregistry_jit_compiled(event: JitEvent) -> None:
-    """DeepGEMM has compiled a kernel, or was refused to, in this process or one of its children."""
+    """DeepGEMM has compiled a kernel in this process or one of its children, or the monitor has blocked it."""
 
 
 @hookspec
 def kregistry_jit_loaded(cubin: str) -> None:
-    """A kernel of the JIT cache was read from disk, by any process of this machine."""
+    """Some process of this machine has read a kernel of the JIT cache from disk."""

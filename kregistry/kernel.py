@@ -1,4 +1,4 @@
-"""Kernel: one compiled variant that DeepGEMM's host code asks for, with a key that is the same on every machine."""
+"""Kernel: one compiled variant that DeepGEMM's host code requests, with a key that is the same on every machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CompilerCommand:
         return cls(tuple(flags), tuple(includes))
 
     def arguments(self, source: Path, output: Path) -> list[str]:
-        """The command for another source and output file."""
+        """The arguments of the command, for another source and output file."""
         return [str(source), *self.flags, *(f"-I{path}" for path in self.includes), "-o", str(output)]
 
 
@@ -83,7 +83,10 @@ class Kernel:
 
 
 def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_home: Path) -> str:
-    """sha256 over all that the machine code depends on, without paths: the text of headers, CUDA's by its version."""
+    """sha256 over everything that the machine code depends on, without paths.
+
+    Headers count with their text; CUDA's own headers count with the version of the compiler.
+    """
     parts = {
         "source": hashlib.sha256(source).hexdigest(),
         "headers": header_digests(command, cuda_home),

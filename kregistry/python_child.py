@@ -42,7 +42,7 @@ def search_path() -> list[str]:
     """``sys.path`` without the entries that depend on the current directory.
 
     These are empty and relative entries, those of PYTHONPATH (Python itself has made them absolute), and the one that
-    ``python -m`` adds. The directory of a script stays: whoever runs it has named it.
+    ``python -m`` adds. The directory of a script stays, because the user has named it.
     """
     entries = [entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry)]
     try:
@@ -63,7 +63,7 @@ def _run_as_module() -> bool:
 
 
 def _path_of_an_interpreter() -> list[str]:
-    """What a new interpreter searches by itself, where PYTHONPATH has no relative entries."""
+    """The search path of a new interpreter if PYTHONPATH has no relative entries."""
     import subprocess
 
     code = "import os, sys\nsys.stdout.buffer.write(os.fsencode('\\0'.join(filter(None, sys.path))))"

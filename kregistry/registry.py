@@ -1,7 +1,7 @@
-"""Registry: which kernel types exist and who provides them.
+"""Registry: the kernel types that exist, and their providers.
 
-One hook collects :class:`KernelType` objects from all plugins, and the registry picks one by name.
-A broken plugin never takes the host down: it is reported, with name, version and cause, and the rest works.
+The registry collects :class:`KernelType` objects from all plugins through one hook, and looks them up by name.
+A broken plugin never stops the host program: it is reported with name, version and cause, and all others are used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Registry:
     """The kernel types of all plugins, and their event bus.
 
     Attributes:
-        events: the listeners, and the way of events to them.
+        events: the event bus, which holds the listeners.
 
     Args:
         choices: kernel type -> plugin name, where two plugins offer the same kernel type.
@@ -57,9 +57,10 @@ class Registry:
                     self._broken.append(error)
 
     def choosing(self, choices: Mapping[str, str]) -> Registry:
-        """A view of this registry with further choices of providers; choices that were made earlier win.
+        """A view of this registry with further choices of providers; earlier choices take precedence.
 
-        The view has the same plugins, kernel types and listeners, later ones included. This registry stays as it is.
+        The view shares plugins, kernel types and listeners with this registry, including those added later. This
+        registry does not change.
         """
         view = copy.copy(self)
         view._choices = {**choices, **self._choices}
@@ -74,7 +75,7 @@ class Registry:
 
     @property
     def broken(self) -> tuple[PluginError, ...]:
-        """The plugins that could not be used, and why."""
+        """One error for each plugin that could not be used."""
         return tuple(self._broken)
 
     @property
@@ -107,7 +108,7 @@ class Registry:
             raise
         self._providers.append(provider)
         for kernel_type in kernel_types:
-            # A copy: sealing changes what calling it does, in this registry only.
+            # A copy, because sealing changes what a call of it does, in this registry only.
             registration = Registration(copy.copy(kernel_type), provider)
             self._registrations.setdefault(kernel_type.name, []).append(registration)
 
@@ -137,11 +138,11 @@ class Registry:
         return tuple(sorted({each.kernel_type.run_dimension.name for each in self.registrations()}))
 
     def registrations(self) -> tuple[Registration, ...]:
-        """Every registration, clashing ones included, sorted by name."""
+        """Every registration, sorted by name; a name that several plugins provide occurs several times."""
         return tuple(each for name in self.names() for each in self._registrations[name])
 
     def registration(self, name: str) -> Registration:
-        """The kernel type of that name and who provides it.
+        """The kernel type of that name, with its provider.
 
         Raises:
             UnknownNameError: no plugin provides it.
@@ -168,7 +169,7 @@ class Registry:
         """
         found = self._registrations.get(name)
         if found and len(found) == 1 and name not in self._choices:
-            return found[0].kernel_type  # the short way, for callers that look it up for every call
+            return found[0].kernel_type  # fast path for callers that look it up for every call
         return self.registration(name).kernel_type
 
     @property

@@ -1,4 +1,4 @@
-"""Targets: a GPU as DeepGEMM's heuristics see it."""
+"""Target: the properties of a GPU that DeepGEMM's heuristics read."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MIB = 1 << 20
 
 @frozen
 class Target:
-    """A GPU: what DeepGEMM's host code asks of the device before it chooses a kernel.
+    """A GPU: the properties that DeepGEMM's host code reads before it chooses a kernel.
 
     Attributes:
-        name: the word used on the command line and in manifests.
-        device_name: what the CUDA runtime calls the device.
+        name: the name on the command line and in manifests.
+        device_name: the name that the CUDA runtime reports.
         compute_capability: ``"9.0"``.
         num_sms: number of streaming multiprocessors; part of almost every kernel's template.
         l2_bytes: size of the L2 cache in bytes (no DeepGEMM kernel depends on it today).
@@ -98,7 +98,7 @@ def get_target(name: str) -> Target:
 
 
 def detect_target(device: int = 0) -> Target:
-    """Read the target off a real CUDA device of this process (imports torch).
+    """The target for a real CUDA device of this process (imports torch).
 
     Raises:
         MissingRequirement: torch is missing or has no CUDA, or no device is visible.
@@ -109,12 +109,12 @@ def detect_target(device: int = 0) -> Target:
         import torch
     except ImportError as error:
         raise MissingRequirement(
-            f"target 'detect' asks torch for the device, and torch cannot be imported: {error}",
+            f"target 'detect' needs torch, which cannot be imported: {error}",
             f"pip install 'kregistry[deepgemm]', or name the target, e.g. --target h100 (known: {', '.join(TARGETS)})",
         ) from error
     if not torch.cuda.is_available():
         raise MissingRequirement(
-            "target 'detect' needs a CUDA device, and torch sees none",
+            "target 'detect' needs a CUDA device, but torch finds none",
             f"name the target instead, e.g. --target h100 (known: {', '.join(TARGETS)})",
         )
     properties: Any = torch.cuda.get_device_properties(device)

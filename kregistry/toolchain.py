@@ -1,4 +1,4 @@
-"""What the machine has: CUDA toolkit, compilers, torch and DeepGEMM, found without importing any of them."""
+"""Finds the CUDA toolkit, the compilers, torch and DeepGEMM of this machine, without importing any of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kregistry.errors import MissingRequirement
 from kregistry.python_child import search_path
 
 INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
-#: The oldest torch that works; it comes with the extra `deepgemm`, so that pip does not check it.
+#: The oldest torch that works. torch is installed by the extra `deepgemm`, so pip does not check this by itself.
 MINIMUM_TORCH = "2.6"
 
 
@@ -32,7 +32,7 @@ class CudaToolkit:
     Attributes:
         home: the directory that DeepGEMM calls CUDA_HOME.
         version: the version of nvcc, e.g. ``"13.0.88"``.
-        found_by: how it was found, in words.
+        found_by: how it was found, for messages.
     """
 
     home: Path
@@ -49,7 +49,7 @@ class CudaToolkit:
 
 
 def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """Where DeepGEMM looks, in its order, and then the toolkit of the PyPI wheels, which DeepGEMM does not look for."""
+    """The places where DeepGEMM looks, in its order, and then the PyPI wheels, where DeepGEMM does not look."""
     found: list[tuple[Path, str]] = []
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if environment.get(variable):
@@ -58,7 +58,7 @@ def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
     if on_path:
         found.append((Path(on_path).parent.parent, "nvcc on PATH"))
     found.append((Path("/usr/local/cuda"), "/usr/local/cuda"))
-    places = [sysconfig.get_path("purelib"), *search_path()]  # never a compiler of the current directory
+    places = [sysconfig.get_path("purelib"), *search_path()]  # never use a compiler of the current directory
     for place in dict.fromkeys(places):
         for wheels in sorted(Path(place).glob("nvidia/cu[0-9]*")):
             found.append((wheels, "wheels in site-packages"))
@@ -98,7 +98,7 @@ def nvcc_version(nvcc: Path) -> str:
 
 
 def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
-    """A C compiler: it compiles the stub GPU, and nvcc needs one as well.
+    """A C compiler. It compiles the stub GPU, and nvcc needs it too.
 
     Raises:
         MissingRequirement: there is none.

@@ -13,7 +13,7 @@ from kregistry.store.store import DamagedEntry, Store
 
 @frozen
 class Fault:
-    """One kernel that is missing or damaged, and where."""
+    """A kernel that is missing or damaged, with the place: the store or the JIT cache."""
 
     kernel: Kernel
     place: str
@@ -25,7 +25,7 @@ class Fault:
 
 @frozen
 class Verification:
-    """The outcome: how many kernels were looked at, and what is wrong."""
+    """The outcome: the number of kernels checked, and the faults found."""
 
     total: int
     faults: tuple[Fault, ...]
@@ -36,7 +36,10 @@ class Verification:
 
 
 def verify_kernels(kernels: Iterable[Kernel], store: Store, jit_cache: JitCache) -> Verification:
-    """Read every cubin again: hash against the record, ELF with exactly one kernel, JIT cache against the store."""
+    """Read and check every cubin.
+
+    A cubin must match its recorded hash and hold exactly one kernel, and the JIT cache must hold the same cubin.
+    """
     faults: list[Fault] = []
     total = 0
     for kernel in kernels:

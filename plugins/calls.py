@@ -1,4 +1,4 @@
-"""Real calls of a function that several kernel types claim: each takes its own, and refuses those of the others."""
+"""Checks of real calls, for functions of several kernel types: each accepts its own calls only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from kregistry import ShapeError
 
 
 def belongs(kernel_type: str, argument: str, found: object, expected: Collection[object]) -> None:
-    """Refuse a call whose argument is none of those expected.
+    """Refuse a call that belongs to another kernel type.
 
     Raises:
-        ShapeError: naming the argument, what was found and what was expected.
+        ShapeError: ``found`` is not in ``expected``; the text names the argument and both.
     """
     if found not in expected:
         words = " or ".join(str(each) for each in expected)
@@ -20,7 +20,7 @@ def belongs(kernel_type: str, argument: str, found: object, expected: Collection
 
 
 def recipe_of(recipe: Collection[int] | None) -> tuple[int, ...] | None:
-    """A recipe as a tuple, however the caller wrote it."""
+    """A recipe as a tuple; callers pass tuples or lists."""
     return None if recipe is None else tuple(recipe)
 
 

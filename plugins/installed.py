@@ -1,4 +1,4 @@
-"""The DeepGEMM of this environment, for what differs between its versions and no argument tells."""
+"""The version of the installed DeepGEMM, for differences between versions that no argument shows."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from kregistry import deep_gemm_version
 
 @lru_cache(maxsize=1)
 def is_first_series() -> bool:
-    """Whether it is 0.1; without DeepGEMM, and if it states no version, the answer is that of later ones."""
+    """Whether DeepGEMM 0.1 is installed; false if there is no DeepGEMM, or if it states no version."""
     return (deep_gemm_version() or "").startswith("0.1.")

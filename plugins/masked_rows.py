@@ -1,4 +1,4 @@
-"""Masked layouts: each group has a buffer of its own, filled in part."""
+"""Masked layouts: each group has its own buffer, which is partly filled."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from kregistry import MK_ALIGNMENT, NUM_SMS, Buffers, KernelType, RunDimension
 if TYPE_CHECKING:
     import torch
 
-#: Rows of each group's buffer must be a multiple of the tile height: the kernel stores whole tiles, and the last tile
-#: of a group would run into the rows of the next (seen on an H100: wrong results with 1, 65 and 300 rows).
+#: Rows of each group's buffer must be a multiple of the tile height. The kernel stores whole tiles; otherwise the last
+#: tile of a group overwrites rows of the next (on an H100: wrong results with 1, 65 and 300 rows).
 ROW_ALIGNMENT = 128
 
 
 def rows_of_a_group(max_m: int) -> int:
-    """Rows to allocate for each group, whole tiles."""
+    """Rows to allocate for each group: ``max_m`` rounded up to whole tiles."""
     return -(-max_m // ROW_ALIGNMENT) * ROW_ALIGNMENT
 
 
 class MaskedGemm(KernelType):
-    """Grouped GEMM of a mixture-of-experts decode step: the function takes a, b, d, masked_m, expected_m first.
+    """Grouped GEMM of a mixture-of-experts decode step. The function takes a, b, d, masked_m, expected_m first.
 
-    ``expected_m``, a hint on the host, chooses the kernel; the rows that count are in ``masked_m`` on the device,
-    and the size of the buffers has no effect on the kernel. On SM100 the alignment of contiguous layouts has.
+    ``expected_m``, a hint on the host, chooses the kernel. On the device, ``masked_m`` holds the valid rows of each
+    group. The size of the buffers does not affect the kernel; on SM100 the alignment of contiguous layouts does.
     """
 
     settings = (MK_ALIGNMENT, NUM_SMS)
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
-    raises_on_empty = ""  # it asserts expected_m > 0, and has no stride of a buffer without rows
+    raises_on_empty = ""  # it asserts expected_m > 0, and a buffer without rows has no stride
 
     def read_m(
         self, a: Any, b: Any, d: torch.Tensor, masked_m: torch.Tensor, expected_m: int, *args: Any, **kwargs: Any

@@ -169,6 +169,18 @@ def test_nearest_hint(name: str, known: list[str], hint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("provider of fp8_gemm_nt", "known providers of fp8_gemm_nt: a"),
+        ("policy", "known policies: a"),
+        ("key", "known keys: a"),
+    ],
+)
+def test_known_names_are_listed_under_a_correct_plural(kind: str, hint: str) -> None:
+    assert nearest_hint("zzz", ["a"], kind) == hint
+
+
+@pytest.mark.parametrize(
     ("error", "text"),
     [
         (ValueError("one\n  two"), "ValueError: one two"),

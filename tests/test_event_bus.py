@@ -213,7 +213,7 @@ def test_a_listener_that_does_not_return_is_left_behind(
     assert (stuck.heard, numbers(log)) == ([0], [0, 1, 2])
     (warning,) = warnings()
     assert warning.startswith("plugin bad (bad-dist 0.3): kregistry_warmup_started() is too slow (")
-    assert warning.endswith("; the plugin hears no further event")
+    assert warning.endswith("; the plugin receives no further event")
     released.set()
     bus.hook.kregistry_sealed(kernel_types=())
     bus.flush()

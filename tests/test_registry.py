@@ -267,7 +267,7 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
     **{
         f"a dimension called {name}": (
             {"dimensions": (Size(name, "a"),)},
-            f"Sample declares the dimension {name!r}, a name that shapes or buffers use themselves: rename it",
+            f"Sample declares the dimension {name!r}, a name that is reserved in shapes or buffers: rename it",
         )
         for name in ("target", "items", "at", "keys", "values", "get", "kernel_type", "items_", "shown", *IN_BUFFERS)
     },
@@ -331,7 +331,7 @@ def test_choosing_somebody_who_does_not_provide_it() -> None:
 
 
 @pytest.mark.usefixtures("two_providers")
-def test_the_manifest_tells_of_the_clash_and_chooses() -> None:
+def test_the_manifest_reports_the_clash_and_chooses() -> None:
     (problem,) = problems(USES_SAMPLE)
     assert problem.startswith("6:16: models.v3.kernels[0].type: kernel type 'sample' is provided by ")
     assert " | choose one: --plugin sample=" in problem
@@ -403,7 +403,7 @@ def test_choosing_on_the_command_line(kregistry: Callable[..., Result]) -> None:
     assert sorted(both) == ["first", "second"]
 
 
-def test_plugins_of_one_name_are_told_apart_by_their_distribution(install: Install) -> None:
+def test_plugins_of_one_name_are_distinguished_by_their_distribution(install: Install) -> None:
     install("dist-a", "1.0", OFFERS.format("Sample"), plugin="same")
     install("dist-b", "2.0", OFFERS.format("OtherSample"), plugin="same")
     registry = Registry()

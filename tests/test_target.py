@@ -92,6 +92,6 @@ def test_detect_without_a_gpu_says_what_to_do() -> None:
     assert result.returncode == 3
     assert result.stdout == ""
     assert result.stderr == (
-        "error: target 'detect' needs a CUDA device, and torch sees none\n"
+        "error: target 'detect' needs a CUDA device, but torch finds none\n"
         "hint: name the target instead, e.g. --target h100 (known: " + ", ".join(TARGETS) + ")\n"
     )

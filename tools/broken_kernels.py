@@ -1,8 +1,8 @@
-"""Compile kernels that DeepGEMM 0.1.4 chooses on SM90 and that do not compile, with nvcc alone: no GPU, no import.
+"""Compile the kernels that DeepGEMM 0.1.4 chooses on SM90 and that do not compile, with nvcc only and no GPU.
 
 python tools/broken_kernels.py          needs the files of deep_gemm (installed) and nvcc (CUDA_HOME, or on PATH)
 
-The sources are those that DeepGEMM writes as kernel.cu, the flags those that it gives. Exit 0 if none compiles.
+The sources are those that DeepGEMM writes as kernel.cu, with its flags. Exit 0 if none of them compiles.
 See docs/upstream-broken-kernels.md, which is written for DeepGEMM's issue tracker.
 """
 
@@ -69,7 +69,7 @@ def find_nvcc() -> str:
 
 
 def errors_of(nvcc: str, include: Path, source: str) -> list[str]:
-    """What nvcc says against a source; nothing if it compiles."""
+    """The errors of nvcc for a source; empty if it compiles."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "kernel.cu"
         path.write_text(source)

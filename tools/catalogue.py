@@ -4,7 +4,7 @@ python tools/catalogue.py plan          plan the typical shapes on the installed
 python tools/catalogue.py write         write docs/catalogue.md
 python tools/catalogue.py check         exit 1 if docs/catalogue.md is not what `write` would write
 
-Run `plan` on each stack (docs/stacks.md); the counts of the other one stay.
+Run `plan` on each stack (docs/stacks.md); it keeps the counts of the other stack.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ of what varies.
 
 
 def recorded_counts(stack: str, target: str) -> Mapping[str, Count]:
-    """What docs/catalogue.json holds of one stack and target."""
+    """The counts of one stack and target in docs/catalogue.json."""
     recorded = _read()["counts"]
     return {name: columns[stack][target] for name, columns in recorded.items() if target in columns.get(stack, {})}
 

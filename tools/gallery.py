@@ -1,4 +1,4 @@
-"""The gallery of manifests: write it, or plan all of it and record the totals in docs/gallery.md.
+"""Writes the gallery of manifests, or plans all of it and writes the totals to docs/gallery.md.
 
 python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
 python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
@@ -71,14 +71,14 @@ def plan_together(
     stride: int = 1,
     stub_directory: Path | None = None,
 ) -> dict[Path, Plan]:
-    """Plan several manifests in one dry run; call sites that several of them share are swept once.
+    """Plan several manifests in one dry run. Call sites that several manifests share are swept once.
 
     Args:
         paths: the manifests.
         registry: the kernel types.
         target: name of a target.
         stub_directory: as for :func:`kregistry.make_plan`.
-        stride: sweep only every such value of each range: a quick check, not a complete plan.
+        stride: sweep only each ``stride``-th value of each range: a quick check, not a complete plan.
     """
     manifests = {path: load_manifest(path, registry, target) for path in paths}
     entries = {(each.shape, each.range): each for manifest in manifests.values() for each in manifest.entries}

@@ -1,4 +1,4 @@
-"""Host time of calls: raw, sealed, and behind a context-manager hook as SGLang has one."""
+"""Host time of calls: raw, sealed, and in a context manager as in SGLang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In a process of `compare`: the same calls with whichever kregistry this process imports, an old or a new one."""
+"""The calls of one process of `compare`, with the kregistry that this process imports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUES = (1, 8, 64)
 
 
 def checkout(options: argparse.Namespace) -> dict[str, Any]:
-    """Host times of every site and variant, and what machine they are of."""
+    """Host times of every site and variant, with a description of the machine."""
     import kregistry
     from kregistry.toolchain import find_cuda_toolkit
 
@@ -52,7 +52,7 @@ def checkout(options: argparse.Namespace) -> dict[str, Any]:
 def _seal(registry: Any) -> Mapping[str, Callable[..., Any]]:
     try:
         from kregistry.serving import Dispatch
-    except ImportError:  # before kregistry had rooms, the registry was the front door of serving
+    except ImportError:  # in old checkouts the registry itself seals
         found: Mapping[str, Callable[..., Any]] = registry.seal()
         return found
     return Dispatch(registry).seal()
@@ -74,7 +74,7 @@ def _variants(
     raw = kernel_type.function()
     functions = {
         "raw": raw,
-        "returned": sealed[name],  # what seal() has returned
+        "returned": sealed[name],  # the function that seal() has returned
         "kernel type": kernel_type,  # kept by the engine
         "closure guard": _closure_guard(raw, kernel_type.read_m, kernel_type.handle_empty),
     }
@@ -114,7 +114,7 @@ def _hc_loop(call: Any, function: Any, registry: Any = None, name: str = "") -> 
 def _closure_guard(
     function: Callable[..., Any], read_m: Callable[..., int], handle_empty: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """The guard as plain Python: what a generated one saves is the difference."""
+    """The guard as a plain closure, for comparison with the generated guard."""
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -128,7 +128,7 @@ def _closure_guard(
 
 
 def _seconds(loop: Callable[[], object]) -> float:
-    """Seconds a call in one loop; the device is idle when it begins."""
+    """Seconds per call in one loop, which starts with an idle device."""
     import torch
 
     torch.cuda.synchronize()

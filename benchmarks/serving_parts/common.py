@@ -1,4 +1,4 @@
-"""What several parts need: a call site with its variants, and the clocks."""
+"""Code for several parts: a call site with its variants, and time measurement."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: The command of which these are the parts.
+#: The command that these parts belong to.
 COMMAND = ROOT / "benchmarks" / "serving.py"
 ROUNDS = int(os.environ.get("KREGISTRY_BENCH_ROUNDS", "420"))
-#: Fewer calls than the device queues: a full queue would make the host wait.
+#: Fewer calls than the device queue holds, so that the host never waits.
 CALLS = 100
 
 _WARMED: dict[tuple[str, int, int, int], bool] = {}
@@ -23,7 +23,7 @@ _WARMED: dict[tuple[str, int, int, int], bool] = {}
 
 @contextmanager
 def peer_hook(m: int, n: int, k: int, num_groups: int, kernel_type: str) -> Iterator[None]:
-    """As SGLang 0.5.23 has it around every call (compile_utils.py, _deep_gemm_execution_hook), warm."""
+    """The hook of SGLang 0.5.23 around every call (compile_utils.py, _deep_gemm_execution_hook), when warm."""
     if m > 0:
         key = (kernel_type, n, k, num_groups)
         if _WARMED.get(key) is None:
@@ -32,7 +32,7 @@ def peer_hook(m: int, n: int, k: int, num_groups: int, kernel_type: str) -> Iter
 
 
 def hooked_fp8(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As SGLang's entrypoint.gemm_nt_f8f8bf16."""
+    """Like entrypoint.gemm_nt_f8f8bf16 of SGLang."""
 
     def call(lhs: Any, rhs: Any, out: Any) -> None:
         m, k = lhs[0].shape
@@ -44,7 +44,7 @@ def hooked_fp8(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hooked_hc(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As the change that routed tf32_hc_prenorm_gemm through the common wrapper had it."""
+    """Like the SGLang change that routed tf32_hc_prenorm_gemm through the common wrapper."""
 
     def call(x: Any, fn: Any, out: Any, sqrsum: Any, num_splits: int | None = None) -> None:
         m, k = x.shape
@@ -56,7 +56,7 @@ def hooked_hc(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def build_ahead(registry: Any, sites: Sequence[tuple[str, Mapping[str, Any]]], stop: int) -> None:
-    """Compile what the sites need up to a run-time value, in parallel; DeepGEMM would do it one after the other."""
+    """Compile the kernels of the sites up to a run-time value, in parallel; DeepGEMM compiles one at a time."""
     import kregistry
     from kregistry.compile import build_kernels
     from kregistry.manifest.model import Entry, Manifest, Range
@@ -113,7 +113,7 @@ class Site:
 
 
 def host_seconds(variant: Callable[[], object]) -> float:
-    """Seconds a call in one batch; the device is idle when it begins."""
+    """Seconds per call in one batch, which starts with an idle device."""
     import torch
 
     torch.cuda.synchronize()
@@ -128,11 +128,10 @@ def against_raw(
     measure: Callable[[Callable[[], object]], float],
     rounds: int = ROUNDS,
 ) -> dict[str, dict[str, float]]:
-    """Medians over rounds. In a round each variant is measured once, each round begins with another one.
+    """Medians over rounds. A round measures each variant once; each round starts with a different variant.
 
-    ``more_us`` and ``more_%`` are medians of the differences between neighbours: of a variant and the raw call of the
-    same round. So whatever drifts from round to round is not in them. ``raw again`` is the raw call once more: what
-    its difference says is noise.
+    ``more_us`` and ``more_%`` are medians of the differences between a variant and the raw call of the same round, so
+    that drift between rounds cancels out. ``raw again`` is a second raw call; its difference shows the noise.
     """
     variants = {**variants, "raw again": variants["raw"]}
     names = list(variants)
@@ -158,7 +157,7 @@ def against_raw(
 
 
 def device_seconds(loop: Callable[[], object]) -> float:
-    """Seconds of one loop, until the device is done."""
+    """Seconds of one loop, until the device has finished."""
     import torch
 
     torch.cuda.synchronize()

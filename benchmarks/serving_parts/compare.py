@@ -1,4 +1,4 @@
-"""Two checkouts in turn: what calls through a sealed registry cost over DeepGEMM's own, before and after a change."""
+"""Compares two checkouts: the cost of calls through a sealed registry over DeepGEMM's own calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 from serving_parts.common import COMMAND
 
-#: What a sealed call may cost over the raw call: both must hold.
+#: The allowed cost of a sealed call over the raw call; both bounds must hold.
 BOUND_US, BOUND_PERCENT = 0.15, 0.5
 #: Seconds after which a process counts as hung; the first one also compiles the kernels.
 _LIMIT = 400
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Start a fresh process of each checkout in each round, in alternating order; print a table, write compare.json."""
+    """Start a new process of each checkout in each round, in alternating order; print a table, write compare.json."""
     if options.old is None or options.new is None:
         sys.exit("compare needs --old DIR and --new DIR, two checkouts of kregistry")
     checkouts = {"old": options.old.resolve(), "new": options.new.resolve()}
@@ -36,13 +36,13 @@ def compare(options: argparse.Namespace) -> None:
             runs[name].append(_measure(name, checkouts[name], options))
             print(f"round {number + 1} of {options.rounds}, {name}: {time.perf_counter() - started:.0f} s", flush=True)
         result = {"date": time.strftime("%Y-%m-%d"), **commits, "batches": options.batches, **_summary(runs)}
-        # After each round, so that a run that is cut short has results.
+        # After each round, so that an interrupted run has results.
         (options.work / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
     _print(result)
 
 
 def _measure(name: str, checkout: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One process that imports kregistry and its plugins from a checkout."""
+    """Measure in one process that imports kregistry and its plugins from a checkout."""
     links = options.work / "links" / name
     links.mkdir(parents=True, exist_ok=True)
     plugins = links / "kregistry_plugins"

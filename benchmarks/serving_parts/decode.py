@@ -1,4 +1,4 @@
-"""Throughput of a decode-like loop over one DeepSeek-V4-Pro layer, with and without CUDA graph."""
+"""Throughput of a decode loop over one DeepSeek-V4-Pro layer, with and without CUDA graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAYERS = 20
 
 
 def decode(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds for 20 layers, device included; with a graph, of one replay that holds them."""
+    """Seconds for 20 layers, including the device; with a graph, for one replay of all of them."""
     import torch
 
     import kregistry

@@ -96,14 +96,14 @@ def monitor(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def settle(events: list[Any], count: int) -> None:
-    """Reports are taken by the monitor's thread, which may be a moment behind."""
+    """Wait for the monitor's thread, which handles reports with a delay."""
     deadline = time.monotonic() + 2
     while len(events) < count and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def overhead(options: argparse.Namespace) -> float:
-    """Seconds of a warm call in a fresh process, with or without a monitor."""
+    """Seconds of a warm call in a new process, with or without a monitor."""
     from kregistry import Registry
     from kregistry.jit_monitor import JitMonitor
     from kregistry.toolchain import find_cuda_toolkit

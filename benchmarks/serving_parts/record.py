@@ -1,4 +1,4 @@
-"""A script is recorded, built, warmed up, and run again in mode ``error``."""
+"""Record a script, build and warm up its kernels, and run it again in mode ``error``."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-#: Command -> one line for --help; each lives in a module of its own, imported when it is called.
+#: Command -> its line in --help. Each command has its own module, which is imported when the command is called.
 COMMANDS = {
     "init": "Write the manifest of a model from its config.json.",
     "list": "Show kernel types, their dimensions and who provides them.",
@@ -42,7 +42,7 @@ Exit codes:
 
 
 class _LazyGroup(click.Group):
-    """Knows its commands by name and help, and imports only the one that is called."""
+    """A group that lists its commands without importing them, and imports only the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -78,19 +78,19 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: known errors are shown as messages, a bug keeps its traceback."""
+    """Entry point. A known error is shown as a message; a bug is shown with its traceback."""
     from kregistry.errors import KregistryError
 
     try:
         cli(prog_name="kregistry", standalone_mode=False)
     except KregistryError as error:
-        _say(str(error))
+        _print_error(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; finished work is kept, and the next run continues from there")
+        _print_error("interrupted; finished work is kept, and the next run continues from there")
         sys.exit(130)
     except Exception:
         import traceback
@@ -102,5 +102,5 @@ def main() -> None:
         sys.exit(70)
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)

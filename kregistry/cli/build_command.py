@@ -16,9 +16,9 @@ from kregistry.cli.options import (
     manifest_options,
     print_json,
     storage_options,
-    warn_of_broken,
 )
 from kregistry.cli.output import echo
+from kregistry.cli.problems import raise_problems
 from kregistry.compile.build_report import BuildReport
 
 
@@ -57,13 +57,11 @@ def command(
         print_json(report.to_json())
     else:
         print_report(report)
-    if allow_broken:
-        warn_of_broken(report.broken)
-    report.raise_problems(allow_broken=allow_broken)
+    raise_problems(report, allow_broken=allow_broken)
 
 
 def print_report(report: BuildReport) -> None:
-    """Families of kernels, and how many are ready."""
+    """Print a table with one row for each kernel family, and the totals."""
     from kregistry.cli.tables import human_bytes, print_table
 
     families = Counter(kernel.name for kernel in report.plan.kernels.values())

@@ -37,16 +37,16 @@ def command(
 
     registry = make_registry(plugins)
     registrations = {name: registry.registration(name) for name in names or registry.names()}
-    any_torch_version()  # without it no rule that runs a kernel type can be checked
+    any_torch_version()  # every rule that runs a kernel type needs torch
     required = Level[(require or "anywhere").upper()]
     records: list[Record] = []
     try:
         with Machine() as machine:
             for name, registration in registrations.items():
                 origin = (registration.provider.distribution, registration.provider.version)
-                examination = ConformanceRun(registration.kernel_type, machine, required)
+                run = ConformanceRun(registration.kernel_type, machine, required)
                 click.echo(f"testing {name}", err=True)
-                for outcome in examination.outcomes():
+                for outcome in run.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))
     finally:
         if report is not None:

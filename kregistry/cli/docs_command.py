@@ -27,5 +27,5 @@ def command(page: str | None) -> None:
 
 
 def directory() -> Path:
-    """Where the pages are installed; in a clone it is a link to docs/."""
+    """The directory of the pages; in a clone it is a link to docs/."""
     return Path(__file__).parents[1] / "docs"

@@ -15,7 +15,7 @@ from kregistry.errors import KregistryError, MissingRequirement
 
 @frozen
 class Finding:
-    """One line of the doctor: what was looked at, what was found, what mends it if it is wrong."""
+    """The result of one check: its subject, what was found, and a hint how to fix it."""
 
     subject: str
     found: str
@@ -23,9 +23,9 @@ class Finding:
     hint: str = ""
 
 
-def _look(subject: str, look: Callable[[], str]) -> Finding:
+def _check(subject: str, find: Callable[[], str]) -> Finding:
     try:
-        return Finding(subject, look())
+        return Finding(subject, find())
     except KregistryError as error:
         return Finding(subject, error.message, False, error.hint)
 
@@ -34,7 +34,7 @@ def _look(subject: str, look: Callable[[], str]) -> Finding:
 @json_option
 def command(as_json: bool) -> None:
     """Check what planning and building need on this machine; exit 3 if something is missing."""
-    findings = examine()
+    findings = all_findings()
     if as_json:
         print_json([{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in findings])
     else:
@@ -48,8 +48,8 @@ def command(as_json: bool) -> None:
         raise MissingRequirement(f"failed checks: {', '.join(missing)}")
 
 
-def examine() -> list[Finding]:
-    """Everything that planning and building need, in the order in which they need it."""
+def all_findings() -> list[Finding]:
+    """Check everything that planning and building need, in the order of use."""
     from importlib.metadata import version
 
     from kregistry import toolchain
@@ -62,14 +62,14 @@ def examine() -> list[Finding]:
         Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
         Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
         *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
-        _look("torch", toolchain.torch_version),
-        _look("DeepGEMM", toolchain.require_deep_gemm),
-        _look("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
-        _look("C compiler", toolchain.find_c_compiler),
+        _check("torch", toolchain.torch_version),
+        _check("DeepGEMM", toolchain.require_deep_gemm),
+        _check("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
+        _check("C compiler", toolchain.find_c_compiler),
         Finding("store", str(Store.default().directory)),
     ]
     if all(finding.ok for finding in findings):
-        findings.append(_look("stub GPU", _try_stub))
+        findings.append(_check("stub GPU", _try_stub))
     return findings
 
 
@@ -81,7 +81,7 @@ def _toolkit(toolkit: object) -> str:
 
 
 def _try_stub() -> str:
-    """Load torch and DeepGEMM on the stub, in another process."""
+    """Load torch and DeepGEMM on the stub GPU, in another process."""
     from kregistry.stub.library import default_stub_directory
     from kregistry.stub.pool import check_stub
     from kregistry.target import get_target
@@ -89,4 +89,4 @@ def _try_stub() -> str:
 
     target = get_target("h100")
     check_stub(find_toolchain(), target, default_stub_directory())
-    return f"torch and DeepGEMM load on it as {target.name}"
+    return f"torch and DeepGEMM load on the stub {target.name}"

@@ -114,7 +114,7 @@ def default_name(config: Path) -> str:
 
 
 def print_explanation(calls: ModelCalls) -> None:
-    """Every layer: shape, verdict, reason or range rule."""
+    """Print a table of all layers: shape, verdict, and the reason or the rule of the range."""
     from kregistry.cli.tables import print_table
     from kregistry.hf_config.call_site import Verdict
 
@@ -136,7 +136,7 @@ def print_explanation(calls: ModelCalls) -> None:
 def _summarise(calls: ModelCalls) -> None:
     from kregistry.hf_config.call_site import Verdict
 
-    counts = {verdict: len(calls.that(verdict)) for verdict in Verdict if calls.that(verdict)}
+    counts = {verdict: len(calls.with_verdict(verdict)) for verdict in Verdict if calls.with_verdict(verdict)}
     words = "".join(f"\n  {count:3} {verdict.value}" for verdict, count in counts.items())
     click.echo(f"{len(calls.sites)} call sites (--explain shows each):{words}", err=True)
 
@@ -154,7 +154,7 @@ def _stops(texts: tuple[str, ...]) -> dict[str, int]:
 
 
 def _command_line(config: Path, name: str | None) -> str:
-    """The options that were given, without those that only say where output goes; no path but the config's name."""
+    """The command line without output options and without paths, except for the name of the config."""
     context = click.get_current_context()
     words = ["kregistry", "init", "--config", config.name]
     for parameter in context.command.params:

@@ -8,7 +8,7 @@ import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
 from kregistry.cli.output import echo
-from kregistry.kernel_type.words import word
+from kregistry.kernel_type.display import manifest_value
 from kregistry.registry import Registration, Registry
 
 
@@ -66,7 +66,7 @@ def _print_one(registration: Registration) -> None:
 def _default(value: object) -> str:
     if callable(value):
         return "by target"
-    return str(word(value))
+    return str(manifest_value(value))
 
 
 def _json(registration: Registration) -> dict[str, Any]:

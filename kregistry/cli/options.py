@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share, and the objects that they create."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from attrs import frozen
 from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
-    from kregistry.compile import BrokenKernel
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.errors import PluginError
     from kregistry.manifest import Manifest
@@ -48,7 +47,7 @@ _STORE_OPTION = click.option(
 
 @frozen
 class Selection:
-    """What FILE, --model, --target and --plugin select."""
+    """The models, target and plugins that FILE, --model, --target and --plugin select."""
 
     file: Path
     models: tuple[str, ...]
@@ -68,7 +67,7 @@ class Selection:
 
 @frozen
 class Storage:
-    """What --store and --cache-dir name."""
+    """The directories that --store and --cache-dir name."""
 
     store: Store
     cache_dir: Path | None
@@ -81,7 +80,7 @@ class Storage:
 
 
 def manifest_options(command: Command) -> Command:
-    """FILE, --model, --target and --plugin; the command gets a ``selection``."""
+    """Add FILE, --model, --target and --plugin; the command receives ``selection``."""
 
     @functools.wraps(command)
     def with_selection(
@@ -104,7 +103,7 @@ def manifest_options(command: Command) -> Command:
 
 
 def store_option(command: Command) -> Command:
-    """--store; the command gets a ``store``."""
+    """Add --store; the command receives ``store``."""
 
     @functools.wraps(command)
     def with_store(*, store_directory: Path | None, **rest: Any) -> Any:
@@ -120,7 +119,7 @@ def _store(directory: Path | None) -> Store:
 
 
 def storage_options(command: Command) -> Command:
-    """--store and --cache-dir; the command gets a ``storage``."""
+    """Add --store and --cache-dir; the command receives ``storage``."""
 
     @functools.wraps(command)
     def with_storage(*, store_directory: Path | None, cache_dir: Path | None, **rest: Any) -> Any:
@@ -138,7 +137,7 @@ def storage_options(command: Command) -> Command:
 
 
 def front_end_options(command: Command) -> Command:
-    """--no-shared-front-end and --paranoid; the command gets ``shared_front_end`` and ``paranoid``."""
+    """Add --no-shared-front-end and --paranoid; the command receives ``shared_front_end`` and ``paranoid``."""
 
     @functools.wraps(command)
     def with_front_end(*, no_shared_front_end: bool, **rest: Any) -> Any:
@@ -154,7 +153,7 @@ def front_end_options(command: Command) -> Command:
         click.option(
             "--paranoid",
             is_flag=True,
-            help="Compare every kernel of a shared front end with the one that nvcc makes alone.",
+            help="Compare every kernel of a shared front end with the one that nvcc compiles alone.",
         ),
     )
 
@@ -166,7 +165,7 @@ def _with_options(command: Command, *options: Callable[[Command], Command]) -> C
 
 
 def make_registry(plugins: tuple[str, ...]) -> Registry:
-    """The registry, with broken plugins named on standard error.
+    """The registry with the choices of --plugin. Warns of broken plugins on standard error.
 
     Raises:
         InputError: an option is not of the form TYPE=PLUGIN.
@@ -186,15 +185,9 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
 
 
 def warn_of_plugins(broken: Iterable[PluginError]) -> None:
-    """Name broken plugins on standard error."""
+    """Report broken plugins on standard error."""
     for error in broken:
         click.echo(f"warning: {error}", err=True)
-
-
-def warn_of_broken(broken: Iterable[BrokenKernel]) -> None:
-    """Tell on standard error of kernels that do not compile, and were accepted."""
-    for each in broken:
-        click.echo(f"warning: {each}", err=True)
 
 
 def print_json(content: Any) -> None:

@@ -1,4 +1,4 @@
-"""Standard output carries the data of a command only: what plugins print meanwhile goes to standard error."""
+"""Standard output carries only the data of a command; anything that plugins print goes to standard error."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _DATA: ContextVar[TextIO | None] = ContextVar("kregistry_data", default=None)
 
 
 def data_stream() -> TextIO:
-    """Standard output, for data."""
+    """The stream for data: the real standard output."""
     return _DATA.get() or sys.stdout
 
 
 def echo(text: str = "", *, nl: bool = True) -> None:
-    """Write data to standard output; everything else is written by ``click.echo(..., err=True)``."""
+    """Write data to standard output. Other text is written with ``click.echo(..., err=True)``."""
     click.echo(text, file=data_stream(), nl=nl)
 
 
 def for_data_only(command: Callable[..., Any]) -> Callable[..., Any]:
-    """While the command runs, ``print`` writes to standard error, in every thread, and :func:`echo` as before."""
+    """Wrap a command: while it runs, ``print`` writes to standard error in every thread; :func:`echo` is unchanged."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:

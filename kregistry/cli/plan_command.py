@@ -14,9 +14,9 @@ from kregistry.cli.options import (
     manifest_options,
     print_json,
     store_option,
-    warn_of_broken,
 )
 from kregistry.cli.output import echo
+from kregistry.cli.problems import PlanOutcome, raise_problems
 from kregistry.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -37,35 +37,26 @@ def command(
 ) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, without a GPU."""
     from kregistry.cli.progress import ProgressBar
-    from kregistry.compile.broken_calls import broken_error, broken_kernels
-    from kregistry.errors import PlanError
     from kregistry.plan import make_plan
     from kregistry.plan.lock import check_lock, write_lock
-    from kregistry.store.failures import BrokenKernels
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry):
         plan = make_plan(manifest, registry)
-    broken = broken_kernels(plan, BrokenKernels(store.directory).among(plan.kernels.values()))
+    outcome = PlanOutcome.from_store(plan, store)
     if as_json:
-        print_json({**plan.to_json(), "known_broken": [each.to_json() for each in broken]})
+        print_json({**plan.to_json(), "known_broken": [each.to_json() for each in outcome.broken]})
     else:
         print_plan(plan)
     if output is not None:
         write_lock(plan, output)
     if lock is not None:
         check_lock(plan, lock)
-    problems = plan.problems()
-    if allow_broken:
-        warn_of_broken(broken)
-    elif broken:
-        raise broken_error(broken, len(plan.kernels), problems)
-    if problems:
-        raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems)
+    raise_problems(outcome, allow_broken=allow_broken)
 
 
 def print_plan(plan: Plan) -> None:
-    """Entry, shape, range, launches, kernels, bytes."""
+    """Print a table with one row for each entry, and the totals."""
     from kregistry.cli.tables import human_bytes, print_table
 
     rows = [

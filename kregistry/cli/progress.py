@@ -14,10 +14,10 @@ from kregistry.registry import Registry
 
 
 class ProgressBar:
-    """Entries planned, kernels ready of those known so far, compilers that run, time left. Use as a context manager.
+    """Shows entries planned, kernels ready, running compilers and time left. Use as a context manager.
 
     Args:
-        registry: whose events it shows, to the last one before the block ends.
+        registry: the registry whose events are shown. The end of the context waits for the last event.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -108,7 +108,7 @@ class ProgressBar:
             self._say(f"{warmed.outcome.value}: {warmed}", "yellow")
 
     def _say(self, text: str, style: str) -> None:
-        """One line, however long: a log file has no width."""
+        """Print one line; it is not wrapped, because a log file has no width."""
         self._progress.console.print(text, style=style, highlight=False, soft_wrap=True)
 
     def _count_running(self, change: int) -> None:

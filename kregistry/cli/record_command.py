@@ -48,7 +48,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
         click.echo(f"not recorded: damaged line {damaged}", err=True)
     calls = recorded.recording.calls()
     if not calls:
-        require_deep_gemm()  # if it is missing here, that is most likely why
+        require_deep_gemm()  # if DeepGEMM is missing here, that is the most likely cause
         raise InputError(
             f"the command made no DeepGEMM call (exit code {code})",
             "the command must run Python, with kregistry installed and without -I, -E or -S",
@@ -61,7 +61,7 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
 
 
 def run_recorded(command: tuple[str, ...], directory: Path) -> int:
-    """Exit code of the command, whose Python processes leave their calls in ``directory``.
+    """Run a command whose Python processes record their calls in ``directory``, and return its exit code.
 
     Raises:
         InputError: it cannot be started.
@@ -79,7 +79,7 @@ def run_recorded(command: tuple[str, ...], directory: Path) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue  # the terminal sent it to the command as well, which ends in its own time
+            continue  # the terminal has sent Ctrl-C to the command too: wait until it ends
 
 
 def _write(output: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables on standard output, and byte counts in readable units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kregistry.cli.output import data_stream
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """A table on standard output; columns that begin with ``>`` are aligned right. Plain when piped."""
+    """Print a table on standard output. Columns whose name begins with ``>`` are aligned right. Plain when piped."""
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for column in columns:
         right = column.startswith(">")
@@ -20,9 +20,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     for row in rows:
         table.add_row(*map(str, row))
     console = Console(file=data_stream())
-    # A pipe has no width: let no cell be folded there.
+    # A pipe has no width: cells are not folded there.
     width = None if console.is_terminal else 200
-    # A label or a path may hold [brackets] or :colons:, which are neither markup nor emoji.
+    # [brackets] and :colons: in a label or path are neither markup nor emoji.
     Console(file=data_stream(), width=width, highlight=False, markup=False, emoji=False).print(table)
 
 

@@ -13,7 +13,7 @@ from kregistry.target import TARGETS
 @click.command(name="targets")
 @json_option
 def command(as_json: bool) -> None:
-    """Show the GPUs that can be planned for, and where their numbers come from."""
+    """Show the GPUs that can be planned for, and the sources of their numbers."""
     from kregistry.cli.tables import human_bytes, print_table
 
     if as_json:

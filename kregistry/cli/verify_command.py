@@ -12,9 +12,9 @@ from kregistry.cli.options import (
     manifest_options,
     print_json,
     storage_options,
-    warn_of_broken,
 )
 from kregistry.cli.output import echo
+from kregistry.cli.problems import PlanOutcome, raise_problems
 
 
 @click.command(name="verify")
@@ -25,20 +25,17 @@ from kregistry.cli.output import echo
 def command(selection: Selection, storage: Storage, allow_broken: bool, as_json: bool) -> None:
     """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact."""
     from kregistry.cli.progress import ProgressBar
-    from kregistry.compile.broken_calls import broken_error, broken_kernels
-    from kregistry.errors import PlanError, VerifyError
+    from kregistry.errors import VerifyError
     from kregistry.plan import make_plan
-    from kregistry.store.failures import BrokenKernels
     from kregistry.verify import verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry):
         plan = make_plan(manifest, registry)
-    broken = broken_kernels(plan, BrokenKernels(storage.store.directory).among(plan.kernels.values()))
-    hopeless = {each.kernel for each in broken}
-    compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in hopeless]
+    outcome = PlanOutcome.from_store(plan, storage.store)
+    broken = {each.kernel for each in outcome.broken}
+    compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in broken]
     result = verify_kernels(compiling, storage.store, storage.jit_cache)
-    problems = plan.problems()
     if as_json:
         faults = [{"id": each.kernel.id, "place": each.place, "text": each.text} for each in result.faults]
         print_json(
@@ -46,18 +43,13 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
                 "kernels": len(plan.kernels),
                 "intact": result.intact,
                 "faults": faults,
-                "broken": [each.to_json() for each in broken],
-                "problems": list(problems),
+                "broken": [each.to_json() for each in outcome.broken],
+                "problems": list(plan.problems()),
             }
         )
     else:
         echo(f"{result.intact} of {len(plan.kernels)} kernels are in place and intact")
     if result.faults:
         text = f"{result.total - result.intact} of {len(plan.kernels)} kernels are missing or damaged"
-        raise VerifyError(text, tuple(map(str, result.faults)), "run kregistry build to make them again")
-    if allow_broken:
-        warn_of_broken(broken)
-    elif broken:
-        raise broken_error(broken, len(plan.kernels), problems)
-    if problems:
-        raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems)
+        raise VerifyError(text, tuple(map(str, result.faults)), "run kregistry build to restore them")
+    raise_problems(outcome, allow_broken=allow_broken)

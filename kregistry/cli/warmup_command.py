@@ -14,9 +14,9 @@ from kregistry.cli.options import (
     manifest_options,
     print_json,
     storage_options,
-    warn_of_broken,
 )
 from kregistry.cli.output import echo
+from kregistry.cli.problems import raise_problems
 
 
 @click.command(name="warmup")
@@ -69,6 +69,4 @@ def command(
             f"{report.seconds:.2f} s, at most {human_bytes(report.peak_bytes)} of device memory, "
             f"{len(report.compiled)} compiled"
         )
-    if allow_broken:
-        warn_of_broken(report.broken)
-    report.raise_problems(allow_broken=allow_broken)
+    raise_problems(report, allow_broken=allow_broken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kregistry.errors import CompileError
+from kregistry.errors import CompileError, PlanError
 from kregistry.events.compiled import BrokenKernel, BrokenRange, FailedKernel
 from kregistry.plan.plan import Plan
 
@@ -38,3 +38,22 @@ def broken_error(
         "--allow-broken goes on without them, where no call comes to these values; see `kregistry docs broken-kernels`",
         report,
     )
+
+
+def raise_plan_problems(plan: Plan, broken: tuple[BrokenKernel, ...], report: object = None) -> None:
+    """Raise an error if a plan has problems, or kernels that do not compile.
+
+    Args:
+        plan: the plan.
+        broken: its kernels that do not compile, without those that the user accepts.
+        report: the report for the error.
+
+    Raises:
+        CompileError: a kernel does not compile.
+        PlanError: an entry could not be planned.
+    """
+    problems = plan.problems()
+    if broken:
+        raise broken_error(broken, len(plan.kernels), problems, report)
+    if problems:
+        raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems, report=report)

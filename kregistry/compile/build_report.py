@@ -6,8 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from kregistry.compile.broken_calls import broken_error, broken_kernels
-from kregistry.errors import PlanError
+from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
@@ -126,11 +125,7 @@ class BuildReport:
             CompileError: a kernel does not compile.
             PlanError: an entry could not be planned.
         """
-        problems = self.plan.problems()
-        if self.failed and not allow_broken:
-            raise broken_error(self.broken, self.total, problems, self)
-        if problems:
-            raise PlanError(f"{len(problems)} problems in {len(self.plan.entries)} entries", problems, report=self)
+        raise_plan_problems(self.plan, () if allow_broken else self.broken, self)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -38,7 +38,7 @@ class Job:
     _lock: threading.Lock = field(factory=threading.Lock, init=False, eq=False, repr=False)
 
     def advance(self, state: State) -> bool:
-        """Move on to a state. Safe against threads: of several callers, exactly one is told that it did.
+        """Move to a state. Thread-safe: of several callers, exactly one gets a true result.
 
         Returns:
             whether the job had not come that far before.

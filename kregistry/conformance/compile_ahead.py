@@ -1,4 +1,4 @@
-"""Compile what launches on a GPU will need, in parallel: DeepGEMM would compile one kernel after the other."""
+"""Compile the kernels of the launches on a GPU in advance and in parallel; DeepGEMM compiles one at a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from kregistry.conformance.rule import Level
 
 
 def compile_ahead(subject: KernelTypeUnderTest) -> None:
-    """Fill DeepGEMM's JIT cache with the kernels of every case, once; a kernel that fails is left to its launch.
+    """Fill DeepGEMM's JIT cache with the kernels of every case, once. A kernel that fails is reported by its launch.
 
     Raises:
         StorageError: the store or the JIT cache cannot be written.
     """
-    if subject.device == "cuda" and Level.STUB not in subject.machine.lacking:
+    if subject.device == "cuda" and Level.STUB not in subject.machine.unavailable:
         subject.once("compiled ahead", lambda: _compile(subject))
 
 
@@ -24,7 +24,7 @@ def _compile(subject: KernelTypeUnderTest) -> None:
     from kregistry.store import Store
 
     probed = [subject.probed(shape) for shape in subject.device_shapes]
-    # Of warm-up alone: KR309 shows whether serving needs others.
+    # Only kernels of warm-up; KR309 checks whether serving needs others.
     met = {kernel for each in probed for value in each.values for kernel in value.warm_up.kernels}
     kernels = subject.machine.prober(subject.machine.gpu).kernels
     nvcc = subject.machine.toolchain.cuda.nvcc

@@ -1,4 +1,4 @@
-"""KernelTypeUnderTest: the kernel type under test, and what several rules ask of it, computed once."""
+"""KernelTypeUnderTest: a kernel type under test, with values that several rules need, computed once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class KernelTypeUnderTest:
         self._known: dict[object, Any] = {}
 
     def once(self, key: object, make: Callable[[], T]) -> T:
-        """What ``make`` returned when it was first called for this key."""
+        """The result of the first call of ``make`` for this key."""
         if key not in self._known:
             self._known[key] = make()
         found: T = self._known[key]
@@ -41,7 +41,7 @@ class KernelTypeUnderTest:
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """One target for each arch that is claimed for the installed DeepGEMM (any version if none is installed)."""
+        """One target for each arch that is declared for the installed DeepGEMM (any version if none is installed)."""
         version = self.machine.deep_gemm_version
         claimed = [
             support.arch
@@ -54,7 +54,7 @@ class KernelTypeUnderTest:
         return target is not None and self.kernel_type.unsupported_reason(target, version) is None
 
     def shapes(self, target: Target) -> tuple[Shape, ...]:
-        """The example shapes that the kernel type takes on a target."""
+        """The example shapes that the kernel type accepts on a target."""
         return self.once(("shapes", target.name), lambda: tuple(self._resolve_examples(target)))
 
     def _resolve_examples(self, target: Target) -> Iterator[Shape]:
@@ -72,19 +72,19 @@ class KernelTypeUnderTest:
     def at(self, case: str) -> int:
         return value_of(self.kernel_type, case)
 
-    def room(self, m: int) -> int:
-        """A number of rows to allocate for a launch at ``m``: a few more, so that writes past ``m`` can be seen."""
+    def padded_rows(self, m: int) -> int:
+        """The rows to allocate for a launch at ``m``: a few more than m, so that writes past ``m`` are found."""
         run = self.kernel_type.run_dimension
         return max(m, run.start) + 2 * run.step
 
     @property
     def returns_results(self) -> bool:
-        """Whether results are in what a launch returns."""
+        """Whether the return value of a launch holds results."""
         return type(self.kernel_type).returned is not KernelType.returned
 
     @contextmanager
     def applied(self, shape: Shape) -> Iterator[None]:
-        """The settings of a shape are in force; one that has not its default needs DeepGEMM installed."""
+        """Apply the settings of a shape. A setting that differs from its default needs an installed DeepGEMM."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(applied(self.kernel_type, shape))
@@ -103,7 +103,7 @@ class KernelTypeUnderTest:
     # ---- the stub GPU ------------------------------------------------------------------------------------------
 
     def probed(self, shape: Shape, values: tuple[int, ...] | None = None) -> Probed:
-        """Launches on the stub GPU at some values; default: every value up to the largest case."""
+        """The launches on the stub GPU at some values; by default every value up to the largest case."""
         chosen = sweep_of(self.kernel_type) if values is None else values
         prober = self.machine.prober(shape.target)
         return self.once(("probed", shape, chosen), lambda: prober.probe(self.kernel_type, shape, chosen))
@@ -112,10 +112,10 @@ class KernelTypeUnderTest:
 
     @property
     def device(self) -> str:
-        """Where launches are tried: the GPU if there is one and the kernel type works there, else the CPU."""
+        """The device for launches: the GPU if there is one and the kernel type works there, else the CPU."""
         from kregistry.conformance.rule import Level
 
-        gpu = "cuda" in self.kernel_type.proof.devices and Level.GPU not in self.machine.lacking
+        gpu = "cuda" in self.kernel_type.proof.devices and Level.GPU not in self.machine.unavailable
         return "cuda" if gpu else "cpu"
 
     @property
@@ -133,7 +133,7 @@ class KernelTypeUnderTest:
 
         return self.once(
             ("trial", shape, m, seed, poison),
-            lambda: run_trial(self.kernel_type, shape, m, self.room(m), seed, poison, self.device),
+            lambda: run_trial(self.kernel_type, shape, m, self.padded_rows(m), seed, poison, self.device),
         )
 
 
@@ -142,7 +142,7 @@ def one_of_arch(arch: str) -> Target | None:
     return next((target for target in TARGETS.values() if target.arch == arch), None)
 
 
-def place(shape: Shape, m: int | None = None) -> str:
-    """Where in a message: ``"n=24 k=512, m=17, h100"``."""
+def location(shape: Shape, m: int | None = None) -> str:
+    """The place of a violation, for messages: ``"n=24 k=512, m=17, h100"``."""
     value = "" if m is None else f", m={m}"
     return f"{shape}{value}, {shape.target.name}"

@@ -1,4 +1,4 @@
-"""What the machine of a conformance run has: its levels, its GPU, and the child processes on the stub GPU."""
+"""Machine: the machine of a conformance run, with its levels, its GPU, and child processes on the stub GPU."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """Answers what can be checked here; use as a context manager, since it may start processes.
+    """The levels that this machine can check. It may start processes: use it as a context manager.
 
     Args:
-        stub_directory: where the compiled stub GPU is kept; default: below the user's cache directory.
+        stub_directory: directory of the compiled stub GPU; by default below the user's cache directory.
     """
 
     def __init__(self, stub_directory: Path | None = None) -> None:
@@ -37,9 +37,9 @@ class Machine:
         self._probers.clear()
 
     @cached_property
-    def lacking(self) -> Mapping[Level, str]:
-        """Level -> why this machine cannot check it; levels that it can are absent."""
-        reasons = {Level.ANYWHERE: _lacks_torch(), Level.STUB: self._lacks_stub(), Level.GPU: _lacks_gpu()}
+    def unavailable(self) -> Mapping[Level, str]:
+        """Level -> why this machine cannot check it. A level that it can check is absent."""
+        reasons = {Level.ANYWHERE: _torch_problem(), Level.STUB: self._stub_problem(), Level.GPU: _gpu_problem()}
         return {level: reason for level, reason in reasons.items() if reason}
 
     @cached_property
@@ -73,14 +73,14 @@ class Machine:
         return self._stub_directory or default_stub_directory()
 
     def prober(self, target: Target) -> Prober:
-        """The child process that runs on the stub GPU as a target; one for all kernel types."""
+        """The child process on the stub GPU of a target; all kernel types share it."""
         from kregistry.stub.prober import Prober
 
         if target.name not in self._probers:
             self._probers[target.name] = Prober(self.toolchain, target, self.stub_directory)
         return self._probers[target.name]
 
-    def _lacks_stub(self) -> str:
+    def _stub_problem(self) -> str:
         try:
             _ = self.toolchain
         except KregistryError as error:
@@ -88,7 +88,7 @@ class Machine:
         return ""
 
 
-def _lacks_torch() -> str:
+def _torch_problem() -> str:
     from kregistry.toolchain import any_torch_version
 
     try:
@@ -98,11 +98,11 @@ def _lacks_torch() -> str:
     return ""
 
 
-def _lacks_gpu() -> str:
-    if _lacks_torch():
-        return _lacks_torch()
+def _gpu_problem() -> str:
+    if _torch_problem():
+        return _torch_problem()
     import torch
 
     if not torch.cuda.is_available():
-        return "torch sees no GPU"
+        return "torch finds no GPU"
     return "" if importlib.util.find_spec("deep_gemm") else "DeepGEMM is not installed"

@@ -1,4 +1,4 @@
-"""Buffers between guards, filled with a pattern: what was not written, and what should not have been, can be seen."""
+"""Poisoned buffers: filled with a pattern and placed between guards, to find missing and forbidden writes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kregistry.kernel_type import Buffers, BufferSpec, KernelType, Shape
 if TYPE_CHECKING:
     import torch
 
-#: Two patterns: NaN in every float type, and a value that differs from it in every byte of 2 and more bytes.
+#: Two patterns: NaN in every float type, and a value that differs from it in every byte of items of 2 or more bytes.
 NAN_POISON = 0xFF
 OTHER_POISON = 0x7B
-#: Bytes before and after each buffer; a multiple of every alignment that a tensor map asks for.
+#: Bytes before and after each buffer; a multiple of every alignment that a tensor map needs.
 _GUARD = 4096
 
 
 @frozen(eq=False)
 class Poisoned:
-    """Buffers whose every byte has a known value, each between two guards.
+    """Buffers in which every byte has a known value, each between two guards.
 
     Attributes:
-        buffers: allocated through the kernel type, with the tensors lent.
+        buffers: the buffers of the kernel type, which borrow the tensors.
         regions: name -> the storage of the buffer without its guards, as integers of the buffer's item size.
     """
 
@@ -37,7 +37,7 @@ class Poisoned:
         return {name: region.clone() for name, region in self.regions.items()}
 
     def broken_guards(self) -> list[str]:
-        """Names of the buffers before or after which something was written."""
+        """Names of the buffers with a write before their start or after their end."""
         edges = {name: (arena[:_GUARD], arena[-_GUARD:]) for name, arena in self._arenas.items()}
         return [name for name, both in edges.items() if any(bool((edge != self._pattern).any()) for edge in both)]
 
@@ -45,7 +45,7 @@ class Poisoned:
 def poisoned_buffers(
     kernel_type: KernelType, shape: Shape, max_m: int, pattern: int, device: str | torch.device
 ) -> Poisoned:
-    """Allocate buffers between guards; those with an initial value get it, the others the pattern."""
+    """Allocate buffers between guards, filled with their initial value or else with the pattern."""
     import torch
 
     arenas: dict[str, torch.Tensor] = {}
@@ -64,7 +64,7 @@ def poisoned_buffers(
 def elements(
     kernel_type: KernelType, poisoned: Poisoned, views: Callable[[Buffers], Mapping[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
-    """Name of a buffer -> which elements of its storage lie in any of some views of the buffers."""
+    """Name of a buffer -> mask of its storage elements that lie in any of the views."""
     import torch
 
     shape, max_m = poisoned.buffers.shape, poisoned.buffers.max_m

@@ -1,4 +1,4 @@
-"""Reports: JSON lines for machines, a short table for people."""
+"""Reports of a conformance run: JSON lines, and a short table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kregistry.conformance.run import Outcome, Verdict
 from kregistry.errors import StorageError
 from kregistry.kernel_type import KernelType
 
-#: One check of one kernel type, as it is written and shown.
+#: The record of one check of one kernel type.
 Record = Mapping[str, Any]
 
 
 def record(kernel_type: KernelType, outcome: Outcome, origin: tuple[str, str] | None = None) -> Record:
-    """One line of the report; ``origin`` is (distribution, version), by default that of the module."""
+    """The record of an outcome; ``origin`` is (distribution, version), by default those of the module."""
     distribution, version = origin or distribution_of(kernel_type)
     return {
         "kernel_type": kernel_type.name,
@@ -34,7 +34,7 @@ def record(kernel_type: KernelType, outcome: Outcome, origin: tuple[str, str] | 
 
 
 def distribution_of(kernel_type: KernelType) -> tuple[str, str]:
-    """The distribution that installed the kernel type's module, and its version; empty if none did."""
+    """Name and version of the distribution that installed the kernel type's module; empty if there is none."""
     return _distribution_of(type(kernel_type).__module__.partition(".")[0])
 
 
@@ -46,7 +46,7 @@ def _distribution_of(top: str) -> tuple[str, str]:
 
 
 def write_report(records: Iterable[Record], path: Path) -> None:
-    """One JSON object a line.
+    """Write the records, one JSON object per line.
 
     Raises:
         StorageError: the file cannot be written.
@@ -58,7 +58,7 @@ def write_report(records: Iterable[Record], path: Path) -> None:
 
 
 def table(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
-    """For each kernel type: name, distribution, and how many checks passed, failed, were skipped, fail as known."""
+    """A row for each kernel type: name, distribution, numbers of passed, failed, skipped and known failed checks."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for each in records:
         origin = f"{each['distribution']} {each['version']}".strip() or "not installed"
@@ -68,7 +68,7 @@ def table(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
 
 
 def skip_reasons(records: Iterable[Record]) -> Iterator[str]:
-    """Every reason for a skip once, with the rules that it is for."""
+    """A line for each reason for a skip, with its rules."""
     reasons: dict[str, list[str]] = {}
     for each in records:
         if each["outcome"] == Verdict.SKIPPED.value:

@@ -1,4 +1,4 @@
-"""Rules: an id, a level, the cases that it is checked at, and a function that finds a breach."""
+"""Rule: an id, a level, the cases at which it is checked, and a function that finds a violation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 
 class Level(enum.IntEnum):
-    """What a machine must have for a rule; a level includes those before it."""
+    """The equipment that a rule needs; a level includes the levels before it."""
 
     #: CPU torch.
     ANYWHERE = 1
@@ -23,22 +23,29 @@ class Level(enum.IntEnum):
         return self.name.lower()
 
 
-#: Names of run-time values; :func:`kregistry.conformance.cases.value_of` says which value each one is.
+#: Names of run-time values; see :func:`kregistry.conformance.cases.value_of`.
 CASES = ("empty", "one", "tail", "block", "largest")
-#: The cases at which there is something to compute.
+#: The cases with a non-empty input.
 FULL = CASES[1:]
 
 
 class RuleViolation(Exception):
-    """A kernel type breaks a rule: what was looked at, what was found, what was expected, and where."""
+    """A kernel type breaks a rule.
+
+    Args:
+        what: what was checked.
+        got: what was found.
+        wanted: what was expected.
+        where: the shape and run-time value.
+    """
 
     def __init__(self, what: str, got: object, wanted: object, where: object = "") -> None:
         place = f" ({where})" if str(where) else ""
-        super().__init__(f"{what}: got {got}, wanted {wanted}{place}")
+        super().__init__(f"{what}: got {got}, expected {wanted}{place}")
 
 
 class NotApplicable(Exception):
-    """The rule asks nothing of this kernel type here; the reason is shown."""
+    """The rule does not apply to this kernel type on this machine; the reason is shown."""
 
 
 @frozen
@@ -47,11 +54,11 @@ class Rule:
 
     Attributes:
         id: ``KR103``; the first digit is the level.
-        title: what must hold, a short phrase.
-        check: takes a ``KernelTypeUnderTest``, and a case if the rule has cases.
-        cases: names of the cases; empty: the rule is checked once.
-        needs: rules that must hold before this one says anything.
-        on_device: the rule launches on a real device: a GPU, or a CPU for kernel types that work there.
+        title: the requirement as a short phrase.
+        check: the function; it takes a ``KernelTypeUnderTest``, and a case if the rule has cases.
+        cases: names of the cases; if empty, the rule is checked once.
+        needs: ids of rules that must hold before this rule is checked.
+        on_device: whether the rule launches on a real device: a GPU, or a CPU for kernel types that work there.
     """
 
     id: str

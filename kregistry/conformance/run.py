@@ -1,4 +1,4 @@
-"""Check rules, in the order that they need each other, each check once."""
+"""ConformanceRun: checks every rule once, after the rules that it needs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from kregistry.kernel_type import KernelType
 
 
 class Verdict(enum.Enum):
-    """What became of a check."""
+    """The result of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    #: Failed, as the author said that it would.
+    #: Failed, and the author has declared the failure.
     EXPECTED = "known failure"
 
 
 @frozen
 class Outcome:
-    """A check, its verdict, and why, unless it passed."""
+    """A check with its verdict, and the reason unless it passed."""
 
     check: Check
     verdict: Verdict
@@ -36,12 +36,12 @@ class Outcome:
 
 
 class ConformanceRun:
-    """All checks of one kernel type on a machine, made when they are asked for.
+    """All checks of one kernel type on a machine; a check runs when its outcome is requested.
 
     Args:
-        kernel_type: what is examined.
-        machine: where.
-        required: a level that the machine must have: lacking it, its rules fail instead of being skipped.
+        kernel_type: the kernel type under test.
+        machine: the machine.
+        required: a level. If the machine cannot check it or a level before it, its rules fail and are not skipped.
     """
 
     def __init__(self, kernel_type: KernelType, machine: Machine, required: Level = Level.ANYWHERE) -> None:
@@ -62,12 +62,12 @@ class ConformanceRun:
 
     def _examine(self, check: Check) -> Outcome:
         rule = check.rule
-        lacking = self._lacking(rule)
-        if lacking:
-            return self._out_of_reach(check, lacking)
+        reason = self._unavailable(rule)
+        if reason:
+            return self._out_of_reach(check, reason)
         first = self._failed_before(rule)
         if first:
-            return Outcome(check, Verdict.SKIPPED, f"{first} comes first, and fails")
+            return Outcome(check, Verdict.SKIPPED, f"needs {first}, which fails")
         try:
             rule.check(self.subject, *((check.case,) if check.case else ()))
         except RuleViolation as breach:
@@ -76,25 +76,25 @@ class ConformanceRun:
             return Outcome(check, Verdict.SKIPPED, str(reason))
         except MissingRequirement as problem:
             return self._out_of_reach(check, problem.message)
-        except Exception as error:  # whatever the author's code raises
+        except Exception as error:  # any exception of the author's code
             return Outcome(check, Verdict.FAILED, f"{_raised(rule, error)} [{rule.id}]")
         return Outcome(check, Verdict.PASSED)
 
-    def _lacking(self, rule: Rule) -> str:
+    def _unavailable(self, rule: Rule) -> str:
         """Why this machine cannot check a rule; empty if it can."""
         machine = self.subject.machine
         if rule.on_device and "cpu" in self.subject.kernel_type.proof.devices:
-            return machine.lacking.get(Level.ANYWHERE, "")
-        return machine.lacking.get(rule.level, "")
+            return machine.unavailable.get(Level.ANYWHERE, "")
+        return machine.unavailable.get(rule.level, "")
 
-    def _out_of_reach(self, check: Check, lacking: str) -> Outcome:
+    def _out_of_reach(self, check: Check, reason: str) -> Outcome:
         level = check.rule.level
         if level <= self.required:
-            return Outcome(check, Verdict.FAILED, f"the level {level} is required, but {lacking} [{check.rule.id}]")
-        return Outcome(check, Verdict.SKIPPED, f"level {level}: {lacking}")
+            return Outcome(check, Verdict.FAILED, f"the level {level} is required, but {reason} [{check.rule.id}]")
+        return Outcome(check, Verdict.SKIPPED, f"level {level}: {reason}")
 
     def _failed_before(self, rule: Rule) -> str:
-        """Id of a rule that this one needs and that does not hold."""
+        """Id of a rule that this one needs and that fails; empty if there is none."""
         for needed in rule.needs:
             earlier = self._failed_before(RULES[needed])
             if earlier:
@@ -105,18 +105,18 @@ class ConformanceRun:
 
 
 def _raised(rule: Rule, error: Exception) -> str:
-    """An exception of the author's code, with the deepest place outside of the kit and of torch."""
+    """The message for an exception of the author's code, with its deepest frame outside the kit and torch."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "/kregistry/" not in frame.filename and "/torch/" not in frame.filename]
     frame = (outside or frames)[-1]
     text = " ".join(str(error).split())[:300]
-    return f"{rule.title}: got {type(error).__name__}: {text}, wanted no error ({frame.filename}:{frame.lineno})"
+    return f"{rule.title}: got {type(error).__name__}: {text}, expected no error ({frame.filename}:{frame.lineno})"
 
 
 def examine(
     kernel_type: KernelType, machine: Machine | None = None, required: Level = Level.ANYWHERE
 ) -> tuple[Outcome, ...]:
-    """Check every rule on a kernel type; what the machine lacks is skipped, unless it is required."""
+    """Check every rule on a kernel type. Rules of levels that the machine cannot check are skipped, unless required."""
     if machine is not None:
         return tuple(ConformanceRun(kernel_type, machine, required).outcomes())
     with Machine() as own:

@@ -1,4 +1,4 @@
-"""The suite class: what a plugin author's test file subclasses."""
+"""KernelTypeConformance: the class that a plugin author's test file subclasses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kregistry.conformance.rule import Check
 from kregistry.conformance.rules import RULES
 from kregistry.conformance.run import ConformanceRun, Outcome, Verdict
 
-#: Name of the property of a test that carries its record to the report.
+#: Name of the test property that holds the record for the report.
 PROPERTY = "kregistry_conformance"
 
 
 class KernelTypeConformance:
-    """Every rule of the kit, as tests; subclass it under a name that begins with ``Test``.
+    """All rules of the kit as tests. Subclass it under a name that begins with ``Test``.
 
-    The module must have a fixture ``kernel_type``. Nothing here can be overridden but :attr:`expected_failures`.
+    The module must have a fixture ``kernel_type``. Only :attr:`expected_failures` may be overridden.
     """
 
-    #: Known failures: id of a rule (``"KR303"``) or of one of its checks (``"KR303-tail"``) -> why. They are run: one
-    #: that passes fails the test.
+    #: Known failures: id of a rule (``"KR303"``) or of one of its checks (``"KR303-tail"``) -> reason. They are
+    #: checked too: a known failure that passes fails the test.
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -32,7 +32,7 @@ class KernelTypeConformance:
             if not name.startswith("__") and name != "expected_failures" and name in vars(cls):
                 raise TypeError(
                     f"{cls.__name__} overrides {name}, which would weaken the conformance kit; "
-                    "a known failure belongs into expected_failures = {rule: reason}"
+                    "declare a known failure as expected_failures = {rule: reason}"
                 )
         known = {*RULES, *(check.id for rule in RULES.values() for check in rule.checks())}
         for name, reason in cls.expected_failures.items():
@@ -56,7 +56,7 @@ class KernelTypeConformance:
             pytest.skip(outcome.reason)
 
     def _judge(self, examination: ConformanceRun, check: Check) -> Outcome:
-        """The outcome, in the light of the known failures."""
+        """The outcome of a check after known failures are taken into account."""
         outcome = examination.outcome(check)
         for name, checks in ((check.id, (check,)), (check.rule.id, check.rule.checks())):
             reason = self.expected_failures.get(name)

@@ -1,4 +1,4 @@
-"""A trial: one launch on fresh random inputs in poisoned buffers, with everything kept that rules look at."""
+"""Trial: one launch on random inputs in poisoned buffers, with the data that rules check."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class Trial:
-    """What one launch did.
+    """The data of one launch.
 
     Attributes:
-        wanted: what the reference says, computed before the launch.
+        wanted: the results of the reference, computed before the launch.
         got: the results after the launch.
         before, after: name of a buffer -> its storage as integers, after the fill and after the launch.
         writable: name of a buffer -> which elements the launch may write.
         outputs: name of a buffer -> which elements the launch must write.
-        broken_guards: buffers before or after which something was written.
+        broken_guards: names of the buffers with a write before their start or after their end.
     """
 
     wanted: Mapping[str, torch.Tensor]
@@ -38,7 +38,7 @@ class Trial:
 
 
 def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: int, poison: int, device: str) -> Trial:
-    """Fill, ask the reference, launch once through :meth:`KernelType.execute`, look."""
+    """Fill the inputs, compute the reference, launch once through :meth:`KernelType.execute`, and compare memory."""
     poisoned = filled_buffers(kernel_type, shape, m, max_m, seed, poison, device)
     wanted = {name: tensor.clone() for name, tensor in kernel_type.reference(poisoned.buffers, m).items()}
     before = poisoned.snapshot()
@@ -55,7 +55,7 @@ def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: i
 def filled_buffers(
     kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: int, poison: int, device: str
 ) -> Poisoned:
-    """Poisoned buffers with the inputs that a seed gives."""
+    """Poisoned buffers with the random inputs of a seed."""
     import torch
 
     poisoned = poisoned_buffers(kernel_type, shape, max_m, poison, device)

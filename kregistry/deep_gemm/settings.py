@@ -46,7 +46,7 @@ DETERMINISTIC = Setting(
     set="use_deterministic_algorithms",
     default=False,
 )
-#: What conformance tries on kernel types that do not declare it. DeepGEMM 0.2 can also be told block_size_multiple_of
+#: What conformance tries on kernel types that do not declare it. DeepGEMM 0.2 also has a setting block_size_multiple_of
 #: and ignore_compile_dims, but not asked for them: a real call would not show them.
 KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
 
@@ -55,7 +55,7 @@ KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
 def applied(kernel_type: KernelType, shape: Shape) -> Iterator[None]:
     """The settings of a shape are in force; what was in force before returns afterwards.
 
-    Whoever calls :meth:`KernelType.execute` enters it once around all calls of a shape. A default is that of the device
+    A caller of :meth:`KernelType.execute` enters it once around all calls of a shape. A default is that of the device
     of this process, whatever GPU the shape is planned for. A server sets such things itself.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Events: every record that a hook carries, as plain values that know nothing of who makes them."""
+"""Events: the records that hooks pass to listeners, as plain values without code of the sender."""
 
 from kregistry.events.compiled import BrokenKernel, BrokenRange, CompiledKernel, FailedKernel
 from kregistry.events.jit import JitEvent, Outcome

@@ -1,4 +1,4 @@
-"""What became of a kernel in a build, and which calls need one that does not compile."""
+"""The outcome of a kernel in a build, and the calls that need a kernel that does not compile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kregistry.events.planned import span
 from kregistry.kernel import Kernel
 from kregistry.manifest.model import Entry
 
-#: How much of what the compiler said is shown: its errors, or else its last lines.
+#: At most this many lines of the compiler's output are shown: its errors, or else its last lines.
 _LINES = 12
 
 
@@ -21,9 +21,10 @@ class CompiledKernel:
     """A kernel that this build has compiled.
 
     Attributes:
-        seconds: of its compiler, its share of a shared front end included.
-        nbytes: size of the cubin.
-        front_end_seconds: that share; ``None`` if nvcc compiled the kernel alone.
+        kernel: the kernel.
+        seconds: run time of its compiler in seconds, including its share of a shared front end.
+        nbytes: size of the cubin in bytes.
+        front_end_seconds: its share of a shared front end in seconds; ``None`` if nvcc compiled the kernel alone.
     """
 
     kernel: Kernel
@@ -34,13 +35,13 @@ class CompiledKernel:
 
 @frozen
 class FailedKernel:
-    """A kernel that does not compile: what the compiler was told and what it said.
+    """A kernel that does not compile, with the compiler's command and output.
 
     Attributes:
-        kernel: which one.
-        command: how it was compiled.
-        output: the compiler's words.
-        known: whether an earlier build found it; it was not compiled again.
+        kernel: the kernel.
+        command: the command that was run.
+        output: the compiler's output.
+        known: whether an earlier build found this; the kernel was then not compiled again.
     """
 
     kernel: Kernel
@@ -51,7 +52,7 @@ class FailedKernel:
 
 @frozen
 class BrokenRange:
-    """Run-time values at which an entry's call needs a kernel that does not compile; ``stop`` belongs to it."""
+    """Run-time values at which an entry's call needs a kernel that does not compile; ``stop`` is included."""
 
     entry: Entry
     start: int
@@ -65,9 +66,9 @@ class BrokenKernel:
     Attributes:
         kernel: its id.
         key: its key in the store.
-        output: the compiler's words.
-        ranges: where a server would crash, entry by entry, ascending.
-        known: whether an earlier build found it.
+        output: the compiler's output.
+        ranges: the values at which a server would crash, by entry, ascending.
+        known: whether an earlier build found this.
     """
 
     kernel: str

@@ -1,4 +1,4 @@
-"""What a JIT monitor saw: one compile, or its refusal."""
+"""The event of a JIT monitor: DeepGEMM has compiled a kernel, or the monitor has blocked it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from kregistry.kernel_type import Value
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 
 
 class Outcome(enum.Enum):
-    """What became of a compile."""
+    """The outcome of a compile."""
 
     COMPILED = "compiled"
     FAILED = "failed"
@@ -31,12 +31,12 @@ class JitEvent:
         process: its command line.
         kernel: name of the kernel's family, e.g. ``sm90_fp8_gemm_1d2d``.
         template: its template arguments, as they stand in the source.
-        outcome: what became of it.
+        outcome: compiled, failed or refused.
         seconds: how long the caller waited for the compiler.
-        site: ``file:line in function``, the nearest frame outside DeepGEMM and kregistry; empty for a child process
-            without a monitor of its own.
+        site: ``file:line in function``, the nearest frame outside DeepGEMM and kregistry. Empty for a child
+            process that has no monitor of its own.
         stack: the frames from there on outward, same form.
-        kernel_type, shape, m: the call, where a kernel type could read it off the calling frame.
+        kernel_type, shape, m: the call, if a kernel type recognised it in the calling frame; else empty.
         target: the device, as the fields of a :class:`~kregistry.target.Target`.
     """
 

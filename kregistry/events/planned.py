@@ -12,7 +12,7 @@ from kregistry.manifest.model import Entry
 
 @frozen
 class Segment:
-    """A maximal interval of run-time values served by the same kernels; ``stop`` belongs to it."""
+    """A maximal interval of run-time values served by the same kernels; ``stop`` is included."""
 
     start: int
     stop: int
@@ -38,7 +38,7 @@ class PlannedEntry:
         refusals: where DeepGEMM refuses the call.
         error: why the entry could not be planned at all.
         nbytes: bytes of the largest buffers that warm-up needs for the entry.
-        cublaslt: whether DeepGEMM hands calls on to cuBLASLt, which compiles nothing.
+        cublaslt: whether DeepGEMM passes calls on to cuBLASLt, which compiles nothing.
     """
 
     entry: Entry
@@ -61,7 +61,11 @@ class PlannedEntry:
         return tuple(start for start, _ in self.first_uses())
 
     def first_uses(self, without: Collection[str] = ()) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """(run-time value, kernels that no smaller value uses), ascending; no value that needs a kernel ``without``."""
+        """Pairs (run-time value, kernels that no smaller value uses), ascending.
+
+        Args:
+            without: ids of kernels; values that need one of them are left out.
+        """
         seen: set[str] = set()
         for segment in self.segments:
             if not set(without).isdisjoint(segment.kernels):
@@ -82,13 +86,13 @@ class PlannedEntry:
         return tuple(spans)
 
     def remark(self) -> str:
-        """Why a plan without a kernel is no mistake; empty if there is one, or a problem."""
+        """Why an entry without a kernel is correct; empty if it has kernels or a problem."""
         if not self.ok or self.kernels():
             return ""
         return "nothing to compile: cuBLASLt" if self.cublaslt else "nothing to compile"
 
     def problems(self) -> tuple[str, ...]:
-        """What went wrong, a line each."""
+        """The problems of the entry, one line each."""
         name = self.entry.range.name
         lines = [f"{self.entry}: {self.error}"] if self.error else []
         lines += [

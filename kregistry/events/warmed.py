@@ -1,4 +1,4 @@
-"""What a warm-up did in one process."""
+"""The outcome of a warm-up in one process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kregistry.manifest.model import Entry
 
 
 class Warmed(enum.Enum):
-    """What one launch of the warm-up came to."""
+    """The outcome of one launch of the warm-up."""
 
     LOADED = "loaded"
     #: Its buffers do not fit the memory budget, or it needs other processes; the kernel stays on disk, ready to be
@@ -28,9 +28,9 @@ class WarmedKernel:
         entry: the call site that it was launched for.
         m: the run-time value.
         kernels: ids of the kernels that the launch loads for the first time.
-        outcome: what it came to.
-        nbytes: device memory that the launch needs.
-        text: why, when it was not loaded.
+        outcome: loaded, left on disk, or failed.
+        nbytes: device memory that the launch needs, in bytes.
+        text: the reason, if the kernel was not loaded.
     """
 
     entry: Entry
@@ -51,10 +51,10 @@ class WarmupOutcome:
     Attributes:
         launches: every launch, in order.
         total: kernels of the plan.
-        peak_bytes: most device memory that one launch needed.
-        seconds: of the launches, without planning and building.
-        compiled: directories that DeepGEMM added to its JIT cache meanwhile: kernels that it compiled after all.
-        broken: kernels of the plan that do not compile; nothing was launched where they are needed.
+        peak_bytes: the most device memory that one launch needed, in bytes.
+        seconds: wall time of the launches in seconds, without planning and building.
+        compiled: directories that DeepGEMM added to its JIT cache during warm-up: kernels that the build had missed.
+        broken: kernels of the plan that do not compile; values that need them were not launched.
     """
 
     launches: tuple[WarmedKernel, ...]
@@ -74,7 +74,10 @@ class WarmupOutcome:
 
     @property
     def left(self) -> tuple[WarmedKernel, ...]:
-        """Launches that were not made: no memory, or no partners; unless another one has loaded their kernels."""
+        """Launches that were not made and whose kernels no other launch has loaded.
+
+        A launch is not made if its buffers exceed the memory budget, or if it needs other processes.
+        """
         loaded = set(self.loaded)
         return tuple(
             each for each in self.launches if each.outcome is Warmed.LEFT and not loaded.issuperset(each.kernels)

@@ -1,4 +1,4 @@
-"""One matrix product of a model on one rank, and what becomes of it."""
+"""CallSite: one matrix product of a model on one rank, with the engine's verdict on it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ class Verdict(enum.Enum):
 
 @frozen
 class Rows:
-    """The range of the run-time dimension, and the rule that it follows.
+    """The range of the run-time dimension, and the rule behind it.
 
     Attributes:
         stop: the largest value, included.
-        rule: where ``stop`` comes from, for people.
-        start: the first value; ``None``: the kernel type's own default, as for ``step``.
+        rule: the origin of ``stop``, as text.
+        start: the first value; ``None`` for the default of the kernel type.
+        step: the distance between values; ``None`` for the default of the kernel type.
     """
 
     stop: int
@@ -42,15 +43,15 @@ class CallSite:
     """A layer after the engine's rules.
 
     Attributes:
-        label: what the model's code calls it.
-        role: part of the model and how it is cut, for people.
-        kernel_type: the kernel type that it calls or would call; empty where there is none.
-        shape: dimensions of the kernel type.
-        formula: where the dimensions come from, with symbols and numbers.
-        verdict: what becomes of it.
-        reason: why, unless it goes to DeepGEMM; else a note, may be empty.
-        rows: the range; ``None`` where nothing is planned.
-        rule: the engine's rule behind the verdict in one word, for machines: ``block``, ``alignment``, ``runner`` ...
+        label: the name of the layer in the model's code.
+        role: the part of the model and how it is split, as text.
+        kernel_type: the kernel type that it calls or would call; empty if there is none.
+        shape: the dimensions of the kernel type.
+        formula: the origin of the dimensions, with symbols and numbers.
+        verdict: what the engine does with the layer.
+        reason: the reason of the verdict; if the layer goes to DeepGEMM, a note, which may be empty.
+        rows: the range; ``None`` if nothing is planned.
+        rule: the engine's rule behind the verdict in one word, for programs: ``block``, ``alignment``, ``runner`` ...
     """
 
     label: str

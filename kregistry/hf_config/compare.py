@@ -1,4 +1,4 @@
-"""Two manifests, entry by entry."""
+"""Compares two manifests, entry by entry."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 
 from kregistry.manifest.model import Entry
 
-#: What makes two entries the same call site: the shapes are then compared by kernel type and label.
+#: (kernel type, label): entries with the same key are compared.
 _Key = tuple[str, str]
 
 
 def compare(before: Iterable[Entry], after: Iterable[Entry]) -> Iterator[str]:
-    """Lines that say what ``after`` has and ``before`` lacks (``+``), the other way round (``-``), and changes (``~``).
+    """One line for each entry that was added (``+``), removed (``-``) or changed (``~``).
 
-    Entries belong together if they have the same kernel type and label; names of models do not count, so that two
-    settings of one model can be compared.
+    Entries are compared if they have the same kernel type and label. Names of models are ignored, so that two settings
+    of one model can be compared.
     """
     old, new = _by_key(before), _by_key(after)
     for key in (*old, *(key for key in new if key not in old)):

@@ -1,4 +1,4 @@
-"""A Hugging Face ``config.json``, as it is, reduced to what the kernels of a model depend on."""
+"""ModelConfig: the values of a Hugging Face ``config.json`` that the kernels of a model depend on."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from kregistry.errors import InputError, StorageError
 from kregistry.hf_config.model_family import Family, Symbol
 from kregistry.hf_config.quantization import Quantization, read_quantization
 
-#: No real dimension is larger; beyond it a value is a mistake, and products would no longer fit DeepGEMM's integers.
+#: A larger value is a mistake: no real dimension exceeds it, and products would overflow DeepGEMM's integers.
 _LARGEST = (1 << 31) - 1
 
 
 @frozen
 class ModelConfig:
-    """What a config.json says.
+    """The content of a config.json.
 
     Attributes:
         file: its path, for messages.
         architecture: the first of ``architectures``.
         values: the keys of the language model (``text_config`` of a multimodal model, over the top level).
-        quantization: how the weights are quantised.
+        quantization: the quantisation of the weights.
     """
 
     file: str
@@ -44,7 +44,7 @@ class ModelConfig:
                 raise InputError(
                     f"{self.file}: {key} is {_show(self.values[key])}, but family {family.name!r} covers only "
                     f"{' or '.join(_show(value) for value in allowed)}",
-                    "its shapes would be guesses: write the manifest by hand, or add a family: kregistry docs models",
+                    "its shapes are unknown: write the manifest by hand, or add a family: kregistry docs models",
                 )
         return {symbol.name: self._number(symbol, family) for symbol in family.symbols}
 
@@ -80,7 +80,7 @@ def read_config(path: str | Path) -> ModelConfig:
 
     Raises:
         StorageError: the file cannot be read.
-        InputError: it is no JSON object, names no architecture, or its quantization_config is malformed.
+        InputError: it is not a JSON object, names no architecture, or its quantization_config is malformed.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -96,7 +96,7 @@ def read_config(path: str | Path) -> ModelConfig:
 
 
 def parse_config(data: object, file: str = "config.json") -> ModelConfig:
-    """Like :func:`read_config`, of parsed JSON."""
+    """Like :func:`read_config`, for parsed JSON."""
     if not isinstance(data, dict):
         raise InputError(f"{file}: expected a JSON object, got {_show(data)}")
     text = data.get("text_config")
@@ -112,7 +112,7 @@ def parse_config(data: object, file: str = "config.json") -> ModelConfig:
 
 
 def _architecture(data: Mapping[str, Any], file: str) -> str:
-    """The top level's, since an engine picks the model class by it."""
+    """The architecture of the top level, by which an engine picks the model class."""
     architectures = data.get("architectures")
     if isinstance(architectures, list) and architectures and isinstance(architectures[0], str):
         return architectures[0]

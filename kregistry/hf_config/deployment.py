@@ -1,4 +1,4 @@
-"""How a model is served: the options of the engine that shapes depend on."""
+"""Deployment: the options of an engine that shapes depend on."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _LARGEST = 1 << 20
 
 @frozen
 class Deployment:
-    """One parallel setting, in the engine's own words.
+    """One parallel setting, with the names of the engine's options.
 
     Attributes:
         engine: ``sglang`` or ``vllm``.
         target: the GPU; its SM count and memory decide defaults of the engine.
         tp: tensor parallel size. SGLang: all ranks of one replica; vLLM: ranks of one data-parallel rank.
-        ep: expert parallel size; ``None``: what the engine does by default.
+        ep: expert parallel size; ``None`` for the default of the engine.
         dp: data parallel size. SGLang: data-parallel attention inside ``tp``; vLLM: replicas of ``tp`` ranks each.
         a2a: all-to-all backend of the experts (SGLang ``--moe-a2a-backend``, vLLM ``--all2all-backend``).
         moe_runner: SGLang ``--moe-runner-backend``, vLLM ``--moe-backend``.
         moe_dense_tp: SGLang ``--moe-dense-tp-size``.
         shared_expert_fusion: whether the shared expert is computed as a routed one.
-        redundant_experts: of the expert load balancer, over all ranks.
+        redundant_experts: redundant experts of the expert load balancer, over all ranks.
         chunked_prefill: SGLang ``--chunked-prefill-size`` as given, before data-parallel attention divides it.
         max_batched_tokens: vLLM ``--max-num-batched-tokens``.
-        max_dispatch_tokens: tokens that a rank may dispatch in DeepEP's low-latency mode.
+        max_dispatch_tokens: tokens that a rank may dispatch at once in DeepEP's low-latency mode.
     """
 
     engine: str

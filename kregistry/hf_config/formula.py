@@ -1,10 +1,10 @@
-"""Formulas as data: ``"H/A * (qk_nope + qk_rope)"`` is evaluated, and printed into the manifest as it stands.
+"""Formulas as text, such as ``"H/A * (qk_nope + qk_rope)"``. They are evaluated, and printed into the manifest.
 
-One text serves both, so that the origin of a number cannot drift from the number. Operators: ``+ - *``, ``//``, ``%``,
-comparisons, ``and or not``, ``min() max()``, and two that know about ranks:
+One text serves both, so that a number and its origin always agree. Operators are ``+ - *``, ``//``, ``%``, comparisons,
+``and or not``, ``min() max()``, and two for ranks:
 
-* ``/`` divides exactly, and refuses a remainder: a head that would be cut in two is an error, not a wrong shape;
-* ``kv_heads(KV, A)`` shares KV heads over A ranks, and replicates them when there are more ranks than heads.
+* ``/`` divides exactly. A remainder is an error: a head cannot be split;
+* ``kv_heads(KV, A)`` shares KV heads over A ranks, and replicates them if there are more ranks than heads.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from functools import lru_cache
 
 from kregistry.errors import InputError
 
-#: Name -> what it stands for and its value; names of a formula that are missing here are a bug of the family.
+#: Name -> value. It is a bug of the family if a formula uses another name.
 Values = Mapping[str, int]
 
 
 class FormulaError(InputError):
-    """A formula that has no answer for these values; ``hint`` is the part of it that has none."""
+    """A formula has no value for these numbers; ``hint`` is the part that has none."""
 
 
 def evaluate(formula: str, values: Values) -> int:
@@ -68,7 +68,10 @@ def _divide(x: int, y: int) -> int:
 
 
 def _kv_heads(heads: int, ranks: int) -> int:
-    """Source: SGLang and vLLM, ``QKVParallelLinear``: one replica a rank when there are more ranks than heads."""
+    """KV heads of one rank: one replica per rank if there are more ranks than heads.
+
+    Source: ``QKVParallelLinear`` of SGLang and vLLM.
+    """
     if ranks > heads and ranks % heads:
         raise FormulaError(f"{heads} key-value heads cannot be replicated evenly over {ranks} ranks")
     return 1 if ranks > heads else _divide(heads, ranks)

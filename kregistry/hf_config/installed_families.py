@@ -16,14 +16,14 @@ ENTRY_POINT_GROUP = "kregistry.model_families"
 
 @frozen
 class InstalledFamilies:
-    """The families that can be used, in the order in which they were found, and why others cannot."""
+    """The usable families in the order in which they were found, and the errors of the others."""
 
     families: tuple[Family, ...]
     broken: tuple[PluginError, ...]
 
 
 def installed_families() -> InstalledFamilies:
-    """Load every family; one that cannot be imported or is declared wrongly is reported, and the others are used."""
+    """Load every family. One that cannot be imported or is declared wrongly gives an error; the others are used."""
     families: list[Family] = []
     broken: list[PluginError] = []
     for provider, found in load_group(ENTRY_POINT_GROUP):

@@ -1,4 +1,4 @@
-"""A model's calls as a manifest: commented YAML in a stable order."""
+"""Writes the calls of a model as a manifest: commented YAML in a stable order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from kregistry.registry import Registry
 from kregistry.target import TARGETS, Target
 
 _WIDTH = 118
-#: Verdicts of layers that are left out, in the order they are listed.
+#: Verdicts of layers that are left out, in the order of the list.
 LEFT_OUT = (Verdict.NO_KERNEL_TYPE, Verdict.OTHER_BACKEND, Verdict.FUSED, Verdict.NOT_QUANTIZED)
 
 
 def refuse_unusable(calls: ModelCalls) -> None:
     """
     Raises:
-        InputError: the engine would not load the model at this setting, or no layer at all goes to DeepGEMM.
+        InputError: the engine does not load the model at this setting, or no layer goes to DeepGEMM.
     """
     where = f"{calls.config.architecture} at {setting(calls)}"
-    refused = calls.that(Verdict.DOES_NOT_LOAD)
+    refused = calls.with_verdict(Verdict.DOES_NOT_LOAD)
     if refused:
         reasons: dict[str, list[str]] = {}
         for site in refused:
@@ -38,14 +38,14 @@ def refuse_unusable(calls: ModelCalls) -> None:
             f"{where} does not load:{lines}",
             "choose parallel sizes that divide the model's dimensions, or use expert parallelism",
         )
-    if not calls.that(Verdict.DEEP_GEMM):
-        left = [site for verdict in LEFT_OUT for site in calls.that(verdict) if site.kernel_type]
+    if not calls.with_verdict(Verdict.DEEP_GEMM):
+        left = [site for verdict in LEFT_OUT for site in calls.with_verdict(verdict) if site.kernel_type]
         lines = "".join(f"\n  {reason}" for reason in dict.fromkeys(site.reason for site in left))
         raise InputError(f"{where}: no layer goes to DeepGEMM, so there is no manifest to write:{lines}")
 
 
 def setting(calls: ModelCalls) -> str:
-    """The setting in a few words, as the engine resolved it: ``"sglang 0.5.23, tp 8, dp 8, ep 8, deepep, h100"``."""
+    """The setting as text, after the engine's defaults: ``"sglang 0.5.23, tp 8, dp 8, ep 8, deepep, h100"``."""
     given, layout = calls.deployment, calls.engine.layout
     words = [f"{calls.engine.name} {calls.engine.version}", f"tp {given.tp}"]
     words += [f"dp {given.dp}"] if given.dp > 1 else []
@@ -67,10 +67,10 @@ def render(
     """The text of a manifest.
 
     Args:
-        calls: what to write.
+        calls: the calls to write.
         registry: the kernel types that are installed.
-        name: what the model is called in the manifest.
-        command: the command line that made it, for the first line.
+        name: the name of the model in the manifest.
+        command: the command line, for the comment in the first line.
         stops: label or kernel type -> last value of the range, in place of the engine's rule.
 
     Raises:
@@ -81,7 +81,7 @@ def render(
     lines += ["models:", f"  {flow(name)}:"]
     lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
     used: set[str] = set()
-    for site in calls.that(Verdict.DEEP_GEMM):
+    for site in calls.with_verdict(Verdict.DEEP_GEMM):
         key = next((key for key in (site.label, site.kernel_type) if key in stops), None)
         used.update((site.label, site.kernel_type))
         lines += _entry(site, registry, None if key is None else stops[key])
@@ -95,7 +95,7 @@ def render(
 
 
 def parse(text: str, registry: Registry, file: str, target: Target) -> Manifest:
-    """Read a rendered manifest back, which checks it as ``kregistry check`` would."""
+    """Read a rendered manifest, with the checks of ``kregistry check``."""
     return read_manifest(parse_document(text, file), registry, target)
 
 
@@ -114,7 +114,7 @@ def _head(calls: ModelCalls, command: str) -> Iterator[str]:
     yield from _comment(f"Symbols of the layout: {', '.join(f'{key} = {value}' for key, value in layout.items())}")
     if family.source:
         yield from _comment(f"Formulas: {family.source}")
-    left = [site for verdict in LEFT_OUT for site in calls.that(verdict)]
+    left = [site for verdict in LEFT_OUT for site in calls.with_verdict(verdict)]
     if left:
         yield "# Left out:"
     for site in left:
@@ -151,7 +151,7 @@ def _target(target: Target) -> Iterator[str]:
 
 
 def _comment(text: str, continuation: str = "#   ", indent: int = 0) -> list[str]:
-    """Comment lines; leading blanks are kept, and nothing that YAML would not take in a comment."""
+    """Comment lines. Leading blanks are kept, and characters that YAML forbids in comments are removed."""
     lead = " " * (len(text) - len(text.lstrip(" ")))
     clean = "".join(letter if letter.isprintable() else "?" for letter in text)
     pad = " " * indent

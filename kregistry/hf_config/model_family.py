@@ -1,8 +1,8 @@
-"""A model family as data: which layers a model has, and how large each one is on one rank.
+"""Family: the layers of a family of models as data, with their sizes on one rank.
 
-Sizes are formulas (:mod:`kregistry.hf_config.formula`) over two kinds of names: the family's own symbols, read from
-``config.json``, and those that the engine's parallel layout gives (:data:`LAYOUT_SYMBOLS`). A family knows nothing of
-DeepGEMM or of engines: which layers become DeepGEMM calls is decided by :mod:`kregistry.hf_config.engines`.
+Sizes are formulas (:mod:`kregistry.hf_config.formula`) over two kinds of names: symbols of the family, which are read
+from ``config.json``, and symbols of the engine's parallel layout (:data:`LAYOUT_SYMBOLS`). A family does not depend on
+DeepGEMM or on engines: :mod:`kregistry.hf_config.engines` decides which layers become DeepGEMM calls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import field, frozen
 from kregistry.errors import InputError
 from kregistry.hf_config.formula import names
 
-#: What the engine's parallel layout gives to formulas.
+#: Symbols of the engine's parallel layout in formulas -> their meaning.
 LAYOUT_SYMBOLS: Mapping[str, str] = {
     "A": "ranks that share attention heads",
     "T": "ranks that share a dense MLP",
@@ -29,7 +29,7 @@ LAYOUT_SYMBOLS: Mapping[str, str] = {
 
 
 class Tokens(enum.Enum):
-    """What the rows of a layer's input are, which decides how large m becomes."""
+    """The meaning of the rows of a layer's input, which decides the range of m."""
 
     STEP = "tokens of one step on this rank"
     GATHERED = "tokens of one step, gathered from all data-parallel ranks that share the layer"
@@ -42,12 +42,12 @@ class Symbol:
     """A number of ``config.json``.
 
     Attributes:
-        name: the word in formulas.
-        keys: where it may stand; the first that is present counts.
-        default: used when no key is present; ``None``: the config must have it.
+        name: its name in formulas.
+        keys: the keys that may hold it; the first one that is present is read.
+        default: the value if no key is present; ``None`` if the config must have one.
         minimum: smallest allowed value.
-        count: the key holds a list of numbers, and the symbol is how often this one is in it (compression ratios).
-        flag: the key holds true or false, and the symbol is 1 or 0.
+        count: if given, the key holds a list of numbers, and the symbol counts this number in it (compression ratios).
+        flag: whether the key holds true or false; the symbol is then 1 or 0.
     """
 
     name: str
@@ -68,19 +68,19 @@ class Linear:
     """A linear layer.
 
     Attributes:
-        label: what the model's code calls it.
+        label: the name of the layer in the model's code.
         n: output columns on one rank; several formulas for a fused layer, one for each part.
         k: input columns on one rank.
-        split: how it is cut; ``column`` cuts n, ``row`` cuts k.
-        over: the layout symbol that it is cut over (``"A"``); empty for a replicated layer.
-        part: the part of the model, for people.
+        split: how it is split; ``column`` splits n, ``row`` splits k.
+        over: the layout symbol of the ranks that share it (``"A"``); empty for a replicated layer.
+        part: the part of the model, as text.
         weights: the names of its weights in the checkpoint, below a layer, for ``modules_to_not_convert``.
-        tokens: what m counts.
+        tokens: the meaning of m.
         m_factor: m is this many times the tokens (a formula).
         when: a formula; the layer exists if it is not 0.
-        engines: engines that have the layer; empty: all.
+        engines: the engines that have the layer; empty: all.
         block_rule: whether the engines' block partition rule applies.
-        note: for people, printed with the entry.
+        note: a text that is printed with the entry.
     """
 
     label: str
@@ -111,13 +111,13 @@ class Experts:
     """The two grouped GEMMs of routed experts: w13 (gate and up) and w2 (down).
 
     Attributes:
-        intermediate: columns of one expert's intermediate state on one rank.
-        hidden: columns of the model's state.
-        groups: experts on one rank.
-        top_k: experts that a token is sent to.
+        intermediate: columns of one expert's intermediate state on one rank (a formula).
+        hidden: columns of the model's hidden state (a formula).
+        groups: experts on one rank (a formula).
+        top_k: experts that a token is sent to (a formula).
         count: routed experts of the model.
         weights: names in the checkpoint, below a layer.
-        fp4: the checkpoint may hold FP4 experts (``expert_dtype``).
+        fp4: whether the checkpoint may hold FP4 experts (``expert_dtype``).
         when: a formula; the model has experts if it is not 0.
     """
 
@@ -133,12 +133,12 @@ class Experts:
 
 @frozen
 class Special:
-    """A call of another DeepGEMM kernel type; listed as left out while no plugin provides it.
+    """A call of another DeepGEMM kernel type; it is listed as left out if no plugin provides the kernel type.
 
     Attributes:
         kernel_type: its name.
-        shape: dimension -> formula, or a word in quotes (``"'occupancy'"``) for a policy.
-        needs: a condition beyond ``when`` that the engines know: ``fp8_wo_a``, ``deepgemm_bmm``, ``megamoe``.
+        shape: dimension -> formula, or a name in quotes (``"'occupancy'"``) for a policy.
+        needs: a condition that the engines check in addition to ``when``: ``fp8_wo_a``, ``deepgemm_bmm``, ``megamoe``.
     """
 
     label: str
@@ -154,7 +154,7 @@ class Special:
 
 @frozen
 class Unquantized:
-    """A matrix product that never goes to DeepGEMM, listed so that nobody misses it."""
+    """A matrix product that never goes to DeepGEMM; it is listed with its reason."""
 
     label: str
     reason: str
@@ -170,14 +170,14 @@ class Family:
     """Models that share their layers.
 
     Attributes:
-        name: the word for it.
-        summary: one line for people.
+        name: its name.
+        summary: a description in one line.
         architectures: values of ``architectures`` in config.json.
-        symbols: numbers that are read from config.json.
-        layers: in the order of the model's forward.
+        symbols: the numbers that are read from config.json.
+        layers: the layers, in the order of the model's forward.
         shared_experts: shared experts of the model (a formula).
-        fixed: keys of config.json that must have one of these values if present, since the formulas assume it.
-        source: files of the engines that the formulas were read from.
+        fixed: key of config.json -> the values that the formulas assume; other values are refused.
+        source: files of the engines from which the formulas were taken.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Family:
 
 
 def declaration_fault(family: Family) -> str | None:
-    """What is wrong with a family as declared; ``None`` if nothing is."""
+    """The first fault in the declaration of a family; ``None`` if there is none."""
     if not family.architectures or not family.layers:
         return f"family {family.name!r} must name at least one architecture and one layer"
     known = {symbol.name for symbol in family.symbols} | set(LAYOUT_SYMBOLS)
@@ -219,7 +219,7 @@ def _formulas(layer: Layer) -> tuple[str, ...]:
 
 
 def is_word(text: str) -> bool:
-    """Whether a dimension of a :class:`Special` is a word in quotes rather than a formula."""
+    """Whether a dimension of a :class:`Special` is a name in quotes and not a formula."""
     return text.startswith("'")
 
 

@@ -1,4 +1,4 @@
-"""``quantization_config``: which weights are FP8 in blocks, the only ones that reach DeepGEMM's FP8 kernels."""
+"""Quantization: reads ``quantization_config``. Only weights in FP8 blocks reach DeepGEMM's FP8 kernels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from attrs import frozen
 
 from kregistry.errors import InputError
 
-#: DeepGEMM's FP8 kernels as kregistry plans them scale weights by such blocks.
+#: Rows and columns of a weight block in DeepGEMM's FP8 kernels.
 BLOCK = (128, 128)
 
 
 @frozen
 class Quantization:
-    """How a checkpoint is quantised.
+    """The quantisation of a checkpoint.
 
     Attributes:
         method: ``quant_method``; empty for unquantised weights.
         block: rows and columns of a weight block; ``None`` unless the weights are FP8 in blocks.
-        scheme: for people: ``"FP8 in blocks of 128x128"``, ``"FP8 per channel"`` ...
+        scheme: a description: ``"FP8 in blocks of 128x128"``, ``"FP8 per channel"`` ...
         skipped: patterns of modules that stay unquantised.
-        layers: ``num_hidden_layers``, to tell "in every layer" from "in some".
+        layers: ``num_hidden_layers``, to decide whether patterns cover every layer.
         ue8m0: whether ``scale_fmt`` says that scales are powers of two.
     """
 
@@ -42,7 +42,7 @@ class Quantization:
     def skips(self, weights: tuple[str, ...]) -> str:
         """The pattern that keeps a layer's weights unquantised in every layer; empty if there is none.
 
-        A pattern that names one layer number does not count until such patterns cover all layers: the others still
+        Patterns that name one layer each count only if together they cover all layers, because the other layers still
         call the kernel.
         """
         for weight in weights:
@@ -61,7 +61,7 @@ class Quantization:
 def read_quantization(data: object, layers: int, file: str) -> Quantization:
     """
     Raises:
-        InputError: malformed.
+        InputError: ``quantization_config`` is malformed.
     """
     if data is None:
         return Quantization("", None, "unquantised (no quantization_config)", (), layers)
@@ -132,7 +132,7 @@ def _skipped(data: Mapping[str, Any], file: str) -> tuple[str, ...]:
 
 
 def _matches(pattern: str, weight: str) -> int | None:
-    """``None``: the pattern keeps the weight unquantised in every layer; a number >= 0: in that layer; -1: nowhere.
+    """Where a pattern keeps a weight unquantised: ``None`` in every layer, >= 0 in that layer, -1 in no layer.
 
     Whole path segments are compared, as SGLang's ``_module_path_match`` does: ``gate`` is not ``gate_proj``.
     """

@@ -1,4 +1,4 @@
-"""A family, a config and a setting, brought together: every layer of the model with what becomes of it."""
+"""Combines a family, a config and a setting into the call sites of the model, each with the engine's verdict."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class ModelCalls:
     values: Mapping[str, int]
     sites: tuple[CallSite, ...]
 
-    def that(self, verdict: Verdict) -> tuple[CallSite, ...]:
+    def with_verdict(self, verdict: Verdict) -> tuple[CallSite, ...]:
         return tuple(site for site in self.sites if site.verdict is verdict)
 
 
 def find_family(architecture: str, families: Iterable[Family]) -> Family:
     """
     Raises:
-        UnknownNameError: no family has the architecture; the message names those that are known.
+        UnknownNameError: no family has the architecture; the message names the known ones.
     """
     known: dict[str, Family] = {}
     for family in families:
@@ -74,17 +74,18 @@ def find_family(architecture: str, families: Iterable[Family]) -> Family:
 def model_calls(
     config: ModelConfig, deployment: Deployment, registry: Registry, families: Iterable[Family]
 ) -> ModelCalls:
-    """Work out every DeepGEMM call of a model at one setting, and why the other layers make none.
+    """All DeepGEMM calls of a model at one setting, and the reasons why other layers make none.
 
     Args:
         config: the model.
         deployment: the setting.
         registry: the kernel types that calls may have.
-        families: one of them is the model's; see :func:`~kregistry.hf_config.installed_families.installed_families`.
+        families: the families, one of which has the model's architecture; see
+            :func:`~kregistry.hf_config.installed_families.installed_families`.
 
     Raises:
         UnknownNameError: unknown engine or architecture.
-        InputError: the config or the setting is wrong, or the two do not fit.
+        InputError: the config or the setting is wrong, or they do not match.
     """
     family = find_family(config.architecture, families)
     symbols = config.symbols(family)
@@ -102,7 +103,7 @@ def model_calls(
 
 
 def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment) -> CallSite:
-    """The same site, or why no installed kernel type can describe it."""
+    """The same site, or one with the reason why no installed kernel type can describe it."""
     if site.verdict is not Verdict.DEEP_GEMM:
         return site
     reason = ""
@@ -117,7 +118,7 @@ def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment
             try:
                 kernel_type.resolve(site.shape, deployment.target)
             except ShapeError as error:
-                reason = f"the kernel type does not take this shape: {error.message}"
+                reason = f"the kernel type refuses this shape: {error.message}"
     return evolve(site, verdict=Verdict.NO_KERNEL_TYPE, reason=reason, rule="plugin") if reason else site
 
 
@@ -218,7 +219,7 @@ class _Resolver:
     def _size(self, formula: str) -> int:
         """
         Raises:
-            FormulaError: with the formula, its numbers and the meaning of its names.
+            FormulaError: there is no value; the text has the formula, its numbers and the meaning of its names.
         """
         try:
             value = evaluate(formula, self.values)

@@ -20,7 +20,7 @@ from kregistry.errors import KregistryError
 from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Manifest
 from kregistry.recording.recognition import recognise
 from kregistry.serving.coverage import Coverage

@@ -1,4 +1,4 @@
-"""Buffers: the tensors of one call site, declared as plain values so that their bytes are known without torch."""
+"""Buffers: the tensors of one call site, declared as plain values, so that sizes are known without torch."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ class BufferSpec:
     """One tensor that the caller of a kernel type owns.
 
     Attributes:
-        shape: sizes of the dimensions.
-        dtype: name of the torch dtype.
-        role: ``weight`` buffers may be lent by the caller; ``output`` buffers are written by the kernel.
+        shape: sizes of the dimensions, in elements.
+        dtype: name of the torch dtype, e.g. ``"bfloat16"``.
+        role: ``input``, ``weight`` or ``output``. A weight may be borrowed from the caller; an output is written by the
+            kernel.
         strides: in elements; ``None`` means contiguous.
-        storage: elements of the storage behind the tensor, when it is longer than the last element (padding).
-        initial: value to allocate with, or all values of a one-dimensional tensor, for indices and counts that a kernel
-            follows: garbage there would send it out of bounds. A launch at ``max_m`` must be valid with them, since
-            warm-up fills nothing. Other buffers stay uninitialised.
+        storage: elements of the storage, if padding follows the last element of the tensor.
+        initial: the value to allocate with, or all values of a one-dimensional tensor, for indices and counts: with
+            random values a kernel would read out of bounds. A launch at ``max_m`` must be valid with them, since
+            warm-up does not fill buffers. Other buffers stay uninitialised.
     """
 
     shape: tuple[int, ...]
@@ -69,7 +70,7 @@ class BufferSpec:
         return self.storage_elements * ITEM_BYTES[self.dtype]
 
     def allocate(self, device: str | torch.device) -> torch.Tensor:
-        """A tensor, uninitialised unless the declaration says what to start with."""
+        """A new tensor, uninitialised unless :attr:`initial` is set."""
         import torch
 
         dtype: torch.dtype = getattr(torch, self.dtype)
@@ -93,10 +94,10 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @frozen(eq=False)
 class Buffers:
-    """The tensors of one call site; they read as attributes: ``buffers.a``.
+    """The tensors of one call site, as attributes: ``buffers.a``.
 
     Attributes:
-        shape: what they were allocated for.
+        shape: the shape that they were allocated for.
         max_m: the largest run-time value that they can serve.
         tensors: by name, as :meth:`KernelType.buffers` declares them.
     """
@@ -118,20 +119,23 @@ def allocate(
     device: str | torch.device,
     lent: Mapping[str, torch.Tensor],
 ) -> Buffers:
-    """Allocate every declared buffer, or take the tensor that the caller lends for it.
+    """Allocate every declared buffer, except those for which the caller passes a tensor to borrow.
+
+    Args:
+        lent: name of a buffer -> the borrowed tensor.
 
     Raises:
-        InputError: a buffer has a name that :class:`Buffers` uses itself; a lent tensor has another shape, dtype or
-            strides than the declaration, or a name that is none.
+        InputError: a buffer has a name that :class:`Buffers` uses itself. Or a borrowed tensor differs from the
+            declaration in shape, dtype or strides, or there is no buffer of its name.
     """
     taken = sorted(specs.keys() & set(dir(Buffers)))
     if taken:
         text = f"{shape.kernel_type} declares the buffer {taken[0]!r}, a name that Buffers uses itself"
-        raise InputError(text, "rename it: buffers read as attributes")
+        raise InputError(text, "rename it: buffers are attributes of Buffers")
     for name in lent:
         if name not in specs:
             hint = nearest_hint(name, specs, "buffer")
-            raise InputError(f"a tensor is lent as {shape.kernel_type}.{name}, there is no such buffer", hint)
+            raise InputError(f"a tensor is given for {shape.kernel_type}.{name}, but there is no such buffer", hint)
     tensors: dict[str, torch.Tensor] = {}
     for name, spec in specs.items():
         tensor = lent.get(name)
@@ -148,6 +152,6 @@ def _check_lent(shape: Shape, name: str, spec: BufferSpec, tensor: torch.Tensor)
     found = (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tuple(tensor.stride()))
     if wanted != found:
         raise InputError(
-            f"the tensor lent as {shape.kernel_type}.{name} has (shape, dtype, strides) {found}, expected {wanted}",
-            "lend the weight exactly as the engine passes it to DeepGEMM",
+            f"the tensor given for {shape.kernel_type}.{name} has (shape, dtype, strides) {found}, expected {wanted}",
+            "pass the weight exactly as the engine passes it to DeepGEMM",
         )

@@ -30,7 +30,7 @@ class ArchSupport:
     Attributes:
         arch: ``"sm90"``, ``"sm100"``, ``"sm120"``.
         deep_gemm: PEP 440 specifier of the DeepGEMM versions that support it; empty: all; ``"none"``: no version.
-        reason: why the other versions do not, shown to the user.
+        reason: why the other versions do not support it; shown to the user.
     """
 
     arch: str
@@ -49,68 +49,69 @@ class Call:
 class KernelType(ABC):
     """One DeepGEMM entry point.
 
-    An instance is immutable, but for :attr:`bound_call`: it may be used from several threads and pickled by name.
+    An instance is immutable except for :attr:`bound_call`. It may be used from several threads, and is pickled by name.
     A subclass declares the class attributes and the abstract methods; the four parts of the contract are
 
     * buffer allocation: :meth:`buffers` declares, :meth:`allocate_buffers` allocates;
-    * execution: :meth:`arguments` says how to call, :meth:`execute` launches;
+    * execution: :meth:`arguments` gives the arguments of a call, :meth:`execute` launches;
     * memory requirement: :meth:`memory_requirement`, exact bytes;
-    * empty input: :attr:`empty_input`, obeyed by :meth:`launch`.
+    * empty input: :attr:`empty_input`, which :meth:`launch` follows.
 
-    Warm-up and serving meet in :meth:`launch`, so that they cannot drift apart.
+    Warm-up and serving both call :meth:`launch`, so that they use the same kernels.
     """
 
-    #: Name of the kernel type, the word in manifests.
+    #: Name of the kernel type in manifests.
     name: ClassVar[str]
-    #: One line for people.
+    #: A description in one line.
     summary: ClassVar[str]
-    #: Static dimensions, in the order they are shown.
+    #: Static dimensions, in display order.
     dimensions: ClassVar[tuple[Dimension, ...]]
-    #: Process-wide settings of DeepGEMM that its kernels depend on: further dimensions of the manifest.
+    #: Process-wide settings of DeepGEMM that its kernels depend on. In a manifest they are further dimensions.
     settings: ClassVar[tuple[Setting, ...]] = ()
     #: The dimension that varies at run time.
     run_dimension: ClassVar[RunDimension]
-    #: Names of the function in ``deep_gemm``, newest first: the first that exists is used.
+    #: Names of the function in ``deep_gemm``, newest first. The first one that exists is used.
     function_names: ClassVar[tuple[str, ...]]
     #: Parameters of that function, for :meth:`shape_of` and :meth:`empty_result`.
     signature: ClassVar[Signature] = Signature("*args, **kwargs")
-    #: One for each arch that the author knows about; an arch that is not listed is not supported.
+    #: One item for each arch that the author knows about. An arch that is not listed is not supported.
     archs: ClassVar[tuple[ArchSupport, ...]]
     empty_input: ClassVar[EmptyInput] = EmptyInput.RETURN
     #: PEP 440 specifier of the DeepGEMM versions whose own function returns at once for an empty input, so that a
-    #: sealed call needs no check; empty: all; ``"none"``: no version.
+    #: sealed call needs no check. Empty: all versions; ``"none"``: no version.
     handles_empty: ClassVar[str] = "none"
-    #: The same of versions whose own function raises ``RuntimeError`` for an empty input before it launches anything
-    #: (or returns at once), so that a sealed call needs to ask only after such an error.
+    #: DeepGEMM versions that raise ``RuntimeError`` on empty input before launching, or return at once. For these,
+    #: sealed calls check for emptiness only after such an error.
     raises_on_empty: ClassVar[str] = "none"
-    #: Whether the host code reads device memory during a call; the stub GPU refuses it otherwise.
+    #: Whether the host code reads device memory during a call. If it is false, the stub GPU refuses such reads.
     reads_device_memory: ClassVar[bool] = False
-    #: What only the conformance kit asks.
+    #: Facts that only the conformance kit uses.
     proof: ClassVar[Proof] = Proof()
-    #: What a call of the object calls in place of :meth:`launch`. Serving sets it, on the copy that a registry owns.
+    #: The function that a call of the object runs in place of :meth:`launch`. Serving sets it, on the registry's copy.
     bound_call: Callable[..., Any] | None = None
 
-    # ---- what the author writes ------------------------------------------------------------------------------
+    # ---- written by the author -------------------------------------------------------------------------------
 
     @abstractmethod
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        """Every tensor that the caller owns, large enough for run-time values up to ``max_m``. No torch needed."""
+        """The tensors that the caller owns, by name, sized for run-time values up to ``max_m``. Needs no torch."""
 
     @abstractmethod
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        """The arguments of a launch at run-time value ``m``: views of the buffers, as an engine would pass them."""
+        """The arguments of a launch at run-time value ``m``: views of the buffers, as an engine passes them."""
 
     def read_m(self, *args: Any, **kwargs: Any) -> int:
-        """The run-time value of a real call, by default the rows of its first argument (data, or data and scales).
+        """The run-time value of a real call; by default the rows of its first argument (data, or data and scales).
 
-        Cheap: every call of a server may go through it. So an override names the parameters that it needs.
+        It must be cheap, because every call of a server may go through it. An override therefore names the parameters
+        that it needs.
         """
         first = args[0] if args else kwargs[self.signature.first]
         rows: int = (first[0] if isinstance(first, (tuple, list)) else first).shape[0]
         return rows
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
-        """The dimensions of a real call, settings apart, so that they resolve to the shape that planned it.
+        """The dimensions of a real call, without settings. They resolve to the shape that was planned for it.
 
         Raises:
             ShapeError: the call belongs to another kernel type of the same function.
@@ -119,61 +120,62 @@ class KernelType(ABC):
 
     @abstractmethod
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        """Write fresh random inputs, such as a model would produce, for a launch at ``m``."""
+        """Fill the inputs of a launch at ``m`` with new random values, such as a model would produce."""
 
     @abstractmethod
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """What :meth:`results` must be after a launch at ``m``, in plain torch, at higher precision."""
+        """The expected :meth:`results` of a launch at ``m``, computed in plain torch at higher precision."""
 
     def check(self, shape: Shape) -> None:  # noqa: B027 - most kernel types have no such rule
         """Refuse combinations of dimensions that DeepGEMM refuses.
 
         Raises:
-            ShapeError: with the rule that refuses.
+            ShapeError: the combination is refused; the text states the rule.
         """
 
     def refusal(self, shape: Shape, m: int) -> str | None:
-        """Why a call would harm the process (a crash, not an error); ``None`` if it would not."""
+        """Why a call would crash the process instead of raising an error; ``None`` if it would not."""
         return None
 
     def collective(self, shape: Shape) -> str | None:
         """Why a launch waits for other processes; ``None`` if it needs none.
 
-        Such a shape is planned and built as any other, for one process can do that. Nobody launches it alone: warm-up
-        leaves its kernels on disk for the first call of the engine, the conformance kit tries it on the stub only.
+        Such a shape is planned and built like any other, which needs only one process. It is never launched alone:
+        warm-up leaves its kernels on disk for the first call of the engine, and the conformance kit tries it on the
+        stub GPU only.
         """
         return None
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """Views of what a launch at ``m`` writes, every element of it; by default m rows of each output buffer."""
+        """Views of the elements that a launch at ``m`` writes; by default the first m rows of each output buffer."""
         specs = self.buffers(buffers.shape, buffers.max_m)
         return {name: buffers.tensors[name][:m] for name, spec in specs.items() if spec.role == "output"}
 
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """What is compared with the reference; the outputs, unless those are parts of a sum."""
+        """The tensors that are compared with the reference: the outputs, unless these are parts of a sum."""
         return self.outputs(buffers, m)
 
     def returned(self, value: Any, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """The results in what a launch returned, for functions that allocate them; they join :meth:`results`."""
+        """The results in the return value of a launch, for functions that allocate them; added to :meth:`results`."""
         return {}
 
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """Views of all that a launch at ``m`` may write: the outputs, and padding that it may overwrite besides."""
+        """Views of all elements that a launch at ``m`` may write: the outputs, and padding that it may overwrite."""
         return self.outputs(buffers, m)
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        """Bytes that DeepGEMM allocates on its own during a launch, on top of the buffers."""
+        """Bytes that DeepGEMM allocates during a launch, in addition to the buffers."""
         return 0
 
     def empty_result(self, call: Arguments) -> Any:
-        """What a call returns in place of a launch for an empty input; it may write to the arguments."""
+        """The return value of a call with an empty input, which launches nothing. May write to the arguments."""
         return None
 
-    # ---- what the author gets --------------------------------------------------------------------------------
+    # ---- provided by this class ------------------------------------------------------------------------------
 
     @property
     def all_dimensions(self) -> tuple[Dimension, ...]:
-        """What a manifest may say: the dimensions, then the settings."""
+        """The dimensions of the manifest: those of the kernel type, then its settings."""
         return (*self.dimensions, *(setting.dimension for setting in self.settings))
 
     @property
@@ -182,7 +184,7 @@ class KernelType(ABC):
         return frozenset(each.name for each in self.dimensions if not each.affects_kernel)
 
     def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
-        """A complete and checked shape.
+        """The complete, checked shape for values of a manifest; defaults are filled in.
 
         Raises:
             ShapeError: an unknown, missing or refused dimension.
@@ -204,7 +206,7 @@ class KernelType(ABC):
         return shape
 
     def validation_errors(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
-        """Every unknown, missing or refused dimension, as far as it can be told without a target."""
+        """Every unknown, missing or refused dimension that can be found without a target."""
         known = {dimension.name: dimension for dimension in self.all_dimensions}
         for name in values:
             if name not in known:
@@ -238,15 +240,18 @@ class KernelType(ABC):
         device: str | torch.device = "cuda",
         lent: Mapping[str, torch.Tensor] = {},
     ) -> Buffers:
-        """Allocate the declared buffers, uninitialised; ``lent`` tensors are used in place of new ones.
+        """Allocate the declared buffers, uninitialised.
+
+        Args:
+            lent: name of a buffer -> a tensor to borrow in place of a new one.
 
         Raises:
-            InputError: a lent tensor does not fit its declaration.
+            InputError: a borrowed tensor does not match its declaration.
         """
         return buffers_module.allocate(shape, max_m, self.buffers(shape, max_m), device, lent)
 
     def memory_requirement(self, shape: Shape, max_m: int) -> int:
-        """Bytes of the buffers for run-time values up to ``max_m``, exact (storages, padding included)."""
+        """Exact bytes of the buffers for run-time values up to ``max_m``: their storages, including padding."""
         return sum(spec.nbytes for spec in self.buffers(shape, max_m).values())
 
     def function(self) -> Callable[..., Any]:
@@ -264,37 +269,37 @@ class KernelType(ABC):
         names = " or ".join(self.function_names)
         raise MissingRequirement(
             f"the installed DeepGEMM has no function {names} (kernel type {self.name})",
-            "kregistry doctor shows its version",
+            "kregistry doctor shows the version of DeepGEMM",
         )
 
     def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        """The dimensions of a real call, settings apart: see :meth:`shape_of`."""
+        """The dimensions of a real call, without settings; see :meth:`shape_of`."""
         return self.shape_of(self.signature.bind(args, kwargs))
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:
-        """The call that an engine makes: DeepGEMM's function behind the empty-input rule."""
+        """The call that an engine makes: DeepGEMM's function, after the check for an empty input."""
         if self.empty_input is not EmptyInput.LAUNCH and self.read_m(*args, **kwargs) == 0:
             return self.handle_empty(*args, **kwargs)
         return self.function()(*args, **kwargs)
 
     @property
     def __call__(self) -> Callable[..., Any]:
-        """What a call of the object calls: :attr:`bound_call`, or :meth:`launch` where nothing is bound.
+        """The function that a call of the object runs: :attr:`bound_call`, or :meth:`launch` if nothing is bound.
 
-        A property, since the interpreter then hands the arguments to the function as they are. A method that passes
-        ``*args, **kwargs`` on would cost 0.2 us more (Python 3.12, Xeon; 0.1 us in place of 0.3 us).
+        It is a property, so that the interpreter passes the arguments to the function directly. A method that passes
+        on ``*args, **kwargs`` would cost 0.3 us instead of 0.1 us (Python 3.12, Xeon).
         """
         return self.bound_call or self.launch
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles keep: a binding is of this object only."""
+        """The state for copies and pickles, which do not keep a bound call."""
         return {name: value for name, value in vars(self).items() if name != "bound_call"}
 
     def handle_empty(self, *args: Any, **kwargs: Any) -> Any:
-        """Called instead of a launch for an empty input, with the arguments of the call: see :meth:`empty_result`.
+        """Called instead of a launch for an empty input, with the arguments of the call; see :meth:`empty_result`.
 
-        A sealed call passes the parameters of DeepGEMM's function by position, to :meth:`read_m` too, as many as each
-        accepts.
+        A sealed call passes the parameters of DeepGEMM's function by position to this method and to :meth:`read_m`, as
+        many as each accepts.
         """
         return self.empty_result(self.signature.bind(args, kwargs))
 

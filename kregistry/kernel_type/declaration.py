@@ -1,4 +1,4 @@
-"""What is wrong with the declarations of a kernel type: asked when a plugin registers it."""
+"""Checks the declarations of a kernel type when a plugin registers it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape
 from kregistry.kernel_type.signature import Signature
 
-#: Dimensions read as attributes of shapes, and buffers as attributes of their collection: these names are taken.
+#: Names that a dimension may not have: dimensions are attributes of shapes, and buffers are attributes of Buffers.
 RESERVED_NAMES = frozenset(
     name
     for cls in (Shape, Buffers)
@@ -35,7 +35,7 @@ _EXPECTED: dict[str, type] = {
 
 
 def declaration_fault(kernel_type: object) -> str | None:
-    """What is wrong with the declarations of a kernel type; ``None`` if nothing is."""
+    """The first fault in the declarations of a kernel type; ``None`` if there is none."""
     if not isinstance(kernel_type, KernelType):
         return f"kregistry_kernel_types() must return KernelType objects, got {kernel_type!r}"
     label = type(kernel_type).__name__
@@ -58,7 +58,7 @@ def _name_fault(label: str, kernel_type: KernelType) -> str | None:
     names = [dimension.name for dimension in kernel_type.all_dimensions]
     for name in names:
         if name in RESERVED_NAMES:
-            return f"{label} declares the dimension {name!r}, a name that shapes or buffers use themselves: rename it"
+            return f"{label} declares the dimension {name!r}, a name that is reserved in shapes or buffers: rename it"
         if not name.isidentifier() or name.startswith("_"):
             return f"{label} declares the dimension {name!r}, expected an identifier that does not begin with _"
     repeated = repeated_name([*names, kernel_type.run_dimension.name])

@@ -1,6 +1,6 @@
-"""Dimensions: what a manifest may say about one call site, declared once and used everywhere.
+"""Dimension: a key of a call site in the manifest, with its allowed values and its default.
 
-The same declaration validates a manifest, fills defaults, prints ``kregistry list NAME`` and generates the JSON Schema.
+One declaration validates manifests, fills in defaults, prints ``kregistry list NAME`` and generates the JSON Schema.
 A dimension is a :class:`Size` (a number), a :class:`Choice` (one of a few words or numbers) or a :class:`Flag`.
 """
 
@@ -26,13 +26,13 @@ class Dimension(ABC):
 
     Attributes:
         name: the key in the manifest.
-        meaning: one line for people.
-        unit: what it counts, e.g. ``"columns"``.
-        default: the value when the manifest is silent; a function of the target if it depends on it;
-            ``REQUIRED`` means that the manifest must say it.
+        meaning: a description in one line.
+        unit: the unit of the number, e.g. ``"columns"``.
+        default: the value if the manifest gives none; a function of the target if it depends on the target;
+            ``REQUIRED`` if the manifest must give it.
         policies: names of rules that give the number at each run-time value; sizes only.
         affects_kernel: whether DeepGEMM's choice of a kernel may depend on it; ``False`` for sizes only.
-        needs: value -> PEP 440 specifier of the DeepGEMM versions that take it; values that are absent: all versions.
+        needs: value -> PEP 440 specifier of the DeepGEMM versions that accept it; for other values, all versions.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Dimension(ABC):
         """Whether a value is allowed; ``None`` means "not given" to DeepGEMM."""
 
     @abstractmethod
-    def words(self) -> tuple[str, ...]:
-        """Every allowed value that is not a plain number, as a manifest says it."""
+    def named_values(self) -> tuple[str, ...]:
+        """Every allowed value that is not a plain number, as written in a manifest."""
 
     def expectation(self) -> str:
         """What is allowed, as a phrase: ``"an integer >= 1, a multiple of 8"``."""
-        return " or ".join(self.words())
+        return " or ".join(self.named_values())
 
     @property
     def required(self) -> bool:
@@ -73,14 +73,15 @@ class Dimension(ABC):
         if self.accepts(canonical):
             found: Value = canonical
             return found
-        hint = nearest_hint(value, self.words(), "value") if isinstance(value, str) and self.words() else ""
+        names = self.named_values()
+        hint = nearest_hint(value, names, "value") if isinstance(value, str) and names else ""
         raise ShapeError(kernel_type, self.name, f"expected {self.expectation()}, got {show(value)}", hint)
 
     def check_for(self, kernel_type: str, value: Value, target: Target) -> None:  # noqa: B027 - only sizes have limits
-        """Refuse a value that is allowed in general, but not on one target.
+        """Refuse a value that is allowed in general, but not on this target.
 
         Raises:
-            ShapeError: naming the target.
+            ShapeError: the value is not allowed there; the text names the target.
         """
 
 
@@ -91,7 +92,7 @@ class Size(Dimension):
     Attributes:
         minimum: smallest allowed number.
         multiple_of: the number must be a multiple of this.
-        maximum: largest number that a target takes.
+        maximum: function of the target: the largest number that it accepts.
         optional: whether ``none`` is allowed, meaning "not given" to DeepGEMM.
         policies: allowed names of rules that give the number at each run-time value.
         affects_kernel: ``False`` if it only affects buffer sizes, never which kernel is chosen (tokens in a KV cache):
@@ -118,12 +119,12 @@ class Size(Dimension):
             return value >= self.minimum and value % self.multiple_of == 0
         return False
 
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         return (*(("none",) if self.optional else ()), *self.policies)
 
     def expectation(self) -> str:
         grain = f" and a multiple of {self.multiple_of}" if self.multiple_of > 1 else ""
-        return " or ".join((f"an integer >= {self.minimum}{grain}", *self.words()))
+        return " or ".join((f"an integer >= {self.minimum}{grain}", *self.named_values()))
 
     def check_for(self, kernel_type: str, value: Value, target: Target) -> None:
         if self.maximum is not None and isinstance(value, int) and value > self.maximum(target):
@@ -149,7 +150,7 @@ class Choice(Dimension):
     def accepts(self, value: object) -> bool:
         return isinstance(value, (int, str)) and not isinstance(value, bool) and value in self.choices
 
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         return tuple(each if isinstance(each, str) else show(each) for each in self.choices)
 
 
@@ -166,7 +167,7 @@ class Flag(Dimension):
     def accepts(self, value: object) -> bool:
         return isinstance(value, bool)
 
-    def words(self) -> tuple[str, ...]:
+    def named_values(self) -> tuple[str, ...]:
         return ("true", "false")
 
 
@@ -183,10 +184,10 @@ class RunDimension:
 
     Attributes:
         name: the key in the manifest (``m``, ``expected_m`` ...).
-        meaning: one line for people.
-        unit: what it counts.
+        meaning: a description in one line.
+        unit: the unit of the value, e.g. ``"tokens"``.
         start: default first value of a range.
-        step: default distance of the values that a server can reach (alignment of contiguous layouts).
+        step: default distance between the values that occur (the alignment of contiguous layouts).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a launch does when the run-time dimension is 0, as a kernel type declares it."""
+"""EmptyInput: the declared behaviour of a launch at run-time value 0."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import enum
 
 
 class EmptyInput(enum.Enum):
-    """What a launch does when the run-time dimension is 0."""
+    """The behaviour of a launch at run-time value 0."""
 
-    #: Return without a launch; outputs have no element, or stay as they are.
+    #: Return without a launch; the outputs are empty or stay unchanged.
     RETURN = "return"
     #: Return without a launch, after writing zeros to the outputs (an empty sum is zero).
     ZERO_OUTPUTS = "zero-outputs"
-    #: DeepGEMM launches a kernel for an empty input too.
+    #: Launch a kernel for an empty input too.
     LAUNCH = "launch"

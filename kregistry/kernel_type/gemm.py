@@ -1,4 +1,4 @@
-"""Gemm: what the ordinary GEMMs of DeepGEMM share, so that the author of one more copies nothing."""
+"""Gemm: base class of the ordinary GEMMs of DeepGEMM, with everything that they share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Gemm(KernelType):
-    """d[m, n] = a[m, k] @ b[n, k].T: the function takes ``a``, ``b``, ``d`` first, and writes m rows of ``d``.
+    """d[m, n] = a[m, k] @ b[n, k].T. The function takes ``a``, ``b``, ``d`` first, and writes m rows of ``d``.
 
     A subclass declares at least its names, the dimensions ``n`` and ``k``, the buffers ``a``, ``b`` and ``d``, and the
-    reference. What differs from the plain case is overridden: other dimensions in :meth:`shape_of`, more arguments in
-    :meth:`arguments`, quantised inputs in :meth:`fill`.
+    reference. It overrides :meth:`shape_of` for other dimensions, :meth:`arguments` for more arguments, and
+    :meth:`fill` for quantised inputs.
     """
 
     run_dimension = RunDimension("m", "tokens of one step", "rows")

@@ -1,4 +1,4 @@
-"""Proof: what only the conformance kit asks of a kernel type; nothing at run time depends on it."""
+"""Proof: facts about a kernel type that only the conformance kit uses, and nothing at run time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from kregistry.kernel_type.shape import Value
 
 @frozen
 class Proof:
-    """How a kernel type is proven.
+    """How the conformance kit tests a kernel type.
 
     Attributes:
-        examples: shapes to try: small, so that the reference is quick on a CPU, and each with something that the
-            others lack (an odd size, another form of scale factors, a policy).
-        tolerance: how far a result may be from the reference: a bound of ``1 - 2 <x, y> / (<x, x> + <y, y>)`` in
+        examples: shapes to test. They are small, so that the reference is fast on a CPU, and differ from each other
+            (an odd size, another form of scale factors, a policy).
+        tolerance: the largest allowed difference from the reference: a bound of ``1 - 2 <x, y> / (<x, x> + <y, y>)`` in
             float64, DeepGEMM's own measure (``deep_gemm.testing.calc_diff``): 0 for equal tensors, 1 for zeros
             against anything.
-        start: smallest run-time value above 0 that is launched at; 0: the first of the run-time dimension.
-        stop: largest run-time value that is tried; 0: chosen by the step of the run-time dimension.
+        start: the smallest run-time value above 0 to launch; 0: the first of the run-time dimension.
+        stop: the largest run-time value to launch; 0: chosen by the step of the run-time dimension.
         deterministic: whether the same inputs give the same bits on every launch.
         kernel_depends_on_m: whether DeepGEMM chooses the kernel by the run-time value, apart from dimensions that a
             policy varies.
-        devices: where the launch function works. With ``"cpu"`` numerics are proven without a GPU.
+        devices: the devices on which the launch function works. With ``"cpu"`` numerics are tested without a GPU.
     """
 
     examples: tuple[Mapping[str, Value], ...] = ()

@@ -1,7 +1,7 @@
-"""The function that a sealed call is: DeepGEMM's own, behind the empty-input rule only where DeepGEMM needs it.
+"""Sealed call: DeepGEMM's own function, with a guard for empty input only where its version needs one.
 
-This is :meth:`KernelType.launch` with the installed version known. It stands in the contract's room, because the
-conformance kit tries on the stub exactly the function that serving binds.
+It does the same as :meth:`KernelType.launch`, but knows the installed version. Serving binds this function, and the
+conformance kit tests the same function on the stub GPU.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kregistry.kernel_type.contract import KernelType, version_applies
 from kregistry.kernel_type.empty_input import EmptyInput
 
 # A guard is generated with the parameters of the function that it guards, as dataclasses generates `__init__`.
-# Cost over the function, for a call with one keyword (Python 3.12, Xeon, median of 150 rounds): 0.04 us in this form,
-# 0.32 us in a closure that passes `*args, **kwargs` on (0.18 us without the keyword). The bound is 0.15 us and 0.5 %
-# of a call, which takes 14 us at least. `benchmarks/serving.py compare` measures both forms on a GPU.
+# It adds 0.04 us to a call with one keyword (Python 3.12, Xeon, median of 150 rounds). A closure that passes on
+# `*args, **kwargs` would add 0.32 us (0.18 us without the keyword). The bound is 0.15 us and 0.5 % of a call, which
+# takes at least 14 us. `benchmarks/serving.py compare` measures both forms on a GPU.
 _CHECK_FIRST = """
 def {name}({parameters}):
     if _read_m({read}) == 0:
@@ -39,7 +39,7 @@ _ANY = "*args, **kwargs"
 
 
 def sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[..., Any]:
-    """DeepGEMM's own function, with a guard only where that version does not obey the empty-input rule by itself.
+    """DeepGEMM's own function, with a guard only if that version does not handle an empty input as declared.
 
     Raises:
         MissingRequirement: the installed DeepGEMM has none of the names.
@@ -61,10 +61,10 @@ def guard(
     *,
     raises_on_empty: bool,
 ) -> Callable[..., Any]:
-    """``function``, except that ``handle_empty`` is called in its place where ``read_m`` returns 0.
+    """A function that calls ``handle_empty`` if ``read_m`` returns 0, and else ``function``.
 
-    If ``function`` is written in Python, all three are called by position: ``function`` with every parameter, the two
-    others with as many of them as they take.
+    If ``function`` is written in Python, all three are called by position: ``function`` with every parameter, and the
+    other two with as many parameters as they accept.
 
     Args:
         raises_on_empty: whether ``function`` raises ``RuntimeError`` for an empty input before it launches anything.
@@ -74,14 +74,14 @@ def guard(
     def is_empty(*args: Any, **kwargs: Any) -> bool:
         try:
             return read_m(*args, **kwargs) == 0
-        except Exception:  # the call cannot be read: the function's own error says more
+        except Exception:  # the call cannot be read: raise the error of the function instead
             return False
 
     parameters = _parameters(function)
     name = getattr(function, "__name__", "")
     name = name if name.isidentifier() else "guarded"
     names: dict[str, Any] = {
-        # The JIT monitor looks for frames of DeepGEMM's modules; a function in C++ has no frame of its own.
+        # The JIT monitor searches for frames of DeepGEMM's modules, and a C++ function has no frame of its own.
         "__name__": getattr(function, "__module__", __name__),
         "_function": function,
         "_read_m": read_m,
@@ -99,7 +99,7 @@ def guard(
 
 
 def _parameters(function: Callable[..., Any]) -> str:
-    """Names of the parameters of a Python function that can all be given by position."""
+    """Names of the parameters of a Python function, if all can be passed by position; else ``*args, **kwargs``."""
     if not isinstance(function, FunctionType):
         return _ANY
     code = function.__code__

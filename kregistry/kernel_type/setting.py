@@ -1,7 +1,7 @@
 """Setting: a process-wide setting of DeepGEMM that the kernels of a kernel type depend on.
 
-In a manifest it is a dimension, left out wherever it has its default. It is in force around the launches of a shape,
-and read back from the process when a real call is recognised: :mod:`kregistry.deep_gemm.settings` does both.
+In a manifest it is a dimension, which is left out if it has its default. :mod:`kregistry.deep_gemm.settings` applies it
+around the launches of a shape, and reads it from the process when a real call is recognised.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from kregistry.target import Target
 
 @frozen
 class Setting:
-    """One setting: a flag if its default is a bool, one of ``choices`` if there are any, a whole number otherwise.
+    """One setting: a flag if its default is a bool, one of ``choices`` if given, and otherwise a whole number.
 
     Attributes:
         name: the key in the manifest.
-        meaning: one line for people; by default it names the function that sets it.
+        meaning: a description in one line; by default the name of the function that sets it.
         set: name of the function of ``deep_gemm`` that sets it.
-        get: name of the function of ``deep_gemm`` that tells it; empty if there is none: then a real call is taken to
-            have the default, and the default is what is restored.
-        default: the value that a manifest need not say; a function of the target if it depends on the device.
-        unit, minimum, multiple_of, maximum, choices: as of a :class:`Size` or :class:`Choice`.
-        archs: the archs on which the kernels depend on it, e.g. ``("sm100",)``; empty: all. On others a real call is
-            taken to have the default.
+        get: name of the function of ``deep_gemm`` that returns it; empty if there is none. A real call is then assumed
+            to have the default, and the default is restored after launches.
+        default: the value if a manifest gives none; a function of the target if it depends on the device.
+        unit, minimum, multiple_of, maximum, choices: as in :class:`Size` or :class:`Choice`.
+        archs: the archs on which the kernels depend on it, e.g. ``("sm100",)``; empty: all. On other archs a real
+            call is assumed to have the default.
         dimension: the dimension of the manifest.
     """
 
@@ -46,7 +46,7 @@ class Setting:
     dimension: Dimension = field(init=False, eq=False, repr=False)
 
     def matters_on(self, arch: str) -> bool:
-        """Whether kernels depend on it there."""
+        """Whether kernels depend on the setting on an arch."""
         return not self.archs or arch in self.archs
 
     @dimension.default

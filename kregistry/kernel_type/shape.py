@@ -1,4 +1,4 @@
-"""Shape: the static dimensions of one call site, complete and checked, for one target."""
+"""Shape: the complete, checked static dimensions of one call site, for one target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 from kregistry.target import Target
 
 #: A value that a dimension may take in a manifest.
@@ -17,7 +17,7 @@ Policy: TypeAlias = Callable[["Shape", int], int]
 
 
 class Varying(Protocol):
-    """A dimension, as far as :meth:`Shape.at` needs it."""
+    """The attributes of a dimension that :meth:`Shape.at` reads."""
 
     @property
     def name(self) -> str: ...
@@ -28,10 +28,10 @@ class Varying(Protocol):
 
 @frozen
 class Shape(Mapping[str, Value]):
-    """Immutable, hashable and picklable; dimensions read as items or attributes: ``shape["n"]``, ``shape.n``.
+    """The dimensions of a call site, as items or attributes: ``shape["n"]``, ``shape.n``. Immutable and hashable.
 
-    As a mapping it holds every dimension and every setting. Text and files leave out the settings that have their
-    default: :meth:`shown`.
+    As a mapping it holds every dimension and every setting. Text and files omit settings that have their default; see
+    :meth:`shown`.
 
     Attributes:
         kernel_type: name of the kernel type that the shape belongs to.
@@ -66,14 +66,14 @@ class Shape(Mapping[str, Value]):
         return len(self._values)
 
     def shown(self) -> dict[str, Value]:
-        """What a manifest must say to get this shape: everything but the settings that have their default."""
+        """The values that a manifest must give for this shape: all except settings that have their default."""
         return {name: value for name, value in self.items_ if name not in self._hidden}
 
     def __str__(self) -> str:
         return show_shape(self.shown())
 
     def at(self, dimension: Varying, m: int) -> int | None:
-        """The number that a dimension has at one run-time value: policies are asked, numbers are themselves."""
+        """The number that a dimension has at run-time value ``m``; a policy is evaluated."""
         value = self._values[dimension.name]
         if isinstance(value, str) and value in dimension.policies:
             return dimension.policies[value](self, m)

@@ -1,7 +1,7 @@
 """Signature: the parameters of a DeepGEMM function, written once.
 
-Kernel types read the dimensions of a real call, and answer an empty one, by the names of its arguments. How the caller
-passed them, by position or by name, and which defaults it left out, is settled here.
+Kernel types read the arguments of a real call by name. This module maps positions to names and fills in the defaults
+that the caller left out.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Arguments:
 class Signature:
     """The parameters of a function of ``deep_gemm``, as Python writes them: ``"a, b, d, c=None, recipe=None"``.
 
-    ``*args`` and ``**kwargs`` stand for parameters that a kernel type need not know. Defaults are literals.
+    ``*args`` and ``**kwargs`` stand for parameters that the kernel type does not use. Defaults must be literals.
 
     Raises:
-        ValueError: the text is no such list.
+        ValueError: the text is not a list of parameters.
     """
 
     text: str
     _positional: tuple[str, ...] = field(init=False, eq=False, repr=False)
     _known: frozenset[str] = field(init=False, eq=False, repr=False)
     _defaults: Mapping[str, Any] = field(init=False, eq=False, repr=False)
-    #: Names that stand for other arguments by position, and by name; empty: there may be none.
+    #: The names after ``*`` and ``**``; empty if the text has none.
     _rest: str = field(init=False, eq=False, repr=False)
     _named_rest: str = field(init=False, eq=False, repr=False)
 
@@ -45,7 +45,7 @@ class Signature:
         try:
             parsed = ast.parse(f"lambda {self.text}: 0", mode="eval").body
             if not isinstance(parsed, ast.Lambda) or parsed.args.posonlyargs:
-                raise ValueError("no parameters, or some that have no name")
+                raise ValueError("positional-only parameters")
             defaults = _defaults(parsed.args)
         except (SyntaxError, ValueError) as error:
             raise ValueError(f"not a list of parameters with literal defaults: {self.text!r}") from error

@@ -1,4 +1,4 @@
-"""The manifest: which kernels, at which shapes, over which ranges, a model calls."""
+"""Manifest: the kernel types that a model calls, with their shapes and ranges."""
 
 from kregistry.manifest.model import Entry, Manifest, Range
 from kregistry.manifest.reader import load_manifest

@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers where everything stands."""
+"""Document: the plain data of a YAML file, with the line and column of each value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kregistry.errors import ManifestError, ManifestProblem, StorageError
 
 #: Keys and indices from the root to a value.
 Path_ = tuple[str | int, ...]
-#: A file whose aliases unfold to more values than this is a mistake or an attack.
+#: A file whose aliases expand to more values than this is refused as a mistake or an attack.
 _MAX_VALUES = 1_000_000
 
 
@@ -26,7 +26,7 @@ def show_path(path: Path_) -> str:
 
 @define
 class Document:
-    """The data of a YAML file, the place of each value, and the problems found so far."""
+    """The data of a YAML file, the position of each value, and the problems found so far."""
 
     file: str
     data: Any
@@ -57,7 +57,7 @@ class Document:
 
 
 def read_document(path: str | Path) -> Document:
-    """Parse a YAML file; duplicate keys are problems, not silently the last one.
+    """Parse a YAML file. Duplicate keys are reported as problems.
 
     Raises:
         StorageError: the file cannot be read.
@@ -73,7 +73,7 @@ def read_document(path: str | Path) -> Document:
 
 
 def parse_document(text: str, file: str) -> Document:
-    """Like :func:`read_document`, of a text; ``file`` is the name that problems carry."""
+    """Like :func:`read_document`, for a text; ``file`` is the name of the file in problems."""
     document = Document(file, None, {(): (1, 1)}, {})
     loader: _Loader | None = None
     try:
@@ -102,10 +102,10 @@ def parse_document(text: str, file: str) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML, without two of its traps.
+    """PyYAML with two corrections.
 
-    It lets the errors of int(), datetime() and re escape: ``2024-13-01``, ``!!int x``, ``!!timestamp x``. And it reads
-    ``1:32`` as 92, base 60, where YAML 1.2 and everybody reads a text.
+    PyYAML raises errors of int(), datetime and re (``2024-13-01``, ``!!int x``, ``!!timestamp x``), which become
+    YAML errors here. PyYAML reads ``1:32`` as the number 92 (base 60): here it is a text, as in YAML 1.2.
     """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -120,7 +120,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _refuse_cycles(node: yaml.Node, above: set[int], whole: set[int]) -> None:
-    """Refuse an alias that stands inside its own anchor: such data has no end."""
+    """Refuse an alias inside its own anchor, because such data is infinite."""
     if id(node) in above:
         raise yaml.MarkedYAMLError(problem="an alias inside its own anchor", problem_mark=node.start_mark)
     if id(node) in whole or isinstance(node, yaml.ScalarNode):
@@ -134,7 +134,7 @@ def _refuse_cycles(node: yaml.Node, above: set[int], whole: set[int]) -> None:
 
 
 def _find_duplicates(document: Document, node: yaml.Node, path: Path_, done: set[int]) -> None:
-    """Before construction, which drops duplicates and merges ``<<`` into the mapping; an anchor is looked at once."""
+    """Report duplicate keys. Runs before construction, which drops them and merges ``<<``. Visits an anchor once."""
     if id(node) in done:
         return
     done.add(id(node))

@@ -1,6 +1,6 @@
-"""What a manifest may contain, as attrs classes, and their strict structuring with cattrs.
+"""The format of manifests as attrs classes, with strict structuring by cattrs.
 
-These classes are the one declaration of the format: the reader and the JSON Schema both follow them.
+These classes are the only declaration of the format. The reader and the JSON Schema both use them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def _meaning(text: str, **options: Any) -> Any:
 
 
 def _number(text: str, minimum: int) -> Any:
-    """A number that may be left out; the reader and the JSON Schema both know its minimum."""
+    """An optional number with a minimum, for the reader and for the JSON Schema."""
     metadata = {"meaning": text, "minimum": minimum}
     return field(default=None, metadata=metadata, validator=lambda *a: _at_least(minimum, *a))
 
 
 @frozen
 class RangeSource:
-    """Range of a run-time dimension; ``stop`` is the last value and belongs to the range."""
+    """The range of a run-time dimension; ``stop`` is included."""
 
     stop: int | None = _number("last value, included", 1)
     start: int | None = _number("first value", 0)
@@ -45,7 +45,7 @@ class RangeSource:
 
 @frozen
 class TargetSource:
-    """A GPU of one's own: a built-in one with changes, or a complete one."""
+    """A target of the manifest: a built-in one with changes, or a complete declaration."""
 
     name: str = _meaning("name of the target")
     base: str | None = _meaning("a built-in target that the other keys change", default=None)
@@ -58,11 +58,11 @@ class TargetSource:
 
 @frozen
 class KernelSource:
-    """One or more call sites of one kernel type; the range stands under the name of its run-time dimension."""
+    """One or more call sites of one kernel type. The range has the name of the run-time dimension as its key."""
 
     type: str = _meaning("name of a kernel type (kregistry list)")
     shape: Any = _meaning("its dimensions: a mapping, or a list of them; lists of values fan out")
-    label: str = _meaning("what the model calls it", default="")
+    label: str = _meaning("name of the layer in the model's code", default="")
 
 
 @frozen
@@ -93,7 +93,7 @@ def _at_least(minimum: int, instance: Any, attribute: Any, value: Any) -> None:
 
 
 def describe(value: object) -> str:
-    """A value in the words of YAML, for "expected ..., got ..."."""
+    """A value as written in YAML, for messages "expected ..., got ..."."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -133,7 +133,7 @@ _CONVERTER = _converter()
 def structure(document: Document, data: object, kind: type[T], path: Path_, *, partial: bool = False) -> T | None:
     """``data`` as an instance of ``kind``, or ``None`` after all its problems have been reported.
 
-    With ``partial``, keys that are wrong and not required are left out, so that the rest is looked at in the same run.
+    With ``partial``, wrong keys that are not required are left out, so that the other keys are checked in the same run.
     """
     if not isinstance(data, dict):
         document.report(path, f"expected a mapping, got {describe(data)}", _range_hint(document, path))
@@ -150,7 +150,7 @@ def structure(document: Document, data: object, kind: type[T], path: Path_, *, p
         try:
             found = _CONVERTER.structure(given, kind)
         except (ClassValidationError, IterableValidationError) as error:
-            # attrs' validators stop at the first: without it, the next one has its say.
+            # attrs' validators stop at the first error: retry without the wrong keys to find the next one.
             wrong = _report(document, error, kind, path)
             given = {key: value for key, value in given.items() if key not in wrong}
             if not required <= given.keys():
@@ -160,7 +160,7 @@ def structure(document: Document, data: object, kind: type[T], path: Path_, *, p
 
 
 def _report(document: Document, error: BaseException, kind: type, path: Path_) -> set[str]:
-    """Walk the tree of errors; cattrs' notes say which attribute or index each one belongs to.
+    """Report all errors of a tree of errors. cattrs' notes name the attribute or index of each error.
 
     Returns:
         The keys of the outermost mapping that are wrong.
@@ -186,13 +186,13 @@ def _walk(document: Document, error: BaseException, kind: type, path: Path_) -> 
     elif isinstance(error, KeyError):
         document.report(path, f"the key {error.args[0]!r} is missing")
     else:
-        # A validator of our own adds the attribute's name: attrs runs validators for the whole class at once.
+        # Our validators add the name of the attribute, because attrs runs the validators of a class together.
         place = (*path, error.args[1]) if len(error.args) == 2 else path
         document.report(place, str(error.args[0]), _range_hint(document, place))
 
 
 def _range_hint(document: Document, path: Path_) -> str:
-    """For ``1:64``, which many write for a range."""
+    """A hint for ``1:64``, a common mistake for a range."""
     head, colon, tail = document.raw.get(path, "").partition(":")
     if colon and head.isdigit() and tail.isdigit():
         return f"a range is written {{start: {head}, stop: {tail}}}"

@@ -1,4 +1,4 @@
-"""A manifest after reading: every entry complete and checked, for one target."""
+"""Manifest: complete, checked entries for one target."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Manifest:
     providers: Mapping[str, str]
 
     def select(self, models: Iterable[str]) -> Manifest:
-        """Only the entries of some models; all of them if none is named.
+        """The manifest with the entries of some models only; with all entries if no model is named.
 
         Raises:
             UnknownNameError: the manifest has no such model.

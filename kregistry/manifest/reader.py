@@ -1,4 +1,4 @@
-"""From a YAML file to a :class:`Manifest`, with every problem of the file reported in one run."""
+"""Reads a YAML file into a :class:`Manifest`, and reports all problems of the file at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KERNEL_KEYS = ("type", "label", "shape")
 
 
 class KernelTypes(Protocol):
-    """Where the reader looks kernel types up; a :class:`kregistry.Registry` is one."""
+    """The methods of a :class:`kregistry.Registry` that the reader uses."""
 
     def __getitem__(self, name: str) -> KernelType: ...
 
@@ -37,8 +37,8 @@ def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | 
 
     Args:
         path: the YAML file.
-        kernel_types: a registry, which stays as it is: the manifest carries the providers that it names, and
-            ``registry.choosing(manifest.providers)`` is the registry with them.
+        kernel_types: a registry; it is not changed. The manifest keeps its own ``providers``: use
+            ``registry.choosing(manifest.providers)`` to apply them.
         target: overrides the manifest's own target; a name, ``"detect"``, a YAML file or a :class:`Target`.
 
     Raises:
@@ -51,7 +51,7 @@ def load_manifest(path: str | Path, kernel_types: KernelTypes, target: Target | 
 
 
 def read_manifest(document: Document, kernel_types: KernelTypes, target: Target | str | None = None) -> Manifest:
-    """Like :func:`load_manifest`, of a document that is already parsed."""
+    """Like :func:`load_manifest`, for a parsed document."""
     _check_version(document)
     data = {key: value for key, value in document.data.items() if not str(key).startswith("x-")}
     data["version"] = FORMAT_VERSION
@@ -68,7 +68,7 @@ def read_manifest(document: Document, kernel_types: KernelTypes, target: Target 
 
 
 def _check_version(document: Document) -> None:
-    """Before anything else: a newer format may look quite different."""
+    """Check the version first, because a newer format may differ everywhere."""
     data = document.data
     if not isinstance(data, dict):
         document.report((), f"expected a mapping with version and models, got {describe(data)}")
@@ -98,7 +98,7 @@ class _Reader:
             self.defaults[name] = structure(document, value, RangeSource, ("defaults", name))
 
     def _check_names(self) -> None:
-        """A misspelt name in ``defaults`` or ``providers`` would have no effect at all."""
+        """Report unknown names in ``defaults`` and ``providers``, which would otherwise have no effect."""
         runs = self.kernel_types.run_dimensions()
         for name in self.source.defaults:
             if name not in runs:
@@ -122,7 +122,7 @@ class _Reader:
                 yield from self._kernel(name, kernel, (*path, "kernels", index))
 
     def _kernel(self, model: str, data: object, path: Path_) -> Iterator[Entry]:
-        """The entries of one item of ``kernels``; problems are reported, and then there may be none."""
+        """The entries of one item of ``kernels``; none, or fewer, if it has problems, which are reported."""
         if not isinstance(data, dict):
             self.document.report(path, f"expected a mapping with type and shape, got {describe(data)}")
             return
@@ -139,7 +139,7 @@ class _Reader:
         span = self._range(kernel_type, data.get(run_name), (*path, run_name))
         if source is None:
             return
-        for values, place in self._fan_out(source.shape, (*path, "shape")):
+        for values, path_of in self._fan_out(source.shape, (*path, "shape")):
             faults = list(kernel_type.validation_errors(values))
             if self.target is not None and not faults:
                 try:
@@ -150,7 +150,7 @@ class _Reader:
                     if span is not None:
                         yield Entry(model, source.label, shape, span)
             for fault in faults:
-                self.document.report(place(fault.dimension), fault.text, fault.hint)
+                self.document.report(path_of(fault.dimension), fault.text, fault.hint)
 
     def _look_up(self, name: object, path: Path_) -> KernelType | None:
         if not isinstance(name, str):
@@ -168,7 +168,7 @@ class _Reader:
             return None
         default = self.defaults.get(run.name, RangeSource())
         if default is None:
-            return None  # it has a problem, which is reported
+            return None  # the problem is already reported
         stop = _first(own.stop, default.stop)
         start = _first(own.start, default.start, run.start)
         step = _first(own.step, default.step, run.step)
@@ -183,7 +183,7 @@ class _Reader:
         return Range(run.name, start, start + (stop - start) // step * step, step)
 
     def _fan_out(self, data: object, path: Path_) -> Iterator[tuple[dict[str, Any], Callable[[str], Path_]]]:
-        """Each combination of values of a shape, with the place in the file of each of its dimensions."""
+        """Each combination of values of a shape, with a function from a dimension to its path in the file."""
         if isinstance(data, list):
             if not data:
                 self.document.report(path, "expected at least one mapping of dimensions, got an empty list")
@@ -209,10 +209,10 @@ class _Reader:
 
 
 def _place_of(places: Mapping[str, Path_], path: Path_) -> Callable[[str], Path_]:
-    def place(dimension: str) -> Path_:
+    def path_of(dimension: str) -> Path_:
         return places.get(dimension, (*path, dimension) if dimension else path)
 
-    return place
+    return path_of
 
 
 def _first(*values: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The JSON Schema of manifests, for editors: generated from the classes of the format and the kernel types at hand."""
+"""The JSON Schema of manifests, for editors, generated from the format and the given kernel types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TYPES: dict[Any, dict[str, Any]] = {int: {"type": "integer"}, str: {"type": "st
 
 
 def json_schema(kernel_types: Iterable[KernelType]) -> dict[str, Any]:
-    """Draft 7, which is what the YAML language server understands."""
+    """The schema in draft 7, which the YAML language server supports."""
     kinds = sorted(kernel_types, key=lambda kernel_type: kernel_type.name)
     runs = sorted({kind.run_dimension.name for kind in kinds})
     root = _object(ManifestSource)
@@ -71,7 +71,7 @@ def _object(cls: type) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for attribute in fields(cls):
-        words = str(attribute.type)  # the modules postpone the evaluation of annotations
+        words = str(attribute.type)  # annotations of these modules are strings
         kind = int if "int" in words else str if "str" in words and "dict" not in words else None
         limits = {key: value for key, value in attribute.metadata.items() if key == "minimum"}
         properties[attribute.name] = {"description": attribute.metadata["meaning"], **_TYPES.get(kind, {}), **limits}

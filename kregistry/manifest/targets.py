@@ -1,4 +1,4 @@
-"""Which target a manifest is planned for: the caller's word, else the manifest's."""
+"""Chooses the target of a manifest: the caller's target, or else that of the manifest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERS = ("device_name", "compute_capability", "num_sms", "l2_bytes", "memory_
 
 
 def resolve_target(document: Document, data: object, override: Target | str | None) -> Target | None:
-    """The target to plan for; ``None`` after the problems of the manifest's own have been reported.
+    """The target to plan for; ``None`` if the manifest's own target has problems, which are then reported.
 
     Raises:
         InputError: the override is unknown.

@@ -1,4 +1,4 @@
-"""From plain data to the text of a manifest."""
+"""Writes plain data as the text of a manifest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import yaml
 
 
 def dump_manifest(content: Mapping[str, Any]) -> str:
-    """A manifest of entries without comments, one entry a line.
+    """The text of a manifest without comments, one entry per line.
 
     Args:
-        content: version, target and models, as in the file; of a model, its kernels are written.
+        content: version, target and models, as in the file. Of each model only its kernels are written.
     """
     lines = [f"version: {content['version']}", f"target: {flow(content['target'])}", "models:"]
     for model, body in content["models"].items():

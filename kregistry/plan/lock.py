@@ -9,7 +9,7 @@ from attrs import asdict
 
 from kregistry.errors import DriftError
 from kregistry.events.planned import Refusal, Segment, span
-from kregistry.kernel_type.words import show_shape
+from kregistry.kernel_type.display import show_shape
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
 
@@ -31,7 +31,7 @@ def check_lock(plan: Plan, path: Path) -> None:
         StorageError: the file cannot be read.
         InputError: it is not a lock file of this version.
     """
-    differences = tuple(differ(read_plan(path), PlanFile.of(plan)))
+    differences = tuple(differ(read_plan(path), PlanFile.from_plan(plan)))
     if differences:
         raise DriftError(
             f"{path}: {len(differences)} differences (- in the file, + planned now)",

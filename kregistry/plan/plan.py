@@ -44,7 +44,7 @@ class Plan:
 
 
 def arch_flag(kernel: Kernel) -> str:
-    """The arch that the compiler is told, e.g. ``sm_90a``."""
+    """The arch in the compiler's command, e.g. ``sm_90a``."""
     for flag in kernel.command.flags:
         for marker in ("code=", "--gpu-architecture=", "-arch="):
             if marker in flag:

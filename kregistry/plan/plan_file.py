@@ -106,7 +106,7 @@ class PlanFile:
     build: BuildSection | None = None
 
     @classmethod
-    def of(cls, plan: Plan) -> PlanFile:
+    def from_plan(cls, plan: Plan) -> PlanFile:
         """The content of the lock file of a plan."""
         return cls.from_json(json.loads(json.dumps(plan.to_json())))
 

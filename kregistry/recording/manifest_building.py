@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kregistry.kernel_type import Dimension, KernelType, Shape, Value
-from kregistry.kernel_type.words import word
+from kregistry.kernel_type.display import manifest_value
 from kregistry.recording.recorded_call import Recorded
 from kregistry.target import TARGETS, Target
 
@@ -19,7 +19,7 @@ def build_manifest(calls: Iterable[Recorded], kernel_types: KernelTypes, target:
     kernels = [
         {
             "type": kernel_type.name,
-            "shape": {name: word(value) for name, value in shape.items()},
+            "shape": {name: manifest_value(value) for name, value in shape.items()},
             kernel_type.run_dimension.name: _range(values, step),
         }
         for kernel_type, shape, values in _merged(calls, kernel_types, target)

@@ -1,4 +1,4 @@
-"""Scaffold: a complete plugin with one kernel type, to start from."""
+"""Scaffold: writes a complete plugin with one kernel type, as a starting point."""
 
 from kregistry.scaffold.plugin import PluginNames, write_plugin
 

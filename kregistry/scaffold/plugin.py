@@ -1,4 +1,4 @@
-"""Write a plugin from the template, with every name derived from one."""
+"""Writes a plugin from the template; all its names are derived from one name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kregistry.errors import InputError, StorageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATE = resources.files(__package__) / "template"
-#: File of the template -> where it goes; the module is named after the plugin.
+#: File of the template -> path in the plugin; the module has the name of the plugin.
 _FILES = {
     "pyproject.toml.in": "pyproject.toml",
     "README.md.in": "README.md",
@@ -41,17 +41,17 @@ class PluginNames:
     cls: str
 
     @classmethod
-    def of(cls, name: str) -> PluginNames:
+    def from_name(cls, name: str) -> PluginNames:
         """
         Raises:
-            InputError: no name of a distribution and a kernel type can be made of it.
+            InputError: the name cannot be the name of a distribution and a kernel type.
         """
         stem = name.removeprefix("kregistry-")
         kernel_type = stem.replace("-", "_")
         if _NAME.fullmatch(stem) is None or keyword.iskeyword(kernel_type):
             raise InputError(
-                f"name of a plugin: expected lower-case letters and digits in words joined by -, got {name!r}",
-                "e.g. my-gemm: the distribution kregistry-my-gemm with the kernel type my_gemm",
+                f"name of a plugin: expected lower-case letters and digits, in words joined by -, got {name!r}",
+                "for example my-gemm, for the distribution kregistry-my-gemm with the kernel type my_gemm",
             )
         words = "".join(word.capitalize() for word in stem.split("-"))
         return cls(f"kregistry-{stem}", f"kregistry_{kernel_type}", kernel_type, words)
@@ -64,7 +64,7 @@ def write_plugin(name: str, parent: Path) -> tuple[Path, ...]:
         InputError: the name cannot be used, or the directory exists.
         StorageError: the directory cannot be written.
     """
-    names = PluginNames.of(name)
+    names = PluginNames.from_name(name)
     directory = parent / names.distribution
     if directory.exists():
         raise InputError(f"{directory} exists", "choose another name, or --directory")

@@ -14,8 +14,8 @@ from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
 from kregistry.events import BrokenKernel, WarmupOutcome
 from kregistry.kernel_type import EmptyInput, KernelType, Value
+from kregistry.kernel_type.display import show_shape
 from kregistry.kernel_type.sealed_call import sealed_call
-from kregistry.kernel_type.words import show_shape
 from kregistry.manifest import Manifest
 from kregistry.recording.recording import Recording
 from kregistry.registry import Registry

@@ -1,4 +1,4 @@
-"""Our own store of compiled kernels: content-addressed, relocatable, safe against other processes."""
+"""The store of compiled kernels: content-addressed, relocatable, and safe for concurrent processes."""
 
 from kregistry.store.store import Store
 

@@ -1,4 +1,4 @@
-"""Publishing without locks: write beside, flush to disk, rename. A reader sees all of it or nothing."""
+"""Publishing files without locks: write to scratch, flush to disk, rename. Readers never see incomplete data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in place of another (or of none) in one step."""
+    """Create or replace a file in one step."""
     scratch = path.parent / scratch_name("." + path.name)
     try:
         write_durably(scratch, content)
@@ -39,7 +39,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it, else a copy flushed to disk."""
+    """Create a hard link, or a copy flushed to disk if the file system has no hard links."""
     try:
         os.link(source, target)
     except FileExistsError:
@@ -49,10 +49,10 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def publish_directory(scratch: Path, final: Path) -> bool:
-    """Rename a complete directory to its place; the loser of a race drops its own and uses the winner's.
+    """Rename a complete directory to its final path. If another process was faster, keep its directory.
 
     Returns:
-        Whether this process's directory is the one in place.
+        Whether the directory of this process was published.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -67,7 +67,7 @@ def publish_directory(scratch: Path, final: Path) -> bool:
 
 
 def write_directory(scratch: Path, files: Mapping[str, bytes]) -> None:
-    """A new directory with these files, flushed to disk."""
+    """Create a directory with these files, flushed to disk."""
     scratch.mkdir(parents=True)
     for name, content in files.items():
         write_durably(scratch / name, content)
@@ -75,7 +75,7 @@ def write_directory(scratch: Path, files: Mapping[str, bytes]) -> None:
 
 
 def flush_directory(path: Path) -> None:
-    """Flush the names in a directory to disk, where the file system can."""
+    """Flush the names in a directory to disk, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -85,7 +85,7 @@ def flush_directory(path: Path) -> None:
 
 
 def remove_abandoned(directory: Path, older_than_seconds: float) -> None:
-    """Drop scratch entries that nobody has touched for so long: leftovers of killed processes."""
+    """Remove scratch entries that are older than this: killed processes have left them."""
     import time
 
     with contextlib.suppress(OSError):

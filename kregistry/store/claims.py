@@ -1,9 +1,9 @@
-"""Claims: "I am compiling this", so that builders on one store share the work.
+"""Claims: a process claims a kernel while it compiles it, so that builders on one store share the work.
 
-A claim is a file that only one process can create (O_EXCL). It is a lease: its owner touches it while it works, and
-anybody may take it over once it is old or its owner, on this host, is dead. Claims never guard correctness: two owners
-of one claim would only do the work twice, and publishing is atomic anyway. No flock: it is local to a node on common
-NFS mounts.
+A claim is a file that only one process can create (O_EXCL). It is a lease: its owner touches it while working. Another
+process may take it over if it is old, or if its owner was on this host and is dead. Correctness does not depend on
+claims: with two owners the kernel would be compiled twice, and publishing is atomic. flock is not used, because on
+common NFS mounts it is local to a node.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOUCH_SECONDS = 10.0
 
 
 class Claims:
-    """The claims that this process holds, kept alive by one thread."""
+    """The claims that this process holds; a thread renews them."""
 
     def __init__(self, directory: Path, lease_seconds: float = LEASE_SECONDS) -> None:
         self.directory = directory
@@ -43,7 +43,7 @@ class Claims:
             self.release(path.name)
 
     def acquire(self, key: str) -> bool:
-        """Whether the claim is ours, until it is released or the block of these claims is left.
+        """Try to claim a kernel, until the claim is released or this context ends. Returns whether it succeeded.
 
         Raises:
             StorageError: the claim cannot be written.
@@ -74,13 +74,13 @@ class Claims:
             age = time.time() - path.stat().st_mtime
             owner = json.loads(path.read_text() or "null")
         except (OSError, ValueError):
-            return False  # just released, or just being written: the next attempt will tell
+            return False  # just released, or being written: try again later
         if age > self.lease_seconds:
             return True
         return owner is not None and owner["host"] == socket.gethostname() and not _alive(owner["pid"])
 
     def _take_over(self, path: Path) -> bool:
-        """Only one of several takers can rename the old claim away."""
+        """Take over an old claim: of several processes, only one can rename it."""
         grave = path.with_name(atomic.scratch_name("." + path.name))
         try:
             path.rename(grave)

@@ -1,4 +1,4 @@
-"""Cubins: is this file a whole ELF for a GPU, what is in it, and which kernels does it hold?"""
+"""Cubin: checks that a file is a complete GPU ELF, and reads its sections and the names of its kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHT_NOBITS = 8
 
 
 class DamagedCubin(ValueError):
-    """Not a whole GPU ELF; the text says what is wrong."""
+    """The content is not a complete GPU ELF; the text says why."""
 
 
 @frozen
@@ -24,8 +24,8 @@ class Section:
     Attributes:
         name: e.g. ``.text.KERNEL``.
         kind, flags, link, info, alignment, entry_size: the fields of its header.
-        size: bytes that it takes when loaded.
-        content: its bytes in the file, none for sections that are only reserved (``.nv.global``).
+        size: its size in bytes when loaded.
+        content: its bytes in the file; empty for sections that only reserve memory (``.nv.global``).
     """
 
     name: str
@@ -92,12 +92,12 @@ def kernels_in(content: bytes) -> tuple[str, ...]:
 
 
 def single_kernel(content: bytes) -> str:
-    """The kernel of a cubin that must hold exactly one, as DeepGEMM demands when it loads it.
+    """The mangled name of the kernel of a cubin, which must hold exactly one: DeepGEMM loads no others.
 
     Raises:
-        DamagedCubin: not a GPU ELF, cut short, or another number of kernels.
+        DamagedCubin: not a GPU ELF, cut short, or not exactly one kernel.
     """
     names = kernels_in(content)
     if len(names) != 1:
-        raise DamagedCubin(f"the cubin holds {len(names)} kernels, DeepGEMM loads only cubins with one")
+        raise DamagedCubin(f"the cubin holds {len(names)} kernels, but DeepGEMM loads only cubins with one")
     return names[0]

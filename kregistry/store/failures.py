@@ -1,9 +1,9 @@
-"""Broken kernels: what DeepGEMM chooses and the compiler refuses, kept so that it is not compiled again and again.
+"""Broken kernels: kernels that DeepGEMM chooses and that do not compile. They are recorded, and not compiled again.
 
-STORE/broken/KE/KEY.json    name, command, and the compiler's words
+STORE/broken/KE/KEY.json    name, command, and the compiler's output
 
-The key covers source, headers, flags and compiler version, so a verdict holds until one of them changes. Removing the
-file, or all of STORE/broken, makes the next build try again.
+The key covers source, headers, flags and compiler version, so a record holds until one of them changes. To compile
+again, remove the file or all of STORE/broken.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kregistry.events.compiled import FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
 
-#: What only the source can be blamed for. A missing header, a full disk or a killed compiler says nothing of the kind.
+#: Errors that only the source can cause, unlike a missing header, a full disk or a killed compiler.
 _VERDICT = re.compile(r"\(\d+\): error|^ptxas .*error|the cubin holds \d+ kernels", re.MULTILINE)
 _INTERRUPTED = re.compile(r"died due to signal|No space left on device")
 
 
 class BrokenKernels:
-    """The verdicts of a store; every method is safe against other processes on the same store."""
+    """The broken kernels of a store; every method is safe for concurrent processes on one store."""
 
     def __init__(self, store_directory: Path) -> None:
         self.directory = store_directory / "broken"
@@ -32,19 +32,19 @@ class BrokenKernels:
         return self.directory / key[:2] / f"{key}.json"
 
     def get(self, kernel: Kernel) -> FailedKernel | None:
-        """What is known of a kernel; ``None``: nothing, or nothing readable."""
+        """The record of a kernel; ``None`` if there is none, or none that can be read."""
         try:
             record = json.loads(self.path(kernel.key).read_text())
             return FailedKernel(kernel, str(record["command"]), str(record["output"]), known=True)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def among(self, kernels: Iterable[Kernel]) -> tuple[FailedKernel, ...]:
-        """Those of some kernels that are known to be broken."""
+    def known(self, kernels: Iterable[Kernel]) -> tuple[FailedKernel, ...]:
+        """The records of those kernels that are known to be broken."""
         return tuple(failed for kernel in kernels if (failed := self.get(kernel)) is not None)
 
     def put(self, failed: FailedKernel) -> None:
-        """Remember a kernel, if the verdict is a lasting one.
+        """Record a kernel, if only its source can be the cause; see :func:`is_lasting`.
 
         Raises:
             StorageError: the store cannot be written.
@@ -59,5 +59,5 @@ class BrokenKernels:
 
 
 def is_lasting(failed: FailedKernel) -> bool:
-    """Whether the compiler has judged the source, so that it will say the same again."""
+    """Whether the compiler has rejected the source, so that it would reject it again."""
     return _VERDICT.search(failed.output) is not None and _INTERRUPTED.search(failed.output) is None

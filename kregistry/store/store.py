@@ -1,12 +1,12 @@
-"""The store: cubins by content key, the same at any path, on any machine.
+"""The store: a directory of cubins by content key, which does not depend on paths or on the machine.
 
 STORE/kernels/KE/KEY.../kernel.cubin    the machine code
                         kernel.json     its sha256, size, name, symbol, compiler, seconds
-STORE/broken/KE/KEY.json                kernels that do not compile (see broken.py)
-STORE/claims/KEY                        who is compiling it right now (only to avoid double work)
-STORE/tmp/                              what is not complete yet
-STORE/costs.json                        seconds that each family took, to start the longest first
-STORE/ptx_bytes.json                    sizes of kernels, to tell those of a family apart
+STORE/broken/KE/KEY.json                kernels that do not compile (see failures.py)
+STORE/claims/KEY                        the process that is compiling the kernel now (to avoid double work)
+STORE/tmp/                              incomplete files
+STORE/costs.json                        compile seconds of each family, to start the longest first
+STORE/ptx_bytes.json                    bytes of PTX by family, to predict the size of kernels
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kregistry.store.cubin import DamagedCubin, single_kernel
 
 CUBIN = "kernel.cubin"
 RECORD = "kernel.json"
-#: Scratch files of processes that died are dropped after this time.
+#: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
 
 
@@ -38,9 +38,9 @@ class StoredKernel:
 
     Attributes:
         cubin: the file.
-        sha256: of its content.
-        nbytes: its size.
-        seconds: what compiling it took.
+        sha256: sha256 of its content, in hex.
+        nbytes: its size in bytes.
+        seconds: compile time in seconds.
     """
 
     cubin: Path
@@ -50,11 +50,11 @@ class StoredKernel:
 
 
 class DamagedEntry(Exception):
-    """An entry of the store that cannot be used; the text says why."""
+    """An entry of the store is damaged and cannot be used; the text says why."""
 
 
 class Store:
-    """A directory of kernels; every method is safe against other processes on the same directory."""
+    """A directory of kernels; every method is safe for concurrent processes on one directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -66,10 +66,10 @@ class Store:
         return cls(Path(named) if named else user_cache_path("kregistry") / "store")
 
     def open(self) -> None:
-        """Make the directory ready for writing, and drop what dead processes left.
+        """Create the directory, check that it is writable, and remove scratch files of dead processes.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the directory cannot be written.
         """
         with atomic.storage_errors(self.directory):
             for name in ("kernels", "claims", "tmp"):
@@ -87,10 +87,10 @@ class Store:
         return self.directory / "kernels" / key[:2] / key
 
     def get(self, key: str) -> StoredKernel | None:
-        """The kernel with its content checked, ``None`` if the store lacks it.
+        """The kernel, after its content was checked; ``None`` if it is not in the store.
 
         Raises:
-            DamagedEntry: it is there and cannot be used.
+            DamagedEntry: the entry exists but is damaged.
         """
         entry = self.entry(key)
         try:
@@ -115,7 +115,7 @@ class Store:
         return StoredKernel(entry / CUBIN, expected, len(content), seconds)
 
     def put(self, kernel: Kernel, cubin: bytes, compiler: str, seconds: float) -> StoredKernel:
-        """Publish a compiled kernel; if another process was faster, theirs is used.
+        """Publish a compiled kernel. If another process was faster, its kernel is kept.
 
         Raises:
             StorageError: the disk is full or cannot be written.
@@ -141,7 +141,7 @@ class Store:
         return StoredKernel(final / CUBIN, record["sha256"], len(cubin), seconds)  # type: ignore[arg-type]
 
     def discard(self, key: str) -> None:
-        """Take a damaged entry out of the way."""
+        """Remove a damaged entry."""
         with atomic.storage_errors(self.directory):
             grave = self.scratch("damaged")
             try:

@@ -94,7 +94,7 @@ class StubPool:
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         self.stop()
         if kind is not None:
-            self._server.kill()  # it would wait for processes that nobody has closed
+            self._server.kill()  # it would wait for processes that are still open
         self._server.wait()
         self._resources.close()
 

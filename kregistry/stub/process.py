@@ -40,7 +40,7 @@ class StubProcess:
         on_cubin: called for each kernel that it loads, before the answer to the job that needs the kernel.
         jobs: where its jobs are written.
         events: where its events are read.
-        end: tells its process id, and then its exit code; while this is open, nobody else gets the id.
+        end: sends its process id, and then its exit code; while this is open, the id is not reused.
     """
 
     def __init__(self, home: Path, on_cubin: OnCubin, jobs: IO[str], events: IO[str], end: socket.socket) -> None:

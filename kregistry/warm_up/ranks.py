@@ -23,7 +23,7 @@ class Ranks:
     barrier: Barrier = lambda: None
 
     @classmethod
-    def of(cls, rank: int | None, barrier: Barrier | Literal["torch.distributed"] | None) -> Ranks:
+    def from_options(cls, rank: int | None, barrier: Barrier | Literal["torch.distributed"] | None) -> Ranks:
         """From the arguments of :func:`kregistry.warmup`."""
         if barrier == "torch.distributed":
             import torch.distributed as distributed

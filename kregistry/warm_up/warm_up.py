@@ -87,7 +87,7 @@ def warmup(
     manifest = manifest.select([model] if isinstance(model, str) else model)
     store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
     jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
-    ranks = Ranks.of(rank, barrier)
+    ranks = Ranks.from_options(rank, barrier)
     path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
     report: BuildReport | None = None
     if ranks.builds:

@@ -1,6 +1,6 @@
 """``tf32_hc_prenorm_gemm``: d = a @ b.T in TF32, and the sum of squares of each row of a, in one pass over a.
 
-With ``num_splits`` s the dimension k is cut into s parts: outputs are [s, m, n] and [s, m], to be summed by the caller.
+With ``num_splits`` s, k is split into s parts. The outputs are then [s, m, n] and [s, m], which the caller sums.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 NUM_SPLITS = Size(
     "num_splits",
-    "parts that k is cut into, one kernel for each number; a name is a rule that depends on m",
+    "parts that k is split into, with one kernel per number; a name is a rule that depends on m",
     "parts",
     default=None,
     optional=True,
     policies=POLICIES,
 )
-#: Largest n that the kernel takes (measured on the stub GPU).
+#: Largest n that the kernel accepts (found on the stub GPU).
 _MAX_N = {"sm90": 32}
 _MAX_N_ELSEWHERE = 128
 
@@ -60,7 +60,7 @@ class Tf32HcPrenormGemm(KernelType):
         ArchSupport("sm100"),
         ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unsupported architecture' (hyperconnection.hpp:56)"),
     )
-    # Sums of 16384 products in TF32 against float32: DeepGEMM's own test asks for 1e-8.
+    # Sums of 16384 products in TF32, compared with float32; DeepGEMM's own test uses 1e-8.
     proof = Proof(
         tolerance=1e-7,
         kernel_depends_on_m=False,
@@ -70,12 +70,12 @@ class Tf32HcPrenormGemm(KernelType):
             {"n": 24, "k": 2048, "num_splits": "occupancy"},
         ),
     )
-    raises_on_empty = ""  # with num_splits it asserts (layout.hpp), without it returns
+    raises_on_empty = ""  # on empty input it asserts with num_splits (layout.hpp), and returns without
 
     def check(self, shape: Shape) -> None:
         limit = _MAX_N.get(shape.target.arch, _MAX_N_ELSEWHERE)
         if shape.n > limit:
-            raise ShapeError(self.name, "n", f"{shape.n} is more than the {limit} that {shape.target.arch} takes")
+            raise ShapeError(self.name, "n", f"expected at most {limit} on {shape.target.arch}, got {shape.n}")
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         n, k = shape.n, shape.k
@@ -83,7 +83,7 @@ class Tf32HcPrenormGemm(KernelType):
         return {
             "a": BufferSpec((max_m, k), "bfloat16"),
             "b": BufferSpec((n, k), "float32", "weight"),
-            # Flat, since DeepGEMM wants [num_splits, m, n] without gaps and num_splits may depend on m.
+            # Flat, because DeepGEMM needs [num_splits, m, n] without gaps, and num_splits may depend on m.
             "d": BufferSpec((rows * n,), "float32", "output"),
             "sqr_sum": BufferSpec((rows,), "float32", "output"),
         }

@@ -1,13 +1,13 @@
 """How engines choose ``num_splits`` of ``tf32_hc_prenorm_gemm`` from the number of tokens.
 
-One kernel is compiled for each distinct value, so the rule decides how many kernels a server needs.
+One kernel is compiled for each distinct value, so the rule decides the number of kernels.
 """
 
 from __future__ import annotations
 
 from kregistry import Shape
 
-#: FlashInfer's variant in SGLang offers these values.
+#: The values of FlashInfer's variant in SGLang.
 _FLASHINFER_VALUES = (16, 8, 4, 2, 1)
 
 
@@ -15,7 +15,7 @@ def occupancy(shape: Shape, m: int) -> int:
     """Fill the SMs: ``max(1, min(SMs // ceil(m / 64), ceil(k / 64) // 4))``.
 
     Source: SGLang 0.5.23, ``kernels/ops/layernorm/mhc.py``, ``_compute_num_split_for_mhc_pre``; the same formula is
-    ``compute_num_split`` in vLLM 0.33.0. SMs are those of the device, not ``deep_gemm.get_num_sms()``.
+    ``compute_num_split`` in vLLM 0.33.0. SMs is the number of the device, not ``deep_gemm.get_num_sms()``.
     """
     row_blocks = max(-(-m // 64), 1)
     return max(1, min(shape.target.num_sms // row_blocks, -(-int(shape.k) // 64) // 4))

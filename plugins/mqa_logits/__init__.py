@@ -1,4 +1,4 @@
-"""Indexer logits of DeepSeek sparse attention: over contiguous keys, over pages of a cache, and their schedules."""
+"""Indexer logits of DeepSeek sparse attention: for contiguous keys and for a paged cache, with their schedules."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``fp8_mqa_logits`` and ``fp8_fp4_mqa_logits``: indexer logits of a prefill, over keys that lie one after another.
+"""``fp8_mqa_logits`` and ``fp8_fp4_mqa_logits``: indexer logits of a prefill, over contiguous keys.
 
-Each query token i has a range [ks[i], ke[i]) of keys; only its columns of the result are defined.
+Query token i has the range [ks[i], ke[i]) of keys. Only the columns of this range are defined in its row of the result.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ LOGITS = Choice(
     default="all",
 )
 SEQ_LEN_KV = Size(
-    "seq_len_kv", "keys of one call; sizes buffers, decides no kernel", "tokens", default=4096, affects_kernel=False
+    "seq_len_kv", "keys of one call; affects buffer sizes only", "tokens", default=4096, affects_kernel=False
 )
-#: Query heads that one block of the kernel works on.
+#: Query heads of one block of the kernel.
 BLOCK_HEADS = 128
 
 
@@ -69,20 +69,22 @@ class MqaLogits(KernelType):
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        """The result: whole blocks of queries, and room for a last block of keys that starts anywhere (compressed
-        logits of most versions do without the room)."""
+        """Bytes of the result: whole blocks of queries, and one more block of keys, since the last may start anywhere.
+
+        Compressed logits of most versions do not need that block.
+        """
         rows = align(max_m, BLOCK_HEADS // shape.num_heads)
         return int(rows * forms.row_bytes(shape.seq_len_kv + forms.BLOCK_KV, self.logits_dtype(shape)))
 
     def operands(self, shape: Shape) -> str:
-        """Form of queries and keys, a word of operands.py."""
+        """The form of queries and keys; see operands.py."""
         return "fp8"
 
     def read_m(self, q: Any, kv: Any, *args: Any, **kwargs: Any) -> int:
         return parts_of(q)[0].shape[0] if kv[0].shape[0] else 0
 
     def empty_logits(self, call: Arguments, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """No query, or no key: logits without a defined element. DeepGEMM would fail in the driver."""
+        """Logits without a defined element, if there is no query or no key. DeepGEMM would fail in the driver."""
         import torch
 
         data, _ = parts_of(call.q)
@@ -93,7 +95,7 @@ class MqaLogits(KernelType):
         return "float32"
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """Logits with zeros where they are undefined; and for ``clean``, which of them are not -inf."""
+        """Logits with zeros where they are undefined; for ``clean`` also the mask of those that are not -inf."""
         inside = _inside(buffers, m)
         results = {"logits": value.where(inside, 0)}
         if buffers.shape.logits == "clean":
@@ -122,7 +124,7 @@ class MqaLogits(KernelType):
         return results
 
     def read_keys(self, call: Arguments) -> Mapping[str, Value]:
-        """The form of the logits, and the keys; DeepGEMM asserts against clean and compressed ones."""
+        """The form of the logits, and the number of keys. DeepGEMM refuses logits that are clean and compressed."""
         if call.max_seqlen_k:
             calls.belongs(self.name, "max_seqlen_k > 0 and clean_logits", call.clean_logits, (False,))
         logits = "compressed" if call.max_seqlen_k else "clean" if call.clean_logits else "all"
@@ -140,7 +142,7 @@ class Fp8MqaLogits(MqaLogits):
     dimensions = (operands.NUM_HEADS, operands.HEAD_DIM, LOGITS, SEQ_LEN_KV)
     function_names = ("fp8_mqa_logits",)
     signature = Signature("q, kv, weights, ks, ke, clean_logits=False, max_seqlen_k=0")
-    # DeepGEMM's own test asks for the tolerance; 600 tokens are more blocks of queries than an H100 has SMs.
+    # The tolerance is that of DeepGEMM's own test; 600 tokens are more blocks of queries than an H100 has SMs.
     proof = evolve(
         MqaLogits.proof,
         tolerance=5e-6,
@@ -179,7 +181,7 @@ def fill_ranges(buffers: Buffers, m: int, generator: torch.Generator) -> None:
 
 
 def _inside(buffers: Buffers, m: int) -> torch.Tensor:
-    """Which elements of the result are defined: [m, columns]."""
+    """Mask bool [m, columns] of the defined elements of the result."""
     import torch
 
     columns = torch.arange(buffers.shape.seq_len_kv, device=buffers.ks.device)

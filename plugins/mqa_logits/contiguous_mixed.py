@@ -14,7 +14,7 @@ from kregistry import Arguments, Buffers, Call, Shape, Signature, Value
 from kregistry_plugins import calls
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV, MqaLogits
-from kregistry_plugins.mqa_logits.contiguous_schedule import words
+from kregistry_plugins.mqa_logits.contiguous_schedule import schedule_elements
 from kregistry_plugins.mqa_logits.dtypes import (
     LOGITS_DTYPE,
     MXFP8_ARCHS,
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class MixedMqaLogits(MixedDtypes, MqaLogits):
-    """Any dtypes; DeepGEMM allocates the result."""
+    """Indexer logits with any dtypes; DeepGEMM allocates the result."""
 
     function_names = ("fp8_fp4_mqa_logits",)
     signature = Signature(
         "q, kv, weights, cu_seq_len_k_start, cu_seq_len_k_end, clean_logits=False, max_seqlen_k=0, logits_dtype=None, "
         "schedule_meta=None"
     )
-    proof = evolve(MqaLogits.proof, tolerance=3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
-    #: Whether calls come with a schedule.
+    proof = evolve(MqaLogits.proof, tolerance=3e-5)  # the tolerance of DeepGEMM's own test with BF16
+    #: Whether calls have a schedule.
     scheduled: ClassVar[bool] = False
 
     def check(self, shape: Shape) -> None:
@@ -47,7 +47,7 @@ class MixedMqaLogits(MixedDtypes, MqaLogits):
         import torch
 
         shape = buffers.shape
-        schedule = {"schedule_meta": buffers.schedule_meta[: words(shape, m)]} if self.scheduled else {}
+        schedule = {"schedule_meta": buffers.schedule_meta[: schedule_elements(shape, m)]} if self.scheduled else {}
         return Call(
             (
                 operands.queries_of(buffers, m),

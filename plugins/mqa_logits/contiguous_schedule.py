@@ -1,7 +1,8 @@
 """``get_mqa_logits_metadata``: a schedule for the indexer logits of a prefill (DeepGEMM 0.2, SM100).
 
-Without one, an SM does whole blocks of queries. The schedule is a flat int32 tensor: for each SM a start (block of
-queries, split) and a number of splits, and then for each block its first key and its number of splits of 256 keys.
+Without a schedule, an SM computes whole blocks of queries. The schedule is a flat int32 tensor. It holds for each SM a
+start (block of queries, split) and a number of splits, then for each block its first key and its number of splits of
+256 keys.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ ARCHS = (
 _SPLIT_KV = 256
 
 
-def words(shape: Shape, m: int) -> int:
-    """Elements of a schedule for ``m`` query tokens."""
+def schedule_elements(shape: Shape, m: int) -> int:
+    """Number of int32 elements of a schedule for ``m`` query tokens."""
     return _spans_start(shape) + 2 * ceil_div(m, BLOCK_HEADS // shape.num_heads)
 
 
@@ -54,16 +55,16 @@ def parts(shape: Shape, schedule: torch.Tensor) -> Mapping[str, torch.Tensor]:
 
 
 def schedule_of(shape: Shape, ks: torch.Tensor, ke: torch.Tensor) -> torch.Tensor:
-    """The schedule of query tokens with key ranges [ks, ke) in plain torch.
+    """The schedule of query tokens with key ranges [ks, ke), in plain torch.
 
-    Each block of queries costs one for each split and one more; SMs get equal shares of the cost. Source:
+    The cost of a block of queries is its number of splits plus one. SMs get equal shares of the cost. Source:
     ``scheduler/sm100_mqa_logits_metadata.cuh`` of DeepGEMM 0.2.3.
     """
     import torch
 
     num_sms, per_block = shape.num_sms, BLOCK_HEADS // shape.num_heads
     blocks = ceil_div(len(ks), per_block)
-    # Tokens past the last one count as copies of it.
+    # Missing tokens of the last block count as copies of the last token.
     token = torch.arange(blocks * per_block, device=ks.device).clamp_max_(len(ks) - 1).view(blocks, per_block)
     base = ks.long()[token].amin(1).div(4, rounding_mode="floor") * 4
     splits = (ke.long()[token].amax(1) - base + _SPLIT_KV - 1).div(_SPLIT_KV, rounding_mode="floor")
@@ -79,7 +80,7 @@ def schedule_of(shape: Shape, ks: torch.Tensor, ke: torch.Tensor) -> torch.Tenso
     into = (target - (cost - price)[block] - 1).clamp_min_(0).minimum(splits[block] - 1)
     starts = torch.stack([block, into], 1).where(~past[:, None], block.new_tensor([blocks, 0]))
     reached = (before + into).where(~past, work[-1])
-    schedule = ks.new_zeros(words(shape, len(ks)))
+    schedule = ks.new_zeros(schedule_elements(shape, len(ks)))
     found = parts(shape, schedule)
     found["starts"].copy_(starts[:-1])
     found["counts"].copy_(reached.diff())
@@ -88,7 +89,7 @@ def schedule_of(shape: Shape, ks: torch.Tensor, ke: torch.Tensor) -> torch.Tenso
 
 
 class GetMqaLogitsMetadata(KernelType):
-    """A schedule, in a tensor that DeepGEMM allocates; an empty one without queries or keys."""
+    """A schedule, in a tensor that DeepGEMM allocates. It is empty if there are no queries or keys."""
 
     name = "get_mqa_logits_metadata"
     summary = "schedule of the indexer logits of a prefill (DeepGEMM 0.2, SM100)"
@@ -98,7 +99,7 @@ class GetMqaLogitsMetadata(KernelType):
     function_names = ("get_mqa_logits_metadata",)
     signature = Signature("ks, ke, num_kv_tokens, num_heads")
     archs = ARCHS
-    # Integers: one that is wrong makes more than the tolerance.
+    # Integers: a single wrong one exceeds the tolerance.
     proof = Proof(
         kernel_depends_on_m=False,
         tolerance=1e-12,
@@ -109,7 +110,7 @@ class GetMqaLogitsMetadata(KernelType):
         return {"ks": BufferSpec((max_m,), "int32", initial=0), "ke": BufferSpec((max_m,), "int32", initial=1)}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
-        return 4 * words(shape, max_m)
+        return 4 * schedule_elements(shape, max_m)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         shape = buffers.shape

@@ -1,4 +1,4 @@
-"""``fp8_fp4_mqa_logits`` with a schedule: indexer logits of a prefill that share long rows between SMs."""
+"""``fp8_fp4_mqa_logits`` with a schedule: indexer logits of a prefill, with long rows shared between SMs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kregistry import Buffers, BufferSpec, Shape
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV
 from kregistry_plugins.mqa_logits.contiguous_mixed import MixedMqaLogits
-from kregistry_plugins.mqa_logits.contiguous_schedule import ARCHS, schedule_of, words
+from kregistry_plugins.mqa_logits.contiguous_schedule import ARCHS, schedule_elements, schedule_of
 from kregistry_plugins.mqa_logits.dtypes import LOGITS_DTYPE, OPERANDS, WEIGHTS_DTYPE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ScheduledMqaLogits(MixedMqaLogits):
-    """Logits by a schedule of ``get_mqa_logits_metadata``: kernels of their own, which share long rows between SMs."""
+    """Logits that follow a schedule of ``get_mqa_logits_metadata``; other kernels share long rows between SMs."""
 
     name = "scheduled_mqa_logits"
     summary = "indexer logits of a prefill by a schedule, FP8, FP4 or MXFP8 (DeepGEMM 0.2, SM100)"
@@ -45,10 +45,10 @@ class ScheduledMqaLogits(MixedMqaLogits):
     )
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
-        # All zeros is a schedule without work.
+        # A schedule of zeros has no work.
         return {
             **super().buffers(shape, max_m),
-            "schedule_meta": BufferSpec((words(shape, max_m),), "int32", initial=0),
+            "schedule_meta": BufferSpec((schedule_elements(shape, max_m),), "int32", initial=0),
         }
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -60,4 +60,4 @@ class ScheduledMqaLogits(MixedMqaLogits):
             schedule = deep_gemm.get_mqa_logits_metadata(ks, ke, shape.seq_len_kv, shape.num_heads)
         else:
             schedule = schedule_of(shape, ks, ke)
-        buffers.schedule_meta[: words(shape, m)] = schedule
+        buffers.schedule_meta[: schedule_elements(shape, m)] = schedule

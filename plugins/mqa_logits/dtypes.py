@@ -1,4 +1,4 @@
-"""Combinations of dtypes that the functions called ``fp8_fp4_...`` take, as dimensions."""
+"""The dtypes that the ``fp8_fp4_...`` functions accept, as dimensions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ LOGITS_DTYPE = Choice("logits_dtype", "dtype of the result", ("float32", "bfloat
 
 MXFP8_ARCHS = (
     ArchSupport("sm90", "none", "sm90 has no kernels for packed scale factors"),
-    ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 takes packed scale factors with FP4 only"),
-    ArchSupport("sm120", "none", "DeepGEMM takes the call and uses the kernel of FP32 scale factors for it"),
+    ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 accepts packed scale factors with FP4 only"),
+    ArchSupport("sm120", "none", "DeepGEMM accepts the call, but uses the kernel for FP32 scale factors"),
 )
 
 
 class MixedDtypes:
-    """The part of a kernel type that knows its dtypes."""
+    """The dtypes of a kernel type, as a mixin."""
 
     name: ClassVar[str]
-    #: Words of operands.py that the kernel type takes; several of them are the dimension ``operands``.
+    #: Forms of operands.py that the kernel type accepts; if there are several, the dimension ``operands`` names one.
     forms: ClassVar[tuple[str, ...]]
 
     def operands(self, shape: Shape) -> str:
@@ -60,10 +60,10 @@ class MixedDtypes:
                 raise ShapeError(self.name, "weights_dtype", "bfloat16 needs logits_dtype bfloat16", hint)
 
     def read_dtypes(self, call: Arguments) -> Mapping[str, Value]:
-        """Dimensions that the queries, weights and result of a real call show.
+        """The dimensions of a real call, from its queries, weights and result.
 
         Raises:
-            ShapeError: queries of a form that another kernel type takes.
+            ShapeError: the queries have a form of another kernel type.
         """
         data, scale = parts_of(call.q)
         packed = calls.dtype_of(data) == "int8"

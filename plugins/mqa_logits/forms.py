@@ -1,4 +1,4 @@
-"""What the kernel types of this family share: where they work, and the bytes of the logits that come back."""
+"""The archs of the kernel types of this family, and the bytes of their logits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ARCHS = (
 )
 #: Rows of logits start at multiples of this many bytes.
 _ROW_BYTES = 1024
-#: DeepGEMM works on this many keys at once.
+#: Keys of one block of the kernel.
 BLOCK_KV = 256
 
 
 def check_heads(kernel_type: str, shape: Shape) -> None:
-    """Refuse the numbers of heads that SM90 has no kernel for."""
+    """Refuse numbers of heads for which SM90 has no kernel."""
     if shape.target.arch == "sm90" and shape.num_heads not in (32, 64):
-        text = f"sm90 takes 32 or 64, got {shape.num_heads}"
+        text = f"expected 32 or 64 on sm90, got {shape.num_heads}"
         raise ShapeError(kernel_type, "num_heads", text, "SGLang pads fewer heads to 32")
 
 

@@ -1,6 +1,6 @@
-"""``get_paged_mqa_logits_metadata``: the schedule that paged indexer logits follow, computed before them in each step.
+"""``get_paged_mqa_logits_metadata``: the schedule of paged indexer logits, computed before them in each step.
 
-SM90 and SM120 have a kernel for each 32 of the batch: a server with a batch of up to 1024 needs 32 of them.
+SM90 and SM120 have one kernel per 32 requests of the batch: a server with batches of up to 1024 needs 32 kernels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 NUM_SMS = Size(
-    "num_sms", "SMs that the work is cut for: deep_gemm.get_num_sms()", "SMs", default=lambda target: target.num_sms
+    "num_sms", "SMs that share the work: deep_gemm.get_num_sms()", "SMs", default=lambda target: target.num_sms
 )
 #: Longest context of the random inputs.
 _LONGEST = 40_000
@@ -44,7 +44,7 @@ class GetPagedMqaLogitsMetadata(KernelType):
     function_names = ("get_paged_mqa_logits_metadata",)
     signature = Signature("context_lens, block_kv, num_sms, indices=None")
     archs = forms.ARCHS
-    # Integers: one that is wrong makes more than the tolerance.
+    # Integers: a single wrong one exceeds the tolerance.
     proof = Proof(
         tolerance=1e-12,
         examples=(
@@ -98,7 +98,7 @@ class GetPagedMqaLogitsMetadata(KernelType):
 
 
 def fill_context_lens(buffers: Buffers, m: int, generator: torch.Generator, longest: int) -> None:
-    """Contexts of random length; each token sees one more token of its request than the one before it."""
+    """Fill in contexts of random length; each token sees one more token of its request than the previous one."""
     import torch
 
     shape, device = buffers.shape, generator.device
@@ -111,7 +111,7 @@ def fill_context_lens(buffers: Buffers, m: int, generator: torch.Generator, long
 
 
 def fill_requests(buffers: Buffers, m: int, generator: torch.Generator, longest: int) -> None:
-    """The same for requests of a few tokens, one token a row, that ``indices`` tells apart."""
+    """The same for requests of a few tokens, one token per row; ``indices`` holds the request of each row."""
     import torch
 
     device = generator.device
@@ -119,6 +119,6 @@ def fill_requests(buffers: Buffers, m: int, generator: torch.Generator, longest:
     lengths = torch.randint(min(4, longest), longest + 1, (m,), device=device, generator=generator)
     steps = torch.randint(0, 2, (m,), device=device, generator=generator)
     request = torch.maximum(steps.cumsum(0), row.div(3, rounding_mode="floor"))
-    first = torch.searchsorted(request, request)  # row of the first token of its request
+    first = torch.searchsorted(request, request)  # row of the first token of the request
     buffers.indices[:m] = request
     buffers.context_lens[:m, 0] = (lengths[first] - 3 + (row - first)).clamp_(1, longest)

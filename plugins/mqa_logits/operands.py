@@ -32,7 +32,7 @@ NUM_HEADS = Choice("num_heads", "query heads of the indexer", (8, 16, 32, 64), u
 
 
 def columns(operands: str, head_dim: int) -> int:
-    """Elements, and bytes, of the data of one query head or key."""
+    """Elements of the data of one query head or key, which is also their number of bytes."""
     return head_dim // 2 if operands == "fp4" else head_dim
 
 
@@ -43,13 +43,13 @@ def queries(operands: str, size: tuple[int, ...], head_dim: int) -> Mapping[str,
 
 
 def queries_of(buffers: Buffers, m: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The queries of a launch at ``m``, and their packed scale where they have one."""
+    """The queries of a launch at ``m``, and their packed scale if they have one."""
     scale = buffers.tensors.get("q_sf")
     return buffers.q[:m], None if scale is None else scale[:m]
 
 
 def parts_of(q: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Data and packed powers of two of the queries of a real call; DeepGEMM 0.2 takes the data alone too."""
+    """Data and packed powers of two of the queries of a real call; DeepGEMM 0.2 also accepts data alone."""
     return (q[0], q[1]) if isinstance(q, (tuple, list)) else (q, None)
 
 
@@ -98,7 +98,7 @@ def values_of(data: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
 
 
 def scores(queries_: torch.Tensor, keys_: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """What the indexer computes: the sum over heads of weight * relu(query . key).
+    """The logits of the indexer: the sum over heads of weight * relu(query . key).
 
     Queries [..., s, heads, dim], keys [..., t, dim], weights [..., s, heads] give logits [..., s, t].
     """

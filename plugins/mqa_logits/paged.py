@@ -1,7 +1,7 @@
 """``fp8_paged_mqa_logits``: indexer logits of a decode step, over a paged cache.
 
-Each query token sees the first ``context_lens`` tokens of its request, in the pages that a row of the block table
-names. The work follows a schedule of ``get_paged_mqa_logits_metadata`` for the same context lengths.
+Each query token sees the first ``context_lens`` tokens of its request. A row of the block table names their pages. The
+kernel follows a schedule of ``get_paged_mqa_logits_metadata`` for the same context lengths.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 MAX_CONTEXT_LEN = Size(
     "max_context_len",
-    "columns of the result; sizes buffers, decides no kernel",
+    "columns of the result; affects buffer sizes only",
     "tokens",
     default=4096,
     affects_kernel=False,
 )
 NUM_PAGES = Size(
-    "num_pages", "pages of the cache; sizes buffers, decides no kernel", "pages", default=64, affects_kernel=False
+    "num_pages", "pages of the cache; affects buffer sizes only", "pages", default=64, affects_kernel=False
 )
 
 
 class PagedMqaLogits(KernelType):
     """Logits [batch_size * next_n, max_context_len], in a tensor that DeepGEMM allocates.
 
-    An empty batch has nothing to launch: DeepGEMM would fail in the driver.
+    An empty batch launches nothing: DeepGEMM would fail in the driver.
     """
 
     settings = (NUM_SMS,)
@@ -63,10 +63,10 @@ class PagedMqaLogits(KernelType):
         forms.check_heads(self.name, shape)
         check_pages(self.name, shape)
         if shape.target.arch == "sm90" and shape.next_n > 2:
-            raise ShapeError(self.name, "next_n", f"sm90 takes 1 or 2, got {shape.next_n}")
+            raise ShapeError(self.name, "next_n", f"expected 1 or 2 on sm90, got {shape.next_n}")
 
     def operands(self, shape: Shape) -> str:
-        """Form of queries and keys, a word of operands.py."""
+        """The form of queries and keys; see operands.py."""
         return "fp8"
 
     def logits_dtype(self, shape: Shape) -> str:
@@ -82,7 +82,7 @@ class PagedMqaLogits(KernelType):
             "weights": BufferSpec((max_m * next_n, heads), str(shape.get("weights_dtype", "float32"))),
             "context_lens": BufferSpec((max_m, next_n), "int32", initial=0),
             "block_table": BufferSpec((max_m, blocks), "int32", initial=0),
-            # All zeros is a schedule without work.
+            # A schedule of zeros has no work.
             "schedule_meta": BufferSpec((shape.num_sms + 1, 2), "int32", initial=0),
         }
         return {**specs, "indices": BufferSpec((max_m,), "int32", initial=0)} if shape.indices else specs
@@ -92,7 +92,7 @@ class PagedMqaLogits(KernelType):
         return int(max_m * shape.next_n * forms.row_bytes(shape.max_context_len, self.logits_dtype(shape)))
 
     def read_requests(self, call: Arguments) -> Mapping[str, Value]:
-        """The dimensions that the cache and the requests of a real call show."""
+        """The dimensions of a real call, from its cache and its requests."""
         calls.belongs(self.name, "clean_logits", call.clean_logits, (False,))
         return {
             "next_n": parts_of(call.q)[0].shape[1],
@@ -103,7 +103,7 @@ class PagedMqaLogits(KernelType):
         }
 
     def empty_logits(self, call: Arguments, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Logits of no token."""
+        """Logits of an empty batch."""
         import torch
 
         return parts_of(call.q)[0].new_empty((0, call.max_context_len), dtype=dtype or torch.float32)
@@ -161,7 +161,7 @@ class Fp8PagedMqaLogits(PagedMqaLogits):
         "q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, "
         "clean_logits=False, indices=None"
     )
-    # DeepGEMM's own test asks for the tolerance.
+    # The tolerance of DeepGEMM's own test.
     proof = evolve(
         PagedMqaLogits.proof,
         tolerance=5e-6,
@@ -186,7 +186,7 @@ class Fp8PagedMqaLogits(PagedMqaLogits):
 
 
 def _schedule(buffers: Buffers, m: int) -> torch.Tensor:
-    """The schedule of the buffers' context lengths; on a GPU it is DeepGEMM's own."""
+    """The schedule for the context lengths of the buffers; on a GPU, DeepGEMM computes it."""
     shape, context_lens = buffers.shape, buffers.context_lens[:m]
     indices, num_sms = buffers.indices[:m] if shape.indices else None, shape.num_sms
     if not context_lens.is_cuda:
@@ -198,7 +198,7 @@ def _schedule(buffers: Buffers, m: int) -> torch.Tensor:
 
 
 def _inside(buffers: Buffers, m: int) -> torch.Tensor:
-    """Which elements of the result are defined: [m * next_n, max_context_len]."""
+    """Mask bool [m * next_n, max_context_len] of the defined elements of the result."""
     import torch
 
     columns = torch.arange(buffers.shape.max_context_len, device=buffers.context_lens.device)

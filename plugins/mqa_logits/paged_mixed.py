@@ -31,14 +31,14 @@ _BF16: Mapping[str, Value] = {"weights_dtype": "bfloat16", "logits_dtype": "bflo
 
 
 class _MixedPagedMqaLogits(MixedDtypes, PagedMqaLogits):
-    """Any dtypes; DeepGEMM allocates the result."""
+    """Paged indexer logits with any dtypes; DeepGEMM allocates the result."""
 
     function_names = ("fp8_fp4_paged_mqa_logits",)
     signature = Signature(
         "q, kv_cache, weights, context_lens, block_table, schedule_meta, max_context_len, "
         "clean_logits=False, logits_dtype=None, indices=None"
     )
-    proof = evolve(PagedMqaLogits.proof, tolerance=3e-5)  # DeepGEMM's own test asks for this where BF16 takes part
+    proof = evolve(PagedMqaLogits.proof, tolerance=3e-5)  # the tolerance of DeepGEMM's own test with BF16
 
     def check(self, shape: Shape) -> None:
         super().check(shape)

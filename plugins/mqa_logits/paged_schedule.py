@@ -1,6 +1,6 @@
-"""How DeepGEMM's metadata kernels cut the work of paged indexer logits into one piece for each SM, in plain torch.
+"""The schedules of DeepGEMM's metadata kernels in plain torch: each SM gets one part of the paged indexer logits.
 
-A schedule is int32 [num_sms + 1, 2]: SM i works from entry i up to entry i + 1. The unit of work is a split of 256
+A schedule is int32 [num_sms + 1, 2]: SM i computes from entry i up to entry i + 1. The unit of work is a split of 256
 tokens of one request's context. Source: ``scheduler/sm90_paged_mqa_logits.cuh`` and ``sm100_paged_mqa_logits.cuh`` of
 DeepGEMM 0.1.4; those of 0.2.3 compute the same.
 """
@@ -32,7 +32,7 @@ def check_pages(kernel_type: str, shape: Shape) -> None:
     """Refuse what DeepGEMM asserts against (attention.hpp)."""
     arch = shape.target.arch
     if shape.block_kv != 64 and arch != "sm100":
-        raise ShapeError(kernel_type, "block_kv", f"{arch} takes 64, got {shape.block_kv}")
+        raise ShapeError(kernel_type, "block_kv", f"expected 64 on {arch}, got {shape.block_kv}")
     if shape.indices and arch != "sm100":
         raise ShapeError(kernel_type, "indices", f"true is refused on {arch}", "say false")
     if shape.indices and shape.next_n != 1:
@@ -40,7 +40,7 @@ def check_pages(kernel_type: str, shape: Shape) -> None:
 
 
 def schedule(shape: Shape, num_sms: int, context_lens: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:
-    """The schedule of one step: context_lens [batch, next_n], indices [batch] or none."""
+    """The schedule int32 [num_sms + 1, 2] of one step: context_lens [batch, next_n], indices [batch] or none."""
     if shape.target.arch == "sm100":
         return _by_tokens(num_sms, context_lens, indices)
     return _by_pairs(num_sms, context_lens)

@@ -1,7 +1,7 @@
-"""Sparse indexer logits: each query token sees some blocks of keys only (DeepGEMM 0.2, SM100).
+"""Sparse indexer logits: each query token sees only some blocks of keys (DeepGEMM 0.2, SM100).
 
-A metadata kernel merges the blocks of pairs of query tokens into splits, an opaque uint8 tensor that the logits kernel
-follows. Block lists are ascending. Source of the layout: ``layout/sparse_mqa_logits.cuh`` of DeepGEMM 0.2.3.
+A metadata kernel merges the blocks of pairs of query tokens into splits, in an opaque uint8 tensor for the logits
+kernel. Block lists are ascending. Source of the layout: ``layout/sparse_mqa_logits.cuh`` of DeepGEMM 0.2.3.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ARCHS = (
     ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no sparse indexer logits"),
     ArchSupport("sm120", "none", "DeepGEMM has sparse indexer logits on sm100 only"),
 )
-#: The kernels are written for these alone.
+#: The only values that the kernels support.
 NUM_HEADS = 32
 HEAD_DIM = 128
 
@@ -56,26 +56,26 @@ def qk_dtype(shape: Shape) -> torch.dtype:
 
 
 def operands_of(dtype: object) -> str:
-    """The word in the manifest for the dtype of the data of real queries and keys."""
+    """The form in the manifest for the dtype of the data of real queries and keys."""
     return "fp4" if str(dtype) == "torch.int8" else "mxfp8"
 
 
 def metadata_bytes(shape: Shape, num_splits: int) -> int:
-    """A header, the splits, and an entry for each SM in each wave."""
+    """Bytes of the metadata: a header, the splits, and an entry for each SM in each wave."""
     num_sms = shape.num_sms
     return 16 + num_splits * 4 * _split_words(shape) + ceil_div(num_splits, num_sms) * num_sms * 16
 
 
 def most_splits(shape: Shape, tokens: int, paged: bool) -> int:
-    """Splits that DeepGEMM leaves room for: of each pair of tokens, or of each token of a paged call."""
+    """The splits for which DeepGEMM allocates: those of each pair of tokens, or of each token of a paged call."""
     blocks, of_one = shape.num_sparse_blocks, _blocks_of_a_split(shape)
     return tokens * ceil_div(blocks, of_one) if paged else ceil_div(tokens, 2) * ceil_div(2 * blocks, of_one)
 
 
 def blocks_read(shape: Shape, metadata: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Which physical block each of its slots makes a query token read: int64 [tokens, num_sparse_blocks], -1 for none.
+    """The physical block of each slot of a query token: int64 [tokens, num_sparse_blocks], -1 for none.
 
-    The order of splits differs from launch to launch; this does not.
+    Unlike the order of the splits, this is the same in every launch.
     """
     import torch
 

@@ -43,7 +43,7 @@ class GetSparseMqaLogitsMetadata(KernelType):
         "sparse_block_kv, use_unaligned_ks=False"
     )
     archs = sparse_blocks.ARCHS
-    # Integers: one that is wrong makes more than the tolerance.
+    # Integers: a single wrong one exceeds the tolerance.
     proof = Proof(
         kernel_depends_on_m=False,
         tolerance=1e-12,
@@ -88,7 +88,7 @@ class GetSparseMqaLogitsMetadata(KernelType):
         }
 
     def empty_result(self, call: Arguments) -> torch.Tensor:
-        """DeepGEMM asserts for an empty call; no launch follows that would read this."""
+        """DeepGEMM asserts on an empty call; no later launch reads this result."""
         import torch
 
         return call.cu_seq_len_k_start.new_empty(0, dtype=torch.uint8)
@@ -114,7 +114,7 @@ class Fp8Fp4SparseMqaLogits(KernelType):
     function_names = ("fp8_fp4_sparse_mqa_logits",)
     signature = Signature("q, kv, weights, metadata, num_max_sparse_blocks, sparse_block_kv, use_unaligned_ks=False")
     archs = sparse_blocks.ARCHS
-    # The tolerance is that of the dense logits with BF16.
+    # The tolerance of the dense logits with BF16.
     proof = Proof(kernel_depends_on_m=False, tolerance=3e-5, examples=GetSparseMqaLogitsMetadata.proof.examples)
 
     def check(self, shape: Shape) -> None:
@@ -126,9 +126,9 @@ class Fp8Fp4SparseMqaLogits(KernelType):
             **operands.queries(shape.operands, (max_m, sparse_blocks.NUM_HEADS), sparse_blocks.HEAD_DIM),
             **operands.keys(shape.operands, shape.seq_len_kv, sparse_blocks.HEAD_DIM),
             "weights": BufferSpec((max_m, sparse_blocks.NUM_HEADS), "bfloat16"),
-            # All zeros is metadata without work.
+            # Metadata of zeros has no work.
             "metadata": BufferSpec((metadata,), "uint8", initial=0),
-            # What the metadata is made of.
+            # Inputs of the metadata kernel.
             "ks": BufferSpec((max_m,), "int32", initial=0),
             "ke": BufferSpec((max_m,), "int32", initial=0),
             "blocks": BufferSpec((max_m, shape.num_sparse_blocks), "int32", initial=0),
@@ -155,11 +155,11 @@ class Fp8Fp4SparseMqaLogits(KernelType):
         }
 
     def empty_result(self, call: Arguments) -> torch.Tensor:
-        """DeepGEMM asserts for an empty call."""
+        """DeepGEMM asserts on an empty call."""
         return call.weights.new_empty((0, call.num_max_sparse_blocks * call.sparse_block_kv))
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """Logits with zeros where they are undefined: past the keys of a token, and in blocks that it has not."""
+        """Logits with zeros where they are undefined: past the keys of a token, and in blocks that it does not have."""
         return {"logits": value.where(_keys_seen(buffers, m)[1], 0)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -183,7 +183,7 @@ class Fp8Fp4SparseMqaLogits(KernelType):
 
 
 def fill_blocks(buffers: Buffers, m: int, generator: torch.Generator) -> None:
-    """Random key ranges, and for each token ascending blocks of its range."""
+    """Fill in random key ranges, and for each token ascending blocks of its range."""
     shape, ks, ke = buffers.shape, buffers.ks[:m], buffers.ke[:m]
     fill_ranges(buffers, m, generator)
     block_kv = shape.sparse_block_kv
@@ -195,7 +195,7 @@ def fill_blocks(buffers: Buffers, m: int, generator: torch.Generator) -> None:
 
 
 def _first_keys(buffers: Buffers, m: int) -> torch.Tensor:
-    """The first key of each block that a token sees: [m, num_sparse_blocks], -1 for none."""
+    """The first key of each block of a token: [m, num_sparse_blocks], -1 for none."""
     shape, ks, ke = buffers.shape, buffers.ks[:m].long(), buffers.ke[:m].long()
     block_kv = shape.sparse_block_kv
     counts = (ke - ks + block_kv - 1).div(block_kv, rounding_mode="floor")
@@ -204,7 +204,7 @@ def _first_keys(buffers: Buffers, m: int) -> torch.Tensor:
 
 
 def _keys_seen(buffers: Buffers, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The key of each column, and which columns are defined: [m, columns] each."""
+    """The key of each column, and the mask of defined columns: [m, columns] each."""
     import torch
 
     shape, first = buffers.shape, _first_keys(buffers, m)

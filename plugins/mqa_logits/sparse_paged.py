@@ -36,21 +36,21 @@ PAGE_KV = Size(
 )
 ROW_PAGES = Size(
     "row_pages",
-    "columns of the block table; sizes buffers, decides no kernel",
+    "columns of the block table; affects buffer sizes only",
     "pages",
     default=64,
     affects_kernel=False,
 )
-#: Columns of the block table behind the logits, which do not read it.
+#: Columns of the block table in calls of the logits, which do not read it.
 _MOST_ROW_PAGES = 16
-#: Pages of the cache that a schedule is tried with.
+#: Pages of the cache in tests of a schedule.
 _PAGES = 100_000
 #: Pages of the cache start at multiples of this many bytes.
 _PAGE_BYTES = 512
 
 
 class _PagedSparse(KernelType):
-    """What the metadata and the logits share: requests, their pages and their blocks."""
+    """Base of the metadata and the logits: requests, their pages and their blocks."""
 
     settings = (NUM_SMS,)
     run_dimension = RunDimension("batch_size", "query tokens of one decode step", "rows")
@@ -60,7 +60,7 @@ class _PagedSparse(KernelType):
     def check(self, shape: Shape) -> None:
         sparse_blocks.check_blocks(self.name, shape)
         if shape.page_kv % shape.sparse_block_kv:
-            text = f"pages hold whole blocks of {shape.sparse_block_kv}, got {shape.page_kv}"
+            text = f"expected a multiple of sparse_block_kv, {shape.sparse_block_kv}, got {shape.page_kv}"
             raise ShapeError(self.name, "page_kv", text)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -88,7 +88,7 @@ class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
     signature = Signature(
         "context_lens, block_table, indices, page_kv, sparse_kv_block_indices, qk_dtype, sparse_block_kv"
     )
-    # Integers: one that is wrong makes more than the tolerance.
+    # Integers: a single wrong one exceeds the tolerance.
     proof = evolve(
         _PagedSparse.proof,
         tolerance=1e-12,
@@ -117,7 +117,7 @@ class GetPagedSparseMqaLogitsMetadata(_PagedSparse):
         }
 
     def empty_result(self, call: Arguments) -> torch.Tensor:
-        """DeepGEMM asserts for an empty call; no launch follows that would read this."""
+        """DeepGEMM asserts on an empty call; no later launch reads this result."""
         import torch
 
         return call.context_lens.new_empty(0, dtype=torch.uint8)
@@ -146,7 +146,7 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
     )
     function_names = ("fp8_fp4_paged_sparse_mqa_logits",)
     signature = Signature("q, kv_cache, weights, metadata, num_max_sparse_blocks, sparse_block_kv")
-    # The tolerance is that of the dense logits with BF16.
+    # The tolerance of the dense logits with BF16.
     proof = evolve(
         _PagedSparse.proof,
         tolerance=3e-5,
@@ -167,9 +167,9 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
             **operands.queries(shape.operands, (max_m, 1, sparse_blocks.NUM_HEADS), sparse_blocks.HEAD_DIM),
             "kv_cache": cache,
             "weights": BufferSpec((max_m, sparse_blocks.NUM_HEADS), "bfloat16"),
-            # All zeros is metadata without work.
+            # Metadata of zeros has no work.
             "metadata": BufferSpec((metadata,), "uint8", initial=0),
-            # What the metadata is made of.
+            # Inputs of the metadata kernel.
             **super().buffers(shape, max_m),
         }
 
@@ -193,11 +193,11 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
         }
 
     def empty_result(self, call: Arguments) -> torch.Tensor:
-        """DeepGEMM asserts for an empty call."""
+        """DeepGEMM asserts on an empty call."""
         return call.weights.new_empty((0, call.num_max_sparse_blocks * call.sparse_block_kv))
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        """Logits with zeros where they are undefined: past the context of a token, and in blocks that it has not."""
+        """Logits with zeros where they are undefined: past a token's context, and in blocks that it does not have."""
         return {"logits": value.where(_defined(buffers, m), 0)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -228,12 +228,12 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
 
 
 def row_pages(shape: Shape) -> int:
-    """Columns of the block table."""
+    """Number of columns of the block table."""
     return shape.row_pages if "row_pages" in shape else min(shape.num_pages, _MOST_ROW_PAGES)
 
 
 def fill_blocks(buffers: Buffers, m: int, generator: torch.Generator, pages: int) -> None:
-    """Requests with random contexts and pages, and for each token ascending blocks of its context."""
+    """Fill in requests with random contexts and pages, and for each token ascending blocks of its context."""
     import torch
 
     shape, table = buffers.shape, buffers.block_table[:m]
@@ -246,13 +246,13 @@ def fill_blocks(buffers: Buffers, m: int, generator: torch.Generator, pages: int
 
 
 def _counts(buffers: Buffers, m: int) -> torch.Tensor:
-    """Blocks that each token's context holds: [m, 1]."""
+    """Number of blocks in the context of each token: [m, 1]."""
     block_kv = buffers.shape.sparse_block_kv
     return (buffers.context_lens[:m].long() + block_kv - 1).div(block_kv, rounding_mode="floor")
 
 
 def _physical_blocks(buffers: Buffers, m: int) -> torch.Tensor:
-    """The block of the cache behind each slot of a token: [m, num_sparse_blocks], -1 for none."""
+    """The block of the cache for each slot of a token: [m, num_sparse_blocks], -1 for none."""
     import torch
 
     shape = buffers.shape
@@ -263,7 +263,7 @@ def _physical_blocks(buffers: Buffers, m: int) -> torch.Tensor:
 
 
 def _defined(buffers: Buffers, m: int) -> torch.Tensor:
-    """Which columns of the logits are defined: [m, columns]."""
+    """Mask bool [m, columns] of the defined columns of the logits."""
     import torch
 
     shape = buffers.shape

@@ -161,7 +161,7 @@ def test_verify_names_a_damaged_cubin(kregistry: Run, tiny_file: Path, place: Pl
     assert result.err == (
         "error: 1 of 1 kernels are missing or damaged\n"
         f"  {kernel.id}: store {where}: damaged: the cubin's sha256 differs from the recorded one\n"
-        "hint: run kregistry build to make them again\n"
+        "hint: run kregistry build to restore them\n"
     )
 
 

@@ -28,7 +28,7 @@ def test_kernels_yaml_is_the_default(kregistry: Run, tiny_file: Path, monkeypatc
     assert kregistry("check").out.endswith("kernels.yaml is a valid manifest for b200\n")
 
 
-def test_every_problem_is_told_and_exit_2(kregistry: Run, tmp_path: Path) -> None:
+def test_every_problem_is_reported_and_exit_2(kregistry: Run, tmp_path: Path) -> None:
     path = tmp_path / "k.yaml"
     path.write_text(
         "version: 1\ntarget: h100\nmodels:\n  a:\n    kernels:\n"

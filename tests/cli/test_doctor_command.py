@@ -30,11 +30,11 @@ def test_a_machine_that_has_everything(kregistry: Run) -> None:
     assert all(each["ok"] and each["found"] and not each["hint"] for each in result.json)
     found = {each["subject"]: each["found"] for each in result.json}
     assert "fp8_gemm (kregistry " in found["plugins"]
-    assert found["stub GPU"] == "torch and DeepGEMM load on it as h100"
+    assert found["stub GPU"] == "torch and DeepGEMM load on the stub h100"
 
 
 @pytest.mark.stub
-def test_what_is_missing_is_named_with_what_mends_it(
+def test_what_is_missing_is_named_with_how_to_fix_it(
     kregistry: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))

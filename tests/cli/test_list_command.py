@@ -44,7 +44,7 @@ def test_json(kregistry: Run) -> None:
     assert found["empty_input"] == "return"
     assert found["archs"]["sm90"] == {"deep_gemm": "", "reason": ""}
     assert found["dimensions"]["num_splits"] == {
-        "meaning": "parts that k is cut into, one kernel for each number; a name is a rule that depends on m",
+        "meaning": "parts that k is split into, with one kernel per number; a name is a rule that depends on m",
         "unit": "parts",
         "required": False,
         "default": "none",

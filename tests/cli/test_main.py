@@ -100,7 +100,7 @@ def test_a_bug_keeps_its_traceback(kregistry: Run, monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_an_interrupt_is_told(kregistry: Run, monkeypatch: pytest.MonkeyPatch, tiny_file: Path) -> None:
+def test_an_interrupt_is_reported(kregistry: Run, monkeypatch: pytest.MonkeyPatch, tiny_file: Path) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -86,7 +86,7 @@ def test_a_log_file_gets_only_what_went_wrong(capsys: pytest.CaptureFixture[str]
     ]
 
 
-def test_front_ends_run_and_a_difference_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_front_ends_run_and_a_difference_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Each kernel of a front end starts by itself, after it or, a sample, beside it."""
     registry = Registry(load_entry_points=False)
     hook = registry.hook

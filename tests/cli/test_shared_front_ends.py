@@ -42,7 +42,7 @@ def build(kregistry: Run, tmp_path: Path) -> Run:
     return run
 
 
-def test_a_build_tells_what_was_shared(build: Run) -> None:
+def test_a_build_reports_what_was_shared(build: Run) -> None:
     result = build("--json")
     assert (result.code, result.err) == (0, "")
     compiled = {each["id"] for each in result.json["compiled"]}
@@ -58,7 +58,7 @@ def test_a_build_tells_what_was_shared(build: Run) -> None:
 
 
 @pytest.mark.slow
-def test_paranoid_compares_all_and_a_difference_is_told(build: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paranoid_compares_all_and_a_difference_is_reported(build: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault is injected into the comparison. Nothing is wrong with what was built: it is nvcc's own."""
     monkeypatch.setattr(self_check, "difference", lambda one, other: "the content of .text")
     result = build("--paranoid", "--json")
@@ -86,7 +86,7 @@ def test_sharing_is_switched_off(
     variable: str,
     shared: bool,
 ) -> None:
-    """A compiler that refuses everything tells quickly whether a front end for both was tried."""
+    """With a compiler that refuses everything, the test is quick: it shows whether a shared front end was tried."""
     monkeypatch.setenv("CUDA_HOME", str(refusing_toolkit(tmp_path / "cuda", toolchain)))
     monkeypatch.setenv("KREGISTRY_NO_SHARED_FRONT_END", variable)
     result = build("--json", *filter(None, [option]))
@@ -117,7 +117,7 @@ def test_paranoid_without_anything_to_compare_is_refused(
 
 
 def test_the_table_counts_a_share_of_a_front_end_as_the_kernels_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever reads it wants to know what a family costs; the JSON tells front ends apart."""
+    """The table shows the cost of a family; the JSON lists each front end."""
     plan = plan_of(planned((1, 8, "01")))
     compiled = (CompiledKernel(K[0], 2.5, 512), CompiledKernel(K[1], 1.25, 512, front_end_seconds=1.0))
     print_report(BuildReport(plan, compiled, 0, (), 2, "jit", 3.0, 2.0))

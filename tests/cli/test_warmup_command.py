@@ -28,7 +28,7 @@ def test_without_a_gpu_the_error_says_so(tiny_file: Path) -> None:
         text=True,
     )
     assert (result.returncode, result.stdout) == (3, "")
-    assert result.stderr.startswith("error: target 'detect' needs a CUDA device, and torch sees none\nhint: ")
+    assert result.stderr.startswith("error: target 'detect' needs a CUDA device, but torch finds none\nhint: ")
 
 
 def test_on_the_stub_gpu_every_kernel_is_loaded(

@@ -42,7 +42,7 @@ def test_a_kernel_that_does_not_compile_names_its_users_and_the_compilers_last_w
     report(failed=(FAILED,)).raise_problems(allow_broken=True)
 
 
-def test_entries_that_cannot_be_planned_are_told_too() -> None:
+def test_entries_that_cannot_be_planned_are_reported_too() -> None:
     with pytest.raises(PlanError) as caught:
         report(error="crashes").raise_problems()
     assert str(caught.value) == f"1 problems in 2 entries\n  {WHO.replace('n=8', 'n=16')}: crashes"

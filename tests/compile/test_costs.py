@@ -88,7 +88,7 @@ def test_a_large_kernel_costs_more_but_its_headers_do_not() -> None:
 
 
 def test_a_sample_compiled_alone_beside_shared_ones_does_not_count(tmp_path: Path) -> None:
-    """The others tell of each part by itself."""
+    """The other events report each part separately."""
     (tmp_path / "costs.json").write_text('{"a": [2.0, 0.5, 1.0]}')
     Costs(tmp_path).learn([compiled("a", 7.0), compiled("a", 3.5, 2.5)])
     assert Costs(tmp_path).estimate("a") == pytest.approx(3.5)

@@ -31,7 +31,7 @@ def test_a_kernel_that_compiles(toolchain: Toolchain, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broken_source_is_told_in_the_compilers_words(toolchain: Toolchain, tmp_path: Path) -> None:
+def test_a_broken_source_is_reported_in_the_compilers_words(toolchain: Toolchain, tmp_path: Path) -> None:
     result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k", BROKEN), tmp_path / "scratch")
     assert 'error: identifier "undeclared_name" is undefined' in result.failure
     assert result.cubin == b""
@@ -42,7 +42,7 @@ def test_a_broken_source_is_told_in_the_compilers_words(toolchain: Toolchain, tm
 def test_success_without_a_kernel_is_a_failure(toolchain: Toolchain, tmp_path: Path) -> None:
     result = Nvcc(toolchain.cuda.nvcc).compile(small_kernel("k", NO_KERNEL), tmp_path / "scratch")
     assert result.failure == (
-        "the compiler reported success, but the cubin holds 0 kernels, DeepGEMM loads only cubins with one"
+        "the compiler reported success, but the cubin holds 0 kernels, but DeepGEMM loads only cubins with one"
     )
 
 

@@ -55,7 +55,7 @@ models:
     assert report.plan.problems() == ("tiny: raises n=24: DeepGEMM refuses m 3..4: ValueError: too much",)
 
 
-def test_a_store_that_cannot_be_written_is_told_before_anything_is_planned(
+def test_a_store_that_cannot_be_written_is_reported_before_anything_is_planned(
     tiny_manifest: Manifest, registry: Registry, toolchain: Toolchain, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

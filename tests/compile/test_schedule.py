@@ -165,7 +165,7 @@ def test_workers_leave_interrupts_to_the_main_thread() -> None:
 
 
 class Tasks:
-    """Gives tasks one by one, each when it is due; writes down what it is told of the others."""
+    """Gives tasks one by one, each when it is due, and records what it hears about the others."""
 
     def __init__(self, tasks: Iterable[tuple[float, Work]], due: Callable[[], float | None] = lambda: None) -> None:
         self._tasks = list(tasks)

@@ -50,8 +50,8 @@ def test_what_follows_from_a_failure_is_skipped_and_says_so(machine: Machine) ->
     outcomes = list(ConformanceRun(NoSuchDtype(), machine).outcomes())
     assert {each.check.rule.id for each in outcomes if each.verdict is Verdict.FAILED} == {"KR110"}
     reasons = {each.check.rule.id: each.reason for each in outcomes if each.verdict is Verdict.SKIPPED}
-    assert reasons["KR115"] == "KR110 comes first, and fails"
-    assert reasons["KR301"] == "KR110 comes first, and fails"
+    assert reasons["KR115"] == "needs KR110, which fails"
+    assert reasons["KR301"] == "needs KR110, which fails"
 
 
 def test_without_hypothesis_its_rule_is_skipped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

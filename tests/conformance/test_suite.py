@@ -82,7 +82,7 @@ def test_another_object_is_refused(pytester: pytest.Pytester) -> None:
         """
     )
     result = pytester.runpytest_inprocess("-k", "KR101")
-    result.stdout.fnmatch_lines(["*the fixture kernel_type gave 'my_gemm', expected a KernelType object*"])
+    result.stdout.fnmatch_lines(["*the fixture kernel_type returned 'my_gemm', expected a KernelType object*"])
 
 
 def test_without_the_plugin_nothing_passes(pytester: pytest.Pytester) -> None:
@@ -161,7 +161,7 @@ def test_a_required_level_must_be_there(pytester: pytest.Pytester) -> None:
     write(pytester, "Bf16Gemm")
     result = pytester.runpytest_inprocess("--kregistry-require=gpu", "-k", "KR30")
     assert result.ret is pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["the level gpu is required, but torch sees no GPU *KR301*"])
+    result.stdout.fnmatch_lines(["the level gpu is required, but torch finds no GPU *KR301*"])
 
 
 def test_the_tests_have_stable_names(pytester: pytest.Pytester) -> None:

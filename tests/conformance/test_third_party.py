@@ -63,8 +63,10 @@ def test_the_example_is_what_new_plugin_writes(tmp_path: Path) -> None:
 
 
 def test_names_follow_from_one() -> None:
-    assert PluginNames.of("my-gemm") == PluginNames("kregistry-my-gemm", "kregistry_my_gemm", "my_gemm", "MyGemm")
-    assert PluginNames.of("kregistry-my-gemm") == PluginNames.of("my-gemm")
+    assert PluginNames.from_name("my-gemm") == PluginNames(
+        "kregistry-my-gemm", "kregistry_my_gemm", "my_gemm", "MyGemm"
+    )
+    assert PluginNames.from_name("kregistry-my-gemm") == PluginNames.from_name("my-gemm")
 
 
 @pytest.mark.parametrize("name", ["", "My", "1st", "a_b", "a--b", "class", "../x"])

@@ -35,4 +35,4 @@ def test_a_compile_while_serving_is_found(tmp_path: Path, monkeypatch: pytest.Mo
     got = answer(SCRIPT, tmp_path)
     assert got["Bf16Gemm"] == ""
     assert got["WarmsUpOneKernel"].startswith("serving after a warm-up at (1,): got DeepGEMM compiled ")
-    assert ", wanted nothing (n=2112 k=7168, m=17" in got["WarmsUpOneKernel"]
+    assert ", expected nothing (n=2112 k=7168, m=17" in got["WarmsUpOneKernel"]

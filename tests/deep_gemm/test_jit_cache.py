@@ -169,7 +169,7 @@ def test_a_process_that_fills_at_the_same_time_is_no_harm(
     assert jit.fault(kernel, stored) is None
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_nothing(
     jit: JitCache, kernel: Kernel, stored: StoredKernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: object) -> None:

@@ -61,7 +61,7 @@ def machine(workplace: object) -> Iterator[Machine]:
     [
         ("KR306", DefaultStreamOnly(), "a launch on a busy stream: got a difference of"),
         ("KR307", WaitsForTheDevice(), r"execute\(buffers, m\) under capture: got"),
-        ("KR308", UndeclaredWorkspace(), r"got \d+ \+ 0 bytes, wanted at least the \d+ in use"),
+        ("KR308", UndeclaredWorkspace(), r"got \d+ \+ 0 bytes, expected at least the \d+ in use"),
         ("KR309", WarmsUpOneKernel(), r"serving after a warm-up at .*: got DeepGEMM compiled"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,

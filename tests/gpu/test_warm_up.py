@@ -55,7 +55,7 @@ def test_what_does_not_fit_the_budget_is_left_on_disk_and_said(workplace: Path) 
     assert "needs" in report.left[0].text and "the memory budget is 4194304" in report.left[0].text
 
 
-def test_lent_weights_are_not_allocated_again(workplace: Path) -> None:
+def test_borrowed_weights_are_not_allocated_again(workplace: Path) -> None:
     import torch
 
     weight = torch.empty(4096, 7168, dtype=torch.float8_e4m3fn, device="cuda")

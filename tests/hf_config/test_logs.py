@@ -86,6 +86,6 @@ def test_the_range_of_a_log(resolve: Callable[..., ModelCalls]) -> None:
 def test_no_dense_shape_is_unexplained(log: str, resolve: Callable[..., ModelCalls]) -> None:
     """Every dense shape that is emitted carries the formula that it came from."""
     server = SERVERS[log]
-    for site in resolve(server.config, server.engine, **server.setting).that(Verdict.DEEP_GEMM):
+    for site in resolve(server.config, server.engine, **server.setting).with_verdict(Verdict.DEEP_GEMM):
         assert site.formula.startswith(("n = ", "num_groups = ", "num_heads = "))
         assert all(f"= {value}" in site.formula for value in site.shape.values())

@@ -25,12 +25,12 @@ def test_every_entry_has_label_role_and_formula(resolve: Resolve, installed: Reg
     calls = resolve("deepseek-v3.2", "sglang", tp=8, dp=8, a2a="deepep")
     lines = render(calls, installed, name="model").splitlines()
     words = " ".join(line.strip().lstrip("# ") for line in lines)
-    for site in calls.that(Verdict.DEEP_GEMM):
+    for site in calls.with_verdict(Verdict.DEEP_GEMM):
         assert f"label: {site.label}" in words
         assert " ".join(site.role.split()) in words
         assert " ".join(site.formula.split()) in words
     starts = [index for index, line in enumerate(lines) if line.lstrip().startswith("- type:")]
-    assert len(starts) == len(calls.that(Verdict.DEEP_GEMM))
+    assert len(starts) == len(calls.with_verdict(Verdict.DEEP_GEMM))
     assert all(lines[start - 1].lstrip().startswith("#") for start in starts)
 
 
@@ -38,8 +38,8 @@ def test_what_is_left_out_is_named(resolve: Resolve, installed: Registry) -> Non
     calls = resolve("deepseek-v3", "sglang", tp=8)
     text = " ".join(render(calls, installed, name="model").replace("#", " ").split())
     for verdict in (Verdict.OTHER_BACKEND, Verdict.FUSED, Verdict.NOT_QUANTIZED):
-        assert calls.that(verdict)
-        for site in calls.that(verdict):
+        assert calls.with_verdict(verdict)
+        for site in calls.with_verdict(verdict):
             assert f"{site.label}" in text
             assert site.reason in text
 

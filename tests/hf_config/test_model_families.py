@@ -107,7 +107,7 @@ def test_a_call_appears_once_a_plugin_provides_its_kernel_type() -> None:
     assert other().reason == ""
     wrong = Special("other", "toy_gemm", {"n": "hidden", "kk": "hidden"})
     [site] = model_calls(config, deployment, registry, [evolve(family, layers=(wrong,))]).sites
-    assert site.reason.startswith("the kernel type does not take this shape: toy_gemm.kk: unknown dimension")
+    assert site.reason.startswith("the kernel type refuses this shape: toy_gemm.kk: unknown dimension")
 
 
 def test_in_tree_families_come_through_entry_points(families: tuple[Family, ...]) -> None:

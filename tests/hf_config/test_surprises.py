@@ -32,7 +32,7 @@ def raw(config_path: Callable[[str], Path]) -> Callable[..., dict[str, Any]]:
 
 
 def message(resolve: Resolve, data: object, engine: str = "sglang", **setting: Any) -> str:
-    """What the user is told."""
+    """The error message."""
     with pytest.raises(KregistryError) as caught:
         refuse_unusable(resolve(parse_config(data), engine, **setting))
     return str(caught.value)
@@ -58,7 +58,7 @@ def test_compressed_tensors_in_blocks(resolve: Resolve, raw: Callable[..., Any])
     quantization = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
     config = parse_config(raw("qwen3-235b-a22b-fp8", quantization_config=quantization))
     calls = resolve(config, "sglang", tp=8, a2a="deepep")
-    assert [site.label for site in calls.that(Verdict.DEEP_GEMM)] == ["qkv_proj", "o_proj"]
+    assert [site.label for site in calls.with_verdict(Verdict.DEEP_GEMM)] == ["qkv_proj", "o_proj"]
     assert {site.rule for site in calls.sites if site.label.startswith("experts")} == {"scheme"}
 
 

@@ -139,7 +139,7 @@ def test_no_fp8_layer_beyond_the_table(table: dict[str, Any], resolve: Callable[
         calls = resolve(config, table["engine"], **SETTINGS[table["engine"], column])
         extra = [
             site.label
-            for site in calls.that(Verdict.DEEP_GEMM)
+            for site in calls.with_verdict(Verdict.DEEP_GEMM)
             if (site.kernel_type in ("fp8_gemm_nt", "tf32_hc_prenorm_gemm") and site.label not in labels)
             or ("grouped" in site.kernel_type and site.label.split(" (")[0] not in labels)
         ]

@@ -94,7 +94,7 @@ def test_the_watch_ends_after_calls_that_bring_nothing_new(tmp_path: Path) -> No
     assert got["after"] == [False, False, True] and got["warmed"] == 2
 
 
-def test_a_failure_is_told_once_and_the_call_goes_on(tmp_path: Path) -> None:
+def test_a_failure_is_reported_once_and_the_call_goes_on(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     got = watched(
         """

@@ -162,7 +162,7 @@ answer(kernels=kernels(), real=real_cubins(), m=len(compile_utils._BUILTIN_M_LIS
     assert got["real"] == len(got["kernels"]) == 1 and got["m"] == 16384
 
 
-def test_a_kernel_type_that_kregistry_lacks_stays_sglangs(tmp_path: Path) -> None:
+def test_a_kernel_type_that_kregistry_does_not_have_stays_sglangs(tmp_path: Path) -> None:
     got = run(
         START
         + """

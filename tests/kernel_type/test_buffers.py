@@ -1,4 +1,4 @@
-"""BufferSpec: bytes without torch against the storages that torch really makes, and lent tensors."""
+"""BufferSpec: bytes computed without torch equal the storages that torch allocates; borrowed tensors are checked."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_name_that_the_collection_uses_itself_is_refused(name: str) -> None:
         Taken().allocate_buffers(SHAPE, 4, "meta")
 
 
-def test_a_lent_tensor_is_used_as_it_is() -> None:
+def test_a_borrowed_tensor_is_used_as_it_is() -> None:
     weight = torch.ones(16)
     assert Sample().allocate_buffers(SHAPE, 4, "cpu", {"w": weight}).w is weight
 
@@ -107,17 +107,17 @@ def test_a_lent_tensor_is_used_as_it_is() -> None:
     ],
     ids=["shape", "dtype", "strides"],
 )
-def test_a_lent_tensor_that_does_not_fit_is_refused(tensor: torch.Tensor, found: str) -> None:
+def test_a_borrowed_tensor_that_does_not_match_is_refused(tensor: torch.Tensor, found: str) -> None:
     with pytest.raises(InputError) as caught:
         Sample().allocate_buffers(SHAPE, 4, "cpu", {"w": tensor})
     assert caught.value.message == (
-        f"the tensor lent as sample.w has (shape, dtype, strides) {found}, expected ((16,), 'float32', (1,))"
+        f"the tensor given for sample.w has (shape, dtype, strides) {found}, expected ((16,), 'float32', (1,))"
     )
-    assert caught.value.hint == "lend the weight exactly as the engine passes it to DeepGEMM"
+    assert caught.value.hint == "pass the weight exactly as the engine passes it to DeepGEMM"
 
 
-def test_a_lent_tensor_under_an_unknown_name_is_refused() -> None:
-    with pytest.raises(InputError, match=r"a tensor is lent as sample\.ww, there is no such buffer") as caught:
+def test_a_borrowed_tensor_under_an_unknown_name_is_refused() -> None:
+    with pytest.raises(InputError, match=r"a tensor is given for sample\.ww, but there is no such buffer") as caught:
         Sample().allocate_buffers(SHAPE, 4, "cpu", {"ww": torch.ones(16)})
     assert caught.value.hint == "did you mean 'w'?"
 

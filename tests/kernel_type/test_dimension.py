@@ -91,7 +91,7 @@ def test_an_allowed_value_is_made_canonical(dimension: Dimension, value: object,
         ),
     ],
 )
-def test_a_refused_value_is_told_what_is_expected(dimension: Dimension, value: object, text: str, hint: str) -> None:
+def test_a_refused_value_is_reported(dimension: Dimension, value: object, text: str, hint: str) -> None:
     with pytest.raises(ShapeError) as caught:
         dimension.check("gemm", value)
     assert caught.value.message == f"gemm.n: {text}"

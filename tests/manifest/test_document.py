@@ -78,7 +78,7 @@ def test_duplicate_keys_are_problems_at_every_level() -> None:
     ]
 
 
-def test_a_duplicate_in_an_anchor_is_told_once() -> None:
+def test_a_duplicate_in_an_anchor_is_reported_once() -> None:
     document = parse_document("a: &x {b: 1, b: 2}\nc: *x\nd: *x\n", "k.yaml")
     assert len(document.problems) == 1
 
@@ -109,7 +109,7 @@ def test_a_problem_stands_at_the_nearest_place_that_exists() -> None:
     assert places == [(2, 14, "a.b[1].c"), (2, 10, "a.b[1].nope"), (2, 3, "a.q"), (1, 1, "q")]
 
 
-def test_the_same_problem_is_told_once() -> None:
+def test_the_same_problem_is_reported_once() -> None:
     document = parse_document("a: 1\n", "k.yaml")
     document.report(("a",), "odd")
     document.report(("a",), "odd")

@@ -230,7 +230,7 @@ ONE_PROBLEM = {
 
 
 @pytest.mark.parametrize(("text", "problem"), ONE_PROBLEM.values(), ids=ONE_PROBLEM.keys())
-def test_a_problem_is_told_with_place_path_and_hint(text: str, problem: str) -> None:
+def test_a_problem_is_reported_with_place_path_and_hint(text: str, problem: str) -> None:
     assert problems(text) == [problem]
 
 
@@ -251,7 +251,7 @@ models:
 """
 
 
-def test_all_problems_of_a_file_are_told_in_one_run_in_the_order_of_the_file() -> None:
+def test_all_problems_of_a_file_are_reported_in_one_run_in_the_order_of_the_file() -> None:
     assert [problem.partition(" | ")[0] for problem in problems(MANY)] == [
         "1:10: version: expected 1, got '1'",
         "2:9: target: unknown target 'h10'",
@@ -275,7 +275,7 @@ def test_all_problems_of_a_file_are_told_in_one_run_in_the_order_of_the_file() -
     ]
 
 
-def test_a_newer_format_is_told_alone() -> None:
+def test_a_newer_format_is_reported_alone() -> None:
     assert problems(MANY.replace("'1'", "2")) == ["1:10: version: expected 1, got 2 | upgrade kregistry"]
 
 

@@ -64,7 +64,7 @@ def test_a_target_on_the_base_of_another() -> None:
         (WHOLE.replace("64", "0"), "2:9: target: 'num_sms' must be >= 1: 0"),
     ],
 )
-def test_a_wrong_target_is_told(target: str, problem: str | None) -> None:
+def test_a_wrong_target_is_reported(target: str, problem: str | None) -> None:
     (found,) = problems(manifest(target))
     if problem is None:
         assert found.startswith("2:9: target: '") and "must match regex" in found

@@ -69,7 +69,7 @@ SAMPLES: Sequence[KernelType] = (
 
 
 class Outcome:
-    """What one dry run of all samples found, and what it told while it ran."""
+    """The result of one dry run of all samples, and its events."""
 
     def __init__(self, toolchain: Toolchain, stub_directory: Path, scratch: Path) -> None:
         self.scratch = scratch
@@ -150,7 +150,7 @@ def test_a_call_that_cublaslt_does_is_a_plan_without_kernels_that_says_so(outcom
     assert not outcome.of(LaunchesNothing).cublaslt
 
 
-def test_each_kernel_is_told_once_and_registered(outcome: Outcome) -> None:
+def test_each_kernel_is_reported_once_and_registered(outcome: Outcome) -> None:
     ids = [kernel.id for kernel in outcome.kernels]
     assert len(set(ids)) == len(ids)
     assert set(ids) == set(outcome.run.kernels)
@@ -158,7 +158,7 @@ def test_each_kernel_is_told_once_and_registered(outcome: Outcome) -> None:
     assert used <= set(ids)
 
 
-def test_each_entry_is_told_once_and_returned_in_order(outcome: Outcome) -> None:
+def test_each_entry_is_reported_once_and_returned_in_order(outcome: Outcome) -> None:
     assert len(outcome.entries) == len(outcome.planned)
     assert {id(each) for each in outcome.entries} == {id(each) for each in outcome.planned}
     names = [each.entry.kernel_type for each in outcome.planned]
@@ -261,7 +261,7 @@ def test_no_temporary_directory(
 def test_every_child_that_does_not_start_knows_why(
     toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whichever of them is the first to tell."""
+    """Either of them may be reported first."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(sweep.__file__).parents[2])])
     sweeps = [Sweep(entry_of(Prenorm()), Prenorm())] * 4
     with pytest.raises(MissingRequirement, match=r"exit code 1: ModuleNotFoundError.*\):\nTraceback"):

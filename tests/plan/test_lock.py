@@ -1,4 +1,4 @@
-"""Lock files: written, read, and every kind of drift told."""
+"""Lock files: written, read, and every kind of drift reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHO = "model: sample n=8 layout=row splits=none sms=132 ()"
 
 
 def drift(new: Plan, old: Plan = BASE) -> list[str]:
-    return list(differ(PlanFile.of(old), PlanFile.of(new)))
+    return list(differ(PlanFile.from_plan(old), PlanFile.from_plan(new)))
 
 
 def ranged(stop: int) -> Plan:
@@ -33,7 +33,7 @@ def test_a_plan_agrees_with_its_own_lock(tmp_path: Path) -> None:
     write_lock(BASE, tmp_path / "kernels.lock")
     check_lock(BASE, tmp_path / "kernels.lock")
     assert json.loads((tmp_path / "kernels.lock").read_text()) == BASE.to_json()
-    assert read_plan(tmp_path / "kernels.lock") == PlanFile.of(BASE)
+    assert read_plan(tmp_path / "kernels.lock") == PlanFile.from_plan(BASE)
 
 
 def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
     ],
     ids=["none", "target", "version", "kernel", "segment", "segments", "error", "refusal", "entry", "same words"],
 )
-def test_every_kind_of_drift_is_told(new: Plan, differences: list[str]) -> None:
+def test_every_kind_of_drift_is_reported(new: Plan, differences: list[str]) -> None:
     assert drift(new) == differences
 
 

@@ -97,7 +97,7 @@ def test_the_json_of_a_plan() -> None:
         ("-O3", ""),
     ],
 )
-def test_the_arch_that_the_compiler_is_told(flag: str, arch: str) -> None:
+def test_the_arch_of_the_compiler_command(flag: str, arch: str) -> None:
     from attrs import evolve
 
     assert arch_flag(evolve(kernel_of(0), command=CompilerCommand(("-std=c++20", flag), ()))) == arch

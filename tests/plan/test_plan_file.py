@@ -48,7 +48,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_lock_file_has_no_build(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan", PLAN)
     assert json.loads((tmp_path / "plan").read_text()) == PLAN.to_json()
-    assert read_plan(tmp_path / "plan") == PlanFile.of(PLAN)
+    assert read_plan(tmp_path / "plan") == PlanFile.from_plan(PLAN)
     assert read_plan(tmp_path / "plan").build is None
 
 
@@ -165,7 +165,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "plan").touch()
     (tmp_path / "link").symlink_to("plan")
     write_plan(tmp_path / "link", PLAN)
-    assert (tmp_path / "link").is_symlink() and read_plan(tmp_path / "plan") == PlanFile.of(PLAN)
+    assert (tmp_path / "link").is_symlink() and read_plan(tmp_path / "plan") == PlanFile.from_plan(PLAN)
     os.mkfifo(tmp_path / "pipe")
     reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     write_plan(tmp_path / "pipe", PLAN)

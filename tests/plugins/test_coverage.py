@@ -62,7 +62,7 @@ def test_a_function_that_upstream_adds_is_noticed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_list_of_the_other_stack_names_no_claimed_function() -> None:
-    """Seen on both stacks, so that claiming a function mends both lists at once."""
+    """Seen on both stacks, so that claiming a function corrects both lists at once."""
     assert sorted(_claimed() & {name for names in ADDED.values() for name in names}) == []
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 _REFUSED = [
-    ("fp8_mqa_logits", "h100", {"num_heads": 16}, "sm90 takes 32 or 64, got 16"),
+    ("fp8_mqa_logits", "h100", {"num_heads": 16}, "expected 32 or 64 on sm90, got 16"),
     ("fp8_mqa_logits", "b200", {"num_heads": 128}, "expected 8 or 16 or 32 or 64, got 128"),
     ("fp8_mqa_logits", "b200", {"head_dim": 96}, "expected 32 or 64 or 128, got 96"),
     ("fp8_fp4_mqa_logits", "h100", {"operands": "fp4"}, "fp4 is refused on sm90"),
@@ -23,17 +23,17 @@ _REFUSED = [
     ("fp8_fp4_mqa_logits", "rtx-pro-6000", {"operands": "fp4", "head_dim": 64}, "fp4 on sm120 takes 128, got 64"),
     ("fp8_fp4_mqa_logits", "h100", {"weights_dtype": "bfloat16"}, "bfloat16 is refused on sm90"),
     ("fp8_fp4_mqa_logits", "b200", {"weights_dtype": "bfloat16"}, "bfloat16 needs logits_dtype bfloat16"),
-    ("fp8_paged_mqa_logits", "h100", {"next_n": 3}, "sm90 takes 1 or 2, got 3"),
-    ("fp8_paged_mqa_logits", "h100", {"block_kv": 32}, "sm90 takes 64, got 32"),
+    ("fp8_paged_mqa_logits", "h100", {"next_n": 3}, "expected 1 or 2 on sm90, got 3"),
+    ("fp8_paged_mqa_logits", "h100", {"block_kv": 32}, "expected 64 on sm90, got 32"),
     ("fp8_paged_mqa_logits", "h100", {"indices": True}, "true is refused on sm90"),
     ("fp8_paged_mqa_logits", "b200", {"indices": True, "next_n": 2}, "true needs next_n 1, got 2"),
-    ("get_paged_mqa_logits_metadata", "h100", {"block_kv": 128}, "sm90 takes 64, got 128"),
+    ("get_paged_mqa_logits_metadata", "h100", {"block_kv": 128}, "expected 64 on sm90, got 128"),
     ("fp8_fp4_sparse_mqa_logits", "b200", {"num_sparse_blocks": 4100}, "at most 4096, got 4100"),
     (
         "fp8_fp4_paged_sparse_mqa_logits",
         "b200",
         {"num_sparse_blocks": 4, "sparse_block_kv": 16, "page_kv": 24},
-        "pages hold whole blocks of 16, got 24",
+        "expected a multiple of sparse_block_kv, 16, got 24",
     ),
 ]
 

@@ -69,7 +69,7 @@ def test_bytes_and_arguments_agree_with_the_declaration(case: Case, target: str)
     with ExitStack() as scope:
         try:
             scope.enter_context(applied(kernel_type, shape))
-        except ShapeError:  # a setting that the installed DeepGEMM lacks
+        except ShapeError:  # the installed DeepGEMM does not have the setting
             assert _measured(case, target) is None
             return
         assert kernel_type.resolve(read_call(kernel_type, call.args, call.kwargs), get_target(target)) == shape

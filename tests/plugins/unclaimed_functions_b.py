@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.plugins.unclaimed_functions import _CUBLASLT, _HOST, _TORCH
 
-#: Unclaimed functions that DeepGEMM 0.1 lacks, and why they are not claimed.
+#: Unclaimed functions that DeepGEMM 0.1 does not have, and why they are not claimed.
 ADDED: dict[str, tuple[str, ...]] = {
     _CUBLASLT: ("batched_symm", "batched_syrk", "cublaslt_nvfp4_gemm_nt"),
     _TORCH: (
@@ -26,5 +26,5 @@ ADDED: dict[str, tuple[str, ...]] = {
     ),
 }
 
-#: Names of the list of DeepGEMM 0.1 that DeepGEMM 0.2 lacks.
+#: Names of the list of DeepGEMM 0.1 that DeepGEMM 0.2 does not have.
 GONE = ("get_cuda_arch",)

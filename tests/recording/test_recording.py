@@ -44,7 +44,7 @@ def test_a_number_that_follows_a_rule_becomes_the_rule() -> None:
     assert len(kernels(recording)) == 4
 
 
-def test_each_new_value_is_told_once() -> None:
+def test_each_new_value_is_reported_once() -> None:
     told: list[int] = []
     recording = Recording(lambda key, m: told.append(m))
     for m in (1, 2, 1, 2, 3):

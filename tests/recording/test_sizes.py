@@ -1,4 +1,4 @@
-"""A dimension that only sizes buffers: calls with any number of it are foreseen, recordings keep the largest."""
+"""A dimension that only affects buffer sizes: calls with any value are covered, and recordings keep the largest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ H100 = get_target("h100")
 
 
 class Sized(Sample):
-    """n only sizes buffers."""
+    """n only affects buffer sizes."""
 
     dimensions = (evolve(Sample.dimensions[0], affects_kernel=False), *Sample.dimensions[1:])
 
 
-def test_any_size_is_foreseen_and_other_dimensions_count_as_before() -> None:
+def test_any_size_is_covered_and_other_dimensions_count_as_before() -> None:
     kernel_type, coverage = Sized(), Coverage()
     shape = kernel_type.resolve({"n": 64}, H100)
     coverage.add(Manifest("kernels.yaml", H100, ("model",), (Entry("model", "", shape, Range("m", 1, 8)),), {}))

@@ -1,4 +1,4 @@
-"""Which calls an entry foresees."""
+"""The calls that an entry covers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class With(Sample):
 
 
 @pytest.mark.parametrize(
-    ("covered", "shown", "foreseen"),
+    ("covered", "shown", "expected"),
     [
         ({}, {}, True),
         ({}, {"sms": 132}, True),
@@ -29,19 +29,19 @@ class With(Sample):
     ],
 )
 def test_a_call_that_does_not_show_a_setting_has_its_default(
-    covered: dict[str, Value], shown: dict[str, Value], foreseen: bool
+    covered: dict[str, Value], shown: dict[str, Value], expected: bool
 ) -> None:
     coverage = Coverage()
     coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry_of(With(), n=8, **covered),), {}))
     call = {"n": 8, "layout": "row", "splits": None, **shown}
-    assert coverage.covers(With(), call, 3) is foreseen
+    assert coverage.covers(With(), call, 3) is expected
 
 
 @pytest.mark.parametrize(
     ("broken", "shown", "crashes"),
     [({}, {}, True), ({}, {"sms": 64}, False), ({"sms": 64}, {"sms": 64}, True), ({"sms": 64}, {}, False)],
 )
-def test_a_crash_is_foreseen_by_the_same_rule(broken: dict[str, Value], shown: dict[str, Value], crashes: bool) -> None:
+def test_a_crash_is_expected_by_the_same_rule(broken: dict[str, Value], shown: dict[str, Value], crashes: bool) -> None:
     entry, coverage = entry_of(With(), n=8, **broken), Coverage()
     kernel = BrokenKernel("kernel", "key", "error", (BrokenRange(entry, 1, 4),))
     coverage.add(Manifest("k.yaml", TARGETS["h100"], ("model",), (entry,), {}), [kernel])

@@ -144,7 +144,7 @@ def test_unknown_policy_and_missing_function() -> None:
         Dispatch(Registry()).watch("wran")
 
 
-def test_a_call_that_is_known_to_crash_is_not_foreseen(tmp_path: Path) -> None:
+def test_a_call_that_is_known_to_crash_is_not_covered(tmp_path: Path) -> None:
     got = answer(
         "import os; os.chdir(os.environ['HOME'])\n"
         + UNSEEN

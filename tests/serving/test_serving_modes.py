@@ -105,7 +105,7 @@ def test_process_wide_settings_hold_for_sealed_calls(tmp_path: Path) -> None:
     assert got["counts"] == {"compiled": 4}
 
 
-def test_settings_that_are_dimensions_are_recorded_and_foreseen(tmp_path: Path) -> None:
+def test_settings_that_are_dimensions_are_recorded_and_covered(tmp_path: Path) -> None:
     got = answer(
         """
         from pathlib import Path

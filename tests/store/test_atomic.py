@@ -58,7 +58,7 @@ def test_the_loser_of_a_race_uses_the_winners(tmp_path: Path) -> None:
     assert names(tmp_path) == {"final", "final/a"}
 
 
-def test_a_publication_that_fails_otherwise_is_told(tmp_path: Path) -> None:
+def test_a_publication_that_fails_otherwise_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     atomic.write_directory(tmp_path / "scratch", {"a": b""})
     with pytest.raises(OSError):

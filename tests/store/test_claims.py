@@ -124,7 +124,7 @@ def test_leaving_releases_what_is_still_held(directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
-def test_a_full_disk_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

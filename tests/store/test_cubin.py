@@ -49,7 +49,7 @@ def test_another_number_of_kernels_is_refused(cubins: dict[str, bytes]) -> None:
     for name, count in (("two", 2), ("none", 0)):
         with pytest.raises(DamagedCubin) as caught:
             single_kernel(cubins[name])
-        assert str(caught.value) == f"the cubin holds {count} kernels, DeepGEMM loads only cubins with one"
+        assert str(caught.value) == f"the cubin holds {count} kernels, but DeepGEMM loads only cubins with one"
 
 
 def test_a_cut_cubin_is_refused_wherever_it_is_cut(cubins: dict[str, bytes]) -> None:
@@ -83,7 +83,7 @@ def test_an_elf_for_another_machine_is_refused() -> None:
     assert str(caught.value) == f"an ELF file for machine {machine}, not for a GPU (190)"
 
 
-def test_sections_and_names_that_are_cut_are_told_apart(cubins: dict[str, bytes]) -> None:
+def test_sections_and_names_that_are_cut_are_distinguished(cubins: dict[str, bytes]) -> None:
     whole = bytearray(cubins["one"])
     with pytest.raises(DamagedCubin, match="a section is cut short"):
         header = struct.Struct("<16sHHIQQQIHHHHHH")

@@ -23,7 +23,7 @@ def failed(output: str) -> FailedKernel:
 def test_a_verdict_is_read_back(tmp_path: Path) -> None:
     verdicts, other = BrokenKernels(tmp_path), small_kernel("other")
     verdicts.put(failed(ASSERTION))
-    (known,) = verdicts.among([other, small_kernel("k")])
+    (known,) = verdicts.known([other, small_kernel("k")])
     assert (known.kernel.name, known.command, known.output, known.known) == ("k", "nvcc kernel.cu", ASSERTION, True)
     assert verdicts.get(other) is None
 
@@ -54,7 +54,7 @@ def test_a_missing_header_is_not_a_verdict(toolchain: Toolchain, tmp_path: Path)
         ("a.cu(3): catastrophic error: could not write to /tmp/x: No space left on device", False),
         ("the compiler ended with exit code -9 and no message", False),
         ("the compiler reported success, but an empty file", False),
-        ("the compiler reported success, but the cubin holds 0 kernels, DeepGEMM loads only cubins with one", True),
+        ("the compiler reported success, but the cubin holds 0 kernels, but DeepGEMM loads only cubins with one", True),
     ],
 )
 def test_only_what_the_source_is_to_blame_for_is_kept(output: str, lasting: bool, tmp_path: Path) -> None:

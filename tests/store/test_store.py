@@ -93,7 +93,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another hash": (edit_record(sha256="0" * 64), "sha256 differs"),
     "record is empty": (lambda entry: (entry / RECORD).write_text(""), "kernel.json is not a record of a kernel"),
     "record is a list": (lambda entry: (entry / RECORD).write_text("[]"), "kernel.json is not a record of a kernel"),
-    "record lacks the hash": (
+    "hash is missing in the record": (
         lambda entry: (entry / RECORD).write_text('{"seconds": 1}'),
         "kernel.json is not a record of a kernel: 'sha256'",
     ),
@@ -126,7 +126,7 @@ def test_discarding_what_is_not_there(store: Store) -> None:
 
 
 @pytest.mark.parametrize("broken", ["fsync", "open"])
-def test_a_full_disk_is_told_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_nothing(
     store: Store, kernel: Kernel, cubin: bytes, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     if broken == "fsync":

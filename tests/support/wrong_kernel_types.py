@@ -54,7 +54,7 @@ def breaks(rule: str, message: str) -> Callable[[_T], _T]:
 # ---- declarations ----------------------------------------------------------------------------------------------
 
 
-@breaks("KR101", "NoSummary.summary: got nothing, wanted one line for people")
+@breaks("KR101", "NoSummary.summary: got nothing, expected a description in one line")
 class NoSummary(PlainGemm):
     summary = ""
 
@@ -80,14 +80,14 @@ class NoExamples(PlainGemm):
     proof = evolve(PlainGemm.proof, examples=())
 
 
-@breaks("KR107", "'no_such_dimension': 1.*got the shape .*, wanted a ShapeError about 'no_such_dimension'")
+@breaks("KR107", "'no_such_dimension': 1.*got the shape .*, expected a ShapeError about 'no_such_dimension'")
 class TakesAnyDimension(PlainGemm):
     def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
         known = {each.name for each in self.all_dimensions}
         return super().resolve({name: value for name, value in values.items() if name in known}, target)
 
 
-@breaks("KR108", r"unsupported_reason\(b200, .*got None, wanted a reason")
+@breaks("KR108", r"unsupported_reason\(b200, .*got None, expected a reason")
 class ClaimsEverythingInSilence(PlainGemm):
     def unsupported_reason(self, target: Target, deep_gemm_version: str) -> str | None:
         return None
@@ -101,21 +101,21 @@ class NoReason(PlainGemm):
 # ---- buffers ---------------------------------------------------------------------------------------------------
 
 
-@breaks("KR110", "got 'bf16', wanted a dtype of")
+@breaks("KR110", "got 'bf16', expected a dtype of")
 class NoSuchDtype(PlainGemm):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         specs = super().buffers(shape, max_m)
         return {**specs, "d": evolve(specs["d"], dtype="bf16")}
 
 
-@breaks("KR110", "got buffers of the roles .*, wanted at least one output, or returned\\(\\)")
+@breaks("KR110", "got buffers of the roles .*, expected at least one output, or returned\\(\\)")
 class NoOutput(PlainGemm):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         specs = super().buffers(shape, max_m)
         return {**specs, "d": evolve(specs["d"], role="input")}
 
 
-@breaks("KR111", "got another tensor, wanted t itself")
+@breaks("KR111", "got another tensor, expected t itself")
 class IgnoresLentTensors(PlainGemm):
     def allocate_buffers(
         self,
@@ -127,13 +127,13 @@ class IgnoresLentTensors(PlainGemm):
         return super().allocate_buffers(shape, max_m, device)
 
 
-@breaks("KR103", r"memory_requirement\(shape, max_m=1\): got \d+ bytes, wanted the \d+ bytes that the buffers hold")
+@breaks("KR103", r"memory_requirement\(shape, max_m=1\): got \d+ bytes, expected the \d+ bytes that the buffers hold")
 class RequirementTooSmall(PlainGemm):
     def memory_requirement(self, shape: Shape, max_m: int) -> int:
         return super().memory_requirement(shape, max_m) - max_m * int(shape.n)
 
 
-@breaks("KR103", r"got \d+ bytes, wanted the \d+ bytes that the buffers hold")
+@breaks("KR103", r"got \d+ bytes, expected the \d+ bytes that the buffers hold")
 class RequirementTooLarge(PlainGemm):
     def memory_requirement(self, shape: Shape, max_m: int) -> int:
         return super().memory_requirement(shape, max_m) + 512
@@ -149,33 +149,33 @@ class OnlyTheLargestLaunch(PlainGemm):
 # ---- calls -----------------------------------------------------------------------------------------------------
 
 
-@breaks("KR113", "got a tensor that lies in no buffer, wanted views of the buffers")
+@breaks("KR113", "got a tensor that lies in no buffer, expected views of the buffers")
 class CopiesAnInput(PlainGemm):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         call = super().arguments(buffers, m)
         return Call((call.args[0].clone(), *call.args[1:]), call.kwargs)
 
 
-@breaks("KR114", r"read_m\(\*arguments\(buffers, m=17\)\): got 32, wanted 17")
+@breaks("KR114", r"read_m\(\*arguments\(buffers, m=17\)\): got 32, expected 17")
 class ReadsAPaddedM(PlainGemm):
     def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         rows = a.shape[0]
         return rows if rows < 17 else math.ceil(rows / 16) * 16
 
 
-@breaks("KR115", "got n=40, wanted n=24")
+@breaks("KR115", "got n=40, expected n=24")
 class SwapsNAndK(PlainGemm):
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {"n": call.b.shape[1], "k": call.b.shape[0], "num_splits": call.num_splits}
 
 
-@breaks("KR115", "got num_splits=1, wanted num_splits=2")
+@breaks("KR115", "got num_splits=1, expected num_splits=2")
 class IgnoresNumSplits(PlainGemm):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call(super().arguments(buffers, m).args)
 
 
-@breaks("KR116", r"launch\(\*arguments\(buffers, 0\)\) with empty_input = RETURN: got 1 launches, wanted none")
+@breaks("KR116", r"launch\(\*arguments\(buffers, 0\)\) with empty_input = RETURN: got 1 launches, expected none")
 class LaunchesTheEmptyInput(PlainGemm):
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         return self.function()(*args, **kwargs)
@@ -208,19 +208,19 @@ class SameInputsForEverySeed(PlainGemm):
         buffers.b.fill_(2)
 
 
-@breaks("KR121", r"got \(0, 24\), wanted the \(1, 24\) of the reference")
+@breaks("KR121", r"got \(0, 24\), expected the \(1, 24\) of the reference")
 class OutputTooSmall(PlainGemm):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {**super().buffers(shape, max_m), "d": BufferSpec((max_m - 1, shape.n), "bfloat16", "output")}
 
 
-@breaks("KR122", r"reference\(buffers, m=1\): got writes to a, wanted no write")
+@breaks("KR122", r"reference\(buffers, m=1\): got writes to a, expected no write")
 class ReferenceSpoilsItsInput(PlainGemm):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.a[:m].mul_(1.5) @ buffers.b.T}
 
 
-@breaks("KR122", r"got NaN or infinity, wanted finite values")
+@breaks("KR122", r"got NaN or infinity, expected finite values")
 class ReferenceWithNan(PlainGemm):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": (buffers.a[:m] @ buffers.b.T).log()}
@@ -239,13 +239,13 @@ class RefusesRounding(PlainGemm):
 # ---- shapes in general -----------------------------------------------------------------------------------------
 
 
-@breaks("KR130", r"memory_requirement\(shape, max_m=193\): got \d+ bytes, wanted the \d+ bytes")
+@breaks("KR130", r"memory_requirement\(shape, max_m=193\): got \d+ bytes, expected the \d+ bytes")
 class RequirementRightForTheExamplesOnly(PlainGemm):
     def memory_requirement(self, shape: Shape, max_m: int) -> int:
         return super().memory_requirement(shape, max_m) + (64 if shape.n % 8 == 3 else 0)
 
 
-@breaks("KR131", "got .*, wanted a valid manifest")
+@breaks("KR131", "got .*, expected a valid manifest")
 class RunDimensionThatAManifestCannotName(PlainGemm):
     run_dimension = RunDimension("label", "rows", "rows")
 
@@ -253,7 +253,7 @@ class RunDimensionThatAManifestCannotName(PlainGemm):
 # ---- the stub GPU ----------------------------------------------------------------------------------------------
 
 
-@breaks("KR201", "execute.*: got RuntimeError: .*, wanted a launch")
+@breaks("KR201", "execute.*: got RuntimeError: .*, expected a launch")
 class RowMajorPackedScales(Fp8GemmNt):
     archs = (ArchSupport("sm100"),)
     proof = Proof(examples=({"n": 256, "k": 1024},))
@@ -280,7 +280,7 @@ class RowMajorPackedScales(Fp8GemmNt):
         fill_weight(buffers.b, buffers.sfb, generator, buffers.shape)
 
 
-@breaks("KR201", "got RuntimeError: .*, wanted a launch")
+@breaks("KR201", "got RuntimeError: .*, expected a launch")
 class SliceOfEveryGroup(MGroupedFp8GemmNtMasked):
     archs = (ArchSupport("sm90"),)
     proof = Proof(examples=({"num_groups": 3, "n": 72, "k": 144},))
@@ -295,7 +295,7 @@ class ClaimsAnArchThatAsserts(Bf16Gemm):
     archs = (ArchSupport("sm90"), ArchSupport("sm120"))
 
 
-@breaks("KR202", "copies from the device to the host, wanted none")
+@breaks("KR202", "copies from the device to the host, expected none")
 class ReadsBack(Bf16Gemm):
     def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if a.is_cuda and a.shape[0]:
@@ -308,12 +308,12 @@ class SaysThatItReads(Bf16Gemm):
     reads_device_memory = True
 
 
-@breaks("KR203", r"n=1: got .*, wanted a launch, since n may be an integer >= 1")
+@breaks("KR203", r"n=1: got .*, expected a launch, since n may be an integer >= 1")
 class WrongAlignment(Bf16Gemm):
     dimensions = (evolve(N), evolve(K, multiple_of=8))
 
 
-@breaks("KR204", "a launch of an empty input with empty_input = RETURN: got 1 kernels, wanted none")
+@breaks("KR204", "a launch of an empty input with empty_input = RETURN: got 1 kernels, expected none")
 class LaunchesAPaddedEmptyInput(Bf16Gemm):
     def empty_result(self, call: Arguments) -> Any:
         if call.a.is_cuda:
@@ -321,12 +321,12 @@ class LaunchesAPaddedEmptyInput(Bf16Gemm):
             self.function()(padded, call.b, padded.new_empty(16, call.b.shape[0]))
 
 
-@breaks("KR204", "a sealed call of an empty input with .*: got RuntimeError: Assertion error.*, wanted no error")
+@breaks("KR204", "a sealed call of an empty input with .*: got RuntimeError: Assertion error.*, expected no error")
 class SaysThatDeepGemmHandlesIt(MGroupedFp8GemmNtMasked):
     handles_empty = ""
 
 
-@breaks("KR205", r"execute\(buffers, m\): got sm90_bf16_gemm\S*, wanted sm90_bf16_gemm\S*, as launch")
+@breaks("KR205", r"execute\(buffers, m\): got sm90_bf16_gemm\S*, expected sm90_bf16_gemm\S*, as launch")
 class WarmsUpAnotherKernel(Bf16Gemm):
     def execute(self, buffers: Buffers, m: int) -> Any:
         baked = {"compiled_dims": "nk"} if buffers.a.is_cuda else {}
@@ -344,12 +344,12 @@ class SaysThatNOnlySizes(Bf16Gemm):
     proof = Proof(examples=({"n": 576, "k": 512},))
 
 
-@breaks("KR210", r"the undeclared setting num_sms=66: got sm90_bf16_gemm\S*, wanted sm90_bf16_gemm\S*")
+@breaks("KR210", r"the undeclared setting num_sms=66: got sm90_bf16_gemm\S*, expected sm90_bf16_gemm\S*")
 class DeclaresNoSetting(Bf16Gemm):
     settings = (DETERMINISTIC,)
 
 
-@breaks("KR207", "got 1 synchronisations, wanted none")
+@breaks("KR207", "got 1 synchronisations, expected none")
 class WaitsForTheDevice(Bf16Gemm):
     def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         super().launch(a, *args, **kwargs)
@@ -359,7 +359,7 @@ class WaitsForTheDevice(Bf16Gemm):
             torch.cuda.synchronize()
 
 
-@breaks("KR208", "got 1 launches on another one, wanted all on s")
+@breaks("KR208", "got 1 launches on another one, expected all on s")
 class DefaultStreamOnly(Bf16Gemm):
     def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if not a.is_cuda:
@@ -370,7 +370,7 @@ class DefaultStreamOnly(Bf16Gemm):
             return super().launch(a, *args, **kwargs)
 
 
-@breaks("KR209", r"workspace_requirement\(shape, max_m=1\): got 0 bytes, wanted at least the 4096 allocated")
+@breaks("KR209", r"workspace_requirement\(shape, max_m=1\): got 0 bytes, expected at least the 4096 allocated")
 class UndeclaredWorkspace(Bf16Gemm):
     def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         scratch = a.new_empty(2048) if a.is_cuda else None
@@ -391,13 +391,13 @@ class _OwnFunction(PlainGemm):
         plain_gemm(a, b, d)
 
 
-@breaks("KR301", "the result 'd': got a difference of .* from the reference, wanted at most 0.001")
+@breaks("KR301", "the result 'd': got a difference of .* from the reference, expected at most 0.001")
 class WrongReference(PlainGemm):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.a[:m] @ buffers.b.T * 1.1}
 
 
-@breaks("KR302", "got 24 of 408 elements still hold what was there before, wanted all written")
+@breaks("KR302", "got 24 of 408 elements still hold what was there before, expected all written")
 class LeavesTheLastRow(_OwnFunction):
     def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
         whole = max(1, len(a) // 16 * 16)
@@ -412,14 +412,14 @@ class WritesPastM(_OwnFunction):
         d.as_strided((rows + 1, columns), d.stride())[-1] = 0
 
 
-@breaks("KR303", "got writes outside d, wanted no write before or after a buffer")
+@breaks("KR303", "got writes outside d, expected no write before or after a buffer")
 class WritesBeforeItsBuffer(_OwnFunction):
     def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
         plain_gemm(a, b, d)
         d.as_strided((1,), (1,), d.storage_offset() - 1).zero_()
 
 
-@breaks("KR304", "got changes .* elements of the input 'a', wanted no change of inputs and weights")
+@breaks("KR304", "got changes .* elements of the input 'a', expected no change of inputs and weights")
 class MutatesAnInput(_OwnFunction):
     def compute(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, num_splits: int = 1) -> None:
         plain_gemm(a, b, d)

@@ -1,4 +1,4 @@
-"""docs/catalogue.md is up to date, as far as that can be told on one stack."""
+"""docs/catalogue.md is up to date, as far as one stack can show."""
 
 from __future__ import annotations
 

@@ -137,15 +137,15 @@ def test_a_launch_that_ends_the_cuda_context_is_one_clear_error(
     assert "start a new process" in error.value.hint
 
 
-def test_lent_weights_are_used_and_cost_nothing(sample: Recording) -> None:
+def test_borrowed_weights_are_used_and_cost_nothing(sample: Recording) -> None:
     (found,) = run(sample, (1, "a"), limit=EACH_M, lent={"": {"w": torch.ones(8)}})
     assert (found.outcome, found.nbytes, sample.lent) == (Warmed.LOADED, EACH_M, [True])
 
 
-def test_a_lent_weight_that_does_not_fit_fails_that_entry(sample: Recording) -> None:
+def test_a_borrowed_weight_that_does_not_fit_fails_that_entry(sample: Recording) -> None:
     (found,) = run(sample, (1, "a"), lent={"": {"w": torch.ones(9)}})
     assert found.outcome is Warmed.FAILED
-    assert found.text.startswith("InputError: the tensor lent as sample.w has (shape, dtype, strides)")
+    assert found.text.startswith("InputError: the tensor given for sample.w has (shape, dtype, strides)")
 
 
 def test_the_workspace_of_deep_gemm_counts(sample: Recording, monkeypatch: pytest.MonkeyPatch) -> None:

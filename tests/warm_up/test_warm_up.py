@@ -43,13 +43,13 @@ def test_the_events_of_the_launches(warm_run: dict[str, Any]) -> None:
     ]
 
 
-def test_a_wrong_budget_is_told_before_anything_is_built(tiny_manifest: Manifest) -> None:
+def test_a_wrong_budget_is_reported_before_anything_is_built(tiny_manifest: Manifest) -> None:
     with pytest.raises(InputError, match="memory budget"):
         kregistry.warmup(tiny_manifest, target="h100", memory_budget="2G")
 
 
 @pytest.mark.stub
-def test_an_unknown_model_is_told_before_anything_is_built(
+def test_an_unknown_model_is_reported_before_anything_is_built(
     tiny_manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_HOME", os.environ.get("CUDA_HOME", ""))

@@ -76,7 +76,7 @@ def test_all_ranks_take_what_rank_0_leaves(path: Path) -> None:
     taken = []
 
     def run(rank: int) -> None:
-        ranks = Ranks.of(rank, barrier.wait)
+        ranks = Ranks.from_options(rank, barrier.wait)
         if ranks.builds:
             write_warmup_plan(path, report_of(PLAN))
         ranks.barrier()

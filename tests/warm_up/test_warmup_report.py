@@ -36,7 +36,7 @@ def test_a_kernel_that_another_launch_loads_is_not_left() -> None:
     done.raise_problems()
 
 
-def test_a_failed_launch_is_told_with_its_place() -> None:
+def test_a_failed_launch_is_reported_with_its_place() -> None:
     done = report(launch(1, "a", Warmed.LOADED), launch(3, "b", Warmed.FAILED, "RuntimeError: odd"))
     with pytest.raises(WarmupError) as caught:
         done.raise_problems()
@@ -44,7 +44,7 @@ def test_a_failed_launch_is_told_with_its_place() -> None:
     assert caught.value.report is done
 
 
-def test_a_kernel_that_deep_gemm_compiled_is_told() -> None:
+def test_a_kernel_that_deep_gemm_compiled_is_reported() -> None:
     with pytest.raises(WarmupError) as caught:
         report(launch(1, "a", Warmed.LOADED), compiled=("/jit/kernel.x",)).raise_problems()
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""`example_gemm` keeps every rule of kregistry's conformance kit."""
+"""`example_gemm` passes every rule of kregistry's conformance kit."""
 
 import pytest
 from kregistry_example_gemm import ExampleGemm

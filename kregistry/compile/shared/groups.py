@@ -161,7 +161,7 @@ class Groups:
         return 0.0 if self.complete else _PATIENCE_SECONDS
 
     def _size(self, job: FamilyJob) -> tuple[float, tuple[int, ...]]:
-        """An order, the most work last: where nothing else tells jobs apart, larger numbers are larger tiles."""
+        """A sort key, the most work last. If nothing else is known of jobs, larger numbers stand for larger tiles."""
         return self._cost(job).code, tuple(int(each) for each in job.member.arguments if each.isdecimal())
 
     def _cost(self, job: FamilyJob) -> Cost:

@@ -37,7 +37,7 @@ class Route:
     _record: BuildRecord
 
     def send(self, kernel: Kernel) -> None:
-        """Send a kernel on its way; an event tells why a kernel is not shared although front ends are."""
+        """Pass a kernel to its next stage. If sharing is on but the kernel is compiled alone, an event reports why."""
         member = self._member(kernel) if self._shared else None
         if member is not None:
             self._waiting.add(FamilyJob(kernel, member))

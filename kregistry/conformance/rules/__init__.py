@@ -1,4 +1,4 @@
-"""All rules: one module a topic."""
+"""All rules, one module per topic."""
 
 from kregistry.conformance.rule import Rule, registered
 from kregistry.conformance.rules import (  # noqa: F401 - each import registers its rules

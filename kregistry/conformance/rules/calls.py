@@ -1,11 +1,11 @@
-"""Calls: arguments, and what can be read off them."""
+"""Rules for calls: their arguments, and the dimensions that can be read from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import CASES, FULL, RuleViolation, rule
 from kregistry.errors import KregistryError
 from kregistry.kernel_type import Buffers, Call, KernelType, Shape, Value
@@ -24,22 +24,24 @@ def views(subject: KernelTypeUnderTest, case: str) -> None:
         call = kernel_type.arguments(buffers, m)
         passed = {names.get(tensor.untyped_storage()._cdata) for tensor in tensors_of(call)}
         if None in passed:
-            wanted = "views of the buffers: a copy would not be what warm-up and serving share"
-            raise RuleViolation(f"arguments(buffers, m={m})", "a tensor that lies in no buffer", wanted, place(shape))
+            wanted = "views of the buffers: warm-up and serving do not share a copy"
+            raise RuleViolation(
+                f"arguments(buffers, m={m})", "a tensor that lies in no buffer", wanted, location(shape)
+            )
         for name, output in kernel_type.outputs(buffers, m).items():
             home = names.get(output.untyped_storage()._cdata)
             if home is None or roles[home] != "output":
                 got = "a tensor that lies in no buffer" if home is None else f"a view of the {roles[home]} {home!r}"
                 wanted = "a view of a buffer whose role is output"
-                raise RuleViolation(f"outputs(buffers, m={m})[{name!r}]", got, wanted, place(shape))
+                raise RuleViolation(f"outputs(buffers, m={m})[{name!r}]", got, wanted, location(shape))
             if home not in passed:
                 wanted = "a view of a buffer that the launch is given"
                 raise RuleViolation(
-                    f"outputs(buffers, m={m})[{name!r}]", f"a view of {home!r}, which is not", wanted, place(shape)
+                    f"outputs(buffers, m={m})[{name!r}]", f"a view of {home!r}, which is not", wanted, location(shape)
                 )
 
 
-@rule("KR114", "the run-time value is read back off the call", cases=CASES, needs=("KR112",))
+@rule("KR114", "the run-time value is read back from the call", cases=CASES, needs=("KR112",))
 def run_time_value(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
@@ -50,10 +52,10 @@ def check_run_time_value(kernel_type: KernelType, buffers: Buffers, m: int) -> N
     call = kernel_type.arguments(buffers, m)
     found = kernel_type.read_m(*call.args, **call.kwargs)
     if type(found) is not int or found != m:
-        raise RuleViolation(f"read_m(*arguments(buffers, m={m}))", repr(found), m, place(buffers.shape, m))
+        raise RuleViolation(f"read_m(*arguments(buffers, m={m}))", repr(found), m, location(buffers.shape, m))
 
 
-@rule("KR115", "the shape is read back off the call", cases=FULL, needs=("KR112",))
+@rule("KR115", "the shape is read back from the call", cases=FULL, needs=("KR112",))
 def shape_of_call(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
@@ -70,14 +72,14 @@ def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> No
         found = kernel_type.resolve({**_settings_of(kernel_type, shape), **read}, shape.target)
     except KregistryError as error:
         raise RuleViolation(
-            what, f"{dict(read)}, which is no shape: {error.message}", shape, place(shape, m)
+            what, f"{dict(read)}, which is not a shape: {error.message}", shape, location(shape, m)
         ) from error
     for dimension in kernel_type.dimensions:  # settings are read by kregistry, not by the kernel type
         policy = isinstance(shape[dimension.name], str) and shape[dimension.name] in dimension.policies
         wanted = shape.at(dimension, m) if policy else shape[dimension.name]
         if found[dimension.name] != wanted:
             got = f"{dimension.name}={found[dimension.name]}"
-            raise RuleViolation(what, got, f"{dimension.name}={wanted}", place(shape, m))
+            raise RuleViolation(what, got, f"{dimension.name}={wanted}", location(shape, m))
 
 
 def _settings_of(kernel_type: KernelType, shape: Shape) -> dict[str, Value]:
@@ -93,15 +95,15 @@ def same_call(subject: KernelTypeUnderTest, case: str) -> None:
         call = kernel_type.arguments(buffers, m)
         with subject.applied(shape):
             recorder.launch(*call.args, **call.kwargs)
-        serving = [_words(call, buffers) for call in calls]
+        serving = [_call_text(call, buffers) for call in calls]
         calls.clear()
         with subject.applied(shape):
             recorder.execute(buffers, m)
-        warm_up = [_words(call, buffers) for call in calls]
+        warm_up = [_call_text(call, buffers) for call in calls]
         if serving != warm_up or not serving:
             got = "; ".join(warm_up) or "no call of function()"
             wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
-            raise RuleViolation(f"execute(buffers, m={m})", got, wanted, place(shape, m))
+            raise RuleViolation(f"execute(buffers, m={m})", got, wanted, location(shape, m))
 
 
 def recorder_of(kernel_type: KernelType) -> tuple[KernelType, list[Call]]:
@@ -133,20 +135,20 @@ def tensors_of(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors_of(each)
 
 
-def _words(call: Call, buffers: Buffers) -> str:
-    """A call as text: each tensor by its buffer, size and place."""
+def _call_text(call: Call, buffers: Buffers) -> str:
+    """A call as text; a tensor is shown by its buffer, size and offset."""
     import torch
 
     names = {tensor.untyped_storage()._cdata: name for name, tensor in buffers.tensors.items()}
 
-    def words(value: Any) -> str:
+    def show(value: Any) -> str:
         if isinstance(value, torch.Tensor):
             name = names.get(value.untyped_storage()._cdata, "?")
             layout = "" if value.is_contiguous() else f" strides {tuple(value.stride())}"
             return f"{name}{list(value.shape)}{layout}@{value.storage_offset()}"
         if isinstance(value, (tuple, list)):
-            return f"({', '.join(map(words, value))})"
+            return f"({', '.join(map(show, value))})"
         return repr(value)
 
-    named = [f"{name}={words(value)}" for name, value in sorted(call.kwargs.items())]
-    return f"function({', '.join([*map(words, call.args), *named])})"
+    named = [f"{name}={show(value)}" for name, value in sorted(call.kwargs.items())]
+    return f"function({', '.join([*map(show, call.args), *named])})"

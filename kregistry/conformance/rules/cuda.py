@@ -1,4 +1,4 @@
-"""What only a CUDA device shows: streams, graphs, memory, and that a warmed kernel is never compiled again."""
+"""Rules for a CUDA device: streams, graphs, memory, and no compiler after warm-up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kregistry.conformance.cases import start_of, sweep_of
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
@@ -19,12 +19,12 @@ from kregistry.kernel_type import Buffers, Shape
 if TYPE_CHECKING:
     from kregistry.plan import PlannedEntry
 
-#: Cycles that a stream is kept busy: a launch elsewhere would be long done by then.
+#: Cycles for which a stream is kept busy; a launch on another stream ends long before.
 _BUSY_CYCLES = 100_000_000
 
 
 def _shapes(subject: KernelTypeUnderTest) -> Iterator[Shape]:
-    """Each example shape, with its settings in force."""
+    """Each example shape, with its settings applied."""
     if subject.device != "cuda":
         raise NotApplicable("it does not run on CUDA devices")
     for shape in device_shapes(subject):
@@ -33,19 +33,19 @@ def _shapes(subject: KernelTypeUnderTest) -> Iterator[Shape]:
 
 
 def _inputs(subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int, pattern: int = NAN_POISON) -> Buffers:
-    room = subject.room(m)
+    room = subject.padded_rows(m)
     return filled_buffers(subject.kernel_type, shape, m, room, seed, pattern, "cuda").buffers
 
 
 def _compare(subject: KernelTypeUnderTest, what: str, buffers: Buffers, value: object, wanted: Buffers, m: int) -> None:
-    """Raise unless the results of a launch that returned ``value`` are what the reference makes of ``wanted``."""
+    """Raise if the results of a launch that returned ``value`` differ from the reference for ``wanted``."""
     limit = subject.kernel_type.proof.tolerance
     results = results_of(subject.kernel_type, buffers, m, value)
     for name, expected in subject.kernel_type.reference(wanted, m).items():
         found = difference(results[name], expected)
         if not found <= limit:
             got = f"a difference of {found:.3g} in {name!r}"
-            raise RuleViolation(what, got, f"at most {limit:g}", place(buffers.shape, m))
+            raise RuleViolation(what, got, f"at most {limit:g}", location(buffers.shape, m))
 
 
 def _copy(source: Buffers, target: Buffers) -> None:
@@ -55,14 +55,14 @@ def _copy(source: Buffers, target: Buffers) -> None:
 
 @rule("KR306", "a launch on another stream waits for that stream", needs=("KR301",))
 def streams(subject: KernelTypeUnderTest) -> None:
-    """The inputs arrive on a busy stream: a launch on any other one computes with what was there before."""
+    """The inputs arrive on a busy stream: a launch on another stream computes with the old inputs."""
     import torch
 
     m = subject.at("tail")
     for shape in _shapes(subject):
         fresh = _inputs(subject, shape, m, seed=11)
         buffers = _inputs(subject, shape, m, seed=12)
-        subject.kernel_type.execute(buffers, m)  # compiled and loaded before the clock runs
+        subject.kernel_type.execute(buffers, m)  # compile and load the kernel first
         torch.cuda.synchronize()
         stream = torch.cuda.Stream()
         with torch.cuda.stream(stream):
@@ -89,8 +89,8 @@ def graphs(subject: KernelTypeUnderTest) -> None:
                 value = subject.kernel_type.execute(buffers, m)
         except Exception as error:
             got = " ".join(str(error).split())[:300]
-            wanted = "a launch without synchronisation or reads of the host"
-            raise RuleViolation("execute(buffers, m) under capture", got, wanted, place(shape, m)) from error
+            wanted = "a launch without synchronisation or host reads"
+            raise RuleViolation("execute(buffers, m) under capture", got, wanted, location(shape, m)) from error
         fresh = _inputs(subject, shape, m, seed=22)
         _copy(fresh, buffers)
         graph.replay()
@@ -118,11 +118,13 @@ def memory(subject: KernelTypeUnderTest) -> None:
             what = f"memory_requirement + workspace_requirement at max_m={m}"
             got = f"{buffer_bytes} + {launch_bytes} bytes"
             held = bytes_held(buffers)
-            raise RuleViolation(what, got, f"at least the {used} in use ({held} of them in buffers)", place(shape, m))
+            raise RuleViolation(
+                what, got, f"at least the {used} in use ({held} of them in buffers)", location(shape, m)
+            )
 
 
 def _requested(which: str) -> int:
-    """Bytes that torch's allocator was asked for, without its rounding."""
+    """Bytes requested from torch's allocator, before rounding."""
     import torch
 
     return int(torch.cuda.memory_stats().get(f"requested_bytes.all.{which}", 0))
@@ -130,7 +132,7 @@ def _requested(which: str) -> int:
 
 @rule("KR309", "after warm-up no value needs a compiler", needs=("KR301",))
 def warmed(subject: KernelTypeUnderTest) -> None:
-    """Plan, launch once for each kernel, then serve every value: DeepGEMM's cache must not grow."""
+    """Plan, launch once per kernel, then serve every value. DeepGEMM's cache must not grow."""
     import torch
 
     kernel_type = subject.kernel_type
@@ -139,13 +141,13 @@ def warmed(subject: KernelTypeUnderTest) -> None:
     for shape in _shapes(subject):
         planned = plans[shape]
         if not planned.ok:
-            raise RuleViolation("the dry run", "; ".join(planned.problems()), "a plan", place(shape))
+            raise RuleViolation("the dry run", "; ".join(planned.problems()), "a plan", location(shape))
         for m in planned.launch_points():
             kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
         torch.cuda.synchronize()
         before = compiled_kernels(directories)
         for m in values:
-            # New ones for each value: what indices start with is valid for a launch at max_m.
+            # Made for each value and not filled: the initial values of index buffers are valid for a launch at max_m.
             buffers = kernel_type.allocate_buffers(shape, max(m, kernel_type.run_dimension.start))
             call = kernel_type.arguments(buffers, m)
             kernel_type.launch(*call.args, **call.kwargs)
@@ -153,13 +155,13 @@ def warmed(subject: KernelTypeUnderTest) -> None:
             if compiled:
                 got = f"DeepGEMM compiled {', '.join(each.name for each in compiled)}"
                 raise RuleViolation(
-                    f"serving after a warm-up at {planned.launch_points()}", got, "nothing", place(shape, m)
+                    f"serving after a warm-up at {planned.launch_points()}", got, "nothing", location(shape, m)
                 )
         torch.cuda.synchronize()
 
 
 def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
-    """The plan of the swept range of each shape, and the directories in which DeepGEMM keeps the kernels."""
+    """The plan of the swept range of each shape, and the directories of its kernels in the JIT cache."""
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest.model import Entry, Range
     from kregistry.plan.dry_run import DryRun

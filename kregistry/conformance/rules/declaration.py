@@ -1,4 +1,4 @@
-"""What a kernel type declares, and how it behaves as a Python object."""
+"""Rules for the declarations of a kernel type, and for its behaviour as a Python object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(",".join(heavy) + ";" + ",".join(changed))
 
 @frozen
 class _Elsewhere:
-    """What came of some code in a new process: its last line of output, or why it failed."""
+    """The result of code in a new process: its last line of output, or why it failed."""
 
     output: str
     failure: str
@@ -48,14 +48,15 @@ def declarations(subject: KernelTypeUnderTest) -> None:
     label = type(kernel_type).__name__
     fault = declaration_fault(kernel_type)
     if fault:
-        raise RuleViolation(f"the declarations of {label}", fault, "declarations that the registry takes")
+        raise RuleViolation(f"the declarations of {label}", fault, "declarations that the registry accepts")
     if not kernel_type.summary.strip():
-        raise RuleViolation(f"{label}.summary", "nothing", "one line for people")
+        raise RuleViolation(f"{label}.summary", "nothing", "a description in one line")
     if not kernel_type.function_names:
         raise RuleViolation(f"{label}.function_names", "none", "the names of a function of deep_gemm")
     for each in kernel_type.all_dimensions:
         if not each.meaning.strip():
-            raise RuleViolation(f"{label}.dimensions: the meaning of {each.name!r}", "nothing", "one line for people")
+            what = f"{label}.dimensions: the meaning of {each.name!r}"
+            raise RuleViolation(what, "nothing", "a description in one line")
     unknown = [device for device in kernel_type.proof.devices if device not in ("cuda", "cpu")]
     if unknown or not kernel_type.proof.devices:
         raise RuleViolation(f"{label}.proof.devices", kernel_type.proof.devices, "'cuda', 'cpu' or both")
@@ -93,14 +94,14 @@ def stateless(subject: KernelTypeUnderTest) -> None:
     after = _state(kernel_type)
     changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
     if changed:
-        wanted = "no change: one object serves all threads, and is pickled by name"
+        wanted = "no change: all threads share one object, and it is pickled by name"
         raise RuleViolation(
             f"the attributes of {kernel_type!r} after a few calls", f"changed {', '.join(changed)}", wanted
         )
 
 
 def _state(kernel_type: KernelType) -> dict[str, str]:
-    """Attributes of the object and of its classes, as text."""
+    """The attributes of the object and of its classes, as text."""
     found: dict[str, str] = {}
     for cls in type(kernel_type).__mro__:
         if issubclass(cls, KernelType) and cls is not KernelType:
@@ -122,7 +123,7 @@ def imports(subject: KernelTypeUnderTest) -> None:
         raise RuleViolation(f"import {module}", f"it changes the environment: {changed}", "no change")
 
 
-@rule("KR108", "what it does not support it refuses, with a reason", needs=("KR101",))
+@rule("KR108", "an arch or version that is not supported is refused with a reason", needs=("KR101",))
 def archs(subject: KernelTypeUnderTest) -> None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 

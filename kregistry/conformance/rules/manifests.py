@@ -1,4 +1,4 @@
-"""Shapes and calls in general: random ones by Hypothesis, seeded and bounded, where it is installed."""
+"""Rules for random shapes and for manifests. Hypothesis, if installed, makes shapes with a fixed seed and bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.calls import check_run_time_value, check_shape_of_call
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
-#: Random shapes for each target.
+#: Number of random shapes for each target.
 _EXAMPLES = 40
+#: Seed of the random shapes.
+_SEED = 0
 
 
-@rule("KR130", "any shape that its dimensions allow holds together", needs=("KR103", "KR107", "KR114", "KR115"))
+@rule("KR130", "any shape that its dimensions allow is consistent", needs=("KR103", "KR107", "KR114", "KR115"))
 def random_shapes(subject: KernelTypeUnderTest) -> None:
     for target in subject.targets:
         _try_random_shapes(subject, target)
@@ -47,19 +49,19 @@ def _try_random_shapes(subject: KernelTypeUnderTest, target: Target) -> None:
         said, held = kernel_type.memory_requirement(shape, largest), bytes_held(buffers)
         if said != held:
             what = f"memory_requirement(shape, max_m={largest})"
-            raise RuleViolation(what, f"{said} bytes", f"the {held} bytes that the buffers hold", place(shape))
+            raise RuleViolation(what, f"{said} bytes", f"the {held} bytes that the buffers hold", location(shape))
         check_run_time_value(kernel_type, buffers, m)
         with ExitStack() as stack:
             try:
                 stack.enter_context(subject.applied(shape))
             except ShapeError:
-                return  # the installed DeepGEMM lacks a setting of this shape
+                return  # the installed DeepGEMM does not have a setting of this shape
             check_shape_of_call(kernel_type, buffers, m)
 
     _for_all(holds)
 
 
-@rule("KR131", "a manifest can say its shapes, and lists of them fan out", needs=("KR106",))
+@rule("KR131", "a manifest can express its shapes, and lists of them fan out", needs=("KR106",))
 def manifest_entries(subject: KernelTypeUnderTest) -> None:
     import itertools
 
@@ -125,7 +127,7 @@ def _reachable(kernel_type: KernelType, largest: int) -> range:
 
 
 def _values(dimension: Dimension, subject: KernelTypeUnderTest) -> SearchStrategy[Any]:
-    """Values that a dimension allows, numbers no larger than four times the examples."""
+    """Allowed values of a dimension; numbers are at most four times those of the examples."""
     from hypothesis import strategies
 
     options: list[SearchStrategy[Any]] = []
@@ -155,11 +157,10 @@ def _index(length: int) -> SearchStrategy[int]:
 def _for_all(holds: Callable[[Any], None]) -> None:
     if importlib.util.find_spec("hypothesis") is None:
         raise NotApplicable("Hypothesis is not installed")
-    from hypothesis import HealthCheck, Phase, given, settings, strategies
+    from hypothesis import HealthCheck, Phase, given, seed, settings, strategies
 
     bounded = settings(
         max_examples=_EXAMPLES,
-        derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -167,4 +168,5 @@ def _for_all(holds: Callable[[Any], None]) -> None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    bounded(given(strategies.data())(holds))()
+    # Not derandomize=True: its seed is a hash of the source text of holds(), so that rewording it changes the shapes.
+    bounded(seed(_SEED)(given(strategies.data())(holds)))()

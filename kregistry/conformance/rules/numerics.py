@@ -1,25 +1,25 @@
-"""Launches on a real device: a GPU, or the CPU for kernel types whose launch function works there."""
+"""Rules for launches on a real device: a GPU, or the CPU for kernel types whose launch function works there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from kregistry.conformance.compile_ahead import compile_ahead
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
 from kregistry.conformance.trial import Trial, difference
 from kregistry.kernel_type import Shape
 
-#: Seeds of the random inputs; each is a launch.
+#: Seeds of the random inputs, one launch each.
 _SEEDS = (0, 1, 2)
 
 
 def device_shapes(subject: KernelTypeUnderTest) -> tuple[Shape, ...]:
-    """The example shapes that the device takes; their kernels are compiled."""
+    """The example shapes for the device, after their kernels were compiled."""
     gpu = subject.machine.gpu if subject.device == "cuda" else None
     if gpu is not None and gpu.arch not in {target.arch for target in subject.targets}:
-        raise NotApplicable(f"it does not claim {gpu.arch}, the GPU of this machine")
+        raise NotApplicable(f"it does not declare {gpu.arch}, the GPU of this machine")
     if not subject.device_shapes:
         raise NotApplicable("no example shape is for this device")
     compile_ahead(subject)
@@ -42,34 +42,36 @@ def written(subject: KernelTypeUnderTest, case: str) -> None:
             unwritten = int((inside & kept & (first.before[name] != second.before[name])).sum())
             if unwritten:
                 got = f"{unwritten} of {int(inside.sum())} elements still hold what was there before"
-                raise RuleViolation(f"the output {name!r} after a launch", got, "all written", place(shape, m))
+                raise RuleViolation(f"the output {name!r} after a launch", got, "all written", location(shape, m))
 
 
 @rule("KR303", "nothing else is written", cases=FULL, needs=("KR113",), on_device=True)
 def canaries(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape, trial in _trials(subject, case):
-        roles = {name: spec.role for name, spec in subject.kernel_type.buffers(shape, subject.room(m)).items()}
+        roles = {name: spec.role for name, spec in subject.kernel_type.buffers(shape, subject.padded_rows(m)).items()}
         if trial.broken_guards:
             wanted = "no write before or after a buffer"
-            raise RuleViolation("a launch", f"writes outside {', '.join(trial.broken_guards)}", wanted, place(shape, m))
+            raise RuleViolation(
+                "a launch", f"writes outside {', '.join(trial.broken_guards)}", wanted, location(shape, m)
+            )
         for name, inside in trial.writable.items():
             spoiled = int(((trial.before[name] != trial.after[name]) & ~inside).sum())
             if spoiled and roles[name] == "output":
                 got = f"writes {spoiled} elements of {name!r} outside of what belongs to m={m}"
-                raise RuleViolation("a launch", got, "writes to outputs(buffers, m) only", place(shape, m))
+                raise RuleViolation("a launch", got, "writes to outputs(buffers, m) only", location(shape, m))
 
 
-@rule("KR304", "inputs are left alone", cases=FULL, needs=("KR113",), on_device=True)
+@rule("KR304", "inputs are not changed", cases=FULL, needs=("KR113",), on_device=True)
 def inputs_kept(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape, trial in _trials(subject, case):
-        roles = {name: spec.role for name, spec in subject.kernel_type.buffers(shape, subject.room(m)).items()}
+        roles = {name: spec.role for name, spec in subject.kernel_type.buffers(shape, subject.padded_rows(m)).items()}
         for name, inside in trial.writable.items():
             spoiled = int(((trial.before[name] != trial.after[name]) & ~inside).sum())
             if spoiled and roles[name] != "output":
                 got = f"changes {spoiled} elements of the {roles[name]} {name!r}"
-                raise RuleViolation("a launch", got, "no change of inputs and weights", place(shape, m))
+                raise RuleViolation("a launch", got, "no change of inputs and weights", location(shape, m))
 
 
 @rule("KR301", "results agree with the reference", cases=FULL, needs=("KR123", "KR302"), on_device=True)
@@ -78,21 +80,21 @@ def agreement(subject: KernelTypeUnderTest, case: str) -> None:
     limit = subject.kernel_type.proof.tolerance
     for shape, trial in _trials(subject, case, _SEEDS):
         if set(trial.got) != set(trial.wanted):
-            raise RuleViolation("the names of the results", sorted(trial.got), sorted(trial.wanted), place(shape, m))
+            raise RuleViolation("the names of the results", sorted(trial.got), sorted(trial.wanted), location(shape, m))
         for name, wanted in trial.wanted.items():
             if trial.got[name].shape != wanted.shape:
                 sizes = f"the {tuple(wanted.shape)} of the reference"
-                raise RuleViolation(f"the result {name!r}", tuple(trial.got[name].shape), sizes, place(shape, m))
+                raise RuleViolation(f"the result {name!r}", tuple(trial.got[name].shape), sizes, location(shape, m))
             found = difference(trial.got[name], wanted)
             if not found <= limit:
                 got = f"a difference of {found:.3g} from the reference"
-                raise RuleViolation(f"the result {name!r}", got, f"at most {limit:g}", place(shape, m))
+                raise RuleViolation(f"the result {name!r}", got, f"at most {limit:g}", location(shape, m))
 
 
 @rule("KR305", "the same inputs give the same bits", cases=FULL, needs=("KR301",), on_device=True)
 def deterministic(subject: KernelTypeUnderTest, case: str) -> None:
     if not subject.kernel_type.proof.deterministic:
-        raise NotApplicable("it does not claim to be deterministic")
+        raise NotApplicable("it is declared as not deterministic")
     m = subject.at(case)
     for shape, first in _trials(subject, case):
         second = subject.trial(shape, m, 0, OTHER_POISON)
@@ -101,5 +103,5 @@ def deterministic(subject: KernelTypeUnderTest, case: str) -> None:
             if different:
                 got = f"{different} elements differ between two launches"
                 raise RuleViolation(
-                    f"the result {name!r}", got, "the same bits, or deterministic = False", place(shape, m)
+                    f"the result {name!r}", got, "the same bits, or deterministic = False", location(shape, m)
                 )

@@ -1,11 +1,11 @@
-"""Random inputs, reference and tolerance, on the CPU."""
+"""Rules for random inputs, reference and tolerance, on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
 from kregistry.conformance.rule import FULL, RuleViolation, rule
 from kregistry.conformance.trial import difference, filled_buffers
@@ -18,16 +18,16 @@ Named = Mapping[str, "torch.Tensor"]
 
 
 def _reference(subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int, poison: int = NAN_POISON) -> Named:
-    """What the reference gives for a seed, in buffers that held a pattern before."""
+    """The results of the reference for a seed, in buffers that were filled with a pattern before."""
 
     def compute() -> Named:
-        poisoned = filled_buffers(subject.kernel_type, shape, m, subject.room(m), seed, poison, "cpu")
+        poisoned = filled_buffers(subject.kernel_type, shape, m, subject.padded_rows(m), seed, poison, "cpu")
         return subject.kernel_type.reference(poisoned.buffers, m)
 
     return subject.once(("reference", shape, m, seed, poison), compute)
 
 
-@rule("KR120", "fill() writes every input that counts, as the generator says", cases=FULL, needs=("KR113",))
+@rule("KR120", "fill() writes every input that counts, from the generator", cases=FULL, needs=("KR113",))
 def filled(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
@@ -35,13 +35,13 @@ def filled(subject: KernelTypeUnderTest, case: str) -> None:
         for name, tensor in _reference(subject, shape, m, 0, OTHER_POISON).items():
             if not _same_bits(first[name], tensor):
                 what = f"reference(buffers, m={m})[{name!r}] after fill() with one seed"
-                wanted = "the same twice: an input is not filled, or not by the generator"
+                wanted = "the same results twice: an input is not filled, or not from the generator"
                 raise RuleViolation(
-                    what, "results that depend on what the buffers held before", wanted, place(shape, m)
+                    what, "results that depend on what the buffers held before", wanted, location(shape, m)
                 )
         if all(_same_bits(first[name], tensor) for name, tensor in _reference(subject, shape, m, 1).items()):
             what = f"reference(buffers, m={m}) after fill() with two seeds"
-            raise RuleViolation(what, "equal results", "fresh inputs for each seed", place(shape, m))
+            raise RuleViolation(what, "equal results", "different inputs for each seed", location(shape, m))
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -49,7 +49,7 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
-@rule("KR121", "the reference gives all results, in their sizes", cases=FULL, needs=("KR120",))
+@rule("KR121", "the reference returns all results, in their sizes", cases=FULL, needs=("KR120",))
 def complete(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
@@ -58,32 +58,32 @@ def complete(subject: KernelTypeUnderTest, case: str) -> None:
         results = subject.kernel_type.results(buffers, m)
         if not set(results) <= set(wanted) or (set(wanted) != set(results) and not subject.returns_results):
             raise RuleViolation(
-                "the names of reference(...)", sorted(wanted), f"{sorted(results)} of results(...)", place(shape, m)
+                "the names of reference(...)", sorted(wanted), f"{sorted(results)} of results(...)", location(shape, m)
             )
         for name, tensor in results.items():
             if tensor.shape != wanted[name].shape:
                 what = f"results(buffers for {m}, m={m})[{name!r}]"
                 sizes = f"the {tuple(wanted[name].shape)} of the reference"
-                raise RuleViolation(what, tuple(tensor.shape), sizes, place(shape, m))
+                raise RuleViolation(what, tuple(tensor.shape), sizes, location(shape, m))
 
 
-@rule("KR122", "the reference is finite, repeatable, and leaves its inputs alone", cases=FULL, needs=("KR121",))
+@rule("KR122", "the reference is finite, repeatable, and does not change its inputs", cases=FULL, needs=("KR121",))
 def pure(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
-        poisoned = filled_buffers(subject.kernel_type, shape, m, subject.room(m), 0, NAN_POISON, "cpu")
+        poisoned = filled_buffers(subject.kernel_type, shape, m, subject.padded_rows(m), 0, NAN_POISON, "cpu")
         before = poisoned.snapshot()
         first = {name: each.clone() for name, each in subject.kernel_type.reference(poisoned.buffers, m).items()}
         second = subject.kernel_type.reference(poisoned.buffers, m)
         changed = [name for name, region in poisoned.snapshot().items() if not region.equal(before[name])]
         what = f"reference(buffers, m={m})"
         if changed:
-            raise RuleViolation(what, f"writes to {', '.join(changed)}", "no write", place(shape, m))
+            raise RuleViolation(what, f"writes to {', '.join(changed)}", "no write", location(shape, m))
         for name, tensor in first.items():
             if not bool(tensor.isfinite().all()):
-                raise RuleViolation(f"{what}[{name!r}]", "NaN or infinity", "finite values", place(shape, m))
+                raise RuleViolation(f"{what}[{name!r}]", "NaN or infinity", "finite values", location(shape, m))
             if not _same_bits(tensor, second[name]):
-                raise RuleViolation(f"{what}[{name!r}], called twice", "two results", "the same", place(shape, m))
+                raise RuleViolation(f"{what}[{name!r}], called twice", "two results", "the same", location(shape, m))
 
 
 @rule("KR123", "the tolerance accepts rounding and refuses wrong results", cases=FULL, needs=("KR122",))
@@ -91,15 +91,15 @@ def tolerance(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.proof.tolerance
     for shape in subject.every_shape:
-        results = subject.kernel_type.results(subject.meta_buffers(shape, subject.room(m)), m)
+        results = subject.kernel_type.results(subject.meta_buffers(shape, subject.padded_rows(m)), m)
         for name, tensor in _reference(subject, shape, m, 0).items():
             what = f"tolerance {limit:g} for {name!r}"
             dtype = results[name].dtype if name in results else tensor.dtype
             rounded = difference(tensor.to(dtype), tensor)
             if not rounded <= limit:
                 got = f"refuses the reference rounded to {dtype}, a difference of {rounded:.2g}"
-                raise RuleViolation(what, got, "one that rounding passes", place(shape, m))
+                raise RuleViolation(what, got, "a tolerance that accepts rounding", location(shape, m))
             for words, wrong in (("zeros", tensor * 0), ("twice the reference", tensor * 2)):
                 if difference(wrong, tensor) <= limit:
                     got = f"accepts {words}, a difference of {difference(wrong, tensor):.2g}"
-                    raise RuleViolation(what, got, "one that tells right from wrong", place(shape, m))
+                    raise RuleViolation(what, got, "a tolerance that refuses wrong results", location(shape, m))

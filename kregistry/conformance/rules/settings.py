@@ -1,4 +1,4 @@
-"""Process-wide settings of DeepGEMM: one that is not declared has no effect on the kernels."""
+"""Rule for process-wide settings of DeepGEMM: an undeclared setting must not change the kernels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from attrs import evolve, frozen
 
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, RuleViolation, rule
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.deep_gemm.settings import KNOWN, is_known
@@ -21,7 +21,7 @@ _PREFIX = "undeclared_"
 
 @rule("KR210", "kernels do not change with a setting that is not declared", needs=("KR201",))
 def undeclared(subject: KernelTypeUnderTest) -> None:
-    """Another value of each setting that the installed DeepGEMM has, at a few run-time values."""
+    """Try another value of each setting of the installed DeepGEMM, at a few run-time values."""
     kernel_type, values = subject.kernel_type, tuple(subject.at(case) for case in FULL)
     for shape, probed in probed_shapes(subject):
         wanted = {value.m: value.warm_up.kernels for value in probed.values}
@@ -33,12 +33,12 @@ def undeclared(subject: KernelTypeUnderTest) -> None:
             answer = subject.machine.prober(shape.target).probe(sent, changed, values)
             what = f"the undeclared setting {setting.name}={other}"
             if answer.error:
-                raise RuleViolation(what, answer.error, "no effect, or to be declared in settings", place(shape))
+                raise RuleViolation(what, answer.error, "no effect, or a declaration in settings", location(shape))
             for value in answer.values:
                 got = value.warm_up.error or ", ".join(value.warm_up.kernels)
                 expected = ", ".join(wanted[value.m])
                 if got != expected:
-                    raise RuleViolation(what, got, f"{expected}, as without it", place(shape, value.m))
+                    raise RuleViolation(what, got, f"{expected}, as without it", location(shape, value.m))
 
 
 def _undeclared(kernel_type: KernelType, target: Target) -> Iterator[Setting]:
@@ -55,7 +55,7 @@ def _another_value(setting: Setting, target: Target) -> Value:
 
 
 def with_setting(kernel_type: KernelType, name: str) -> KernelType:
-    """The kernel type as if it declared one more of the known settings, under a name of its own."""
+    """The kernel type with one more declared setting, under a dimension name of its own."""
     extra = next(evolve(each, name=_PREFIX + name) for each in KNOWN if each.name == name)
     varied = copy.copy(kernel_type)
     vars(varied)["settings"] = (*kernel_type.settings, extra)
@@ -64,7 +64,7 @@ def with_setting(kernel_type: KernelType, name: str) -> KernelType:
 
 @frozen
 class _Sent:
-    """What :func:`with_setting` makes, pickled by its arguments: a default of the author's may be a lambda."""
+    """The result of :func:`with_setting`, pickled by its arguments, because a default may be a lambda."""
 
     kernel_type: KernelType
     name: str

@@ -1,17 +1,17 @@
-"""Dimensions and example shapes."""
+"""Rules for dimensions and example shapes."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping
 
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, Shape, Size
 
 
-@rule("KR106", "its example shapes are shapes", needs=("KR101", "KR108"))
+@rule("KR106", "its example shapes resolve", needs=("KR101", "KR108"))
 def examples(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     label = type(kernel_type).__name__
@@ -29,9 +29,9 @@ def examples(subject: KernelTypeUnderTest) -> None:
     for shape in subject.every_shape:
         again = kernel_type.resolve(dict(shape), shape.target)
         if again != shape or hash(again) != hash(shape):
-            raise RuleViolation("resolve(dict(shape))", again, f"the same shape: {shape}", place(shape))
+            raise RuleViolation("resolve(dict(shape))", again, f"the same shape: {shape}", location(shape))
         if pickle.loads(pickle.dumps(shape)) != shape:
-            raise RuleViolation("a shape after pickling", "another shape", "an equal one", place(shape))
+            raise RuleViolation("a shape after pickling", "another shape", "an equal one", location(shape))
 
 
 def _refusals(subject: KernelTypeUnderTest, name: str) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""DeepGEMM's own host code on the stub GPU: no rule here needs a GPU, or looks at data."""
+"""Rules for launches of DeepGEMM's host code on the stub GPU. They need no GPU, and check no data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, place
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, EmptyInput, Shape, Size
@@ -12,7 +12,7 @@ from kregistry.stub.probed import Probed, ProbedValue
 
 
 def probed_shapes(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:
-    """Each example shape, and what its launches did on the stub GPU."""
+    """Each example shape with its launches on the stub GPU."""
     if "cuda" not in subject.kernel_type.proof.devices:
         raise NotApplicable("it does not run on CUDA devices")
     if not subject.targets:
@@ -34,7 +34,7 @@ def host_reads(subject: KernelTypeUnderTest) -> None:
     for shape, probed in probed_shapes(subject):
         if "touches device memory on the host" in probed.error:
             raise RuleViolation(
-                "launches on the stub GPU", probed.error, "no access of the host to tensors", place(shape)
+                "launches on the stub GPU", probed.error, "no access of the host to tensors", location(shape)
             )
         for value in probed.values:
             reads = max((launch.host_reads for launch in value.launches), default=0)
@@ -42,30 +42,30 @@ def host_reads(subject: KernelTypeUnderTest) -> None:
             if reads and not declared:
                 wanted = "none, or reads_device_memory = True: a plan does not know the data"
                 raise RuleViolation(
-                    "one launch", f"{reads} copies from the device to the host", wanted, place(shape, value.m)
+                    "one launch", f"{reads} copies from the device to the host", wanted, location(shape, value.m)
                 )
     if declared and not seen:
         raise RuleViolation("reads_device_memory", "True, but no launch reads any", "False")
 
 
-@rule("KR201", "DeepGEMM accepts every launch that is claimed", needs=("KR202", "KR112"))
+@rule("KR201", "DeepGEMM accepts every launch in the declared range", needs=("KR202", "KR112"))
 def accepted(subject: KernelTypeUnderTest) -> None:
     for shape, probed in probed_shapes(subject):
         if probed.error:
-            raise RuleViolation("launches on the stub GPU", probed.error, "launches", place(shape))
+            raise RuleViolation("launches on the stub GPU", probed.error, "launches", location(shape))
         for value in probed.values:
             if value.m == 0:
                 continue
             if value.refusal:
                 raise RuleViolation(
-                    f"refusal(shape, {value.m})", value.refusal, "a launch: it is in the range", place(shape)
+                    f"refusal(shape, {value.m})", value.refusal, "a launch: it is in the range", location(shape)
                 )
             for name, launch in (("execute(buffers, m)", value.warm_up), ("launch(*arguments)", value.serving)):
                 if launch.error:
-                    raise RuleViolation(name, launch.error, "a launch", place(shape, value.m))
+                    raise RuleViolation(name, launch.error, "a launch", location(shape, value.m))
 
 
-@rule("KR203", "DeepGEMM accepts what the dimensions allow", needs=("KR201", "KR107"))
+@rule("KR203", "DeepGEMM accepts every value that the dimensions allow", needs=("KR201", "KR107"))
 def granularity(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     values = (subject.at("one"), subject.at("tail"))
@@ -76,7 +76,7 @@ def granularity(subject: KernelTypeUnderTest) -> None:
                 continue
             grain = dimension.multiple_of
             least = -(-dimension.minimum // grain) * grain
-            odd = (number // grain + 1 | 1) * grain  # a multiple of the grain, and of no larger power of two
+            odd = (number // grain + 1 | 1) * grain  # a multiple of the grain, but of no larger power of two
             for other in (least, odd):
                 try:
                     varied = kernel_type.resolve({**shape, dimension.name: other}, shape.target)
@@ -86,10 +86,10 @@ def granularity(subject: KernelTypeUnderTest) -> None:
                 error = probed.error or next((v.warm_up.error for v in probed.values if v.warm_up.error), "")
                 if error:
                     wanted = f"a launch, since {dimension.name} may be {dimension.expectation()}"
-                    raise RuleViolation(f"{dimension.name}={other}", error, wanted, place(varied))
+                    raise RuleViolation(f"{dimension.name}={other}", error, wanted, location(varied))
 
 
-@rule("KR204", "an empty input launches what is declared", needs=("KR201", "KR116"))
+@rule("KR204", "an empty input launches only if that is declared", needs=("KR201", "KR116"))
 def empty(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     declared = f"empty_input = {kernel_type.empty_input.name}"
@@ -106,9 +106,11 @@ def empty(subject: KernelTypeUnderTest) -> None:
         )
         for what, words, launch in launches:
             if launch.error:
-                raise RuleViolation(f"{what} with {words}", launch.error, "no error", place(shape, 0))
+                raise RuleViolation(f"{what} with {words}", launch.error, "no error", location(shape, 0))
             if launch.kernels and kernel_type.empty_input is not EmptyInput.LAUNCH:
-                raise RuleViolation(f"{what} with {words}", f"{len(launch.kernels)} kernels", "none", place(shape, 0))
+                raise RuleViolation(
+                    f"{what} with {words}", f"{len(launch.kernels)} kernels", "none", location(shape, 0)
+                )
 
 
 @rule("KR205", "warm-up loads the kernels that serving uses", needs=("KR201", "KR117"))
@@ -118,11 +120,11 @@ def same_kernels(subject: KernelTypeUnderTest) -> None:
             got = ", ".join(value.warm_up.kernels) or "no kernel"
             wanted = ", ".join(value.serving.kernels) or "no kernel"
             raise RuleViolation(
-                "execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", place(shape, value.m)
+                "execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", location(shape, value.m)
             )
 
 
-@rule("KR206", "kernels depend only on what they are declared to depend on", needs=("KR201",))
+@rule("KR206", "kernels depend only on the declared dimensions and settings", needs=("KR201",))
 def kernel_choice(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     sizes = [dimension for dimension in kernel_type.dimensions if not dimension.affects_kernel]
@@ -146,12 +148,12 @@ def _check_values(subject: KernelTypeUnderTest) -> None:
             if value.warm_up.kernels != first.warm_up.kernels:
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
                 raise RuleViolation(
-                    "kernel_depends_on_m = False", got, f"{wanted}, as at m={first.m}", place(shape, value.m)
+                    "kernel_depends_on_m = False", got, f"{wanted}, as at m={first.m}", location(shape, value.m)
                 )
 
 
 def _check_sizes(subject: KernelTypeUnderTest, dimension: Dimension) -> None:
-    """More than three times the size of the example, at a few values."""
+    """Try four times the size of the example, at a few values."""
     values = tuple(subject.at(case) for case in FULL)
     for shape, probed in probed_shapes(subject):
         number = shape[dimension.name]
@@ -162,7 +164,7 @@ def _check_sizes(subject: KernelTypeUnderTest, dimension: Dimension) -> None:
             if value.warm_up.kernels != first.warm_up.kernels:
                 what = f"{dimension.name}={4 * number} with affects_kernel = False"
                 got, wanted = ", ".join(value.warm_up.kernels), ", ".join(first.warm_up.kernels)
-                raise RuleViolation(what, got, f"{wanted}, as with {number}", place(shape, value.m))
+                raise RuleViolation(what, got, f"{wanted}, as with {number}", location(shape, value.m))
 
 
 @rule("KR207", "no launch waits for the device", needs=("KR201",))
@@ -170,9 +172,9 @@ def host_waits(subject: KernelTypeUnderTest) -> None:
     for shape, value in _values(subject):
         for launch in value.launches:
             if launch.host_waits and not launch.host_reads:
-                wanted = "none: it stalls the server, and a graph capture refuses it"
+                wanted = "none: a synchronisation stalls the server and breaks a graph capture"
                 raise RuleViolation(
-                    "one launch", f"{launch.host_waits} synchronisations", wanted, place(shape, value.m)
+                    "one launch", f"{launch.host_waits} synchronisations", wanted, location(shape, value.m)
                 )
 
 
@@ -180,13 +182,13 @@ def host_waits(subject: KernelTypeUnderTest) -> None:
 def current_stream(subject: KernelTypeUnderTest) -> None:
     for shape, value in _values(subject):
         if value.stream.error:
-            raise RuleViolation("a launch on another stream", value.stream.error, "a launch", place(shape, value.m))
+            raise RuleViolation("a launch on another stream", value.stream.error, "a launch", location(shape, value.m))
         if value.stream.foreign_launches:
             got = f"{value.stream.foreign_launches} launches on another one"
-            raise RuleViolation("under torch.cuda.stream(s)", got, "all on s", place(shape, value.m))
+            raise RuleViolation("under torch.cuda.stream(s)", got, "all on s", location(shape, value.m))
 
 
-@rule("KR209", "a launch allocates no more than is declared", needs=("KR201",))
+@rule("KR209", "a launch allocates at most the declared workspace", needs=("KR201",))
 def workspace(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape, value in _values(subject):
@@ -195,5 +197,5 @@ def workspace(subject: KernelTypeUnderTest) -> None:
         if m and value.warm_up.nbytes > declared:
             what = f"workspace_requirement(shape, max_m={m})"
             raise RuleViolation(
-                what, f"{declared} bytes", f"at least the {value.warm_up.nbytes} allocated", place(shape, m)
+                what, f"{declared} bytes", f"at least the {value.warm_up.nbytes} allocated", location(shape, m)
             )

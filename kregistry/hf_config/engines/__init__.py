@@ -1,4 +1,4 @@
-"""The rules of the engines: what goes to DeepGEMM at all, what refuses to load, and how large m becomes."""
+"""The rules of the engines: which layers go to DeepGEMM, which models do not load, and the range of m."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ENGINES", "Engine", "Layout", "get_engine"]
 def get_engine(name: str) -> type[Engine]:
     """
     Raises:
-        UnknownNameError: no such engine.
+        UnknownNameError: no engine has that name.
     """
     if name not in ENGINES:
         raise UnknownNameError("engine", name, tuple(ENGINES))

@@ -1,4 +1,4 @@
-"""What every engine has to answer about a model at one parallel setting."""
+"""Engine: base class for the rules of an engine for a model at one parallel setting."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Layout:
 
 @frozen
 class Decision:
-    """An engine's word on one layer; ``rule`` names the rule, ``reason`` explains it."""
+    """An engine's verdict on one layer; ``rule`` names the rule, ``reason`` explains it."""
 
     verdict: Verdict
     reason: str = ""
@@ -66,7 +66,7 @@ GOES = Decision(Verdict.DEEP_GEMM)
 
 @frozen
 class MoeShape:
-    """What an engine's rules ask of the routed experts.
+    """The sizes of the routed experts that an engine's rules need.
 
     Attributes:
         intermediate: columns of one expert's intermediate state on one rank.
@@ -104,7 +104,7 @@ class Engine(ABC):
         self.config = config
         self.experts = experts
         self.shared_experts = shared_experts
-        #: What the engine changed of the setting, for people.
+        #: Notes on the changes that the engine makes to the setting.
         self.notes: list[str] = []
         self.layout = self._layout()
 
@@ -114,7 +114,7 @@ class Engine(ABC):
 
     @abstractmethod
     def block_decision(self, reason: str) -> Decision:
-        """What the engine does with a weight whose part on a rank is no multiple of the block."""
+        """The verdict on a weight whose part on a rank is not a multiple of the block."""
 
     @abstractmethod
     def experts_decision(self, moe: MoeShape, layer: Experts) -> Decision:
@@ -126,7 +126,7 @@ class Engine(ABC):
 
     @abstractmethod
     def expert_kernel_types(self) -> tuple[str, ...]:
-        """Grouped layouts that are in use: ``contiguous``, ``masked`` or both."""
+        """The grouped layouts in use: ``contiguous``, ``masked`` or both."""
 
     @abstractmethod
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:
@@ -170,7 +170,7 @@ class Engine(ABC):
     def check_experts(self, ranks: int, ep: int) -> None:
         """
         Raises:
-            InputError: experts cannot be spread over the ranks.
+            InputError: the experts cannot be spread over the ranks.
         """
         if not self.experts:
             return
@@ -190,9 +190,9 @@ class Engine(ABC):
 
 
 def _block_fault(layer: Linear, k: int, parts: tuple[int, ...], ways: int) -> str:
-    """Which part of a weight on one rank is no multiple of the quantisation block; empty if none.
+    """The part of a weight on one rank that is not a multiple of the quantisation block; empty if there is none.
 
-    A merged layer that is not cut may end in a shorter part (kv_a_proj: 576 rows).
+    A merged layer that is not split may end in a shorter part (kv_a_proj: 576 rows).
     """
     if layer.split == "row" and ways > 1 and k % BLOCK[1]:
         return f"k = {k} of this rank is no multiple of the block's {BLOCK[1]} columns"

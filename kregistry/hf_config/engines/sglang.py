@@ -186,14 +186,17 @@ class SGLang(Engine):
 
     @property
     def _warmed(self) -> int:
-        """The last m of SGLang's own warm-up: layers/deep_gemm_wrapper/compile_utils.py, update_deep_gemm_config."""
+        """The last m of SGLang's own warm-up.
+
+        Source: layers/deep_gemm_wrapper/compile_utils.py, update_deep_gemm_config.
+        """
         if self._chunk < 1:
             return 65536
         return min(131072, 2 * self._chunk if self._chunk > 8192 else 16384)
 
     @property
     def _step(self) -> int:
-        """Tokens of a step on one data-parallel rank, at most."""
+        """The largest number of tokens of a step on one data-parallel rank."""
         return self._chunk if self._chunk >= 1 else _MAX_PREFILL_TOKENS
 
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:

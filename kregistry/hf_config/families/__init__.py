@@ -1,4 +1,4 @@
 """The model families that come with kregistry, one a file.
 
-They use only what a third party's family can use.
+They use only names that a third party's family can use.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kregistry.hf_config.model_family import Linear, Symbol, Tokens
 
-#: Symbols of grouped-query attention. head_dim must be there: hidden / heads is not what these models use.
+#: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads.
 GQA_SYMBOLS = (
     Symbol("hidden", ("hidden_size",)),
     Symbol("H", ("num_attention_heads",)),
@@ -38,11 +38,11 @@ def mlp(
     weights: str,
     hidden: str = "hidden",
 ) -> tuple[Linear, Linear]:
-    """A gated MLP that is cut over the layout symbol ``over``.
+    """A gated MLP that is split over the ranks of the layout symbol ``over``.
 
     Args:
         name: ``"dense"`` or ``"shared expert"``, the first word of the labels.
-        intermediate: formula of the intermediate size before it is cut.
+        intermediate: formula of the intermediate size before it is split.
         over: ``"T"`` or ``"S"``.
         when: formula; whether the model has it.
         weights: the module that holds it in the checkpoint, below a layer.

@@ -8,7 +8,7 @@ PROLOGUE = "#include <gemm.cuh>\n\nusing namespace gemms;\n\n"
 
 
 def test_a_source_for_several_kernels() -> None:
-    """In the order that was asked for: the table tells which mangled name is whose."""
+    """In the requested order: the table assigns each mangled name to its kernel."""
     source = group_source(PROLOGUE)
     assert source.count(END_OF_HEADERS) == source.count(KERNELS) == 1
     headers, _, kernels = source.partition(f"{END_OF_HEADERS}\n")

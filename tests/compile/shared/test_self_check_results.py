@@ -16,7 +16,7 @@ from kregistry.kernel import CompilerCommand
 
 
 def nvcc(cuda: Path, version: str) -> Path:
-    """A compiler that tells its version; nothing else is asked of it."""
+    """A compiler that only prints its version."""
     path = cuda / "bin" / "nvcc"
     path.parent.mkdir(parents=True)
     path.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release 13.0, V{version}'\n")

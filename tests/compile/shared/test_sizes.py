@@ -1,4 +1,4 @@
-"""Sizes: large kernels are told from small ones before they are compiled; what is not known costs only estimates."""
+"""Sizes: large and small kernels are distinguished before compilation; unknown sizes are estimated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def member(arguments: str, name: str = "gemm") -> Member:
 
 
 FAMILY = KernelFamily("#include <gemm.cuh>", CompilerCommand((), ()))
-#: The second argument tells the size, the third nothing; the first is a number of its own for each.
+#: The second argument determines the size, the third does not; the first is different for each.
 KNOWN = {"7, 16, a": 100, "8, 16, b": 120, "9, 64, a": 400, "10, 64, b": 380}
 
 
@@ -33,7 +33,7 @@ def sizes(tmp_path: Path) -> KernelSizes:
     [("7, 16, a", 100), ("11, 16, a", 110), ("7, 64, a", 390), ("7, 32, a", 250), ("7", 250), ("8, 64, b, more", 390)],
 )
 def test_the_same_kernel_else_those_alike(sizes: KernelSizes, arguments: str, nbytes: int) -> None:
-    """The mean is 250, and it is the guess where no argument tells more."""
+    """The mean is 250, which is the estimate if no argument is predictive."""
     assert sizes.relative(member(arguments)) == pytest.approx(nbytes / 250)
 
 
@@ -41,7 +41,7 @@ def test_nothing_is_known_of_a_family(sizes: KernelSizes) -> None:
     assert sizes.relative(member("7, 16, a", name="other")) == 1.0
 
 
-def test_what_ships_tells_tiles_of_fp8_gemms_apart(tmp_path: Path) -> None:
+def test_shipped_sizes_distinguish_tiles_of_fp8_gemms(tmp_path: Path) -> None:
     """BLOCK_N is the seventh argument; another model has other N and K."""
     shipped = KernelSizes(tmp_path)
 
@@ -63,7 +63,7 @@ def test_what_was_made_is_known_at_once_and_to_later_builds(sizes: KernelSizes, 
         assert again.relative(each) == sizes.relative(each)
 
 
-def test_one_known_kernel_tells_nothing_of_others(sizes: KernelSizes) -> None:
+def test_one_known_kernel_predicts_no_others(sizes: KernelSizes) -> None:
     sizes.learn([(member("1, 2", name="other"), 10)])
     assert sizes.relative(member("1, 3", name="other")) == sizes.relative(member("4", name="other")) == 1.0
 

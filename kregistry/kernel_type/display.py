@@ -1,4 +1,4 @@
-"""Values of dimensions as people and manifests write them."""
+"""Text of the values of dimensions, as in a manifest."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def word(value: T | None) -> T | str:
+def manifest_value(value: T | None) -> T | str:
     """The value itself; ``"none"`` for ``None``, as in a manifest."""
     return "none" if value is None else value
 
 
 def show_shape(shape: Mapping[str, object]) -> str:
     """``"n=24 k=1024 num_splits=none"``"""
-    return " ".join(f"{name}={word(value)}" for name, value in shape.items())
+    return " ".join(f"{name}={manifest_value(value)}" for name, value in shape.items())
