@@ -4,7 +4,7 @@
 
 SITE is a directory in which the commit is installed (`pip install --target SITE`), since entry points need metadata.
 In each round both commits take turns, in alternating order: `plan_speed.py --processes 2`, and `hardware.py start`,
-after one `hardware.py cold` and one `start` that plans. Prints medians; DIR/old_and_new.json is written after each round.
+after one `hardware.py cold` and one `start` that plans. Prints medians, and writes DIR/old_and_new.json.
 """
 
 from __future__ import annotations
