@@ -199,7 +199,7 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
 
     from kregistry.conformance.trial import difference, results_of
     from kregistry.deep_gemm.settings import applied
-    from kregistry.plan import make_plan
+    from kregistry.plan.planner import make_plan
 
     plan = make_plan(manifest, registry)
     generator = torch.Generator("cuda").manual_seed(0)

@@ -22,7 +22,7 @@ from typing import Any
 from kregistry import Registry, hookimpl, load_manifest
 from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
-from kregistry.plan import make_plan
+from kregistry.plan.planner import make_plan
 from kregistry.stub.library import default_stub_directory
 from kregistry.stub.pool import check_stub
 from kregistry.toolchain import find_toolchain

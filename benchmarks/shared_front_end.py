@@ -135,7 +135,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     from kregistry.compile.pipeline import Pipeline
     from kregistry.compile.shared.sharing_options import SharingOptions
     from kregistry.deep_gemm.jit_cache import JitCache
-    from kregistry.plan import make_plan
+    from kregistry.plan.planner import make_plan
     from kregistry.store import Store
     from kregistry.toolchain import find_toolchain
 

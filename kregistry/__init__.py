@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # so that nothing is imported before :mod:`kregistry.__ma
 if TYPE_CHECKING:
     from typing import Any
 
-    from kregistry.compile import build_kernels
+    from kregistry.compile.plan_and_build import build_kernels
     from kregistry.deep_gemm.settings import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS
     from kregistry.deep_gemm.version import deep_gemm_version
     from kregistry.errors import KregistryError, ShapeError
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         Value,
     )
     from kregistry.manifest import Manifest, load_manifest
-    from kregistry.plan import Plan, make_plan
+    from kregistry.plan import Plan
+    from kregistry.plan.planner import make_plan
     from kregistry.registry import Registry
     from kregistry.serving import Dispatch
     from kregistry.target import TARGETS, Target, detect_target, get_target
@@ -74,13 +75,13 @@ _HOMES = {
     "TARGETS": "target",
     "Target": "target",
     "Value": "kernel_type",
-    "build_kernels": "compile",
+    "build_kernels": "compile.plan_and_build",
     "deep_gemm_version": "deep_gemm.version",
     "detect_target": "target",
     "get_target": "target",
     "hookimpl": "hookspecs",
     "load_manifest": "manifest",
-    "make_plan": "plan",
+    "make_plan": "plan.planner",
     "warmup": "warm_up",
 }
 

@@ -15,7 +15,8 @@ from command_line import Result, run_command_line
 from distributions import install as install
 from events import EventLog
 
-from kregistry.compile import BuildReport, build_kernels
+from kregistry.compile import BuildReport
+from kregistry.compile.plan_and_build import build_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest

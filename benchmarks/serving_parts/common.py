@@ -58,7 +58,7 @@ def hooked_hc(function: Callable[..., Any]) -> Callable[..., Any]:
 def build_ahead(registry: Any, sites: Sequence[tuple[str, Mapping[str, Any]]], stop: int) -> None:
     """Compile the kernels of the sites up to a run-time value, in parallel; DeepGEMM compiles one at a time."""
     import kregistry
-    from kregistry.compile import build_kernels
+    from kregistry.compile.plan_and_build import build_kernels
     from kregistry.manifest.model import Entry, Manifest, Range
     from kregistry.store import Store
 

@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Compile the missing kernels of the manifest FILE (default: kernels.yaml), without a GPU."""
     from kregistry.cli.progress import ProgressBar
-    from kregistry.compile import build_kernels
+    from kregistry.compile.plan_and_build import build_kernels
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry):

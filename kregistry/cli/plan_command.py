@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, without a GPU."""
     from kregistry.cli.progress import ProgressBar
-    from kregistry.plan import make_plan
     from kregistry.plan.lock import check_lock, write_lock
+    from kregistry.plan.planner import make_plan
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry):

@@ -26,7 +26,7 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
     """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import VerifyError
-    from kregistry.plan import make_plan
+    from kregistry.plan.planner import make_plan
     from kregistry.verify import verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()

@@ -10,7 +10,7 @@ from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
-from kregistry.plan import make_plan
+from kregistry.plan.planner import make_plan
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from kregistry.compile import BuildReport, build_kernels
+from kregistry.compile import BuildReport
 from kregistry.deep_gemm.compiled import compiled_kernels
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
@@ -93,6 +93,8 @@ def warmup(
     if ranks.builds:
         try:
             if replan or not _still_holds(path, manifest, store, jit_cache):
+                from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
+
                 report = build_kernels(
                     manifest,
                     registry,

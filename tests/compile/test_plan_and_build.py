@@ -8,7 +8,8 @@ import pytest
 from sample_kernel_types import Prenorm, Raises
 
 from kregistry import KernelType, Registry, hookimpl
-from kregistry.compile import BuildReport, build_kernels
+from kregistry.compile import BuildReport
+from kregistry.compile.plan_and_build import build_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import StorageError
 from kregistry.manifest import Manifest

@@ -13,7 +13,8 @@ import pytest
 from attrs import frozen
 
 from kregistry.manifest import load_manifest
-from kregistry.plan import Plan, make_plan
+from kregistry.plan import Plan
+from kregistry.plan.planner import make_plan
 from kregistry.registry import Registry
 
 #: Six kernels of two families: enough to be killed between them, few enough to be built in seconds.
