@@ -44,21 +44,26 @@ def command(
     """Build missing kernels, then load every kernel of the manifest FILE on this GPU with one launch each."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.cli.tables import human_bytes
+    from kregistry.errors import WarmupError
     from kregistry.warm_up import warmup
 
     registry, manifest = selection.registry, selection.manifest("detect")
+    lost_context: WarmupError | None = None
     with ProgressBar(registry):
-        report = warmup(
-            manifest,
-            registry=registry,
-            store=storage.store,
-            cache_dir=storage.cache_dir,
-            jobs=jobs,
-            memory_budget=memory,
-            replan=replan,
-            shared_front_end=shared_front_end,
-            paranoid=paranoid,
-        )
+        try:
+            report = warmup(
+                manifest,
+                registry=registry,
+                store=storage.store,
+                cache_dir=storage.cache_dir,
+                jobs=jobs,
+                memory_budget=memory,
+                replan=replan,
+                shared_front_end=shared_front_end,
+                paranoid=paranoid,
+            )
+        except WarmupError as error:
+            report, lost_context = error.report, error
     if as_json:
         print_json(report.to_json())
     else:
@@ -69,4 +74,6 @@ def command(
             f"{report.seconds:.2f} s, at most {human_bytes(report.peak_bytes)} of device memory, "
             f"{len(report.compiled)} compiled"
         )
+    if lost_context is not None:
+        raise lost_context
     raise_problems(report, allow_broken=allow_broken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.events.compiled import BrokenKernel
 from kregistry.manifest.model import Entry
@@ -62,7 +62,7 @@ class WarmupOutcome:
     peak_bytes: int
     seconds: float
     compiled: tuple[str, ...]
-    broken: tuple[BrokenKernel, ...] = ()
+    broken: tuple[BrokenKernel, ...] = field(default=(), kw_only=True)
 
     def _kernels(self, outcome: Warmed) -> tuple[str, ...]:
         return tuple(dict.fromkeys(k for each in self.launches if each.outcome is outcome for k in each.kernels))

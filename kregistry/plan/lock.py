@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from kregistry.errors import DriftError
 from kregistry.events.planned import Refusal, Segment, span
@@ -31,13 +31,29 @@ def check_lock(plan: Plan, path: Path) -> None:
         StorageError: the file cannot be read.
         InputError: it is not a lock file of this version.
     """
-    differences = tuple(differ(read_plan(path), PlanFile.from_plan(plan)))
+    differences = tuple(differ(_without_defaults(read_plan(path), plan), PlanFile.from_plan(plan)))
     if differences:
         raise DriftError(
             f"{path}: {len(differences)} differences (- in the file, + planned now)",
             differences,
             f"kregistry plan -o {path} accepts them",
         )
+
+
+def _without_defaults(old: PlanFile, plan: Plan) -> PlanFile:
+    """A lock file as it is written today: lock files of 0.1.0 also show some settings that have their default."""
+    defaults: dict[str, dict[str, object]] = {}
+    for planned in plan.entries:
+        shape = planned.entry.shape
+        hidden = {name: value for name, value in shape.items() if name not in shape.shown()}
+        defaults.setdefault(planned.entry.kernel_type, {}).update(hidden)
+
+    def shown(entry: EntrySection) -> EntrySection:
+        known = defaults.get(entry.type, {})
+        items = entry.shape.items()
+        return evolve(entry, shape={name: value for name, value in items if name not in known or known[name] != value})
+
+    return evolve(old, entries=tuple(map(shown, old.entries)))
 
 
 def differ(old: PlanFile, new: PlanFile) -> Iterator[str]:

@@ -14,7 +14,8 @@ from kregistry.compile import BuildReport
 from kregistry.deep_gemm.compiled import compiled_kernels
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.errors import IncompleteError, InputError, MissingRequirement
+from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
+from kregistry.events.warmed import WarmedKernel
 from kregistry.manifest import Manifest, load_manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
@@ -90,9 +91,11 @@ def warmup(
     ranks = Ranks.from_options(rank, barrier)
     path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
     report: BuildReport | None = None
+    plan: WarmupPlan | None = None
     if ranks.builds:
         try:
-            if replan or not _still_holds(path, manifest, store, jit_cache):
+            plan = None if replan else _earlier_plan(path, manifest, store, jit_cache)
+            if plan is None:
                 from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
 
                 report = build_kernels(
@@ -110,7 +113,7 @@ def warmup(
             ranks.barrier()  # also after a failure: the others must not wait forever
     else:
         ranks.barrier()
-    plan = WarmupPlan.read(path, manifest)
+    plan = plan or WarmupPlan.read(path, manifest)
     warmed = _launch_all(registry, manifest, plan, jit_cache, budget, lend, report)
     for observer in observers:
         observer.warmed_up(manifest, warmed)
@@ -118,13 +121,13 @@ def warmup(
     return warmed
 
 
-def _still_holds(path: Path, manifest: Manifest, store: Store, jit_cache: JitCache) -> bool:
-    """Whether an earlier start left a complete plan with the same fingerprint, and its kernels are still in place."""
+def _earlier_plan(path: Path, manifest: Manifest, store: Store, jit_cache: JitCache) -> WarmupPlan | None:
+    """The complete plan that an earlier start left for this fingerprint, if its kernels are still in place."""
     try:
         plan = WarmupPlan.read(path, manifest)
     except (IncompleteError, InputError):  # there is none, or it is damaged: the next one replaces it
-        return False
-    return plan.build.complete and plan.in_place(store, jit_cache)
+        return None
+    return plan if plan.build.complete and plan.in_place(store, jit_cache) else None
 
 
 def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
@@ -161,9 +164,19 @@ def _launch_all(
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
     started = time.perf_counter()
-    launches = tuple(launcher.run(points))
+    launches: list[WarmedKernel] = []
+    lost_context: WarmupError | None = None
+    try:
+        for each in launcher.run(points):
+            launches.append(each)  # one by one: an error leaves those before it
+    except WarmupError as error:
+        lost_context = error
     seconds = time.perf_counter() - started
     compiled = tuple(sorted(map(str, compiled_kernels(directories) - before)))
     peak = max((each.nbytes for each in launches), default=0)
     broken = plan.broken_kernels()
-    return WarmupReport(launches, plan.total, peak, seconds, compiled, broken, build=report)
+    warmed = WarmupReport(tuple(launches), plan.total, peak, seconds, compiled, broken=broken, build=report)
+    if lost_context is not None:
+        lost_context.report = warmed  # what was done until then
+        raise lost_context
+    return warmed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.compile.broken_calls import broken_error
 from kregistry.compile.build_report import BuildReport
@@ -20,7 +20,7 @@ class WarmupReport(WarmupOutcome):
         build: the build before it; ``None`` where another rank built, or where an earlier start's plan still holds.
     """
 
-    build: BuildReport | None = None
+    build: BuildReport | None = field(default=None, kw_only=True)
 
     def raise_problems(self, *, allow_broken: bool = False) -> None:
         """Raise an error if the warm-up is not complete.

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Result
 
 from kregistry.compile import BuildReport
+from kregistry.errors import WarmupError
 from kregistry.store import Store
 from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
+from kregistry.warm_up import WarmupReport
+
+Run = Callable[..., Result]
 
 ENTRY = "from kregistry.cli import main; main()"
 
@@ -50,3 +57,15 @@ def test_on_the_stub_gpu_every_kernel_is_loaded(
     assert " ".join(words[:8]) == "1 of 1 kernels loaded with 1 launches"
     assert result.stdout.endswith(" of device memory, 0 compiled\n")
     assert list((tmp_path / "jit").rglob("*.cubin"))
+
+
+def test_after_a_lost_cuda_context_the_report_says_what_was_done(
+    kregistry: Run, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warmup(*_: object, **__: object) -> WarmupReport:
+        raise WarmupError("a launch ended the CUDA context", report=WarmupReport((), 3, 0, 0.0, ()))
+
+    monkeypatch.setattr("kregistry.warm_up.warmup", warmup)
+    result = kregistry("warmup", tiny_file, "--target", "h100", "--json")
+    assert (result.code, json.loads(result.out)["kernels"]) == (1, 3)
+    assert result.err == "error: a launch ended the CUDA context\n"

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from plans import K, plan_of, planned
+from sample_kernel_types import Sample
+from shapes import entry_of
 
+from kregistry import MK_ALIGNMENT
 from kregistry.errors import DriftError, InputError
 from kregistry.manifest import Range
 from kregistry.plan import Plan, Refusal
@@ -34,6 +37,28 @@ def test_a_plan_agrees_with_its_own_lock(tmp_path: Path) -> None:
     check_lock(BASE, tmp_path / "kernels.lock")
     assert json.loads((tmp_path / "kernels.lock").read_text()) == BASE.to_json()
     assert read_plan(tmp_path / "kernels.lock") == PlanFile.from_plan(BASE)
+
+
+class Aligned(Sample):
+    settings = (MK_ALIGNMENT,)
+
+
+@pytest.mark.parametrize(("alignment", "differences"), [(128, 0), (64, 2)])
+def test_a_lock_file_that_shows_a_setting_at_its_default_agrees(
+    alignment: int, differences: int, tmp_path: Path
+) -> None:
+    """As version 0.1.0 wrote it."""
+    (entry,) = BASE.entries
+    plan = plan_of(evolve(entry, entry=entry_of(Aligned(), n=8)))
+    content = plan.to_json()
+    content["entries"][0]["shape"]["mk_alignment"] = alignment
+    (tmp_path / "kernels.lock").write_text(json.dumps(content))
+    if not differences:
+        check_lock(plan, tmp_path / "kernels.lock")
+        return
+    with pytest.raises(DriftError) as error:
+        check_lock(plan, tmp_path / "kernels.lock")
+    assert len(error.value.details) == differences
 
 
 def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
