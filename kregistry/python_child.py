@@ -15,6 +15,9 @@ TYPE_CHECKING = False  # the console script imports this module first: it must n
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: (interpreter, PYTHONPATH) -> search path. Not functools.cache: a file may hide functools.
+_paths: dict[tuple[str, str | None], list[str]] = {}
+
 
 def child_command(code: str, *arguments: str) -> list[str]:
     """The command of a new interpreter that runs code with :func:`search_path`, for :func:`child_environment`."""
@@ -63,7 +66,14 @@ def _run_as_module() -> bool:
 
 
 def _path_of_an_interpreter() -> list[str]:
-    """The search path of a new interpreter if PYTHONPATH has no relative entries."""
+    """The search path of a new interpreter if PYTHONPATH has no relative entries; it is started once."""
+    key = sys.executable, os.environ.get("PYTHONPATH")
+    if key not in _paths:
+        _paths[key] = _ask_an_interpreter()
+    return _paths[key]
+
+
+def _ask_an_interpreter() -> list[str]:
     import subprocess
 
     code = "import os, sys\nsys.stdout.buffer.write(os.fsencode('\\0'.join(filter(None, sys.path))))"

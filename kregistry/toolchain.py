@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -48,21 +48,23 @@ class CudaToolkit:
         return self.home / "include"
 
 
-def _candidates(environment: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """The places where DeepGEMM looks, in its order, and then the PyPI wheels, where DeepGEMM does not look."""
-    found: list[tuple[Path, str]] = []
+def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """The places where DeepGEMM looks, in its order, and then the PyPI wheels, where DeepGEMM does not look.
+
+    The module search path may cost the start of an interpreter: it is only asked for if no place before has a compiler.
+    """
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if environment.get(variable):
-            return [(Path(environment[variable]), variable)]
+            yield Path(environment[variable]), variable
+            return
     on_path = shutil.which("nvcc", path=environment.get("PATH"))
     if on_path:
-        found.append((Path(on_path).parent.parent, "nvcc on PATH"))
-    found.append((Path("/usr/local/cuda"), "/usr/local/cuda"))
+        yield Path(on_path).parent.parent, "nvcc on PATH"
+    yield Path("/usr/local/cuda"), "/usr/local/cuda"
     places = [sysconfig.get_path("purelib"), *search_path()]  # never use a compiler of the current directory
     for place in dict.fromkeys(places):
         for wheels in sorted(Path(place).glob("nvidia/cu[0-9]*")):
-            found.append((wheels, "wheels in site-packages"))
-    return found
+            yield wheels, "wheels in site-packages"
 
 
 def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolkit:
@@ -71,8 +73,9 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
     Raises:
         MissingRequirement: there is no nvcc, or CUDA_HOME names a directory without one.
     """
-    tried = _candidates(environment)
-    for home, found_by in tried:
+    tried: list[tuple[Path, str]] = []
+    for home, found_by in _candidates(environment):
+        tried.append((home, found_by))
         nvcc = home / "bin" / "nvcc"
         if nvcc.is_file() and (home / "include" / "cuda.h").is_file():
             return CudaToolkit(home, nvcc_version(nvcc), found_by)

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kregistry.python_child import child_environment, relative_entries
+from kregistry.python_child import child_environment, relative_entries, search_path
 
 ROOT = str(Path(__file__).parent.parent)
 
@@ -54,6 +55,24 @@ def test_the_current_directory_is_not_searched(here: Path) -> None:
 def test_relative_entries_of_pythonpath_are_not_searched(here: Path, tmp_path: Path, pythonpath: str) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
     assert not found(here, str(tmp_path / "parent.py"), pythonpath=pythonpath)
+
+
+def test_one_interpreter_is_started_for_each_pythonpath(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, started = subprocess.run, []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+        started.append(os.environ["PYTHONPATH"])
+        return real(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(here.parent)
+    monkeypatch.syspath_prepend(str(here))
+    for value in ("here", "./here", "here"):
+        monkeypatch.setenv("PYTHONPATH", f"{value}:{here.parent}")
+        assert str(here) not in search_path() and str(here) not in search_path()
+    monkeypatch.setenv("PYTHONPATH", f"here:{here}")
+    assert str(here) in search_path()
+    assert started == [f"here:{here.parent}", f"./here:{here.parent}", f"here:{here}"]
 
 
 @pytest.mark.parametrize("pythonpath", ["{here}:{root}", "{here}:.:{root}", ".:{root}:{here}"])

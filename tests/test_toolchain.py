@@ -67,12 +67,21 @@ def test_an_nvcc_without_headers_is_passed_over(tmp_path: Path) -> None:
         assert f"{home} (nvcc on PATH), /usr/local/cuda (/usr/local/cuda)" in error.message
 
 
+@pytest.mark.parametrize(("variable", "place"), [("CUDA_HOME", "."), ("PATH", "bin")])
+def test_the_search_path_is_not_asked_for_where_a_compiler_is_found_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, place: str
+) -> None:
+    home = toolkit(tmp_path / "cuda")
+    monkeypatch.setattr(toolchain, "search_path", lambda: pytest.fail("the search path was asked for"))
+    assert find_cuda_toolkit({variable: str(home / place)}).home == home
+
+
 def test_the_wheels_in_site_packages_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = toolkit(tmp_path / "own" / "nvidia" / "cu13")
     elsewhere = toolkit(tmp_path / "elsewhere" / "nvidia" / "cu13")
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "own"))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), str(tmp_path / "elsewhere")])
-    candidates = toolchain._candidates({"PATH": ""})
+    candidates = list(toolchain._candidates({"PATH": ""}))
     wheels = "wheels in site-packages"
     assert candidates == [(Path("/usr/local/cuda"), "/usr/local/cuda"), (home, wheels), (elsewhere, wheels)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kregistry.deep_gemm.cache_layout import layout_of
@@ -57,6 +57,16 @@ class JitCache:
         entries = [root.joinpath(*kernel.cache_entry.parts[1:]) for root in self.roots(kernel)]
         return next((entry for entry in entries if entry.exists()), entries[0])
 
+    def written_directories(self, kernels: Iterable[Kernel]) -> list[Path]:
+        """Where DeepGEMM puts kernels that it compiles, even if it finds these kernels in a later one of :meth:`roots`.
+
+        Each holds one directory for each kernel.
+        """
+        return sorted({self._written(kernel).parent for kernel in kernels})
+
+    def _written(self, kernel: Kernel) -> Path:
+        return self.directory_for(kernel).joinpath(*kernel.cache_entry.parts[1:])
+
     def cubin(self, kernel: Kernel) -> Path:
         return self.entry(kernel) / kernel.cubin_file
 
@@ -71,7 +81,7 @@ class JitCache:
         """
         if self.fault(kernel, stored) is None:
             return Filled.PRESENT
-        entry = self.directory_for(kernel).joinpath(*kernel.cache_entry.parts[1:])
+        entry = self._written(kernel)
         with atomic.storage_errors(entry):
             if entry.exists():
                 self._repair(entry, kernel, stored)

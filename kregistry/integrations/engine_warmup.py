@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest, load_manifest
@@ -19,6 +20,9 @@ from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target, detect_target
 from kregistry.warm_up import WarmupObserver, WarmupReport, warmup
+
+if TYPE_CHECKING:
+    from kregistry.jit_monitor import JitMonitor
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -40,6 +44,7 @@ class EngineWarmup:
         self.store = Store.default()
         #: Told of each warm-up: the JIT monitor, and the watch for first calls.
         self.observers: list[WarmupObserver] = []
+        self._monitor: JitMonitor | None = None
         self._target: Target | None = None
         #: Whether a warm-up runs now, kregistry's or the engine's: its calls are not calls of a model.
         self.warming = False
@@ -58,6 +63,11 @@ class EngineWarmup:
         On Blackwell there are two: layers of SGLang and vLLM pass packed scale factors, their own warm-up float32 ones.
         """
         return ("f32",) if self.target.arch == "sm90" else ("ue8m0", "f32")
+
+    def monitored_by(self, monitor: JitMonitor) -> None:
+        """Keep a JIT monitor for the life of this process: it learns of warm-ups, and of providers that are chosen."""
+        self._monitor = monitor
+        self.observers.append(monitor)
 
     def engine_state(self) -> AbstractContextManager[None]:
         """What the engine needs around a warm-up, e.g. its own DeepGEMM or a setting. Subclasses override it."""
@@ -79,7 +89,7 @@ class EngineWarmup:
     def named_entries(self) -> tuple[Entry, ...]:
         """The entries of the manifest that ``KREGISTRY_MANIFEST`` names, of ``KREGISTRY_MODEL`` only if that is set.
 
-        The providers that the manifest chooses hold from now on.
+        The providers that the manifest chooses hold from now on, for the JIT monitor too.
 
         Raises:
             KregistryError: the manifest cannot be read, or something in it is wrong.
@@ -89,6 +99,8 @@ class EngineWarmup:
             return ()
         manifest = load_manifest(path, self.registry, self.target).select([model] if model else [])
         self.registry = self.registry.choosing(manifest.providers)
+        if self._monitor is not None:
+            self._monitor.registry = self.registry
         return manifest.entries
 
     def warm(self, entries: Iterable[Entry]) -> WarmupReport:

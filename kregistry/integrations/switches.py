@@ -29,7 +29,7 @@ def start_monitor(engine: EngineWarmup) -> None:
         monitor = JitMonitor(engine.registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(
             deep_gemm_unused=True
         )
-        engine.observers.append(monitor)  # which also keeps it as long as the process lives
+        engine.monitored_by(monitor)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class JitMonitor:
 
     Args:
         registry: whose listeners hear ``kregistry_jit_compiled`` and ``kregistry_jit_loaded``, and whose kernel types
-            read the calls.
+            read the calls; may be replaced at any time by a view of it (:meth:`~kregistry.Registry.choosing`).
         mode: see :class:`Mode`; may be changed at any time.
         log: file that events are appended to, one JSON object a line, for ``kregistry monitor``.
     """

@@ -93,8 +93,8 @@ class WarmupPlan:
         return True
 
     def directories(self, jit_cache: JitCache) -> list[Path]:
-        """The directories in which DeepGEMM keeps the kernels."""
-        return sorted({jit_cache.entry(kernel).parent for kernel in self._built()})
+        """The directories in which DeepGEMM puts what it compiles."""
+        return jit_cache.written_directories(self._built())
 
     def launch_points(self) -> list[LaunchPoint]:
         """The launches that load every kernel; none at a value that needs a kernel which does not compile."""

@@ -79,6 +79,16 @@ def test_a_kernel_in_a_later_directory_is_found_there(
     assert both.fault(there, stored) is None and second.cubin(there).read_bytes() == b"damaged"
 
 
+def test_what_deep_gemm_compiles_is_sought_in_the_first_directory(
+    kernel: Kernel, stored: StoredKernel, tmp_path: Path
+) -> None:
+    there = evolve(kernel, cache_entry=DEEP_GEMM_2)
+    both = JitCache(environment={"DG_JIT_CACHE_DIR": f"{tmp_path}/first:{tmp_path}/second"})
+    assert both.written_directories([there, there]) == [tmp_path / "first" / "cache"]
+    JitCache(tmp_path / "second").fill(there, stored)
+    assert both.written_directories([there]) == [tmp_path / "first" / "cache"]
+
+
 def test_filling_adds_a_hard_link_and_what_lies_beside_it(
     jit: JitCache, kernel: Kernel, stored: StoredKernel, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from distributions import OFFERS, Install
 from engine_on_stub import run
+from on_stub import PRELUDE
 
 from kregistry.errors import ProviderConflictError
 from kregistry.integrations.engine_warmup import EngineWarmup
@@ -105,3 +106,44 @@ def test_the_providers_that_a_named_manifest_chooses_hold_for_the_engine(
     monkeypatch.setenv("KREGISTRY_MANIFEST", str(path))
     assert [str(entry.range) for entry in engine.named_entries()] == ["m 1..3"]
     assert engine.registry["sample"].summary == "another sample"
+
+
+def test_the_monitor_reads_calls_by_the_providers_that_a_named_manifest_chooses(tmp_path: Path) -> None:
+    """A second plugin offers a kernel type of an installed one."""
+    path = tmp_path / "kernels.yaml"
+    entry = "{type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 2}, m: {stop: 8}}"
+    path.write_text(with_kernels(entry) + "providers: {tf32_hc_prenorm_gemm: other}\n")
+    got = run(
+        """
+from kregistry import Registry, hookimpl
+from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.integrations.switches import start_monitor
+class Other:
+    own = Registry()["tf32_hc_prenorm_gemm"]
+    @hookimpl
+    def kregistry_kernel_types(self):
+        return [self.own]
+class Listener:
+    @hookimpl
+    def kregistry_jit_compiled(self, event):
+        events.append(event.to_json())
+events = []
+engine = EngineWarmup("test")
+engine.registry.register(Other(), "other")
+engine.registry.listen(Listener())
+start_monitor(engine)
+engine.named_entries()
+"""
+        + PRELUDE
+        + """
+args, kwargs = hc(5, 3)
+deep_gemm.tf32_hc_prenorm_gemm(*args, **kwargs)
+engine.observers[0].stop()
+engine.registry.events.flush()
+answer(calls=[[each["kernel_type"], each["shape"], each["m"]] for each in events])
+""",
+        tmp_path,
+        KREGISTRY_MANIFEST=str(path),
+        KREGISTRY_JIT_MONITOR="count",
+    )
+    assert got["calls"] == [["tf32_hc_prenorm_gemm", {"n": 24, "k": 1024, "num_splits": 3}, 5]]

@@ -10,6 +10,8 @@ from attrs import evolve
 from plans import K, plan_of, planned
 
 from kregistry.compile import BuildReport
+from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, StorageError
 from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
@@ -51,6 +53,23 @@ def test_launches_and_kernels_are_those_of_the_plan(path: Path) -> None:
         (8, 33, (IDS[3],)),
         (16, 1, (IDS[0],)),
     ]
+
+
+def test_a_compile_is_noticed_where_deep_gemm_writes_although_all_kernels_are_elsewhere(
+    path: Path, tmp_path: Path
+) -> None:
+    """DeepGEMM 0.2 looks in each directory, and writes to the first."""
+    local, shared = tmp_path / "local", tmp_path / "shared"
+    entry = Path(".dj/cache/kernel.gemm.0")
+    plan = plan_of(planned((1, 8, "0")))
+    plan = evolve(plan, kernels={name: evolve(each, cache_entry=entry) for name, each in plan.kernels.items()})
+    (shared / "cache" / entry.name).mkdir(parents=True)
+    cache = JitCache(environment={"DG_JIT_CACHE_DIR": f"{local}:{shared}"})
+    directories = written(path, plan).directories(cache)
+    compiled = local / "cache" / "kernel.other.1"
+    compiled.mkdir(parents=True)
+    (compiled / "kernel.cubin").touch()
+    assert compiled_kernels(directories) == {compiled}
 
 
 def test_what_needs_a_broken_kernel_is_not_launched_and_is_reported(path: Path) -> None:

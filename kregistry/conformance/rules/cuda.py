@@ -160,8 +160,8 @@ def warmed(subject: KernelTypeUnderTest) -> None:
         torch.cuda.synchronize()
 
 
-def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], tuple[Path, ...]]:
-    """The plan of the swept range of each shape, and the directories of its kernels in the JIT cache."""
+def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], list[Path]]:
+    """The plan of the swept range of each shape, and the directories in which DeepGEMM puts what it compiles."""
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.manifest.model import Entry, Range
     from kregistry.plan.dry_run import DryRun
@@ -173,5 +173,4 @@ def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], t
     sweeps = [Sweep(Entry("conformance", "", shape, values), subject.kernel_type) for shape in shapes]
     dry_run = DryRun(subject.machine.toolchain, subject.machine.gpu, subject.machine.stub_directory)
     planned = dry_run.run(sweeps, processes=1)
-    cache = JitCache()
-    return dict(zip(shapes, planned)), tuple({cache.entry(kernel).parent for kernel in dry_run.kernels.values()})
+    return dict(zip(shapes, planned)), JitCache().written_directories(dry_run.kernels.values())

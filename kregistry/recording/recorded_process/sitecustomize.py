@@ -1,7 +1,8 @@
 """Runs at the start of every Python process below ``kregistry record``, which puts this directory on PYTHONPATH.
 
-Of kregistry only the import hook is imported until the process imports DeepGEMM. Another ``sitecustomize`` on the path
-still runs. Whatever fails here is reported on standard error, and the process goes on.
+Of kregistry only the import hook is loaded until the process imports DeepGEMM, and by its path: a process of another
+environment need not have kregistry, and may never import DeepGEMM. Another ``sitecustomize`` on the path still runs.
+Whatever fails here is reported on standard error, and the process goes on.
 """
 
 import importlib.machinery
@@ -10,16 +11,20 @@ import os
 import sys
 
 _MODULES = ("deep_gemm", "vllm.third_party.deep_gemm")
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_IMPORT_HOOK = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "import_hook.py")
 
 
 def _wait_for_deep_gemm():
     try:
-        from kregistry.import_hook import after_import
+        spec = importlib.util.spec_from_file_location("kregistry_import_hook", _IMPORT_HOOK)
+        hook = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(hook)
     except Exception as error:
         _report(error)
         return
     for name in _MODULES:
-        after_import(name, _observe)
+        hook.after_import(name, _observe)
 
 
 def _observe(module):
@@ -38,8 +43,7 @@ def _report(error):
 
 def _run_next():
     """Run the sitecustomize that this one hides."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != _HERE]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
     if spec is not None and spec.loader is not None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
