@@ -158,7 +158,7 @@ def test_a_function_that_deep_gemm_has_not_got_is_named(monkeypatch: pytest.Monk
         Versioned().function()
     assert str(caught.value) == (
         "the installed DeepGEMM has no function new_name or old_name (kernel type versioned)\n"
-        "hint: kregistry doctor shows its version"
+        "hint: kregistry doctor shows the version of DeepGEMM"
     )
 
 
