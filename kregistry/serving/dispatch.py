@@ -134,7 +134,7 @@ class Dispatch:
             function = _sealed_call(kernel_type, version) if self._sealed else None
             if function is not None and kernel_type is self._own(kernel_type.name):
                 sealed[kernel_type.name] = function
-            kernel_type.bound_call = _watched(kernel_type, watchers) if watchers else function
+            kernel_type.bind(_watched(kernel_type, watchers) if watchers else function)
         return sealed
 
     def _own(self, name: str) -> KernelType | None:

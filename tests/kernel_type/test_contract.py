@@ -167,13 +167,16 @@ def test_kernel_types_are_pickled_by_name() -> None:
     assert repr(Sample()) == "<kernel type sample>"
 
 
-def test_a_call_of_the_object_is_the_bound_call_or_a_launch() -> None:
+def test_a_call_of_the_object_is_what_is_bound_or_a_launch() -> None:
     kernel_type = Recording()
     a, d = torch.empty(2, 16), torch.empty(2, 16)
     assert kernel_type(a, d, scale=2) == "launched"
-    kernel_type.bound_call = lambda *args, **kwargs: kwargs
+    kernel_type.bind(lambda *args, **kwargs: kwargs)
     assert kernel_type(a, d, scale=2) == {"scale": 2}
+    kernel_type.bind(None)
+    assert kernel_type(a, d, scale=2) == "launched"
     bound = Sample()
-    bound.bound_call = print
+    bound.bind(print)
     copies = [copy.copy(bound), pickle.loads(pickle.dumps(bound))]
-    assert [each.bound_call for each in copies] == [None, None]
+    assert [each.__call__ == each.launch for each in copies] == [True, True]
+    assert bound.__call__ is print
