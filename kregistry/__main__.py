@@ -15,7 +15,9 @@ def main() -> None:
     if relative_entries():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], child_environment())
     from kregistry.cli import main as run
+    from kregistry.cli.output import reserve_standard_output
 
+    reserve_standard_output()
     run()
 
 

@@ -169,6 +169,7 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
 
     Raises:
         InputError: an option is not of the form TYPE=PLUGIN.
+        UnknownNameError, ProviderConflictError: it names no kernel type, or not one provider of it.
     """
     from kregistry.errors import InputError
     from kregistry.registry import Registry
@@ -181,6 +182,8 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
         choices[kernel_type] = plugin
     registry = Registry(choices)
     warn_of_plugins(registry.broken)
+    for kernel_type in choices:
+        registry.registration(kernel_type)  # not every command uses every choice: a wrong name is an error in all
     return registry
 
 

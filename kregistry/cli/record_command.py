@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
-from kregistry.cli.output import echo
+from kregistry.cli.output import data_descriptor, echo
 
 if TYPE_CHECKING:
     from kregistry.recording.recorded_run import RecordedRun
@@ -72,7 +72,8 @@ def run_recorded(command: tuple[str, ...], directory: Path) -> int:
     child = str(Path(recording.__file__).with_name("recorded_process"))
     path = os.pathsep.join(part for part in (child, os.environ.get("PYTHONPATH")) if part)
     try:
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path, "KREGISTRY_RECORD": str(directory)})
+        environment = {**os.environ, "PYTHONPATH": path, "KREGISTRY_RECORD": str(directory)}
+        process = subprocess.Popen(command, env=environment, stdout=data_descriptor())
     except OSError as error:
         raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
     while True:

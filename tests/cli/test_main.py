@@ -70,6 +70,14 @@ def test_without_a_command_the_help_is_shown(kregistry: Run) -> None:
         (["check", "a", "b"], "unexpected extra argument"),
         (["list", "--plugin", "x"], "error: --plugin: expected TYPE=PLUGIN, got 'x'\nhint: e.g. --plugin fp8_gemm_nt="),
         (["list", "fp8_gem_nt"], "error: unknown kernel type 'fp8_gem_nt'\nhint: did you mean 'fp8_gemm_nt'?\n"),
+        (
+            ["list", "--plugin", "bf16_gem_nt=bf16_gemm"],
+            "error: unknown kernel type 'bf16_gem_nt'\nhint: did you mean 'bf16_gemm_nt'?\n",
+        ),
+        (
+            ["check", "--plugin", "bf16_gemm_nt=bf16_gem"],
+            "error: unknown provider of bf16_gemm_nt 'bf16_gem'\nhint: did you mean 'bf16_gemm'?\n",
+        ),
         (["check", "-t", "h10"], "error: unknown target 'h10'\nhint: did you mean 'h100'?\n"),
         (["check", "-m", "tiiny"], "error: unknown model 'tiiny'\nhint: did you mean 'tiny'?\n"),
         (["warmup", "-t", "h100", "--memory", "2G"], "error: memory budget: expected a fraction in (0, 1], a percent"),
