@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from sample_kernel_types import Sample
 from kregistry.deep_gemm import settings
 from kregistry.deep_gemm.settings import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS, applied, current, is_known, read_call
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Arguments, Choice, Flag, Setting, Shape, Size
+from kregistry.kernel_type import REQUIRED, Arguments, Choice, Flag, Setting, Shape, Size
 from kregistry.target import TARGETS
 
 #: As DeepGEMM 0.2 has them: they can be set, and not asked for.
@@ -153,6 +154,22 @@ def test_without_deep_gemm_only_a_change_is_refused(monkeypatch: pytest.MonkeyPa
         assert current(Follows()) == {}
     with pytest.raises(ModuleNotFoundError):
         applied(Follows(), shape_of(num_sms=112)).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        ({"default": 5, "choices": (1, 2)}, "expected 1 or 2, got 5"),
+        ({"default": "abc"}, "expected an integer >= 1, got 'abc'"),
+        ({"default": None}, "expected an integer >= 1, got null"),
+        ({"default": REQUIRED}, "expected an integer >= 1, got REQUIRED"),
+        ({"default": 0}, "expected an integer >= 1, got 0"),
+        ({"default": 3, "multiple_of": 2}, "expected an integer >= 1 and a multiple of 2, got 3"),
+    ],
+)
+def test_a_default_that_is_no_allowed_value_is_refused(declared: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^setting 's': default: {re.escape(reason)}$"):
+        Setting("s", set="set_s", **declared)
 
 
 def test_the_kind_of_its_dimension_follows_from_its_declaration() -> None:
