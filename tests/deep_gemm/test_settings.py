@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -133,6 +134,93 @@ def test_a_setting_that_is_missing_or_refused_is_named(deep_gemm: FakeDeepGemm) 
     with pytest.raises(ShapeError, match=r"sample.num_sms: set_num_sms\(6\) is refused: Assertion error: too few"):
         applied(Follows(), shape_of(num_sms=6)).__enter__()
     assert [is_known(each) for each in (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("\ntoo late\nat a place"), "too late"),
+        (RuntimeError(), "RuntimeError"),
+        (ValueError("no"), "no"),
+        (TypeError("no number"), "no number"),
+    ],
+)
+def test_a_setter_that_changes_the_value_and_then_fails_is_undone_and_named(
+    deep_gemm: FakeDeepGemm, error: Exception, reason: str
+) -> None:
+    def fails_late(value: int) -> None:
+        deep_gemm.values["alignment"] = value
+        if value == 64:
+            raise error
+
+    deep_gemm.set_mk_alignment_for_contiguous_layout = fails_late
+    expected = rf"sample.mk_alignment: set_mk_alignment_for_contiguous_layout\(64\) is refused: {reason}"
+    with pytest.raises(ShapeError, match=expected):
+        applied(Follows(), shape_of(num_sms=112, mk_alignment=64)).__enter__()
+    assert deep_gemm.values == {"sms": 132, "alignment": 128}
+
+
+def test_an_interrupt_in_a_setter_undoes_it(deep_gemm: FakeDeepGemm) -> None:
+    def interrupted(value: int) -> None:
+        deep_gemm.values["sms"] = value
+        if value == 112:
+            raise KeyboardInterrupt
+
+    deep_gemm.set_num_sms = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        applied(Follows(), shape_of(num_sms=112)).__enter__()
+    assert deep_gemm.values["sms"] == 132
+
+
+def test_a_value_that_cannot_be_restored_is_named_and_the_others_are_restored(deep_gemm: FakeDeepGemm) -> None:
+    def sticks(value: int) -> None:
+        if value == 128:
+            raise ValueError("stuck")
+        deep_gemm.values["alignment"] = value
+
+    deep_gemm.set_mk_alignment_for_contiguous_layout = sticks
+    expected = r"sample.mk_alignment: set_mk_alignment_for_contiguous_layout\(128\) is refused: stuck"
+    with pytest.raises(ShapeError, match=expected), applied(Follows(), shape_of(num_sms=112, mk_alignment=64)):
+        pass
+    assert deep_gemm.values == {"sms": 132, "alignment": 64}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("lost"), ValueError("lost"), AttributeError("lost")])
+def test_a_getter_that_fails_is_named(deep_gemm: FakeDeepGemm, error: Exception) -> None:
+    def fails() -> int:
+        raise error
+
+    deep_gemm.get_num_sms = fails
+    for shape in (shape_of(), shape_of(num_sms=112)):
+        with pytest.raises(ShapeError, match=r"sample.num_sms: get_num_sms\(\) fails: lost"):
+            applied(Follows(), shape).__enter__()
+    with pytest.raises(ShapeError, match=r"sample.num_sms: get_num_sms\(\) fails: lost"):
+        current(Follows())
+
+
+@pytest.mark.parametrize("value", [100, 132])  # the default has to be put in force as well while another is
+def test_a_thread_waits_while_another_has_changed_a_setting(deep_gemm: FakeDeepGemm, value: int) -> None:
+    inside = threading.Event()
+    leave = threading.Event()
+    seen: list[int] = []
+
+    def second() -> None:
+        with applied(Follows(), shape_of(num_sms=value)):
+            inside.set()
+            leave.wait()
+            seen.append(deep_gemm.values["sms"])
+
+    thread = threading.Thread(target=second, daemon=True)
+    with applied(Follows(), shape_of(num_sms=112)):
+        with applied(Follows(), shape_of(num_sms=64)):  # the same thread need not wait
+            pass
+        thread.start()
+        assert not inside.wait(0.2)
+        assert deep_gemm.values["sms"] == 112
+    leave.set()
+    thread.join()
+    assert seen == [value]
+    assert deep_gemm.values["sms"] == 132
 
 
 def test_a_value_that_other_versions_take_is_refused(deep_gemm: FakeDeepGemm) -> None:
