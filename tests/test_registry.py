@@ -16,7 +16,7 @@ from sample_kernel_types import OtherSample, Prenorm, Sample
 
 from kregistry import NUM_SMS, hookimpl
 from kregistry.errors import ManifestError, PluginError, ProviderConflictError, UnknownNameError
-from kregistry.kernel_type import KernelType, Size
+from kregistry.kernel_type import KernelType, RunDimension, Size
 from kregistry.registry import Provider, Registry
 from manifests import problems, read, with_kernels
 
@@ -260,6 +260,20 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"dimensions": (Size("head-dim", "a"),)},
         "Sample declares the dimension 'head-dim', expected an identifier that does not begin with _",
     ),
+    **{
+        f"a run dimension called {name!r}": (
+            {"run_dimension": RunDimension(name, "rows")},
+            f"Sample declares the run-time dimension {name!r}, expected an identifier that does not begin with _",
+        )
+        for name in ("", "a b", "x-", "_m", "1")
+    },
+    **{
+        f"a run dimension called {key}": (
+            {"run_dimension": RunDimension(key, "rows")},
+            f"Sample declares the run-time dimension {key!r}, a key of every entry of a manifest: rename it",
+        )
+        for key in ("type", "label", "shape")
+    },
     "nothing reads the shape of a call": (
         {"shape_of": KernelType.shape_of},
         "Sample must define shape_of(): the dimensions of a real call",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -50,6 +51,9 @@ DETERMINISTIC = Setting(
 #: and ignore_compile_dims, but not asked for them: a real call would not show them.
 KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
 
+#: Held while a setting is changed: DeepGEMM has one value for all threads of the process.
+_CHANGED = threading.RLock()
+
 
 @contextmanager
 def applied(kernel_type: KernelType, shape: Shape) -> Iterator[None]:
@@ -58,8 +62,14 @@ def applied(kernel_type: KernelType, shape: Shape) -> Iterator[None]:
     A caller of :meth:`KernelType.execute` enters it once around all calls of a shape. A default is that of the device
     of this process, whatever GPU the shape is planned for. A server sets such things itself.
 
+    DeepGEMM has one value for all threads of a process. While one thread has changed a setting, another thread that has
+    to change one waits at its entry. A thread that entered before, with nothing to change, is not protected: its
+    launches meanwhile use the value of the other thread. Enter and leave in the same thread, and do not wait inside for
+    a thread that enters as well.
+
     Raises:
-        ShapeError: the installed DeepGEMM has no such setting, or does not take a value of the shape.
+        ShapeError: the installed DeepGEMM has no such setting, does not take a value of the shape, or fails to return
+            the value in force.
         ModuleNotFoundError: DeepGEMM is not installed, and one of its settings would have to be changed.
     """
     _check_versions(kernel_type, shape)
@@ -70,7 +80,7 @@ def applied(kernel_type: KernelType, shape: Shape) -> Iterator[None]:
         for setting in kernel_type.settings:
             value = shape[setting.name]
             if value == setting.dimension.default_for(shape.target):
-                if _changed_in_this_process(setting):
+                if _changed_in_this_process(kernel_type.name, setting):
                     restore.enter_context(_in_force(kernel_type.name, setting, _default_here(setting)))
             else:
                 restore.enter_context(_in_force(kernel_type.name, setting, value))
@@ -81,17 +91,21 @@ def read_call(kernel_type: KernelType, args: tuple[Any, ...], kwargs: Mapping[st
     """The dimensions of a real call, with the settings of this process that do not have their default.
 
     Raises:
-        ShapeError: the call belongs to another kernel type of the same function.
+        ShapeError: the call belongs to another kernel type of the same function, or DeepGEMM fails to return a setting.
     """
     return {**kernel_type.read_shape(*args, **kwargs), **current(kernel_type)}
 
 
 def current(kernel_type: KernelType) -> dict[str, Value]:
-    """The settings of this process that a kernel type declares, those apart that have their default."""
+    """The settings of this process that a kernel type declares, those apart that have their default.
+
+    Raises:
+        ShapeError: DeepGEMM fails to return a setting.
+    """
     return {
-        each.name: _get(each)
+        each.name: _get(kernel_type.name, each)
         for each in kernel_type.settings
-        if (not each.archs or _matters_here(each)) and _changed_in_this_process(each)
+        if (not each.archs or _matters_here(each)) and _changed_in_this_process(kernel_type.name, each)
     }
 
 
@@ -107,18 +121,34 @@ def _matters_here(setting: Setting) -> bool:
     return device is None or setting.matters_on(device.arch)
 
 
-def _changed_in_this_process(setting: Setting) -> bool:
+def _changed_in_this_process(kernel_type: str, setting: Setting) -> bool:
     """Whether a value other than the default is in force; a process without DeepGEMM, or a GPU, has changed nothing."""
     deep_gemm = sys.modules.get("deep_gemm")
     if deep_gemm is None:
         return False
     default = _default_here(setting)
-    return default is not None and hasattr(deep_gemm, setting.get) and _get(setting) != default
+    return default is not None and hasattr(deep_gemm, setting.get) and _get(kernel_type, setting) != default
 
 
-def _get(setting: Setting) -> Value:
-    value: Value = getattr(sys.modules["deep_gemm"], setting.get)()
+def _get(kernel_type: str, setting: Setting) -> Value:
+    try:
+        value: Value = getattr(sys.modules["deep_gemm"], setting.get)()
+    except Exception as error:
+        raise _refused(kernel_type, setting, f"{setting.get}() fails", error) from error
     return value
+
+
+def _put(kernel_type: str, setting: Setting, value: Value) -> None:
+    try:
+        getattr(sys.modules["deep_gemm"], setting.set)(value)
+    except Exception as error:
+        raise _refused(kernel_type, setting, f"{setting.set}({value}) is refused", error) from error
+
+
+def _refused(kernel_type: str, setting: Setting, text: str, error: Exception) -> ShapeError:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    hint = "it needs a GPU, or the stub of a plan" if isinstance(error, RuntimeError) else ""
+    return ShapeError(kernel_type, setting.name, f"{text}: {reason}", hint)
 
 
 def _default_here(setting: Setting) -> Value:
@@ -141,19 +171,20 @@ def _device() -> Target | None:
 def _in_force(kernel_type: str, setting: Setting, value: Value) -> Iterator[None]:
     import deep_gemm
 
-    put = getattr(deep_gemm, setting.set, None)
-    if put is None:
+    if not hasattr(deep_gemm, setting.set):
         raise ShapeError(kernel_type, setting.name, f"this DeepGEMM has no {setting.set}()", "leave it out")
-    try:
-        before = _get(setting) if hasattr(deep_gemm, setting.get) else _default_here(setting)
-        put(value)
-    except RuntimeError as error:
-        text = f"{setting.set}({value}) is refused: {str(error).splitlines()[0]}"
-        raise ShapeError(kernel_type, setting.name, text, "it needs a GPU, or the stub of a plan") from error
-    try:
-        yield
-    finally:
-        put(before)
+    with _CHANGED:
+        before = _get(kernel_type, setting) if hasattr(deep_gemm, setting.get) else _default_here(setting)
+        try:
+            _put(kernel_type, setting, value)
+        except BaseException:
+            with suppress(ShapeError):  # it may have changed the value all the same
+                _put(kernel_type, setting, before)
+            raise
+        try:
+            yield
+        finally:
+            _put(kernel_type, setting, before)
 
 
 def _check_versions(kernel_type: KernelType, shape: Shape) -> None:

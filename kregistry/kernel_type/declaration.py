@@ -21,6 +21,8 @@ RESERVED_NAMES = frozenset(
     for name in (*dir(cls), *(each.name for each in fields(cls)))
     if not name.startswith("_")
 )
+#: Keys of a kernel entry of a manifest besides its run-time dimension, which may have none of these names.
+KERNEL_KEYS = ("type", "label", "shape")
 _EXPECTED: dict[str, type] = {
     "name": str,
     "summary": str,
@@ -61,7 +63,13 @@ def _name_fault(label: str, kernel_type: KernelType) -> str | None:
             return f"{label} declares the dimension {name!r}, a name that is reserved in shapes or buffers: rename it"
         if not name.isidentifier() or name.startswith("_"):
             return f"{label} declares the dimension {name!r}, expected an identifier that does not begin with _"
-    repeated = repeated_name([*names, kernel_type.run_dimension.name])
+    run_name = kernel_type.run_dimension.name
+    if run_name in KERNEL_KEYS:
+        return f"{label} declares the run-time dimension {run_name!r}, a key of every entry of a manifest: rename it"
+    if not isinstance(run_name, str) or not run_name.isidentifier() or run_name.startswith("_"):
+        expected = "expected an identifier that does not begin with _"
+        return f"{label} declares the run-time dimension {run_name!r}, {expected}"
+    repeated = repeated_name([*names, run_name])
     return f"{label} declares the dimension {repeated!r} twice" if repeated else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from kregistry.kernel_type.dimension import Choice, Dimension, Flag, Size
+from kregistry.kernel_type.dimension import REQUIRED, Choice, Dimension, Flag, Size, show
 from kregistry.target import Target
 
 
@@ -30,6 +30,9 @@ class Setting:
         archs: the archs on which the kernels depend on it, e.g. ``("sm100",)``; empty: all. On other archs a real
             call is assumed to have the default.
         dimension: the dimension of the manifest.
+
+    Raises:
+        ValueError: the default is not one of the allowed values.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Setting:
     choices: tuple[int | str, ...] = field(default=(), kw_only=True)
     archs: tuple[str, ...] = field(default=(), kw_only=True)
     dimension: Dimension = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        # A function of the target can only be checked with a target.
+        if not callable(self.default) and not self.dimension.accepts(self.default):
+            given = "REQUIRED" if self.default is REQUIRED else show(self.default)
+            raise ValueError(f"setting {self.name!r}: default: expected {self.dimension.expectation()}, got {given}")
 
     def matters_on(self, arch: str) -> bool:
         """Whether kernels depend on the setting on an arch."""

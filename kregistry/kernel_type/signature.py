@@ -30,7 +30,7 @@ class Signature:
     ``*args`` and ``**kwargs`` stand for parameters that the kernel type does not use. Defaults must be literals.
 
     Raises:
-        ValueError: the text is not a list of parameters.
+        ValueError: the text is not a list of parameters, a name occurs twice, or a default is mutable.
     """
 
     text: str
@@ -43,19 +43,17 @@ class Signature:
 
     def __attrs_post_init__(self) -> None:
         try:
-            parsed = ast.parse(f"lambda {self.text}: 0", mode="eval").body
-            if not isinstance(parsed, ast.Lambda) or parsed.args.posonlyargs:
-                raise ValueError("positional-only parameters")
-            defaults = _defaults(parsed.args)
-        except (SyntaxError, ValueError) as error:
-            raise ValueError(f"not a list of parameters with literal defaults: {self.text!r}") from error
-        positional = tuple(each.arg for each in parsed.args.args)
+            parameters = _parameters(self.text)
+            defaults = _defaults(parameters)
+        except ValueError as error:
+            raise ValueError(f"not a list of parameters with literal defaults: {self.text!r}: {error}") from error
+        positional = tuple(each.arg for each in parameters.args)
         for name, value in (
             ("_positional", positional),
-            ("_known", frozenset((*positional, *(each.arg for each in parsed.args.kwonlyargs)))),
+            ("_known", frozenset((*positional, *(each.arg for each in parameters.kwonlyargs)))),
             ("_defaults", defaults),
-            ("_rest", parsed.args.vararg.arg if parsed.args.vararg else ""),
-            ("_named_rest", parsed.args.kwarg.arg if parsed.args.kwarg else ""),
+            ("_rest", parameters.vararg.arg if parameters.vararg else ""),
+            ("_named_rest", parameters.kwarg.arg if parameters.kwarg else ""),
         ):
             object.__setattr__(self, name, value)
 
@@ -94,8 +92,47 @@ class Signature:
         return TypeError(f"no call of a function with the parameters ({self.text}): {shown}")
 
 
+def _parameters(text: str) -> ast.arguments:
+    """The parsed text.
+
+    Raises:
+        ValueError: with the reason why it is not a list of parameters.
+    """
+    try:
+        # The line break ends a comment in the text, and the brackets permit the break.
+        parsed = ast.parse(f"(lambda {text}\n: 0)", mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(error.msg) from error
+    if not isinstance(parsed, ast.Lambda) or not isinstance(parsed.body, ast.Constant):
+        raise ValueError("it is more than a list of parameters")
+    found = parsed.args
+    if found.posonlyargs:
+        raise ValueError("it has positional-only parameters")
+    names = [each.arg for each in ast.walk(found) if isinstance(each, ast.arg)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the parameter {name!r} occurs twice")
+    return found
+
+
 def _defaults(parameters: ast.arguments) -> dict[str, Any]:
-    """Name -> default, of the parameters that have one."""
+    """Name -> default, of the parameters that have one.
+
+    Raises:
+        ValueError: a default is not a literal, or it is mutable: all calls would share it.
+    """
     positional = parameters.args[len(parameters.args) - len(parameters.defaults) :]
     pairs = [*zip(positional, parameters.defaults), *zip(parameters.kwonlyargs, parameters.kw_defaults)]
-    return {parameter.arg: ast.literal_eval(default) for parameter, default in pairs if default is not None}
+    return {parameter.arg: _literal(parameter.arg, default) for parameter, default in pairs if default is not None}
+
+
+def _literal(name: str, default: ast.expr) -> Any:
+    try:
+        value = ast.literal_eval(default)
+    except (ValueError, TypeError):
+        raise ValueError(f"the default of {name!r} is not a literal: {ast.unparse(default)}") from None
+    try:
+        hash(value)
+    except TypeError:
+        raise ValueError(f"the default of {name!r} is mutable: {ast.unparse(default)}") from None
+    return value

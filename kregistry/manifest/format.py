@@ -124,6 +124,12 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook(kind, _strict(kind, words))
     converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], _strict(dict, "a mapping"))
     converter.register_structure_hook_func(lambda kind: kind == list[Any], _strict(list, "a list"))
+    texts: Any = converter.gen_structure_mapping(dict[str, str])
+
+    def structure_texts(value: Any, kind: Any) -> Any:
+        return texts(_strict(dict, "a mapping")(value, kind), kind)
+
+    converter.register_structure_hook_func(lambda kind: kind == dict[str, str], structure_texts)
     return converter
 
 

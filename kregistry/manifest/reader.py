@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from kregistry.errors import KregistryError, ShapeError, nearest_hint
 from kregistry.kernel_type import KernelType
+from kregistry.kernel_type.declaration import KERNEL_KEYS
 from kregistry.manifest.document import Document, Path_, read_document
 from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, describe, structure
 from kregistry.manifest.model import Entry, Manifest, Range
@@ -16,8 +17,6 @@ from kregistry.manifest.targets import resolve_target
 from kregistry.target import Target
 
 FORMAT_VERSION = 1
-#: Keys of a kernel entry besides the name of its run-time dimension.
-KERNEL_KEYS = ("type", "label", "shape")
 
 
 class KernelTypes(Protocol):

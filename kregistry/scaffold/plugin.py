@@ -10,10 +10,13 @@ from string import Template
 
 from attrs import frozen
 
+import kregistry
 from kregistry.errors import InputError, StorageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATE = resources.files(__package__) / "template"
+#: What YAML reads as something else than text. A manifest gives the name of a kernel type, without quotes.
+_YAML_WORDS = frozenset(("null", "true", "false", "on", "off", "yes", "no", "y", "n"))
 #: File of the template -> path in the plugin; the module has the name of the plugin.
 _FILES = {
     "pyproject.toml.in": "pyproject.toml",
@@ -54,7 +57,21 @@ class PluginNames:
                 "for example my-gemm, for the distribution kregistry-my-gemm with the kernel type my_gemm",
             )
         words = "".join(word.capitalize() for word in stem.split("-"))
-        return cls(f"kregistry-{stem}", f"kregistry_{kernel_type}", kernel_type, words)
+        names = cls(f"kregistry-{stem}", f"kregistry_{kernel_type}", kernel_type, words)
+        fault = names._fault()
+        if fault:
+            raise InputError(f"name of a plugin: {name!r} cannot be used: {fault}", "choose another name")
+        return names
+
+    def _fault(self) -> str | None:
+        """Why these names do not work, although each is well formed."""
+        if self.module == "kregistry_plugins":
+            return f"its module {self.module} would hide the one that kregistry installs"
+        if self.type in _YAML_WORDS:
+            return f"YAML does not read {self.type} as text"
+        if keyword.iskeyword(self.cls) or self.cls in kregistry.__all__:
+            return f"its class {self.cls} would hide a name of Python or of kregistry"
+        return None
 
 
 def write_plugin(name: str, parent: Path) -> tuple[Path, ...]:

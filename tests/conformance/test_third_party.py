@@ -13,6 +13,7 @@ from third_party import ThirdParty
 from kregistry.errors import InputError
 from kregistry.scaffold import PluginNames, write_plugin
 
+YAML_WORDS = ("null", "true", "false", "on", "off", "yes", "no", "y", "n")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kregistry-example-gemm"
 
 
@@ -73,6 +74,24 @@ def test_names_follow_from_one() -> None:
 def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name of a plugin: expected"):
         write_plugin(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("plugins", "its module kregistry_plugins would hide the one that kregistry installs"),
+        ("kregistry-plugins", "its module kregistry_plugins would hide the one that kregistry installs"),
+        *((word, f"YAML does not read {word} as text") for word in YAML_WORDS),
+        ("none", "its class None would hide a name of Python or of kregistry"),
+        ("buffer-spec", "its class BufferSpec would hide a name of Python or of kregistry"),
+        ("registry", "its class Registry would hide a name of Python or of kregistry"),
+    ],
+)
+def test_a_name_that_means_something_else_is_refused(name: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        write_plugin(name, tmp_path)
+    assert caught.value.message == f"name of a plugin: {name!r} cannot be used: {reason}"
+    assert not any(tmp_path.iterdir())
 
 
 def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,7 @@ from sample_kernel_types import Sample
 from kregistry.deep_gemm import settings
 from kregistry.deep_gemm.settings import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS, applied, current, is_known, read_call
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Arguments, Choice, Flag, Setting, Shape, Size
+from kregistry.kernel_type import REQUIRED, Arguments, Choice, Flag, Setting, Shape, Size
 from kregistry.target import TARGETS
 
 #: As DeepGEMM 0.2 has them: they can be set, and not asked for.
@@ -134,6 +136,93 @@ def test_a_setting_that_is_missing_or_refused_is_named(deep_gemm: FakeDeepGemm) 
     assert [is_known(each) for each in (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("\ntoo late\nat a place"), "too late"),
+        (RuntimeError(), "RuntimeError"),
+        (ValueError("no"), "no"),
+        (TypeError("no number"), "no number"),
+    ],
+)
+def test_a_setter_that_changes_the_value_and_then_fails_is_undone_and_named(
+    deep_gemm: FakeDeepGemm, error: Exception, reason: str
+) -> None:
+    def fails_late(value: int) -> None:
+        deep_gemm.values["alignment"] = value
+        if value == 64:
+            raise error
+
+    deep_gemm.set_mk_alignment_for_contiguous_layout = fails_late
+    expected = rf"sample.mk_alignment: set_mk_alignment_for_contiguous_layout\(64\) is refused: {reason}"
+    with pytest.raises(ShapeError, match=expected):
+        applied(Follows(), shape_of(num_sms=112, mk_alignment=64)).__enter__()
+    assert deep_gemm.values == {"sms": 132, "alignment": 128}
+
+
+def test_an_interrupt_in_a_setter_undoes_it(deep_gemm: FakeDeepGemm) -> None:
+    def interrupted(value: int) -> None:
+        deep_gemm.values["sms"] = value
+        if value == 112:
+            raise KeyboardInterrupt
+
+    deep_gemm.set_num_sms = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        applied(Follows(), shape_of(num_sms=112)).__enter__()
+    assert deep_gemm.values["sms"] == 132
+
+
+def test_a_value_that_cannot_be_restored_is_named_and_the_others_are_restored(deep_gemm: FakeDeepGemm) -> None:
+    def sticks(value: int) -> None:
+        if value == 128:
+            raise ValueError("stuck")
+        deep_gemm.values["alignment"] = value
+
+    deep_gemm.set_mk_alignment_for_contiguous_layout = sticks
+    expected = r"sample.mk_alignment: set_mk_alignment_for_contiguous_layout\(128\) is refused: stuck"
+    with pytest.raises(ShapeError, match=expected), applied(Follows(), shape_of(num_sms=112, mk_alignment=64)):
+        pass
+    assert deep_gemm.values == {"sms": 132, "alignment": 64}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("lost"), ValueError("lost"), AttributeError("lost")])
+def test_a_getter_that_fails_is_named(deep_gemm: FakeDeepGemm, error: Exception) -> None:
+    def fails() -> int:
+        raise error
+
+    deep_gemm.get_num_sms = fails
+    for shape in (shape_of(), shape_of(num_sms=112)):
+        with pytest.raises(ShapeError, match=r"sample.num_sms: get_num_sms\(\) fails: lost"):
+            applied(Follows(), shape).__enter__()
+    with pytest.raises(ShapeError, match=r"sample.num_sms: get_num_sms\(\) fails: lost"):
+        current(Follows())
+
+
+@pytest.mark.parametrize("value", [100, 132])  # the default has to be put in force as well while another is
+def test_a_thread_waits_while_another_has_changed_a_setting(deep_gemm: FakeDeepGemm, value: int) -> None:
+    inside = threading.Event()
+    leave = threading.Event()
+    seen: list[int] = []
+
+    def second() -> None:
+        with applied(Follows(), shape_of(num_sms=value)):
+            inside.set()
+            leave.wait()
+            seen.append(deep_gemm.values["sms"])
+
+    thread = threading.Thread(target=second, daemon=True)
+    with applied(Follows(), shape_of(num_sms=112)):
+        with applied(Follows(), shape_of(num_sms=64)):  # the same thread need not wait
+            pass
+        thread.start()
+        assert not inside.wait(0.2)
+        assert deep_gemm.values["sms"] == 112
+    leave.set()
+    thread.join()
+    assert seen == [value]
+    assert deep_gemm.values["sms"] == 132
+
+
 def test_a_value_that_other_versions_take_is_refused(deep_gemm: FakeDeepGemm) -> None:
     class Newer(Follows):
         dimensions = (*Follows.dimensions, Choice("output", "dtype", ("bf16", "f32"), "bf16", needs={"f32": ">=0.2"}))
@@ -153,6 +242,22 @@ def test_without_deep_gemm_only_a_change_is_refused(monkeypatch: pytest.MonkeyPa
         assert current(Follows()) == {}
     with pytest.raises(ModuleNotFoundError):
         applied(Follows(), shape_of(num_sms=112)).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        ({"default": 5, "choices": (1, 2)}, "expected 1 or 2, got 5"),
+        ({"default": "abc"}, "expected an integer >= 1, got 'abc'"),
+        ({"default": None}, "expected an integer >= 1, got null"),
+        ({"default": REQUIRED}, "expected an integer >= 1, got REQUIRED"),
+        ({"default": 0}, "expected an integer >= 1, got 0"),
+        ({"default": 3, "multiple_of": 2}, "expected an integer >= 1 and a multiple of 2, got 3"),
+    ],
+)
+def test_a_default_that_is_no_allowed_value_is_refused(declared: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^setting 's': default: {re.escape(reason)}$"):
+        Setting("s", set="set_s", **declared)
 
 
 def test_the_kind_of_its_dimension_follows_from_its_declaration() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -68,7 +69,28 @@ def test_an_unknown_parameter_is_an_attribute_error() -> None:
         _ = GEMM.bind((1, 2, 3), {}).q
 
 
-@pytest.mark.parametrize("text", ["a b", "a, b=x", "a, /, b", "a=", "1"])
+@pytest.mark.parametrize("text", ["a b", "a, b=x", "a, /, b", "a=", "1", "a:0\n#", "a: 0)#", "a): 0, (lambda b", "a\0"])
 def test_a_text_that_is_no_list_of_parameters_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a list of parameters"):
+        Signature(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a, a", "the parameter 'a' occurs twice"),
+        ("a, *a", "the parameter 'a' occurs twice"),
+        ("a, *, b, **b", "the parameter 'b' occurs twice"),
+        ("a: lambda b", "it is more than a list of parameters"),
+        ("a: 0 if 1 else lambda b", "it is more than a list of parameters"),
+        ("a, /, b", "it has positional-only parameters"),
+        ("a=[]", "the default of 'a' is mutable: []"),
+        ("a, *, b={}", "the default of 'b' is mutable: {}"),
+        ("a=(1, [2])", "the default of 'a' is mutable: (1, [2])"),
+        ("a, b=x", "the default of 'b' is not a literal: x"),
+        ("a={[]: 1}", "the default of 'a' is not a literal: {[]: 1}"),
+    ],
+)
+def test_the_reason_why_a_text_is_refused_is_given(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f": {re.escape(reason)}$"):
         Signature(text)

@@ -6,12 +6,15 @@ import math
 from pathlib import Path
 
 import pytest
+from attrs import fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kregistry.errors import InputError, KregistryError, ManifestError, MissingRequirement, UnknownNameError
+from kregistry.kernel_type.declaration import KERNEL_KEYS
 from kregistry.manifest import Range, load_manifest
 from kregistry.manifest.document import parse_document
+from kregistry.manifest.format import KernelSource
 from kregistry.manifest.reader import read_manifest
 from kregistry.registry import Registry
 from kregistry.target import TARGETS
@@ -21,6 +24,10 @@ K = "models.v3.kernels[0]"
 MISSING_M = "m: {stop: ...}, or a default for all entries: defaults: {m: {stop: ...}}"
 N = "an integer >= 1 and a multiple of 8"
 K_ALLOWED = "an integer >= 1 and a multiple of 16"
+
+
+def test_the_keys_that_a_run_time_dimension_may_not_have_are_those_of_an_entry() -> None:
+    assert set(KERNEL_KEYS) == {each.name for each in fields(KernelSource)}
 
 
 def gemm(shape: str = "{n: 16, k: 128}", rest: str = "m: {stop: 8}") -> str:
@@ -46,6 +53,14 @@ ONE_PROBLEM = {
         "version: 1\ntarget: h100\nmodels: [a]\n",
         "3:9: models: expected a mapping, got a list",
     ),
+    **{
+        f"{key} is {value or 'null'}": (
+            f"version: 1\ntarget: h100\nmodels: {{}}\n{key}: {value}\n".replace("models: {}\nmodels", "models"),
+            f"{3 if key == 'models' else 4}:{len(key) + 2 + bool(value)}: {key}: expected a mapping, got {got}",
+        )
+        for key in ("models", "defaults", "providers")
+        for value, got in (("[a]", "a list"), ("", "nothing"), ("3", "3"), ("text", "'text'"), ("false", "false"))
+    },
     "number as key of the file": (
         "version: 1\n2: 3\nmodels: {}\n",
         "2:4: 2: expected a string as key, got 2 | quote it",
