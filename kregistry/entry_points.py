@@ -21,7 +21,12 @@ class Provider:
     @classmethod
     def of_this_process(cls, plugin: object, name: str | None = None) -> Provider:
         """The provider of an object of this process; its name defaults to that of the module or class."""
-        own_name: str = getattr(plugin, "__name__", type(plugin).__name__)
+        try:
+            own_name = getattr(plugin, "__name__", None)
+        except Exception:  # a __getattr__ of the plugin
+            own_name = None
+        if not isinstance(own_name, str):
+            own_name = type(plugin).__name__
         return cls(name or own_name, "this process", "")
 
     @property

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ import pytest
 from distributions import Install
 from events import EventLog
 
-from kregistry import hookimpl
+from kregistry import Registry, hookimpl
 from kregistry.entry_points import Provider
 from kregistry.errors import PluginError
 from kregistry.event_bus import EventBus
@@ -449,6 +449,108 @@ def test_a_listener_that_listens_twice_is_refused() -> None:
     bus.listen(EventLog())
 
 
+# ---- listeners that are refused ------------------------------------------------------------------------------
+
+
+class Async:
+    @hookimpl
+    async def kregistry_sealed(self) -> None: ...
+
+
+class AsyncGenerator:
+    @hookimpl
+    async def kregistry_sealed(self) -> AsyncIterator[None]:
+        yield
+
+
+class Generator:
+    @hookimpl
+    def kregistry_sealed(self) -> Iterator[None]:
+        yield
+
+
+class Wrapper:
+    @hookimpl(wrapper=True)  # type: ignore[call-arg]
+    def kregistry_sealed(self) -> Iterator[None]:
+        yield
+
+
+class OldWrapper:
+    @hookimpl(hookwrapper=True)  # type: ignore[call-arg]
+    def kregistry_sealed(self) -> Iterator[None]:
+        yield
+
+
+class KeywordOnly:
+    @hookimpl
+    def kregistry_sealed(self, *, kernel_types: object) -> None: ...
+
+
+class PositionalOnly:
+    @hookimpl
+    def kregistry_sealed(self, kernel_types: object, /) -> None: ...
+
+
+class Unlisted:
+    def __dir__(self) -> NoReturn:
+        raise RuntimeError("no names")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(name)
+
+
+REFUSED: dict[str, tuple[object, str]] = {
+    "Async": (Async(), "kregistry_sealed() is an async function, which would never run: use a plain function"),
+    "AsyncGenerator": (AsyncGenerator(), "kregistry_sealed() is an async function, which would never run"),
+    "Generator": (Generator(), "kregistry_sealed() is a generator function, which would never run"),
+    "Wrapper": (Wrapper(), "kregistry_sealed() is a wrapper of hooks, but no hook of kregistry can be wrapped"),
+    "OldWrapper": (OldWrapper(), "kregistry_sealed() is a wrapper of hooks, but no hook of kregistry can be wrapped"),
+    "KeywordOnly": (KeywordOnly(), "kregistry_sealed() has the keyword-only parameter 'kernel_types'"),
+    "PositionalOnly": (PositionalOnly(), "kregistry_sealed() has the positional-only parameter 'kernel_types'"),
+    "Unlisted": (Unlisted(), "its hooks cannot be read: RuntimeError: no names"),
+    "EventLog": (EventLog, "is no module or object with hooks\nhint: give an instance of the class"),
+    "NoneType": (None, "is no module or object with hooks"),
+}
+
+
+@pytest.mark.parametrize(("name", "refused"), REFUSED.items(), ids=REFUSED.keys())
+def test_a_listener_that_could_not_be_called_is_refused(name: str, refused: tuple[object, str]) -> None:
+    listener, text = refused
+    registry = Registry(load_entry_points=False)
+    for add in (EventBus().listen, registry.listen, registry.register):
+        with pytest.raises(PluginError) as caught:
+            add(listener)
+        assert str(caught.value).startswith(f"plugin {name} (this process): {text}")
+    assert registry.providers == ()
+
+
+@pytest.mark.parametrize("listener", [3, "text", object()])
+def test_a_listener_without_a_hook_is_refused(listener: object) -> None:
+    text = rf"plugin {type(listener).__name__} \(this process\): has no function that is marked with kregistry.hookimpl"
+    with pytest.raises(PluginError, match=text):
+        EventBus().listen(listener)
+
+
+@pytest.mark.parametrize("equal", [lambda *_: True, lambda *_: 1 / 0], ids=["equal", "cannot be compared"])
+def test_listeners_are_distinguished_by_identity(equal: Callable[..., bool]) -> None:
+    class Equal(Calls):
+        __eq__ = equal
+        __hash__ = None  # type: ignore[assignment]
+
+    bus = EventBus()
+    both = [Equal(lambda _: None) for _ in range(2)]
+    for listener in both:
+        bus.listen(listener)
+    with pytest.raises(PluginError, match="is already registered"):
+        bus.listen(both[0])
+    send(bus, 1)
+    bus.flush()
+    bus.forget(both[0])
+    send(bus, 1)
+    bus.flush()
+    assert [each.heard for each in both] == [[0], [0, 0]]
+
+
 # ---- what plugins print --------------------------------------------------------------------------------------
 
 PRINTS = """
@@ -485,8 +587,6 @@ def test_what_a_listener_prints_is_no_data_of_a_command(
 
 
 def test_a_servers_output_is_never_redirected(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
-    from kregistry import Registry
-
     install("prints", "1.0", PRINTS, plugin="prints")
     stdout = sys.stdout
     registry = Registry()
