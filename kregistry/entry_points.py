@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from importlib import metadata
 
 from attrs import frozen
 
-from kregistry.errors import PluginError
+from kregistry.errors import PluginError, describe_error, place_of
 
 
 @frozen
@@ -22,7 +21,12 @@ class Provider:
     @classmethod
     def of_this_process(cls, plugin: object, name: str | None = None) -> Provider:
         """The provider of an object of this process; its name defaults to that of the module or class."""
-        own_name: str = getattr(plugin, "__name__", type(plugin).__name__)
+        try:
+            own_name = getattr(plugin, "__name__", None)
+        except Exception:  # a __getattr__ of the plugin
+            own_name = None
+        if not isinstance(own_name, str):
+            own_name = type(plugin).__name__
         return cls(name or own_name, "this process", "")
 
     @property
@@ -41,8 +45,8 @@ class Provider:
 def load_group(group: str) -> Iterator[tuple[Provider, object]]:
     """Each entry point of a group as (provider, loaded object).
 
-    If an import fails, with whatever exception, the pair holds a :class:`PluginError` in place of the object, and the
-    other entry points are still loaded.
+    If an import fails, with any exception other than ``KeyboardInterrupt``, the pair holds a :class:`PluginError` in
+    place of the object, and the other entry points are still loaded.
     """
     origins: dict[object, tuple[str, str]] = {}  # a distribution reads its metadata anew each time
     for entry_point in metadata.entry_points(group=group):
@@ -52,8 +56,8 @@ def load_group(group: str) -> Iterator[tuple[Provider, object]]:
         provider = Provider(entry_point.name, *origins[dist])
         try:
             loaded = entry_point.load()
-        except (Exception, SystemExit) as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            cause = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-            loaded = provider.error(f"cannot be imported: {cause}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() and asyncio.CancelledError included
+            loaded = provider.error(f"cannot be imported: {describe_error(error)} ({place_of(error)})")
         yield provider, loaded

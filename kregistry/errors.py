@@ -287,12 +287,29 @@ def storage_errors(path: object) -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Any exception in one line, without the C++ stack and build paths that torch and DeepGEMM append."""
-    text = " ".join(str(error).split())
+    """Any exception in one line, without the C++ stack and build paths that torch and DeepGEMM append.
+
+    It raises nothing itself: the classes of plugins may have any ``__str__``.
+    """
+    kind: str = type.__dict__["__name__"].__get__(type(error))  # a metaclass may have a __name__ that raises
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # a sys.exit() of __str__ included
+        text = "<exception str() failed>"
     for tail in (" Exception raised from", " Traceback"):
         text = text.partition(tail)[0]
-    kind = type(error).__name__
     return f"{kind}: {text}"[:500] if text else kind
+
+
+def place_of(error: BaseException) -> str:
+    """``"FILE:LINE"`` where an exception was raised; it reads no source file and raises nothing."""
+    try:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+    except BaseException:  # a class of a plugin may override __traceback__
+        return "?"
 
 
 def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:

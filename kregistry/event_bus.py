@@ -14,10 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pluggy
+from attrs import frozen
 
 from kregistry import hookspecs
 from kregistry.entry_points import Provider
-from kregistry.errors import nearest_hint
+from kregistry.errors import PluginError, describe_error, nearest_hint
 from kregistry.event_delivery import Delivery, Implementation, Listener
 
 #: Every hook, with the names of its arguments.
@@ -40,8 +41,8 @@ class EventBus:
 
     def __init__(self, delivery: Delivery | None = None) -> None:
         self._delivery = delivery or Delivery()
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        #: By ``id``, because listeners may compare equal, or raise when they are compared.
+        self._members: dict[int, _Member] = {}
         self._implementations: dict[str, tuple[Implementation, ...]] = {}
         self._lock = threading.Lock()
         self.hook: Any = SimpleNamespace(**{name: partial(self._send, name) for name in HOOKS})
@@ -51,40 +52,38 @@ class EventBus:
 
         Args:
             listener: those of its functions that :data:`~kregistry.hookspecs.hookimpl` marks are called.
-            provider: the provider of the listener, for messages. No provider may be given twice.
+            provider: the provider of the listener, for messages. No provider may be given twice. A listener without
+                a provider must have a hook; a plugin may be empty.
 
         Raises:
-            PluginError: it has a hook that does not exist or that has other arguments, or it listens already.
+            PluginError: it has a hook that does not exist, that has other arguments or that cannot be called with
+                them, it is no object with hooks, or it listens already.
         """
         known = provider or Provider.of_this_process(listener)
-        name = str(known) if provider else f"{known} {id(listener):#x}"
-        if self._manager.has_plugin(name) or self._manager.is_registered(listener):
-            raise known.error("is already registered")
-        self._refuse_unknown_hooks(listener, known)
-        try:
-            self._manager.register(listener, name=name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
-            raise known.error(" ".join(str(error).split())) from error
-        source = Listener(known)
+        member = _Member(listener, Listener(known), named=provider is not None)
+        functions = _functions_of(listener, known)
+        if not functions and not member.named:
+            raise known.error("has no function that is marked with kregistry.hookimpl")
         with self._lock:
-            for caller in self._manager.get_hookcallers(listener) or ():
-                own = (each for each in caller.get_hookimpls() if each.plugin is listener)
-                new = (Implementation(source, caller.name, each.function, tuple(each.argnames)) for each in own)
-                self._implementations[caller.name] = (*self._implementations.get(caller.name, ()), *new)
+            named = {each.source.provider for each in self._members.values() if each.named}
+            if id(listener) in self._members or (member.named and known in named):
+                raise known.error("is already registered")
+            self._members[id(listener)] = member
+            for hook, function, parameters in functions:
+                new = Implementation(member.source, hook, function, parameters)
+                self._implementations[hook] = (*self._implementations.get(hook, ()), new)
 
     def forget(self, listener: object) -> None:
         """Undo :meth:`listen`."""
-        functions = {each.function for caller in HOOKS for each in self._own(listener, caller)}
-        self._manager.unregister(listener)
         with self._lock:
+            source = self._members.pop(id(listener)).source
             for hook, known in self._implementations.items():
-                self._implementations[hook] = tuple(each for each in known if each.function not in functions)
+                self._implementations[hook] = tuple(each for each in known if each.listener is not source)
 
     def functions(self, listener: object, hook: str) -> list[Callable[..., Any]]:
         """A listener's functions for a hook, for a caller that needs their return values."""
-        return [each.function for each in self._own(listener, hook)]
+        source = self._members[id(listener)].source
+        return [each.function for each in self._implementations.get(hook, ()) if each.listener is source]
 
     def flush(self) -> None:
         """Return when every event so far is delivered.
@@ -94,19 +93,68 @@ class EventBus:
         """
         self._delivery.flush()
 
-    def _own(self, listener: object, hook: str) -> list[pluggy.HookImpl]:
-        return [each for each in getattr(self._manager.hook, hook).get_hookimpls() if each.plugin is listener]
-
-    def _refuse_unknown_hooks(self, listener: object, provider: Provider) -> None:
-        for name in dir(listener):
-            options = self._manager.parse_hookimpl_opts(listener, name)
-            hook = (options["specname"] or name) if options else ""
-            if options and hook not in HOOKS and not options["optionalhook"]:
-                raise provider.error(f"unknown hook {hook!r}", nearest_hint(hook, HOOKS, "hook"))
-
     def _send(self, name: str, /, **arguments: Any) -> None:
         if arguments.keys() != HOOKS[name]:
             raise TypeError(f"{name}() takes {sorted(HOOKS[name])}, got {sorted(arguments)}")
         implementations = self._implementations.get(name)
         if implementations:
             self._delivery.put(implementations, arguments)
+
+
+@frozen(eq=False)
+class _Member:
+    """A listener of the bus; ``named`` if its provider was given."""
+
+    plugin: object
+    source: Listener
+    named: bool
+
+
+def _functions_of(listener: object, provider: Provider) -> list[tuple[str, Callable[..., Any], tuple[str, ...]]]:
+    """Each function of a listener, as (hook, function, names of the arguments that it takes).
+
+    pluggy compares a plugin with all others by ``==``, which may raise. So each listener has a manager of its own.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        if listener is None or isinstance(listener, type):
+            hint = "" if listener is None else "give an instance of the class"
+            raise provider.error("is no module or object with hooks", hint)
+        _refuse_unknown_hooks(manager, listener, provider)
+        manager.register(listener, name=str(provider))
+        found = [(hook, each) for hook in HOOKS for each in getattr(manager.hook, hook).get_hookimpls()]
+        for hook, each in found:
+            fault = _fault(hook, each)
+            if fault:
+                raise provider.error(f"{hook}() {fault}")
+        return [(hook, each.function, tuple(each.argnames)) for hook, each in found]
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise provider.error(" ".join(str(error).split())) from error
+    except BaseException as error:  # whatever the attributes of a plugin raise
+        raise provider.error(f"its hooks cannot be read: {describe_error(error)}") from error
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, listener: object, provider: Provider) -> None:
+    for name in dir(listener):
+        options = manager.parse_hookimpl_opts(listener, name)
+        hook = (options["specname"] or name) if options else ""
+        if options and hook not in HOOKS and not options["optionalhook"]:
+            raise provider.error(f"unknown hook {hook!r}", nearest_hint(hook, HOOKS, "hook"))
+
+
+def _fault(hook: str, implementation: pluggy.HookImpl) -> str | None:
+    """Why a function cannot be called like a plain function, with its arguments by name; ``None`` if it can."""
+    function = implementation.function
+    if implementation.wrapper or implementation.hookwrapper:
+        return "is a wrapper of hooks, but no hook of kregistry can be wrapped"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "is an async function, which would never run: use a plain function"
+    if inspect.isgeneratorfunction(function) and hook != "kregistry_kernel_types":
+        return "is a generator function, which would never run: use a plain function"
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.KEYWORD_ONLY):
+            return f"has the {parameter.kind.description} parameter {name!r}: use a plain parameter"
+    return None

@@ -14,10 +14,10 @@ from typing import Any
 from attrs import frozen
 
 from kregistry.entry_points import Provider, load_group
-from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError
+from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError, describe_error, place_of
 from kregistry.event_bus import EventBus
 from kregistry.kernel_type import KernelType
-from kregistry.kernel_type.declaration import declaration_fault, repeated_name
+from kregistry.kernel_type.declaration import declaration_fault
 
 ENTRY_POINT_GROUP = "kregistry"
 
@@ -100,33 +100,41 @@ class Registry:
         self.events.listen(listener)
 
     def _register(self, plugin: object, provider: Provider) -> None:
-        self.events.listen(plugin, provider)
+        """Add a plugin as a whole, or nothing of it; whatever its code raises becomes a :class:`PluginError`."""
         try:
-            kernel_types = self._offered_by(plugin, provider)
-        except PluginError:
-            self.events.forget(plugin)
+            self.events.listen(plugin, provider)
+            try:
+                registrations = self._offered_by(plugin, provider)
+            except BaseException:
+                self.events.forget(plugin)
+                raise
+        except (PluginError, KeyboardInterrupt):
             raise
+        except BaseException as error:
+            raise provider.error(f"cannot be used: {describe_error(error)} ({place_of(error)})") from error
         self._providers.append(provider)
-        for kernel_type in kernel_types:
-            # A copy, because sealing changes what a call of it does, in this registry only.
-            registration = Registration(copy.copy(kernel_type), provider)
-            self._registrations.setdefault(kernel_type.name, []).append(registration)
+        for name, registration in registrations.items():
+            self._registrations.setdefault(name, []).append(registration)
 
-    def _offered_by(self, plugin: object, provider: Provider) -> list[KernelType]:
+    def _offered_by(self, plugin: object, provider: Provider) -> dict[str, Registration]:
         kernel_types: list[KernelType] = []
         for offer in self.events.functions(plugin, "kregistry_kernel_types"):
             try:
                 kernel_types.extend(offer())
-            except (Exception, SystemExit) as error:
-                raise provider.error(f"kregistry_kernel_types() failed: {type(error).__name__}: {error}") from error
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                raise provider.error(f"kregistry_kernel_types() failed: {describe_error(error)}") from error
+        registrations: dict[str, Registration] = {}
         for kernel_type in kernel_types:
-            fault = declaration_fault(kernel_type)
-            if fault:
-                raise provider.error(fault)
-        repeated = repeated_name(kernel_type.name for kernel_type in kernel_types)
-        if repeated:
-            raise provider.error(f"kregistry_kernel_types() offers {repeated!r} twice")
-        return kernel_types
+            _refuse(declaration_fault(kernel_type), provider)
+            # A copy, because sealing changes what a call of it does, in this registry only.
+            own = copy.copy(kernel_type)
+            _refuse(declaration_fault(own), provider)
+            if own.name in registrations:
+                raise provider.error(f"kregistry_kernel_types() offers {own.name!r} twice")
+            registrations[own.name] = Registration(own, provider)
+        return registrations
 
     # ---- kernel types ----------------------------------------------------------------------------------------
 
@@ -175,3 +183,8 @@ class Registry:
     @property
     def choices(self) -> Mapping[str, str]:
         return MappingProxyType(self._choices)
+
+
+def _refuse(fault: str | None, provider: Provider) -> None:
+    if fault:
+        raise provider.error(fault)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ import pytest
 from distributions import Install
 from events import EventLog
 
-from kregistry import hookimpl
+from kregistry import Registry, hookimpl
 from kregistry.entry_points import Provider
 from kregistry.errors import PluginError
 from kregistry.event_bus import EventBus
@@ -175,11 +176,43 @@ def _raise_unspeakable(_: int) -> NoReturn:
     raise Unspeakable
 
 
+class Unlocated(Exception):
+    """Neither its notes nor its traceback can be read."""
+
+    @property
+    def __notes__(self) -> NoReturn:
+        raise RuntimeError
+
+    __traceback__ = __notes__  # type: ignore[assignment]
+
+
+def _raise_without_module(_: int) -> NoReturn:
+    class WithoutModule(type):
+        @property
+        def __module__(cls) -> NoReturn:  # type: ignore[override]
+            raise RuntimeError
+
+    class Unnamed(Exception, metaclass=WithoutModule):
+        pass
+
+    raise Unnamed("x")
+
+
+def _throw(error: BaseException) -> Callable[[int], object]:
+    def throw(_: int) -> NoReturn:
+        raise error
+
+    return throw
+
+
 FAILURES: dict[str, tuple[Callable[[int], object], str]] = {
     "raises": (_raise, "RuntimeError: bug of the listener"),
     "exits": (lambda _: sys.exit(3), "SystemExit: 3"),
     "interrupts": (lambda _: (_ for _ in ()).throw(KeyboardInterrupt()), "KeyboardInterrupt"),
     "raises what cannot be shown": (_raise_unspeakable, "test_event_bus.Unspeakable: <exception str() failed>"),
+    "raises an odd syntax error": (_throw(SyntaxError("x", ("f", "a", "b", 3))), "SyntaxError: "),  # type: ignore[arg-type]
+    "raises what has no module": (_raise_without_module, "Unnamed: x"),
+    "raises an exit that cannot be shown": (_throw(type("Odd", (BaseException,), {"__str__": sys.exit})()), "Odd: "),
 }
 
 
@@ -199,6 +232,153 @@ def test_a_listener_that_fails_is_named_once_and_silenced(
     assert warning.startswith("plugin bad (bad-dist 0.3): kregistry_warmup_started() raised ")
     assert words.rpartition(".")[2] in warning
     assert warning.endswith("; it is not called again") and f"{__file__}:" in warning
+
+
+def test_an_error_whose_notes_and_traceback_cannot_be_read(warnings: Callable[[], list[str]]) -> None:
+    bus, log = EventBus(), EventLog()
+    bus.listen(Calls(_throw(Unlocated("x"))), BAD)
+    bus.listen(log)
+    send(bus, 2)
+    bus.flush()
+    assert numbers(log) == [0, 1]
+    (warning,) = warnings()
+    assert warning.endswith("kregistry_warmup_started() raised Unlocated: x (?); it is not called again")
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit])
+def test_a_log_handler_that_raises_ends_neither_delivery_nor_flush(
+    raised: type[BaseException], released: threading.Event
+) -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> NoReturn:
+            raise raised
+
+    logger, handler = logging.getLogger("kregistry.events"), Handler()
+    logger.addHandler(handler)
+    try:
+        bus, log, failing = EventBus(Delivery(patience=HASTY)), EventLog(), Calls(_raise)
+        bus.listen(failing)
+        bus.listen(Calls(lambda _: released.wait()))
+        bus.listen(log)
+        send(bus, 2)
+        bus.flush()
+    finally:
+        logger.removeHandler(handler)
+    assert (failing.heard, numbers(log)) == ([0], [0, 1])
+
+
+# ---- a process that can start no thread ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def start(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        yield
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_a_flush_delivers_the_events_itself() -> None:
+    bus, log = EventBus(), EventLog()
+
+    def nested(_: int) -> None:
+        bus.hook.kregistry_sealed(kernel_types=())
+        bus.flush()
+
+    bus.listen(log)
+    bus.listen(Calls(nested))
+    send(bus, 2)
+    assert log.calls == []
+    bus.flush()
+    assert sorted(log.names()) == [*["kregistry_sealed"] * 2, *["kregistry_warmup_started"] * 2]
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_a_sender_delivers_what_a_full_queue_has_no_room_for(
+    warnings: Callable[[], list[str]],
+) -> None:
+    bus, log = EventBus(Delivery(capacity=2)), EventLog()
+    bus.listen(log)
+    send(bus, 5)
+    bus.flush()
+    assert numbers(log) == list(range(5)) and warnings() == []
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_a_slow_listener_is_named_all_the_same(warnings: Callable[[], list[str]]) -> None:
+    bus, log = EventBus(Delivery(patience=HASTY)), EventLog()
+    slow = Calls(lambda _: threading.Event().wait(HASTY))
+    bus.listen(slow, BAD)
+    bus.listen(log)
+    send(bus, 3)
+    bus.flush()
+    assert (slow.heard, numbers(log)) == ([0], [0, 1, 2])
+    (warning,) = warnings()
+    assert warning.startswith("plugin bad (bad-dist 0.3): kregistry_warmup_started() is too slow (")
+
+
+def test_when_threads_can_be_started_again_the_next_event_starts_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    bus = EventBus()
+    bus.listen(Calls(lambda _: threads.append(threading.current_thread())))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("no thread")))
+        send(bus, 1)
+    send(bus, 1)
+    bus.flush()
+    assert len(threads) == 2 and threading.current_thread() not in threads
+
+
+STUCK = """
+import sys, threading, time, kregistry
+from kregistry.event_delivery import Delivery
+def fail(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+class Stuck:
+    @kregistry.hookimpl
+    def kregistry_sealed(self):
+        running.set()
+        time.sleep(60)
+class Heard:
+    @kregistry.hookimpl
+    def kregistry_sealed(self, kernel_types):
+        print(kernel_types, flush=True)
+running = threading.Event()
+registry = kregistry.Registry(load_entry_points=False)
+registry.events._delivery = Delivery(patience=float(sys.argv[1]))
+registry.listen(Stuck())
+registry.listen(Heard())
+for name in "ab":
+    registry.hook.kregistry_sealed(kernel_types=name)
+running.wait()
+"""
+
+
+def test_at_exit_a_stuck_listener_is_left_behind_where_no_thread_can_be_started() -> None:
+    code = STUCK + "threading.Thread.start = fail"
+    done = subprocess.run([sys.executable, "-c", code, "0.2"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a", "b"]
+    assert "plugin Stuck (this process): kregistry_sealed() is too slow (" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["at exit", "before"])
+def test_an_interrupt_ends_the_wait_at_exit(flushed: bool) -> None:
+    before = "import contextlib\nwith contextlib.suppress(KeyboardInterrupt): registry.events.flush()\n"
+    code = STUCK + (before if flushed else "import atexit\natexit.register(print, 'ready', flush=True)")
+    if flushed:
+        code = code.replace("running.wait()", "running.wait()\nprint('ready', flush=True)", 1)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        threading.Event().wait(HASTY)  # it now waits for its stuck listener
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=60)
+    assert errors == ""
 
 
 def test_a_listener_that_does_not_return_is_left_behind(
@@ -269,6 +449,108 @@ def test_a_listener_that_listens_twice_is_refused() -> None:
     bus.listen(EventLog())
 
 
+# ---- listeners that are refused ------------------------------------------------------------------------------
+
+
+class Async:
+    @hookimpl
+    async def kregistry_sealed(self) -> None: ...
+
+
+class AsyncGenerator:
+    @hookimpl
+    async def kregistry_sealed(self) -> AsyncIterator[None]:
+        yield
+
+
+class Generator:
+    @hookimpl
+    def kregistry_sealed(self) -> Iterator[None]:
+        yield
+
+
+class Wrapper:
+    @hookimpl(wrapper=True)  # type: ignore[call-arg]
+    def kregistry_sealed(self) -> Iterator[None]:
+        yield
+
+
+class OldWrapper:
+    @hookimpl(hookwrapper=True)  # type: ignore[call-arg]
+    def kregistry_sealed(self) -> Iterator[None]:
+        yield
+
+
+class KeywordOnly:
+    @hookimpl
+    def kregistry_sealed(self, *, kernel_types: object) -> None: ...
+
+
+class PositionalOnly:
+    @hookimpl
+    def kregistry_sealed(self, kernel_types: object, /) -> None: ...
+
+
+class Unlisted:
+    def __dir__(self) -> NoReturn:
+        raise RuntimeError("no names")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(name)
+
+
+REFUSED: dict[str, tuple[object, str]] = {
+    "Async": (Async(), "kregistry_sealed() is an async function, which would never run: use a plain function"),
+    "AsyncGenerator": (AsyncGenerator(), "kregistry_sealed() is an async function, which would never run"),
+    "Generator": (Generator(), "kregistry_sealed() is a generator function, which would never run"),
+    "Wrapper": (Wrapper(), "kregistry_sealed() is a wrapper of hooks, but no hook of kregistry can be wrapped"),
+    "OldWrapper": (OldWrapper(), "kregistry_sealed() is a wrapper of hooks, but no hook of kregistry can be wrapped"),
+    "KeywordOnly": (KeywordOnly(), "kregistry_sealed() has the keyword-only parameter 'kernel_types'"),
+    "PositionalOnly": (PositionalOnly(), "kregistry_sealed() has the positional-only parameter 'kernel_types'"),
+    "Unlisted": (Unlisted(), "its hooks cannot be read: RuntimeError: no names"),
+    "EventLog": (EventLog, "is no module or object with hooks\nhint: give an instance of the class"),
+    "NoneType": (None, "is no module or object with hooks"),
+}
+
+
+@pytest.mark.parametrize(("name", "refused"), REFUSED.items(), ids=REFUSED.keys())
+def test_a_listener_that_could_not_be_called_is_refused(name: str, refused: tuple[object, str]) -> None:
+    listener, text = refused
+    registry = Registry(load_entry_points=False)
+    for add in (EventBus().listen, registry.listen, registry.register):
+        with pytest.raises(PluginError) as caught:
+            add(listener)
+        assert str(caught.value).startswith(f"plugin {name} (this process): {text}")
+    assert registry.providers == ()
+
+
+@pytest.mark.parametrize("listener", [3, "text", object()])
+def test_a_listener_without_a_hook_is_refused(listener: object) -> None:
+    text = rf"plugin {type(listener).__name__} \(this process\): has no function that is marked with kregistry.hookimpl"
+    with pytest.raises(PluginError, match=text):
+        EventBus().listen(listener)
+
+
+@pytest.mark.parametrize("equal", [lambda *_: True, lambda *_: 1 / 0], ids=["equal", "cannot be compared"])
+def test_listeners_are_distinguished_by_identity(equal: Callable[..., bool]) -> None:
+    class Equal(Calls):
+        __eq__ = equal
+        __hash__ = None  # type: ignore[assignment]
+
+    bus = EventBus()
+    both = [Equal(lambda _: None) for _ in range(2)]
+    for listener in both:
+        bus.listen(listener)
+    with pytest.raises(PluginError, match="is already registered"):
+        bus.listen(both[0])
+    send(bus, 1)
+    bus.flush()
+    bus.forget(both[0])
+    send(bus, 1)
+    bus.flush()
+    assert [each.heard for each in both] == [[0], [0, 0]]
+
+
 # ---- what plugins print --------------------------------------------------------------------------------------
 
 PRINTS = """
@@ -305,8 +587,6 @@ def test_what_a_listener_prints_is_no_data_of_a_command(
 
 
 def test_a_servers_output_is_never_redirected(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
-    from kregistry import Registry
-
     install("prints", "1.0", PRINTS, plugin="prints")
     stdout = sys.stdout
     registry = Registry()

@@ -14,9 +14,9 @@ from distributions import OFFERS, Install
 from events import EventLog
 from sample_kernel_types import OtherSample, Prenorm, Sample
 
-from kregistry import NUM_SMS, hookimpl
+from kregistry import NUM_SMS, ArchSupport, Proof, RunDimension, hookimpl
 from kregistry.errors import ManifestError, PluginError, ProviderConflictError, UnknownNameError
-from kregistry.kernel_type import KernelType, RunDimension, Size
+from kregistry.kernel_type import KernelType, Size
 from kregistry.registry import Provider, Registry
 from manifests import problems, read, with_kernels
 
@@ -160,6 +160,85 @@ BROKEN = {
         """,
         "kregistry_kernel_types() failed: TypeError: Can't instantiate abstract class Half",
     ),
+    "error that cannot be shown": (
+        """
+        class Unspeakable(Exception):
+            def __str__(self): raise ValueError
+        raise Unspeakable
+        """,
+        "cannot be imported: Unspeakable: <exception str() failed> ({file}:4)",
+    ),
+    "error that cannot be located": (
+        """
+        class Nowhere(Exception):
+            @property
+            def __traceback__(self): raise ValueError
+        raise Nowhere("here")
+        """,
+        "cannot be imported: Nowhere: here (?)",
+    ),
+    "cancelled": (
+        "import asyncio; raise asyncio.CancelledError",
+        "cannot be imported: CancelledError ({file}:1)",
+    ),
+    "hook that raises no Exception": (
+        """
+        from kregistry import hookimpl
+        class Odd(BaseException):
+            def __str__(self): raise SystemExit(4)
+        @hookimpl
+        def kregistry_kernel_types(): raise Odd
+        """,
+        "kregistry_kernel_types() failed: Odd: <exception str() failed>",
+    ),
+    "module that cannot be listed": (
+        "def __dir__(): raise RuntimeError('no names')",
+        "RuntimeError: no names",
+    ),
+    "junk without a repr": (
+        """
+        from kregistry import hookimpl
+        class Junk:
+            def __repr__(self): raise RuntimeError("no repr")
+        @hookimpl
+        def kregistry_kernel_types(): return [Junk()]
+        """,
+        "cannot be used: RuntimeError: no repr",
+    ),
+    "name that raises": (
+        """
+        from kregistry import hookimpl
+        from sample_kernel_types import Sample
+        class Named(Sample):
+            name = property(lambda self: 1 / 0)
+        @hookimpl
+        def kregistry_kernel_types(): return [Sample(), Named()]
+        """,
+        "Named.name raises ZeroDivisionError: division by zero",
+    ),
+    "kernel type that cannot be copied": (
+        """
+        from kregistry import hookimpl
+        from sample_kernel_types import Sample
+        class Single(Sample):
+            name = "single"
+            def __copy__(self): raise RuntimeError("no copy")
+        @hookimpl
+        def kregistry_kernel_types(): return [Sample(), Single()]
+        """,
+        "cannot be used: RuntimeError: no copy ({file}:6)",
+    ),
+    "kernel type whose copy is none": (
+        """
+        from kregistry import hookimpl
+        from sample_kernel_types import Sample
+        class Single(Sample):
+            def __copy__(self): return None
+        @hookimpl
+        def kregistry_kernel_types(): return [Single()]
+        """,
+        "kregistry_kernel_types() must return KernelType objects, got None",
+    ),
     "one name twice": (
         """
         from kregistry import NUM_SMS, hookimpl
@@ -240,6 +319,41 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "run dimension": ({"run_dimension": "m"}, "Sample.run_dimension must be a RunDimension"),
     "function names is a text": ({"function_names": "f"}, "Sample.function_names must be a tuple"),
     "archs": ({"archs": ["sm90"]}, "Sample.archs must be a tuple"),
+    "archs of texts": ({"archs": ("sm90",)}, "Sample.archs must hold ArchSupport objects"),
+    "arch is a number": (
+        {"archs": (ArchSupport(90),)},  # type: ignore[arg-type]
+        "Sample.archs: the fields of ArchSupport(arch=90, deep_gemm='', reason='') must be texts",
+    ),
+    "function names of numbers": ({"function_names": (1,)}, "Sample.function_names must hold str objects"),
+    "summary of two lines": (
+        {"summary": "a\nb"},
+        r"Sample.summary must be one line of printable text, got 'a\nb'",
+    ),
+    "empty input": ({"empty_input": "return"}, "Sample.empty_input must be a EmptyInput"),
+    "examples are no mappings": (
+        {"proof": Proof(examples=(3,))},  # type: ignore[arg-type]
+        "Sample.proof.examples must be a tuple of mappings from dimensions to values",
+    ),
+    "a dimension is called by a number": (
+        {"dimensions": (Size(1, "a"),)},  # type: ignore[arg-type]
+        "Sample declares the dimension 1, expected a text as its name",
+    ),
+    "a dimension without a meaning": (
+        {"dimensions": (Size("n", None),)},  # type: ignore[arg-type]
+        "Sample declares the dimension 'n', whose meaning and unit must be texts",
+    ),
+    "the run dimension is called by a number": (
+        {"run_dimension": RunDimension(1, "a")},  # type: ignore[arg-type]
+        "Sample declares the run-time dimension 1, expected a text as its name",
+    ),
+    "the run dimension is called like a key of entries": (
+        {"run_dimension": RunDimension("type", "a")},
+        "Sample declares the run-time dimension 'type', a key of every entry of a manifest: rename it",
+    ),
+    "the run dimension starts at 0": (
+        {"run_dimension": RunDimension("m", "a", start=0)},
+        "Sample.run_dimension: start and step must be integers >= 1, got 0 and 1",
+    ),
     "one dimension twice": (
         {"dimensions": (Size("n", "a"), Size("n", "b"))},
         "Sample declares the dimension 'n' twice",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import fields
 
+from kregistry.errors import describe_error
 from kregistry.kernel_type.buffers import Buffers
-from kregistry.kernel_type.contract import KernelType
+from kregistry.kernel_type.contract import ArchSupport, KernelType
 from kregistry.kernel_type.dimension import Dimension, RunDimension
+from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape
@@ -32,7 +34,17 @@ _EXPECTED: dict[str, type] = {
     "signature": Signature,
     "function_names": tuple,
     "archs": tuple,
+    "empty_input": EmptyInput,
+    "handles_empty": str,
+    "raises_on_empty": str,
     "proof": Proof,
+}
+#: What the tuples of a kernel type hold.
+_ITEMS: dict[str, type] = {
+    "dimensions": Dimension,
+    "settings": Setting,
+    "function_names": str,
+    "archs": ArchSupport,
 }
 
 
@@ -40,37 +52,59 @@ def declaration_fault(kernel_type: object) -> str | None:
     """The first fault in the declarations of a kernel type; ``None`` if there is none."""
     if not isinstance(kernel_type, KernelType):
         return f"kregistry_kernel_types() must return KernelType objects, got {kernel_type!r}"
-    label = type(kernel_type).__name__
+    faults = _faults(type(kernel_type).__name__, kernel_type)
+    return next(faults, None)
+
+
+def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
+    """Every fault, the basic ones first: each check relies on those before it."""
     for attribute, kind in _EXPECTED.items():
-        if not isinstance(getattr(kernel_type, attribute, None), kind):
-            return f"{label}.{attribute} must be a {kind.__name__}"
+        try:
+            value = getattr(kernel_type, attribute, None)
+        except Exception as error:  # a property of the plugin
+            yield f"{label}.{attribute} raises {describe_error(error)}"
+            continue
+        if not isinstance(value, kind):
+            yield f"{label}.{attribute} must be a {kind.__name__}"
     if not kernel_type.name.isidentifier():
-        return f"{label}.name must be an identifier, got {kernel_type.name!r}"
-    if not all(isinstance(dimension, Dimension) for dimension in kernel_type.dimensions):
-        return f"{label}.dimensions must hold Dimension objects"
-    if not all(isinstance(setting, Setting) for setting in kernel_type.settings):
-        return f"{label}.settings must hold Setting objects"
+        yield f"{label}.name must be an identifier, got {kernel_type.name!r}"
+    if not kernel_type.summary.isprintable():
+        yield f"{label}.summary must be one line of printable text, got {kernel_type.summary!r}"
+    for attribute, kind in _ITEMS.items():
+        if not all(isinstance(each, kind) for each in getattr(kernel_type, attribute)):
+            yield f"{label}.{attribute} must hold {kind.__name__} objects"
+    for support in kernel_type.archs:
+        if not all(isinstance(text, str) for text in (support.arch, support.deep_gemm, support.reason)):
+            yield f"{label}.archs: the fields of {support!r} must be texts"
+    examples = kernel_type.proof.examples
+    if not isinstance(examples, tuple) or not all(isinstance(each, Mapping) for each in examples):
+        yield f"{label}.proof.examples must be a tuple of mappings from dimensions to values"
     overridden = {type(kernel_type).read_shape, type(kernel_type).shape_of}
     if overridden == {KernelType.read_shape, KernelType.shape_of}:
-        return f"{label} must define shape_of(): the dimensions of a real call"
-    return _name_fault(label, kernel_type)
+        yield f"{label} must define shape_of(): the dimensions of a real call"
+    yield from _dimension_faults(label, kernel_type)
 
 
-def _name_fault(label: str, kernel_type: KernelType) -> str | None:
-    names = [dimension.name for dimension in kernel_type.all_dimensions]
-    for name in names:
-        if name in RESERVED_NAMES:
-            return f"{label} declares the dimension {name!r}, a name that is reserved in shapes or buffers: rename it"
-        if not name.isidentifier() or name.startswith("_"):
-            return f"{label} declares the dimension {name!r}, expected an identifier that does not begin with _"
-    run_name = kernel_type.run_dimension.name
-    if run_name in KERNEL_KEYS:
-        return f"{label} declares the run-time dimension {run_name!r}, a key of every entry of a manifest: rename it"
-    if not isinstance(run_name, str) or not run_name.isidentifier() or run_name.startswith("_"):
-        expected = "expected an identifier that does not begin with _"
-        return f"{label} declares the run-time dimension {run_name!r}, {expected}"
-    repeated = repeated_name([*names, run_name])
-    return f"{label} declares the dimension {repeated!r} twice" if repeated else None
+def _dimension_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
+    run = kernel_type.run_dimension
+    every: tuple[Dimension | RunDimension, ...] = (*kernel_type.all_dimensions, run)
+    for each in every:
+        declared = f"{label} declares the {'run-time ' if each is run else ''}dimension {each.name!r}"
+        if not isinstance(each.name, str):
+            yield f"{declared}, expected a text as its name"
+        elif not each.name.isidentifier() or each.name.startswith("_"):
+            yield f"{declared}, expected an identifier that does not begin with _"
+        elif not isinstance(each.meaning, str) or not isinstance(each.unit, str):
+            yield f"{declared}, whose meaning and unit must be texts"
+        elif each is not run and each.name in RESERVED_NAMES:
+            yield f"{declared}, a name that is reserved in shapes or buffers: rename it"
+        elif each is run and each.name in KERNEL_KEYS:
+            yield f"{declared}, a key of every entry of a manifest: rename it"
+    if not all(isinstance(number, int) and number >= 1 for number in (run.start, run.step)):
+        yield f"{label}.run_dimension: start and step must be integers >= 1, got {run.start!r} and {run.step!r}"
+    repeated = repeated_name(each.name for each in every)
+    if repeated:
+        yield f"{label} declares the dimension {repeated!r} twice"
 
 
 def repeated_name(names: Iterable[str]) -> str | None:
