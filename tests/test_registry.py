@@ -346,10 +346,6 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"run_dimension": RunDimension(1, "a")},  # type: ignore[arg-type]
         "Sample declares the dimension 1, expected a text as its name",
     ),
-    "the run dimension is called like a key of entries": (
-        {"run_dimension": RunDimension("type", "a")},
-        "Sample declares the run dimension 'type', a name that is a key of manifest entries: rename it",
-    ),
     "the run dimension starts at 0": (
         {"run_dimension": RunDimension("m", "a", start=0)},
         "Sample.run_dimension: start and step must be integers >= 1, got 0 and 1",

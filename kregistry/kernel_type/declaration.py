@@ -44,8 +44,6 @@ _ITEMS: dict[str, type] = {
     "function_names": str,
     "archs": ArchSupport,
 }
-#: Keys of an entry in a manifest, which a run dimension may not be called.
-_ENTRY_KEYS = frozenset({"type", "label", "shape"})
 
 
 def declaration_fault(kernel_type: object) -> str | None:
@@ -99,8 +97,6 @@ def _dimension_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
     for name in names:
         if name in RESERVED_NAMES:
             yield f"{label} declares the dimension {name!r}, a name that is reserved in shapes or buffers: rename it"
-    if run.name in _ENTRY_KEYS:
-        yield f"{label} declares the run dimension {run.name!r}, a name that is a key of manifest entries: rename it"
     if not all(isinstance(number, int) and number >= 1 for number in (run.start, run.step)):
         yield f"{label}.run_dimension: start and step must be integers >= 1, got {run.start!r} and {run.step!r}"
     repeated = repeated_name([*names, run.name])
