@@ -31,6 +31,7 @@ from kregistry.errors import (
     WarmupError,
     describe_error,
     nearest_hint,
+    place_of,
 )
 
 PROBLEM = ManifestProblem("k.yaml", 7, 10, "models.v3.kernels[2].shape.n", "expected 8, got 7", "try 8")
@@ -195,3 +196,23 @@ def test_known_names_are_listed_under_a_correct_plural(kind: str, hint: str) -> 
 )
 def test_an_error_is_one_line_without_the_stack(error: Exception, text: str) -> None:
     assert describe_error(error) == text
+
+
+def test_an_error_that_cannot_be_shown_is_described_by_its_type() -> None:
+    class Nameless(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise RuntimeError
+
+    class Unspeakable(Exception, metaclass=Nameless):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    assert describe_error(Unspeakable()) == "Unspeakable: <exception str() failed>"
+    assert place_of(Unspeakable()) == "?"
+
+
+def test_the_place_of_an_error_is_where_it_was_raised() -> None:
+    with pytest.raises(ValueError) as caught:
+        int("x")
+    assert place_of(caught.value).startswith(f"{__file__}:")

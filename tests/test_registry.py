@@ -346,10 +346,6 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"run_dimension": RunDimension(1, "a")},  # type: ignore[arg-type]
         "Sample declares the run-time dimension 1, expected a text as its name",
     ),
-    "the run dimension is called like a key of entries": (
-        {"run_dimension": RunDimension("type", "a")},
-        "Sample declares the run-time dimension 'type', a key of every entry of a manifest: rename it",
-    ),
     "the run dimension starts at 0": (
         {"run_dimension": RunDimension("m", "a", start=0)},
         "Sample.run_dimension: start and step must be integers >= 1, got 0 and 1",
@@ -380,13 +376,6 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
             f"Sample declares the run-time dimension {name!r}, expected an identifier that does not begin with _",
         )
         for name in ("", "a b", "x-", "_m", "1")
-    },
-    **{
-        f"a run dimension called {key}": (
-            {"run_dimension": RunDimension(key, "rows")},
-            f"Sample declares the run-time dimension {key!r}, a key of every entry of a manifest: rename it",
-        )
-        for key in ("type", "label", "shape")
     },
     "nothing reads the shape of a call": (
         {"shape_of": KernelType.shape_of},

@@ -98,8 +98,6 @@ def _dimension_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
             yield f"{declared}, whose meaning and unit must be texts"
         elif each is not run and each.name in RESERVED_NAMES:
             yield f"{declared}, a name that is reserved in shapes or buffers: rename it"
-        elif each is run and each.name in KERNEL_KEYS:
-            yield f"{declared}, a key of every entry of a manifest: rename it"
     if not all(isinstance(number, int) and number >= 1 for number in (run.start, run.step)):
         yield f"{label}.run_dimension: start and step must be integers >= 1, got {run.start!r} and {run.step!r}"
     repeated = repeated_name(each.name for each in every)
