@@ -574,6 +574,7 @@ def test_what_a_plugin_prints_is_no_data_of_a_command(install: Install, kregistr
     assert result.err.splitlines() == ["loading", "offering"]
 
 
+@pytest.mark.stub
 def test_what_a_listener_prints_is_no_data_of_a_command(
     install: Install, kregistry: Callable[..., Any], tiny_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -484,6 +484,7 @@ def test_a_view_shares_what_is_registered_later() -> None:
 
 
 @pytest.mark.usefixtures("two_providers")
+@pytest.mark.stub
 def test_a_plan_uses_the_provider_that_its_manifest_chooses(
     kregistry: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def run(directory: Path, command: list[str], pythonpath: str | None) -> str:
 
 
 @pytest.mark.parametrize("pythonpath", [None, "", ".", "/nowhere:"])
+@pytest.mark.stub
 def test_nothing_of_the_current_directory_runs(hostile: Path, pythonpath: str | None) -> None:
     script = str(Path(sys.executable).with_name("kregistry"))
     assert "1 kernels for h100" in run(hostile, [script, "plan"], pythonpath)
@@ -57,6 +58,7 @@ def test_nothing_of_the_current_directory_runs(hostile: Path, pythonpath: str | 
     assert not (hostile / "marker").exists()
 
 
+@pytest.mark.stub
 def test_a_kernel_type_of_the_current_directory_is_refused_by_name(tmp_path: Path) -> None:
     support = Path(__file__).parents[1] / "support"
     (tmp_path / "mine.py").write_text(

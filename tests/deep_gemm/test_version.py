@@ -69,6 +69,7 @@ def test_an_unknown_version_is_older_than_any() -> None:
     assert SpecifierSet("<0.1").contains(UNKNOWN) and not SpecifierSet(">=0.1").contains(UNKNOWN)
 
 
+@pytest.mark.stub
 def test_the_installed_one_is_the_same_before_and_after_its_import(tmp_path: Path) -> None:
     from on_stub import environment
 
