@@ -42,7 +42,7 @@ class EngineWarmup:
         self.engine = engine
         self.registry = registry or Registry()
         self.store = Store.default()
-        #: Told of each warm-up: the JIT monitor, and the watch for first calls.
+        #: Notified of each warm-up: the JIT monitor, and the watch for first calls.
         self.observers: list[WarmupObserver] = []
         self._monitor: JitMonitor | None = None
         self._target: Target | None = None

@@ -23,7 +23,7 @@ RESERVED_NAMES = frozenset(
     for name in (*dir(cls), *(each.name for each in fields(cls)))
     if not name.startswith("_")
 )
-#: Keys of a kernel entry of a manifest besides its run-time dimension, which may have none of these names.
+#: Keys of a kernel entry of a manifest besides its run-time dimension. Rule KR131 finds a dimension of such a name.
 KERNEL_KEYS = ("type", "label", "shape")
 _EXPECTED: dict[str, type] = {
     "name": str,
