@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from kregistry.compile.shared.kernel_family import KernelFamily
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
-from kregistry.toolchain import nvcc_version
 
 
 class SelfCheckResults:
@@ -41,4 +41,5 @@ class SelfCheckResults:
             atomic.replace_file(self._path(family), json.dumps(content, indent=1).encode())
 
     def _path(self, family: KernelFamily) -> Path:
-        return self._directory / f"{family.digest(nvcc_version(self._nvcc), self._nvcc.parent.parent)}.json"
+        compiler = Compiler.at(self._nvcc, "", self._nvcc.parent.parent)
+        return self._directory / f"{family.digest(compiler)}.json"
