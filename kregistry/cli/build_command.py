@@ -41,8 +41,13 @@ def command(
     """Compile the missing kernels of the manifest FILE (default: kernels.yaml), without a GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.compile.plan_and_build import build_kernels
+    from kregistry.errors import storage_errors
+    from kregistry.plan.fingerprint import plan_path
+    from kregistry.toolchain import find_toolchain
+    from kregistry.verify import plan_fault
 
     registry, manifest = selection.registry, selection.manifest()
+    toolchain = find_toolchain()
     with ProgressBar(registry):
         report = build_kernels(
             manifest,
@@ -50,9 +55,14 @@ def command(
             store=storage.store,
             jit_cache=storage.jit_cache,
             jobs=jobs,
+            toolchain=toolchain,
             shared_front_end=shared_front_end,
             paranoid=paranoid,
         )
+    stored = plan_path(storage.store.directory, manifest, registry.choosing(manifest.providers), toolchain)
+    if plan_fault(stored):
+        with storage_errors(stored):
+            stored.unlink()  # the next warm start plans anew
     if as_json:
         print_json(report.to_json())
     else:
@@ -81,6 +91,8 @@ def print_report(report: BuildReport) -> None:
         for name, count in sorted(families.items())
     ]
     print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    if report.outdated:
+        echo(report.renewal)
     echo(
         f"{report.ready} of {report.total} kernels ready in {report.cache_directory} "
         f"({len(report.compiled)} compiled, {report.found} found, {report.seconds:.1f} s)"

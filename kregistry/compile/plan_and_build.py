@@ -68,4 +68,5 @@ def build_kernels(
         seconds=time.perf_counter() - started,
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
+        outdated=record.outdated,
     )

@@ -40,6 +40,17 @@ def fingerprint(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def plan_path(
+    store: Path,
+    manifest: Manifest,
+    registry: Registry,
+    toolchain: Toolchain,
+    environment: Mapping[str, str] = os.environ,
+) -> Path:
+    """The file of a store in which a warm start looks for the plan of a manifest."""
+    return store / "plans" / f"{fingerprint(manifest, registry, toolchain, environment)}.json"
+
+
 def _provenance(registry: Registry, name: str) -> list[str]:
     """Who provides a kernel type, and the text of the top-level package (or module) that defines it."""
     registration = registry.registration(name)

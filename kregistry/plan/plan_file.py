@@ -1,7 +1,8 @@
 """Plans on disk: one JSON schema, of lock files and of the plans that warm-up keeps beside the store.
 
 A lock file is the content of :meth:`~kregistry.plan.Plan.to_json`. The plan of a warm-up has one more section
-(:class:`BuildSection`), for what holds only on the machine where the kernels were built.
+(:class:`BuildSection`), for what holds only on the machine where the kernels were built. Such a file carries a digest
+of its content: a server launches what it says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kregistry.errors import InputError, StorageError, storage_errors
 from kregistry.events.planned import PlannedEntry, Refusal, Segment
 from kregistry.manifest import Entry, Range
 from kregistry.plan.plan import Plan
-from kregistry.store import atomic
+from kregistry.store import atomic, signed_json
 from kregistry.toolchain import Versions
 
 LOCK_VERSION = 1
@@ -84,11 +85,13 @@ class BuildSection:
     """What a build on this machine made of a plan.
 
     Attributes:
+        fingerprint: the digest of everything that the plan depends on, see :mod:`kregistry.plan.fingerprint`.
         kernels: id -> the kernels that compile.
         broken: id -> what the compiler printed for a kernel that does not compile.
         complete: whether every entry was planned, and every kernel compiles or never will.
     """
 
+    fingerprint: str
     kernels: dict[str, BuiltKernel]
     broken: dict[str, str]
     complete: bool
@@ -134,8 +137,10 @@ def write_plan(path: Path, plan: Plan, build: BuildSection | None = None) -> Non
     Raises:
         StorageError: the file cannot be written.
     """
-    section = {} if build is None else {"build": asdict(build)}
-    content = (json.dumps({**plan.to_json(), **section}, indent=1) + "\n").encode()
+    if build is None:
+        content = (json.dumps(plan.to_json(), indent=1) + "\n").encode()
+    else:
+        content = signed_json.encode({**plan.to_json(), "build": asdict(build)})
     try:
         if path.is_file() or not path.exists():
             atomic.replace_file(path.resolve(), content)
@@ -163,7 +168,7 @@ def read_plan(path: Path) -> PlanFile:
         text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
         raise InputError(text, f"kregistry plan -o {path} writes it again")
     try:
-        return PlanFile.from_json(content)
+        return PlanFile.from_json(signed_json.check(content) if "build" in content else content)
     except ValueError as error:
         raise InputError(f"{path}: not a lock file of version {LOCK_VERSION}: {error}", _HINT) from error
 
