@@ -7,11 +7,14 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    Verbosity,
     allow_broken_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     storage_options,
+    verbosity_options,
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
@@ -20,9 +23,18 @@ from kregistry.cli.problems import PlanOutcome, raise_problems
 @click.command(name="verify")
 @manifest_options
 @storage_options
+@replan_option
+@verbosity_options
 @allow_broken_option
 @json_option
-def command(selection: Selection, storage: Storage, allow_broken: bool, as_json: bool) -> None:
+def command(
+    selection: Selection,
+    storage: Storage,
+    replan: bool,
+    verbosity: Verbosity,
+    allow_broken: bool,
+    as_json: bool,
+) -> None:
     """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import VerifyError
@@ -30,8 +42,9 @@ def command(selection: Selection, storage: Storage, allow_broken: bool, as_json:
     from kregistry.verify import verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry):
-        plan = make_plan(manifest, registry)
+    with ProgressBar(registry, verbosity):
+        plan = make_plan(manifest, registry, keep_in=storage.store.directory, replan=replan)
+    verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, storage.store)
     broken = {each.kernel for each in outcome.broken}
     compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in broken]

@@ -135,4 +135,4 @@ def write_warmup_plan(path: Path, report: BuildReport) -> None:
     complete = all(is_lasting(failed) for failed in report.failed) and not report.plan.problems()
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_plan(path, report.plan, BuildSection(kernels, broken, complete))
+    write_plan(path, report.plan, BuildSection(kernels, broken, complete), recorded=True)
