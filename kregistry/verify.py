@@ -68,7 +68,7 @@ def verify_kernels(kernels: Iterable[Kernel], store: Store, jit_cache: JitCache)
 
 
 def plan_fault(path: Path) -> Fault | None:
-    """What is wrong with the plan that a warm start would read; ``None`` if nothing is, or if there is no such file.
+    """What is wrong with a kept plan; ``None`` if nothing is, or if there is no such file.
 
     Raises:
         StorageError: the file cannot be read.
@@ -76,9 +76,9 @@ def plan_fault(path: Path) -> Fault | None:
     if not path.exists():
         return None
     try:
-        build = read_plan(path).build
+        fingerprint = read_plan(path).fingerprint
     except InputError as error:
         return Fault("plan", str(path), f"damaged: {error.text.removeprefix(f'{path}: ')}")
-    if build is None or build.fingerprint != path.stem:
+    if fingerprint != path.stem:
         return Fault("plan", str(path), "it is the plan of something else")
     return None

@@ -9,13 +9,16 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    Verbosity,
     allow_broken_option,
     front_end_options,
     jobs_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     storage_options,
+    verbosity_options,
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import raise_problems
@@ -26,6 +29,8 @@ from kregistry.compile.build_report import BuildReport
 @manifest_options
 @storage_options
 @jobs_option
+@replan_option
+@verbosity_options
 @allow_broken_option
 @front_end_options
 @json_option
@@ -35,34 +40,28 @@ def command(
     jobs: int | None,
     shared_front_end: bool | None,
     paranoid: bool,
+    replan: bool,
+    verbosity: Verbosity,
     allow_broken: bool,
     as_json: bool,
 ) -> None:
     """Compile the missing kernels of the manifest FILE (default: kernels.yaml), without a GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.compile.plan_and_build import build_kernels
-    from kregistry.errors import storage_errors
-    from kregistry.plan.fingerprint import plan_path
-    from kregistry.toolchain import find_toolchain
-    from kregistry.verify import plan_fault
 
     registry, manifest = selection.registry, selection.manifest()
-    toolchain = find_toolchain()
-    with ProgressBar(registry):
+    with ProgressBar(registry, verbosity):
         report = build_kernels(
             manifest,
             registry,
             store=storage.store,
             jit_cache=storage.jit_cache,
             jobs=jobs,
-            toolchain=toolchain,
             shared_front_end=shared_front_end,
             paranoid=paranoid,
+            replan=replan,
         )
-    stored = plan_path(storage.store.directory, manifest, registry.choosing(manifest.providers), toolchain)
-    if plan_fault(stored):
-        with storage_errors(stored):
-            stored.unlink()  # the next warm start plans anew
+    verbosity.tell_plan(report.plan)
     if as_json:
         print_json(report.to_json())
     else:

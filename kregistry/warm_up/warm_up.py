@@ -17,7 +17,7 @@ from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
 from kregistry.manifest import Manifest, load_manifest
-from kregistry.plan.fingerprint import plan_path
+from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
@@ -107,6 +107,7 @@ def warmup(
                     toolchain=toolchain,
                     shared_front_end=shared_front_end,
                     paranoid=paranoid,
+                    replan=replan,
                 )
                 write_warmup_plan(path, report)
         finally:

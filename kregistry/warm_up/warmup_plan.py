@@ -52,7 +52,7 @@ class WarmupPlan:
         except InputError as error:
             raise InputError(error.text, _HINT) from error
         kernel_types = [entry.kernel_type for entry in manifest.entries]
-        of_this_name = file.build is not None and file.build.fingerprint == path.stem
+        of_this_name = file.fingerprint == path.stem
         if file.build is None or not of_this_name or [section.type for section in file.entries] != kernel_types:
             raise InputError(f"{path}: not a built plan of {manifest.file}", _HINT)
         planned = tuple(section.planned(entry) for section, entry in zip(file.entries, manifest.entries))
@@ -136,4 +136,4 @@ def write_warmup_plan(path: Path, report: BuildReport) -> None:
     complete = all(is_lasting(failed) for failed in report.failed) and not report.plan.problems()
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_plan(path, report.plan, BuildSection(path.stem, kernels, broken, complete))
+    write_plan(path, report.plan, BuildSection(kernels, broken, complete), recorded=True)

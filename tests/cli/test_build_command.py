@@ -19,7 +19,7 @@ from kregistry.compile import BuildReport
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.manifest import load_manifest
-from kregistry.plan.fingerprint import plan_path
+from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
