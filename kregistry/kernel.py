@@ -13,17 +13,15 @@ _OUTPUT_FLAGS = ("-o", "--output-file")
 
 @frozen
 class CompilerCommand:
-    """A compiler command in parts: flags, which determine the machine code, and paths, which do not.
+    """A compiler command in two parts: flags, which determine the machine code, and include paths, which do not.
 
     Attributes:
         flags: all arguments except source, output and include paths, in order.
         includes: include paths, in order.
-        host: arguments that choose the host compiler, which does not decide device code.
     """
 
     flags: tuple[str, ...]
     includes: tuple[Path, ...]
-    host: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, arguments: Iterable[str]) -> CompilerCommand:
@@ -50,8 +48,7 @@ class CompilerCommand:
 
     def arguments(self, source: Path, output: Path) -> list[str]:
         """The arguments of the command, for another source and output file."""
-        includes = (f"-I{path}" for path in self.includes)
-        return [str(source), *self.flags, *self.host, *includes, "-o", str(output)]
+        return [str(source), *self.flags, *(f"-I{path}" for path in self.includes), "-o", str(output)]
 
 
 @frozen

@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kregistry.cli.options import Verbosity
 from kregistry.events import CompiledKernel, FailedKernel, PlannedEntry, Warmed, WarmedKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
@@ -20,7 +21,7 @@ class ProgressBar:
         registry: the registry whose events are shown. The end of the context waits for the last event.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, verbosity: Verbosity = Verbosity.NORMAL) -> None:
         self._registry = registry
         self._console = Console(stderr=True, markup=False, emoji=False)
         self._progress = Progress(
@@ -32,7 +33,7 @@ class ProgressBar:
             TextColumn("ETA"),
             TimeRemainingColumn(compact=True),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_terminal or verbosity is Verbosity.QUIET,
         )
         self._plan = self._progress.add_task("planning", total=None, note="", visible=False)
         self._build = self._progress.add_task("kernels", total=0, note="", visible=False)

@@ -28,6 +28,7 @@ class BuildRecord:
         compiled: the kernels that this build compiled.
         failed: the kernels that do not compile.
         found: how many kernels were in the store, or were made by another builder meanwhile.
+        outdated: how many kernels of an older format were removed from the store.
         filled: how many entries of the JIT cache were added or repaired.
         front_ends: the front-end runs for several kernels.
     """
@@ -38,6 +39,7 @@ class BuildRecord:
         self.compiled: list[CompiledKernel] = []
         self.failed: list[FailedKernel] = []
         self.found = 0
+        self.outdated = 0
         self.filled = 0
         self.front_ends: list[FrontEndRun] = []
         self._parsed: list[ParsedHeaders] = []
@@ -64,6 +66,11 @@ class BuildRecord:
         with self._lock:
             self.found += 1
         self._hook.kregistry_kernel_found(kernel=kernel)
+
+    def kernels_outdated(self, count: int) -> None:
+        """Kernels that an older kregistry had left in the store have been removed."""
+        with self._lock:
+            self.outdated += count
 
     def kernel_failed(self, failed: FailedKernel) -> None:
         """A kernel does not compile."""

@@ -17,7 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
-from kregistry.deep_gemm.environment import for_nvcc
+from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.kernel import Kernel
 from kregistry.store.atomic import storage_errors
 from kregistry.store.cubin import DamagedCubin, single_kernel

@@ -26,6 +26,7 @@ def build_kernels(
     toolchain: Toolchain | None = None,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
+    replan: bool = False,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -42,6 +43,7 @@ def build_kernels(
         shared_front_end: whether kernels of a family share a front end; default: yes, unless
             ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
         paranoid: compare every kernel of a shared front end with the one that nvcc makes alone, not one per family.
+        replan: plan again, although the store keeps a plan of this manifest on this stack.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -53,8 +55,16 @@ def build_kernels(
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
-    with Pipeline(registry.events, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
-        plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=pipeline.add)
+    store = store or Store.default()
+    with Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+        plan = make_plan(
+            manifest,
+            registry,
+            toolchain=toolchain,
+            on_kernel=pipeline.add,
+            keep_in=store.directory,
+            replan=replan,
+        )
         pipeline.finish()
     record = pipeline.record
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
@@ -68,4 +78,5 @@ def build_kernels(
         seconds=time.perf_counter() - started,
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
+        outdated=record.outdated,
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 from attrs import frozen
 from packaging.version import Version
 
-from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, DJ_JIT_NVCC_COMPILER, for_nvcc
-from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags
+from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, DJ_JIT_NVCC_COMPILER
+from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags, for_nvcc
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
 
@@ -67,8 +67,8 @@ class Compiler:
                 f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {MINIMUM_NVCC} or newer",
                 f"install a newer CUDA toolkit, or unset {found_by}" if found_by.isupper() else INSTALL_HINT,
             )
-        includes, profile = _profile(path)
         flags = EnvironmentFlags.read(environment)
+        includes, profile = _profile(path)
         return cls(path, version, found_by, flags, includes or (home / "include", home / "include" / "cccl"), profile)
 
 

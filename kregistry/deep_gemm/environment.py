@@ -83,19 +83,6 @@ def removed(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def for_nvcc(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of nvcc and its steps: without the variables that would change its code.
-
-    Those that nvcc reads flags from are left out too, because the flags are part of the kernel's command.
-    """
-    left_out = (Outcome.REMOVED, Outcome.IN_KEY)
-    return {
-        name: value
-        for name, value in environment.items()
-        if name not in BY_NAME or BY_NAME[name].series_1 not in left_out
-    }
-
-
 def check_environment(environment: Mapping[str, str], series: Series, only: Collection[str] = ()) -> None:
     """Refuse an environment whose kernels cannot be planned or built.
 

@@ -1,7 +1,7 @@
 """The arguments that nvcc takes from its environment: ``NVCC_PREPEND_FLAGS`` and ``NVCC_APPEND_FLAGS``.
 
-They become arguments of each kernel's command, and so part of its key; nvcc itself no longer sees the two variables.
-Those that only choose the host compiler stay out of the key.
+They become arguments of each kernel's command, and so part of its key. nvcc itself sees only those that choose the host
+compiler, which stay out of the key.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from kregistry.deep_gemm.variables import BY_NAME, Outcome
 from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand
 
@@ -60,14 +61,27 @@ class EnvironmentFlags:
 
     def apply(self, command: CompilerCommand) -> CompilerCommand:
         """The command that nvcc would run under the two variables."""
-        if not (self.prepended or self.appended or self.host):
-            return command
         before, after = CompilerCommand.parse(self.prepended), CompilerCommand.parse(self.appended)
         return CompilerCommand(
             (*before.flags, *command.flags, *after.flags),
             (*before.includes, *command.includes, *after.includes),
-            (*command.host, *self.host),
         )
+
+
+def for_nvcc(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of nvcc and its steps: without the variables that would change its code.
+
+    Raises:
+        MissingRequirement: as of :meth:`EnvironmentFlags.read`.
+    """
+    left_out = (Outcome.REMOVED, Outcome.IN_KEY)
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name not in BY_NAME or BY_NAME[name].series_1 not in left_out
+    }
+    host = EnvironmentFlags.read(environment).host
+    return {**kept, PREPEND: shlex.join(host)} if host else kept
 
 
 def _split(variable: str, environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -27,7 +27,7 @@ def fingerprint(
     """Digest of entries, target, kernel types and their source, DeepGEMM and its headers, versions and environment."""
     kernel_types = {entry.kernel_type for entry in manifest.entries}
     parts = {
-        "kregistry": metadata.version("kregistry"),
+        "kregistry": [metadata.version("kregistry"), _own_source()],
         "target": repr(manifest.target),
         "entries": [(entry.model, entry.label, str(entry.shape), str(entry.range)) for entry in manifest.entries],
         "kernel_types": {name: _provenance(registry, name) for name in sorted(kernel_types)},
@@ -38,6 +38,13 @@ def fingerprint(
         "environment": planned(environment, series_of(toolchain.versions.deep_gemm)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _own_source() -> str:
+    """The text of this package, which an editable install changes without a new version."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for suffix in ("py", "c", "sh") for path in package.rglob(f"*.{suffix}"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _provenance(registry: Registry, name: str) -> list[str]:

@@ -11,6 +11,7 @@ from kregistry.kernel import Kernel
 from kregistry.machine import available_cores, default_processes
 from kregistry.manifest import Manifest
 from kregistry.plan.dry_run import DryRun
+from kregistry.plan.kept_plans import KeptPlan
 from kregistry.plan.plan import Plan
 from kregistry.plan.sweep import Sweep
 from kregistry.registry import Registry
@@ -26,12 +27,14 @@ def make_plan(
     processes: int | None = None,
     stub_directory: Path | None = None,
     on_kernel: Callable[[Kernel], None] | None = None,
+    keep_in: Path | None = None,
+    replan: bool = False,
 ) -> Plan:
     """Find every kernel that DeepGEMM will ever JIT for a manifest, on its target, without a GPU.
 
     DeepGEMM's own host code runs on a stub GPU in other processes, for every value of every range. An entry that fails
     carries its error; the others are complete. Events: ``kregistry_plan_started``, ``kregistry_kernel_planned``,
-    ``kregistry_entry_planned``.
+    ``kregistry_entry_planned``; the same if a plan that was kept is used again.
 
     Args:
         manifest: what to plan.
@@ -40,6 +43,9 @@ def make_plan(
         processes: processes that run DeepGEMM's host code; default: :func:`~kregistry.machine.default_processes`.
         stub_directory: where the compiled stub is kept; default: below the user's cache directory.
         on_kernel: called once for each kernel during the dry run, from its threads.
+        keep_in: directory of a store. The plan is kept there, and used again as long as nothing changes that it depends
+            on; default: it is neither kept nor looked up.
+        replan: plan again, although a plan is kept.
 
     Raises:
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing, or nvcc is too old for the target.
@@ -59,7 +65,18 @@ def make_plan(
         registry.hook.kregistry_entry_planned(entry=entry)
 
     registry.hook.kregistry_plan_started(entries=len(manifest.entries), target=manifest.target.name)
+    kept = KeptPlan.beside(keep_in, manifest, registry, toolchain) if keep_in is not None else None
+    if kept is not None and not replan and (plan := kept.read()) is not None:
+        for kernel in plan.kernels.values():
+            planned(kernel)
+        for entry in plan.entries:
+            on_entry(entry)
+        return plan
     run = DryRun(toolchain, manifest.target, stub_directory or default_stub_directory(), planned, on_entry)
     sweeps = [Sweep(entry, registry[entry.kernel_type]) for entry in manifest.entries]
     entries = run.run(sweeps, processes or default_processes(available_cores()))
-    return Plan(manifest.target, toolchain.versions, dict(run.kernels), entries)
+    fingerprint = kept.fingerprint if kept is not None else ""
+    plan = Plan(manifest.target, toolchain.versions, dict(run.kernels), entries, fingerprint)
+    if kept is not None:
+        kept.write(plan)
+    return plan

@@ -17,7 +17,7 @@ from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
 from kregistry.manifest import Manifest, load_manifest
-from kregistry.plan.fingerprint import fingerprint
+from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
@@ -89,7 +89,7 @@ def warmup(
     store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
     jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
     ranks = Ranks.from_options(rank, barrier)
-    path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
+    path = plan_path(store.directory, manifest, registry, toolchain)
     report: BuildReport | None = None
     plan: WarmupPlan | None = None
     if ranks.builds:
@@ -107,6 +107,7 @@ def warmup(
                     toolchain=toolchain,
                     shared_front_end=shared_front_end,
                     paranoid=paranoid,
+                    replan=replan,
                 )
                 write_warmup_plan(path, report)
         finally:
