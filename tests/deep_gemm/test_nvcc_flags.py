@@ -42,7 +42,7 @@ def test_the_arguments_are_part_of_the_command(
         "-ccbin=/usr/bin/g++-12",
         "-ccbin /usr/bin/g++-12",
         "--compiler-bindir=/x -allow-unsupported-compiler",
-        "-t4 -t 8",
+        "--threads=4 -t 8",
     ],
 )
 def test_the_host_compiler_is_passed_on_and_not_in_the_command(value: str) -> None:
