@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.built_plan import keep_built_plan
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.machine import available_cores
@@ -31,7 +34,8 @@ def build_kernels(
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
     A kernel that does not compile, or an entry that cannot be planned, does not stop the others;
-    :meth:`BuildReport.raise_problems` raises an error for them.
+    :meth:`BuildReport.raise_problems` raises an error for them. The plan is left in the store, for a warm start.
+    A store that this process cannot write is used as it is.
 
     Args:
         manifest: what to build.
@@ -48,7 +52,7 @@ def build_kernels(
     Raises:
         InputError: ``paranoid`` where no front end is shared.
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
-        StorageError: the store or the JIT cache cannot be written, or the disk is full.
+        StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
     """
     started = time.perf_counter()
     toolchain = toolchain or find_toolchain()
@@ -56,19 +60,25 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    with Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
-        plan = make_plan(
-            manifest,
-            registry,
-            toolchain=toolchain,
-            on_kernel=pipeline.add,
-            keep_in=store.directory,
-            replan=replan,
-        )
-        pipeline.finish()
-    record = pipeline.record
+    if store.read_only:
+        record = BuildRecord(registry.hook)
+        plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+        use_read_only(plan.kernels.values(), store, jit_cache, record)
+    else:
+        nvcc = toolchain.cuda.nvcc
+        with Pipeline(registry.events, store, jit_cache, nvcc, jobs, options) as pipeline:
+            plan = make_plan(
+                manifest,
+                registry,
+                toolchain=toolchain,
+                on_kernel=pipeline.add,
+                keep_in=store.directory,
+                replan=replan,
+            )
+            pipeline.finish()
+        record = pipeline.record
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
-    return BuildReport(
+    report = BuildReport(
         plan=plan,
         compiled=tuple(record.compiled),
         found=record.found,
@@ -80,3 +90,5 @@ def build_kernels(
         sharing=record.sharing(),
         outdated=record.outdated,
     )
+    keep_built_plan(store.directory, report)
+    return report
