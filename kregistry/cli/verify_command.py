@@ -42,7 +42,7 @@ def command(
     from kregistry.verify import verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry, verbosity):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=storage.store.directory, replan=replan)
     verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, storage.store)
