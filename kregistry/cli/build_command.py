@@ -92,6 +92,8 @@ def print_report(report: BuildReport) -> None:
         for name, count in sorted(families.items())
     ]
     print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    if report.outdated:
+        echo(report.renewal)
     echo(
         f"{report.ready} of {report.total} kernels ready in {report.cache_directory} "
         f"({len(report.compiled)} compiled, {report.found} found, {report.seconds:.1f} s)"

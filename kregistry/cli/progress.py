@@ -24,7 +24,9 @@ from kregistry.registry import Registry
 #: A line is written after this many seconds without one.
 _LINE_SECONDS = 10.0
 #: Lines are at least this many seconds apart: what takes no longer in all writes none.
-_LEAST_SECONDS = 1.0
+_LEAST_SECONDS = 5.0
+#: How often the state of the work is looked at.
+_TICK_SECONDS = 0.5
 
 
 class ProgressBar:
@@ -109,9 +111,9 @@ class ProgressBar:
 
     def _write_lines(self) -> None:
         last, tenth = 0.0, 0
-        while not self._ended.wait(_LEAST_SECONDS):
+        while not self._ended.wait(_TICK_SECONDS):
             now, reached = self.work.elapsed, int(self.work.fraction() * 10)
-            if now - last >= _LINE_SECONDS or reached > tenth:
+            if now - last >= _LINE_SECONDS or (reached > tenth and now - last >= _LEAST_SECONDS):
                 last, tenth = now, max(tenth, reached)
                 self._say(line(self.work))
 

@@ -74,6 +74,8 @@ def command(
     else:
         for each in report.left:
             echo(f"left on disk: {each}")
+        if report.build is not None and report.build.outdated:
+            echo(report.build.renewal)
         echo(
             f"{len(report.loaded)} of {report.total} kernels loaded with {len(report.launches)} launches in "
             f"{report.seconds:.2f} s, at most {human_bytes(report.peak_bytes)} of device memory, "

@@ -33,6 +33,7 @@ class BuildRecord:
         found: how many kernels were in the store, or were made by another builder meanwhile.
         found_keys: the keys of those.
         tasks: what was done, in the order of their ends.
+        outdated: how many kernels of an older format were removed from the store.
         filled: how many entries of the JIT cache were added or repaired.
         front_ends: the front-end runs for several kernels.
     """
@@ -43,6 +44,7 @@ class BuildRecord:
         self.compiled: list[CompiledKernel] = []
         self.failed: list[FailedKernel] = []
         self.found = 0
+        self.outdated = 0
         self.filled = 0
         self.tasks: list[Task] = []
         self.found_keys: list[str] = []
@@ -72,6 +74,11 @@ class BuildRecord:
             self.found += 1
             self.found_keys.append(kernel.key)
         self._hook.kregistry_kernel_found(kernel=kernel)
+
+    def kernels_outdated(self, count: int) -> None:
+        """Kernels that an older kregistry had left in the store have been removed."""
+        with self._lock:
+            self.outdated += count
 
     def kernel_failed(self, failed: FailedKernel) -> None:
         """A kernel does not compile."""

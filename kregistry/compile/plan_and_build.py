@@ -84,6 +84,7 @@ def build_kernels(
         seconds=time.perf_counter() - started,
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
+        outdated=record.outdated,
     )
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)

@@ -6,6 +6,7 @@ reads the same file. Whatever is wrong with one only costs the time to plan agai
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -57,6 +58,8 @@ class KeptPlan:
         except (InputError, StorageError):
             return None
         entries = self.manifest.entries
+        if file.fingerprint != self.fingerprint:
+            return None
         if file.recorded is None or [each.type for each in file.entries] != [each.kernel_type for each in entries]:
             return None
         kernels = {name: recorded.kernel(file.kernels[name]) for name, recorded in file.recorded.items()}
@@ -71,6 +74,8 @@ class KeptPlan:
         Nothing happens if the directory cannot be written: no command needs a kept plan.
         """
         if any(planned.error for planned in plan.entries):
+            with suppress(OSError):
+                self.path.unlink()  # a file that could not be used
             return
         try:
             with storage_errors(self.path):

@@ -2,7 +2,8 @@
 
 A lock file is the content of :meth:`~kregistry.plan.Plan.to_json`. A plan that is kept beside a store has more: what is
 needed to compile each kernel (:class:`RecordedSection`), and what a build made of it (:class:`BuildSection`). Both hold
-only on the machine where they were made.
+only on the machine where they were made. Such a file names its fingerprint and carries a digest of its content, because
+servers launch what it says.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from kregistry.events.planned import CUBLASLT_REMARK, PlannedEntry, Refusal, Seg
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Range
 from kregistry.plan.plan import Plan
-from kregistry.store import atomic
+from kregistry.store import atomic, signed_json
 from kregistry.toolchain import Versions
 
 LOCK_VERSION = 1
 _HINT = "kregistry plan -o FILE writes a lock file"
+#: Keys of kept plans, which carry a digest.
+_KEPT = frozenset(("build", "recorded", "fingerprint", signed_json.DIGEST))
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -142,7 +145,11 @@ class BuildSection:
 
 @frozen
 class PlanFile:
-    """The content of a file."""
+    """The content of a file.
+
+    Attributes:
+        fingerprint: of a kept plan: the digest of all that it depends on, which is also the name of its file.
+    """
 
     lock_version: int
     target: TargetSection
@@ -151,6 +158,7 @@ class PlanFile:
     entries: tuple[EntrySection, ...]
     build: BuildSection | None = None
     recorded: dict[str, RecordedSection] | None = None
+    fingerprint: str = ""
 
     @classmethod
     def from_plan(cls, plan: Plan) -> PlanFile:
@@ -191,7 +199,10 @@ def write_plan(path: Path, plan: Plan, build: BuildSection | None = None, *, rec
     if recorded:
         kernels = sorted(plan.kernels.items())
         sections["recorded"] = {name: asdict(RecordedSection.from_kernel(kernel)) for name, kernel in kernels}
-    content = (json.dumps({**plan.to_json(), **sections}, indent=1) + "\n").encode()
+    if sections:
+        content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
+    else:
+        content = (json.dumps(plan.to_json(), indent=1) + "\n").encode()
     try:
         if path.is_file() or not path.exists():
             atomic.replace_file(path.resolve(), content)
@@ -219,7 +230,8 @@ def read_plan(path: Path) -> PlanFile:
         text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
         raise InputError(text, f"kregistry plan -o {path} writes it again")
     try:
-        return PlanFile.from_json(content)
+        kept = isinstance(content, dict) and not _KEPT.isdisjoint(content)
+        return PlanFile.from_json(signed_json.check(content) if kept else content)
     except ValueError as error:
         raise InputError(f"{path}: not a lock file of version {LOCK_VERSION}: {error}", _HINT) from error
 

@@ -123,6 +123,7 @@ def test_front_ends_run_and_a_difference_is_reported_in_one_line(capsys: pytest.
 
 
 def pace(monkeypatch: pytest.MonkeyPatch, least: float, every: float) -> None:
+    monkeypatch.setattr(module, "_TICK_SECONDS", least)
     monkeypatch.setattr(module, "_LEAST_SECONDS", least)
     monkeypatch.setattr(module, "_LINE_SECONDS", every)
 

@@ -16,6 +16,7 @@ from kregistry.plan import Plan
 from kregistry.plan import planner as module
 from kregistry.plan.kept_plans import KeptPlan
 from kregistry.registry import Registry
+from kregistry.store import signed_json
 from kregistry.toolchain import Toolchain
 
 
@@ -96,10 +97,22 @@ def test_another_range_or_option_or_stack_plans_again(
     ],
 )
 def test_a_damaged_file_is_no_plan(kept: KeptPlan, damage: Any) -> None:
-    content = json.loads(kept.path.read_text())
+    """Neither as it is, which the digest shows, nor signed, as a kregistry with a fault might write it."""
+    content = signed_json.decode(kept.path.read_bytes())
     damage(content)
-    kept.path.write_text(json.dumps(content))
+    for raw in (json.dumps(content).encode(), signed_json.encode(content)):
+        kept.path.write_bytes(raw)
+        assert kept.read() is None
+
+
+def test_the_plan_of_something_else_is_no_plan(kept: KeptPlan, tiny_build: BuildReport) -> None:
+    other = evolve(kept, path=kept.path.with_name("f" * 32 + ".json"))
+    other.write(tiny_build.plan)
+    assert other.read() is not None
+    kept.path.write_bytes(other.path.read_bytes())
     assert kept.read() is None
+    kept.write(evolve(tiny_build.plan, entries=tuple(evolve(each, error="x") for each in tiny_build.plan.entries)))
+    assert not kept.path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\0"])
