@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kregistry.deep_gemm.compiler import check_architecture
 from kregistry.events.planned import PlannedEntry
 from kregistry.events.tasks import Task
 from kregistry.kernel import Kernel
@@ -50,10 +51,12 @@ def make_plan(
         replan: plan again, although a plan is kept.
 
     Raises:
-        MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
+        MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing, or nvcc is too old for the target.
         StorageError: a directory cannot be written.
     """
     toolchain = toolchain or find_toolchain()
+    target = manifest.target
+    check_architecture(toolchain.cuda.compiler, target.name, target.major, target.minor)
     registry = registry.choosing(manifest.providers)
 
     def planned(kernel: Kernel) -> None:

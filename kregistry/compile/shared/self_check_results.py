@@ -9,9 +9,9 @@ import contextlib
 from pathlib import Path
 
 from kregistry.compile.shared.kernel_family import KernelFamily
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, signed_json
-from kregistry.toolchain import nvcc_version
 
 
 class SelfCheckResults:
@@ -43,4 +43,5 @@ class SelfCheckResults:
             atomic.replace_file(path, signed_json.encode(content))
 
     def _path(self, family: KernelFamily) -> Path:
-        return self._directory / f"{family.digest(nvcc_version(self._nvcc), self._nvcc.parent.parent)}.json"
+        compiler = Compiler.at(self._nvcc, "", self._nvcc.parent.parent)
+        return self._directory / f"{family.digest(compiler)}.json"
