@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+from attrs import evolve
+
+from kregistry.compile.build_log import BuildLog, write_build_log
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
@@ -50,25 +54,27 @@ def build_kernels(
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
         StorageError: the store or the JIT cache cannot be written, or the disk is full.
     """
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.time()
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    with Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+    cpu = CpuSamples()
+    with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
         plan = make_plan(
             manifest,
             registry,
             toolchain=toolchain,
             on_kernel=pipeline.add,
+            on_task=pipeline.record.add_task,
             keep_in=store.directory,
             replan=replan,
         )
         pipeline.finish()
     record = pipeline.record
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
-    return BuildReport(
+    report = BuildReport(
         plan=plan,
         compiled=tuple(record.compiled),
         found=record.found,
@@ -80,3 +86,5 @@ def build_kernels(
         sharing=record.sharing(),
         outdated=record.outdated,
     )
+    log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
+    return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
