@@ -120,6 +120,8 @@ class EngineWarmup:
                 observers=self.observers,
             )
         report.raise_problems(allow_broken=True)
+        if report.build is not None and report.build.outdated:
+            log.info("kregistry: %s", report.build.renewal)
         for broken in report.broken:
             log.warning("%s", broken)
         for each in report.left:

@@ -124,7 +124,7 @@ def test_an_interrupted_build_leaves_nothing_half_done(tiny_file: Path, tmp_path
     """A real interrupt, as the terminal sends it: to the whole process group, while kernels compile."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-c", HEARING, "build", str(tiny_file), "--cache-dir", str(tmp_path / "jit")]
+    command = [sys.executable, "-c", HEARING, "build", "-q", str(tiny_file), "--cache-dir", str(tmp_path / "jit")]
     environment = {**os.environ, "TMPDIR": str(scratch)}
     store = Path(os.environ["KREGISTRY_STORE"])
     with subprocess.Popen(
@@ -158,7 +158,7 @@ def test_an_interrupted_plan_takes_its_children_along(tmp_path: Path) -> None:
     """The interrupt reaches only the parent, while both children sweep; nothing is left in the temporary directory."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-c", HEARING, "plan", str(Path(__file__).parents[2] / "kernels.yaml")]
+    command = [sys.executable, "-c", HEARING, "plan", "-q", str(Path(__file__).parents[2] / "kernels.yaml")]
     with subprocess.Popen(
         command,
         env={**os.environ, "TMPDIR": str(scratch)},
