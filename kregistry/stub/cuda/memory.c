@@ -1,5 +1,6 @@
-/* Device memory: address space without pages, so that bytes cost nothing and a host access faults. It is counted: with
- * KREGISTRY_STUB_COUNT_MEMORY=1 an allocation beyond the memory of the device fails, as it does there.
+/* Device memory: address space without pages, so that bytes cost nothing and a host access faults. With
+ * KREGISTRY_STUB_COUNT_MEMORY=1 it is counted: an allocation beyond the memory of the device fails, as it does there.
+ * Without it (planning) all of the memory is always free.
  */
 #include "stub.h"
 
@@ -109,7 +110,7 @@ cudaError_t cudaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t 
 cudaError_t cudaFree(void *pointer) { give_back(pointer); return cudaSuccess; }
 cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream) { return cudaFree(pointer); }
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
-  size_t used = arenas[current_device].used * GRAIN;
+  size_t used = limited() ? arenas[current_device].used * GRAIN : 0;
   *total = memory();
   *free_bytes = used < *total ? *total - used : 0;
   return cudaSuccess;
