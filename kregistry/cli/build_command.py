@@ -50,7 +50,7 @@ def command(
     from kregistry.compile.plan_and_build import build_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry, verbosity):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
         report = build_kernels(
             manifest,
             registry,
@@ -62,6 +62,8 @@ def command(
             replan=replan,
         )
     verbosity.tell_plan(report.plan)
+    if verbosity is Verbosity.VERBOSE and report.id:
+        click.echo(f"build {report.id}: its log is kept beside the store", err=True)
     if as_json:
         print_json(report.to_json())
     else:

@@ -53,7 +53,7 @@ def command(
     from kregistry.plan.planner import make_plan
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry, verbosity):
+    with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory, replan=replan)
     verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, store)

@@ -48,7 +48,7 @@ def command(
     toolchain = find_toolchain()
     stale = plan_fault(plan_path(storage.store.directory, manifest, registry.choosing(manifest.providers), toolchain))
     keep_in = None if stale else storage.store.directory
-    with ProgressBar(registry, verbosity):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, builds=False):
         plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=keep_in, replan=replan)
     verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, storage.store)

@@ -54,7 +54,7 @@ def command(
 
     registry, manifest = selection.registry, selection.manifest("detect")
     lost_context: WarmupError | None = None
-    with ProgressBar(registry, verbosity):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
         try:
             report = warmup(
                 manifest,

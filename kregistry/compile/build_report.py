@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
@@ -88,6 +88,7 @@ class BuildReport:
         seconds: wall time, including planning.
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
         sharing: the front ends that kernels have shared.
+        id: name of the build's log beside the store; empty if there is none.
         outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
@@ -100,6 +101,7 @@ class BuildReport:
     seconds: float
     compiling_seconds: float
     sharing: SharingReport = SharingReport()
+    id: str = field(default="", eq=False)
     outdated: int = 0
 
     @property
@@ -140,6 +142,7 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            **({"build": self.id} if self.id else {}),
             "target": self.plan.target.name,
             "versions": self.plan.versions.to_json(),
             "kernels": self.total,

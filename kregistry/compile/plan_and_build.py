@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import time
 
+<<<<<<< HEAD
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.compile.built_plan import keep_built_plan
+=======
+from attrs import evolve
+
+from kregistry.compile.build_log import BuildLog, write_build_log
+from kregistry.compile.build_report import BuildReport
+from kregistry.compile.cpu_samples import CpuSamples
+>>>>>>> main
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shared.sharing_options import SharingOptions
@@ -54,24 +62,26 @@ def build_kernels(
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
         StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
     """
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.time()
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
+    cpu = CpuSamples()
     if store.read_only:
         record = BuildRecord(registry.hook)
-        plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
-        use_read_only(plan.kernels.values(), store, jit_cache, record)
+        with cpu:
+            plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+            use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        nvcc = toolchain.cuda.nvcc
-        with Pipeline(registry.events, store, jit_cache, nvcc, jobs, options) as pipeline:
+        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
             plan = make_plan(
                 manifest,
                 registry,
                 toolchain=toolchain,
                 on_kernel=pipeline.add,
+                on_task=pipeline.record.add_task,
                 keep_in=store.directory,
                 replan=replan,
             )
@@ -91,4 +101,5 @@ def build_kernels(
         outdated=record.outdated,
     )
     keep_built_plan(store.directory, report)
-    return report
+    log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
+    return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)

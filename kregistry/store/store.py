@@ -7,6 +7,8 @@ STORE/broken/KE/KEY.json                kernels that do not compile (see failure
 STORE/claims/KEY                        the process that is compiling the kernel now (to avoid double work)
 STORE/tmp/                              incomplete files
 STORE/costs.json                        compile seconds of each family, to start the longest first
+STORE/plans/            plans that are kept, for later commands and for warm-up
+STORE/builds/           logs of builds, for `kregistry report`
 STORE/ptx_bytes.json                    bytes of PTX by family, to predict the size of kernels
 """
 

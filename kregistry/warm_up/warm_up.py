@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from kregistry.compile import BuildReport
-from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
@@ -166,8 +166,7 @@ def _launch_all(
     torch.cuda.init()
     free_bytes, _ = torch.cuda.mem_get_info()
     points = plan.launch_points()
-    directories = plan.directories(jit_cache)
-    before = compiled_kernels(directories)
+    watch = CompileWatch(plan.directories(jit_cache))
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
     started = time.perf_counter()
@@ -179,7 +178,7 @@ def _launch_all(
     except WarmupError as error:
         lost_context = error
     seconds = time.perf_counter() - started
-    compiled = tuple(sorted(map(str, compiled_kernels(directories) - before)))
+    compiled = tuple(sorted(map(str, watch.compiled())))
     peak = max((each.nbytes for each in launches), default=0)
     broken = plan.broken_kernels()
     warmed = WarmupReport(tuple(launches), plan.total, peak, seconds, compiled, broken=broken, build=report)
