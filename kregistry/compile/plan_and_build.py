@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import time
 
-<<<<<<< HEAD
-from kregistry.compile.build_record import BuildRecord
-from kregistry.compile.build_report import BuildReport
-from kregistry.compile.built_plan import keep_built_plan
-=======
 from attrs import evolve
 
 from kregistry.compile.build_log import BuildLog, write_build_log
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.built_plan import keep_built_plan
 from kregistry.compile.cpu_samples import CpuSamples
->>>>>>> main
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shared.sharing_options import SharingOptions
