@@ -91,7 +91,9 @@ def print_report(report: BuildReport) -> None:
         )
         for name, count in sorted(families.items())
     ]
-    print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    print_table(("kernel family", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    if report.compiled:
+        echo("needed: kernels of the plan; compiler s and bytes: of the kernels that this build compiled")
     if report.outdated:
         echo(report.renewal)
     echo(
