@@ -7,20 +7,27 @@ from pathlib import Path
 
 from attrs import asdict, evolve
 
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.errors import DriftError
 from kregistry.events.planned import Refusal, Segment, span
 from kregistry.kernel_type.display import show_shape
+from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import EntrySection, KernelSection, PlanFile, read_plan, write_plan
 
 
-def write_lock(plan: Plan, path: Path) -> None:
+def write_lock(plan: Plan, path: Path, compiler: Compiler | None = None) -> None:
     """Write a plan as a lock file.
+
+    Args:
+        plan: the plan.
+        path: the file.
+        compiler: the nvcc that the plan was made with. If it is given, the file also holds the sources of the kernels.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    write_plan(path, plan)
+    write_plan(path, plan, sources=None if compiler is None else SourcesSection.of_plan(plan, compiler))
 
 
 def check_lock(plan: Plan, path: Path) -> None:
