@@ -142,7 +142,7 @@ class Server:
             with suppress(OSError):
                 if urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200:
                     return round(time.time() - self.began, 2)
-            time.sleep(0.1)
+            time.sleep(0.2)
         return None
 
     def ranks(self) -> list[int]:
@@ -156,7 +156,7 @@ class Server:
         return [pid for _, pid in sorted(found)]
 
     def __exit__(self, *_: object) -> None:
-        for number, seconds in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 20.0)):
+        for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 20.0)):
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
             with suppress(subprocess.TimeoutExpired):
