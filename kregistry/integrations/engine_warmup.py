@@ -159,6 +159,8 @@ class EngineWarmup:
             report = launch_prepared(prepared, _MEMORY, observers=self.observers)
         self.coverage.add(prepared.manifest)
         report.raise_problems(allow_broken=True)
+        if report.build is not None and report.build.outdated:
+            log.info("kregistry: %s", report.build.renewal)
         for broken in report.broken:
             log.warning("%s", broken)
         for each in report.left:

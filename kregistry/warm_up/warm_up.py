@@ -13,13 +13,13 @@ from typing import Literal
 from attrs import frozen
 
 from kregistry.compile import BuildReport
-from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
 from kregistry.manifest import Manifest, load_manifest
-from kregistry.plan.fingerprint import fingerprint
+from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
@@ -150,7 +150,7 @@ def prepare_warmup(
     store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
     jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
     ranks = Ranks.from_options(rank, barrier)
-    path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
+    path = plan_path(store.directory, manifest, registry, toolchain)
     report: BuildReport | None = None
     plan: WarmupPlan | None = None
     if ranks.builds:
@@ -168,6 +168,7 @@ def prepare_warmup(
                     toolchain=toolchain,
                     shared_front_end=shared_front_end,
                     paranoid=paranoid,
+                    replan=replan,
                 )
                 write_warmup_plan(path, report)
         finally:
@@ -235,8 +236,7 @@ def _launch_all(
     torch.cuda.init()
     free_bytes, _ = torch.cuda.mem_get_info()
     points = plan.launch_points()
-    directories = plan.directories(jit_cache)
-    before = compiled_kernels(directories)
+    watch = CompileWatch(plan.directories(jit_cache))
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
     started = time.perf_counter()
@@ -248,7 +248,7 @@ def _launch_all(
     except WarmupError as error:
         lost_context = error
     seconds = time.perf_counter() - started
-    compiled = tuple(sorted(map(str, compiled_kernels(directories) - before)))
+    compiled = tuple(sorted(map(str, watch.compiled())))
     peak = max((each.nbytes for each in launches), default=0)
     broken = plan.broken_kernels()
     warmed = WarmupReport(tuple(launches), plan.total, peak, seconds, compiled, broken=broken, build=report)
