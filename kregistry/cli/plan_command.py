@@ -20,7 +20,7 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
-from kregistry.errors import count_of
+from kregistry.errors import InputError, count_of
 from kregistry.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.command(name="plan")
 @manifest_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
+@click.option(
+    "--sources", is_flag=True, help="With -o: also write the sources, for 'kregistry build --lock' on other machines."
+)
 @click.option(
     "--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 if it differs."
 )
@@ -42,6 +45,7 @@ def command(
     selection: Selection,
     store: Store,
     output: Path | None,
+    sources: bool,
     lock: Path | None,
     replan: bool,
     verbosity: Verbosity,
@@ -52,7 +56,10 @@ def command(
     from kregistry.cli.progress import ProgressBar
     from kregistry.plan.lock import check_lock, write_lock
     from kregistry.plan.planner import make_plan
+    from kregistry.toolchain import find_toolchain
 
+    if sources and output is None:
+        raise InputError("--sources needs -o FILE", "kregistry plan --sources -o kernels.lock")
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory, replan=replan)
@@ -66,7 +73,7 @@ def command(
     else:
         print_plan(plan)
     if output is not None:
-        write_lock(plan, output)
+        write_lock(plan, output, find_toolchain().cuda.compiler if sources else None)
     if lock is not None and as_json:
         check_lock(plan, lock)
     raise_problems(outcome, allow_broken=allow_broken)

@@ -7,23 +7,30 @@ from pathlib import Path
 
 from attrs import evolve
 
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.errors import DriftError, count_of
 from kregistry.events.planned import Refusal, Segment, span
 from kregistry.kernel_type.display import show_shape
+from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
+from kregistry.plan.plan_file import EntrySection, KernelSection, PlanFile, read_plan, write_plan
 
 #: At most so many kernels or intervals are named in one line.
 _SHOWN = 8
 
 
-def write_lock(plan: Plan, path: Path) -> None:
+def write_lock(plan: Plan, path: Path, compiler: Compiler | None = None) -> None:
     """Write a plan as a lock file.
+
+    Args:
+        plan: the plan.
+        path: the file.
+        compiler: the nvcc that the plan was made with. If it is given, the file also holds the sources of the kernels.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    write_plan(path, plan)
+    write_plan(path, plan, sources=None if compiler is None else SourcesSection.of_plan(plan, compiler))
 
 
 def check_lock(plan: Plan, path: Path) -> None:
@@ -68,6 +75,9 @@ def differ(old: PlanFile, new: PlanFile) -> Iterator[str]:
     ):
         if missing:
             yield f"{count_of(len(missing), 'kernel')} {title}: {', '.join(missing[:_SHOWN])}{_more(len(missing))}"
+    for kernel, planned in old.kernels.items():
+        if kernel in new.kernels and planned != new.kernels[kernel]:
+            yield _changed(f"kernel {kernel}", _kernel(planned), _kernel(new.kernels[kernel]))
     before_entries = _by_identity(old.entries)
     after_entries = _by_identity(new.entries)
     for identity in before_entries:
@@ -127,6 +137,8 @@ def _differ_entry(identity: str, before: EntrySection, after: EntrySection) -> I
     for old, new in changed[:1]:
         where = f"{name} {span(new.start, new.stop)}"
         yield _changed(f"{identity}: {where}", _kernels(old.kernels), _kernels(new.kernels)) + _further(name, changed)
+    if before.range == after.range and not changed and before.segments != after.segments:
+        yield _changed(f"{identity}: planned", _covered(name, before.segments), _covered(name, after.segments))
 
 
 def _changed_spans(before: Iterable[Segment], after: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
@@ -144,6 +156,14 @@ def _further(name: str, changed: list[tuple[Segment, Segment]]) -> str:
     if len(changed) < 2:
         return ""
     return f"; also {name} {', '.join(span(new.start, new.stop) for _, new in changed[1:_SHOWN])}{_more(len(changed))}"
+
+
+def _covered(name: str, segments: Iterable[Segment]) -> str:
+    return f"{name} {', '.join(span(each.start, each.stop) for each in segments)}"
+
+
+def _kernel(section: KernelSection) -> str:
+    return f"{section.name} {section.arch} {section.key}"
 
 
 def _kernels(kernels: Iterable[str]) -> str:

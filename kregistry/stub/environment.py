@@ -11,8 +11,14 @@ from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, DG_USE_TEMP_CU
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
-#: Besides the variables of DeepGEMM that change no kernel: the device list and the recording of the parent.
-_NOT_INHERITED = ("CUDA_VISIBLE_DEVICES", "KREGISTRY_RECORD")
+#: Besides the variables of DeepGEMM that change no kernel: the device list and the recording of the parent, and how a
+#: program on the stub sees its devices.
+_NOT_INHERITED = (
+    "CUDA_VISIBLE_DEVICES",
+    "KREGISTRY_RECORD",
+    "KREGISTRY_STUB_COUNT_MEMORY",
+    "KREGISTRY_STUB_DEVICES",
+)
 _RECORDER = resources.files(__package__) / "nvcc_recorder.sh"
 
 

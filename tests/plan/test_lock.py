@@ -98,6 +98,10 @@ def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
             [f"{WHO}: m 1..8 in the file, m 1..9 now"],
         ),
         (
+            plan_of(planned((1, 4, "0"), (5, 7, "1"), (8, 8, "1"))),
+            [f"{WHO}: planned: m 1..4, 5..8 in the file, m 1..4, 5..7, 8 now"],
+        ),
+        (
             plan_of(planned((1, 4, "0"), (5, 8, "1"), error="crashes")),
             [f"{WHO}: error: none in the file, crashes now"],
         ),
@@ -122,6 +126,7 @@ def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
         "segment",
         "two segments",
         "range",
+        "cuts",
         "error",
         "refusal",
         "entry",
