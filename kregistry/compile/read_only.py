@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.stages.fill import Fill
 from kregistry.compile.stages.known import Known
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import StorageError
@@ -22,7 +23,7 @@ def use_read_only(kernels: Iterable[Kernel], store: Store, jit_cache: JitCache, 
     Raises:
         StorageError: kernels are missing; it names them.
     """
-    known = Known(store, BrokenKernels(store.directory), jit_cache, record)
+    known = Known(store, BrokenKernels(store.directory), Fill(jit_cache, record), record)
     absent: list[str] = []
     wanted = list(kernels)
     for kernel in wanted:
