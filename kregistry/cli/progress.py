@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kregistry.cli.output import escape_controls
 from kregistry.events import CompiledKernel, FailedKernel, PlannedEntry, Warmed, WarmedKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
@@ -109,7 +110,7 @@ class ProgressBar:
 
     def _say(self, text: str, style: str) -> None:
         """Print one line; it is not wrapped, because a log file has no width."""
-        self._progress.console.print(text, style=style, highlight=False, soft_wrap=True)
+        self._progress.console.print(escape_controls(text), style=style, highlight=False, soft_wrap=True)
 
     def _count_running(self, change: int) -> None:
         self._running += change

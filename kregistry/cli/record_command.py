@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
-from kregistry.cli.output import data_descriptor, echo
+from kregistry.cli.output import data_descriptor, echo, say
 
 if TYPE_CHECKING:
     from kregistry.recording.recorded_run import RecordedRun
@@ -36,16 +35,18 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
     """
     from kregistry.errors import IncompleteError, InputError
     from kregistry.manifest.writer import dump_manifest
+    from kregistry.recording.manifest_building import build_manifest
     from kregistry.recording.recorded_run import RecordedRun
+    from kregistry.recording.usable_calls import usable_calls
     from kregistry.toolchain import require_deep_gemm
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory:
         code = run_recorded(run, Path(directory))
         recorded = RecordedRun(Path(directory))
     for function, problem in recorded.problems.items():
-        click.echo(f"not recorded: {function}: {problem}", err=True)
+        say(f"not recorded: {function}: {problem}")
     for damaged in recorded.damaged:
-        click.echo(f"not recorded: damaged line {damaged}", err=True)
+        say(f"not recorded: damaged line {damaged}")
     calls = recorded.recording.calls()
     if not calls:
         require_deep_gemm()  # if DeepGEMM is missing here, that is the most likely cause
@@ -53,7 +54,11 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
             f"the command made no DeepGEMM call (exit code {code})",
             "the command must run Python, with kregistry installed and without -I, -E or -S",
         )
-    content = recorded.recording.manifest(make_registry(plugins).__getitem__, recorded.target, model)
+    kernel_types = make_registry(plugins).__getitem__
+    usable, refused = usable_calls(calls, kernel_types, recorded.target)
+    for reason in refused:
+        say(f"not recorded: {reason}")
+    content = build_manifest(usable, kernel_types, recorded.target, model)
     _write(output, dump_manifest(content))
     _summarise(recorded, output, len(content["models"][model]["kernels"]))
     if code not in (0, 130, -2):
@@ -97,8 +102,7 @@ def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:
     calls = recorded.recording.calls()
     values = sum(len(each.values) for each in calls)
     where = "" if str(output) == "-" else f" -> {output}"
-    print(
+    say(
         f"{len(calls)} call sites with {values} run-time values in {recorded.processes} processes: "
-        f"{entries} entries{where}",
-        file=sys.stderr,
+        f"{entries} entries{where}"
     )

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from kregistry.cli.output import data_stream
+from kregistry.cli.output import data_stream, escape_controls
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -18,7 +18,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(escape_controls(str(cell)) for cell in row))
     console = Console(file=data_stream())
     # A pipe has no width: cells are not folded there.
     width = None if console.is_terminal else 200

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.events.compiled import FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
@@ -34,7 +35,7 @@ class BrokenKernels:
     def get(self, kernel: Kernel) -> FailedKernel | None:
         """The record of a kernel; ``None`` if there is none, or none that can be read."""
         try:
-            record = json.loads(self.path(kernel.key).read_text())
+            record = parse_json(read_bounded(self.path(kernel.key)))
             return FailedKernel(kernel, str(record["command"]), str(record["output"]), known=True)
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -137,7 +137,7 @@ def test_damage_at_any_place_is_an_input_error_or_a_plan(tmp_path: Path) -> None
 
 
 def test_a_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No such file or directory"):
+    with pytest.raises(InputError, match="No such file or directory"):
         read_plan(tmp_path / "none")
     with pytest.raises(StorageError) as caught:
         write_plan(tmp_path, PLAN)

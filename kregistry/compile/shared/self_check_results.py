@@ -9,6 +9,7 @@ import contextlib
 import json
 from pathlib import Path
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.shared.kernel_family import KernelFamily
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
@@ -29,7 +30,7 @@ class SelfCheckResults:
             MissingRequirement: nvcc does not report its version.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads(self._path(family).read_text())["difference"]
+            found = parse_json(read_bounded(self._path(family)))["difference"]
             return found if isinstance(found, str) else None
         return None
 
