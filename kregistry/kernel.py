@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 
 from attrs import field, frozen
@@ -80,33 +77,3 @@ class Kernel:
     def id(self) -> str:
         """Short and stable: the same on every machine with the same sources, headers, compiler and flags."""
         return f"{self.name}.{self.key[:16]}"
-
-
-def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_home: Path) -> str:
-    """sha256 over everything that the machine code depends on, without paths.
-
-    Headers count with their text; CUDA's own headers count with the version of the compiler.
-    """
-    parts = {
-        "source": hashlib.sha256(source).hexdigest(),
-        "headers": header_digests(command, cuda_home),
-        "compiler": f"nvcc {nvcc_version}",
-        "flags": command.flags,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def header_digests(command: CompilerCommand, cuda_home: Path) -> list[str]:
-    """One digest for each include path; CUDA's own headers are covered by the version of the compiler."""
-    return ["cuda" if path.is_relative_to(cuda_home) else tree_digest(path) for path in command.includes]
-
-
-@cache
-def tree_digest(directory: Path) -> str:
-    """sha256 over the relative names and the contents of all files below a directory."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(directory)}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()

@@ -182,7 +182,8 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def kregistry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs the command line in this process, as its entry point does."""
+    """Runs the command line in this process, as its entry point does; without lines of progress."""
+    monkeypatch.setattr("kregistry.cli.progress._TICK_SECONDS", 3600.0)
 
     def run(*arguments: object) -> Result:
         return run_command_line(monkeypatch, [str(argument) for argument in arguments])

@@ -9,15 +9,18 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    Verbosity,
     allow_broken_option,
     front_end_options,
     jobs_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     storage_options,
+    verbosity_options,
 )
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
 from kregistry.compile.build_report import BuildReport
 
@@ -26,6 +29,8 @@ from kregistry.compile.build_report import BuildReport
 @manifest_options
 @storage_options
 @jobs_option
+@replan_option
+@verbosity_options
 @allow_broken_option
 @front_end_options
 @json_option
@@ -35,6 +40,8 @@ def command(
     jobs: int | None,
     shared_front_end: bool | None,
     paranoid: bool,
+    replan: bool,
+    verbosity: Verbosity,
     allow_broken: bool,
     as_json: bool,
 ) -> None:
@@ -43,7 +50,7 @@ def command(
     from kregistry.compile.plan_and_build import build_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
         report = build_kernels(
             manifest,
             registry,
@@ -52,7 +59,11 @@ def command(
             jobs=jobs,
             shared_front_end=shared_front_end,
             paranoid=paranoid,
+            replan=replan,
         )
+    verbosity.tell_plan(report.plan)
+    if verbosity is Verbosity.VERBOSE and report.id:
+        say(f"build {report.id}: its log is kept beside the store")
     if as_json:
         print_json(report.to_json())
     else:
@@ -81,6 +92,8 @@ def print_report(report: BuildReport) -> None:
         for name, count in sorted(families.items())
     ]
     print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    if report.outdated:
+        echo(report.renewal)
     echo(
         f"{report.ready} of {report.total} kernels ready in {report.cache_directory} "
         f"({len(report.compiled)} compiled, {report.found} found, {report.seconds:.1f} s)"

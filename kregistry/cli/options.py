@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.errors import PluginError
     from kregistry.manifest import Manifest
+    from kregistry.plan.plan import Plan
     from kregistry.registry import Registry
     from kregistry.store import Store
 
@@ -26,6 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON t
 allow_broken_option = click.option(
     "--allow-broken", is_flag=True, help="Report kernels that do not compile as warnings, and exit 0."
 )
+replan_option = click.option("--replan", is_flag=True, help="Plan again, even if the store keeps a plan that is valid.")
 plugin_option = click.option(
     "--plugin",
     "plugins",
@@ -43,6 +46,20 @@ _STORE_OPTION = click.option(
     envvar="KREGISTRY_STORE",
     help="Directory of compiled kernels (also: KREGISTRY_STORE).",
 )
+
+
+class Verbosity(Enum):
+    """How much a command says on standard error, besides warnings and errors."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+    def tell_plan(self, plan: Plan) -> None:
+        """Say where a plan comes from, in a verbose command."""
+        if self is Verbosity.VERBOSE and plan.fingerprint:
+            made = "made by an earlier command, used again; --replan plans again" if plan.reused else "made now"
+            say(f"plan {plan.fingerprint}: {made}")
 
 
 @frozen
@@ -155,6 +172,23 @@ def front_end_options(command: Command) -> Command:
             is_flag=True,
             help="Compare every kernel of a shared front end with the one that nvcc compiles alone.",
         ),
+    )
+
+
+def verbosity_options(command: Command) -> Command:
+    """Add -q and -v; the command receives ``verbosity``."""
+
+    @functools.wraps(command)
+    def with_verbosity(*, quiet: bool, verbose: bool, **rest: Any) -> Any:
+        if quiet and verbose:
+            raise click.UsageError("-q and -v exclude each other")
+        verbosity = Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL
+        return command(verbosity=verbosity, **rest)
+
+    return _with_options(
+        with_verbosity,
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are still printed."),
+        click.option("-v", "--verbose", is_flag=True, help="Also show each kernel, and which plan is used."),
     )
 
 

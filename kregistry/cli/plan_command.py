@@ -9,11 +9,14 @@ import click
 
 from kregistry.cli.options import (
     Selection,
+    Verbosity,
     allow_broken_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     store_option,
+    verbosity_options,
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
@@ -30,10 +33,19 @@ if TYPE_CHECKING:
     "--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 if it differs."
 )
 @store_option
+@replan_option
+@verbosity_options
 @allow_broken_option
 @json_option
 def command(
-    selection: Selection, store: Store, output: Path | None, lock: Path | None, allow_broken: bool, as_json: bool
+    selection: Selection,
+    store: Store,
+    output: Path | None,
+    lock: Path | None,
+    replan: bool,
+    verbosity: Verbosity,
+    allow_broken: bool,
+    as_json: bool,
 ) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, without a GPU."""
     from kregistry.cli.progress import ProgressBar
@@ -41,8 +53,9 @@ def command(
     from kregistry.plan.planner import make_plan
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry):
-        plan = make_plan(manifest, registry)
+    with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
+        plan = make_plan(manifest, registry, keep_in=store.directory, replan=replan)
+    verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, store)
     if as_json:
         print_json({**plan.to_json(), "known_broken": [each.to_json() for each in outcome.broken]})

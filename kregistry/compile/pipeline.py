@@ -102,7 +102,7 @@ class Pipeline:
         self._route = Route(options.shared, self_check, waiting, alone, publish, record)
 
     def __enter__(self) -> Pipeline:
-        self._store.open()
+        self.record.kernels_outdated(self._store.open())
         self._claims.__enter__()
         self._schedule.start(self._group_tasks)
         return self

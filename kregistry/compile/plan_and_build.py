@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+from attrs import evolve
+
+from kregistry.compile.build_log import BuildLog, write_build_log
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
@@ -26,6 +30,7 @@ def build_kernels(
     toolchain: Toolchain | None = None,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
+    replan: bool = False,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -42,23 +47,34 @@ def build_kernels(
         shared_front_end: whether kernels of a family share a front end; default: yes, unless
             ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
         paranoid: compare every kernel of a shared front end with the one that nvcc makes alone, not one per family.
+        replan: plan again, although the store keeps a plan of this manifest on this stack.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
         StorageError: the store or the JIT cache cannot be written, or the disk is full.
     """
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.time()
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
-    with Pipeline(registry.events, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
-        plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=pipeline.add)
+    store = store or Store.default()
+    cpu = CpuSamples()
+    with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+        plan = make_plan(
+            manifest,
+            registry,
+            toolchain=toolchain,
+            on_kernel=pipeline.add,
+            on_task=pipeline.record.add_task,
+            keep_in=store.directory,
+            replan=replan,
+        )
         pipeline.finish()
     record = pipeline.record
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
-    return BuildReport(
+    report = BuildReport(
         plan=plan,
         compiled=tuple(record.compiled),
         found=record.found,
@@ -68,4 +84,7 @@ def build_kernels(
         seconds=time.perf_counter() - started,
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
+        outdated=record.outdated,
     )
+    log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
+    return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)

@@ -12,7 +12,7 @@ from kregistry.errors import DriftError
 from kregistry.events.planned import Refusal, Segment, span
 from kregistry.kernel_type.display import show_shape
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
+from kregistry.plan.plan_file import EntrySection, KernelSection, PlanFile, read_plan, write_plan
 
 
 def write_lock(plan: Plan, path: Path) -> None:
@@ -66,9 +66,11 @@ def differ(old: PlanFile, new: PlanFile) -> Iterator[str]:
         for key in before:
             if before[key] != after[key]:
                 yield f"{section}.{key}: - {before[key]} + {after[key]}"
-    for kernel in old.kernels:
+    for kernel, planned in old.kernels.items():
         if kernel not in new.kernels:
             yield f"kernel - {kernel}"
+        elif planned != new.kernels[kernel]:
+            yield f"kernel {kernel}: - {_kernel(planned)} + {_kernel(new.kernels[kernel])}"
     for kernel in new.kernels:
         if kernel not in old.kernels:
             yield f"kernel + {kernel}"
@@ -115,6 +117,10 @@ def _differ_entry(identity: str, before: EntrySection, after: EntrySection) -> I
             return
     if len(before.segments) != len(after.segments):
         yield f"{identity}: number of segments: - {len(before.segments)} + {len(after.segments)}"
+
+
+def _kernel(section: KernelSection) -> str:
+    return f"{section.name} {section.arch} {section.key}"
 
 
 def _segment(name: str, segment: Segment) -> str:

@@ -52,7 +52,8 @@ class WarmupPlan:
         except InputError as error:
             raise InputError(error.text, _HINT) from error
         kernel_types = [entry.kernel_type for entry in manifest.entries]
-        if file.build is None or [section.type for section in file.entries] != kernel_types:
+        of_this_name = file.fingerprint == path.stem
+        if file.build is None or not of_this_name or [section.type for section in file.entries] != kernel_types:
             raise InputError(f"{path}: not a built plan of {manifest.file}", _HINT)
         planned = tuple(section.planned(entry) for section, entry in zip(file.entries, manifest.entries))
         return cls(planned, file.kernels, file.build)
@@ -81,7 +82,7 @@ class WarmupPlan:
     def in_place(self, store: Store, jit_cache: JitCache) -> bool:
         """Whether every kernel is in the store and in the JIT cache, intact, or still known to be broken."""
         known = BrokenKernels(store.directory)
-        if not all(known.path(self.kernels[kernel].key).exists() for kernel in self.build.broken):
+        if not all(known.holds(self.kernels[kernel].key) for kernel in self.build.broken):
             return False
         for kernel in self._built():
             try:
@@ -121,7 +122,7 @@ class WarmupPlan:
 
 
 def write_warmup_plan(path: Path, report: BuildReport) -> None:
-    """Leave the plan of a build for the other ranks and for the next start.
+    """Leave the plan of a build for the other ranks and for the next start, in a file that its fingerprint names.
 
     Raises:
         StorageError: the file cannot be written.
@@ -135,4 +136,4 @@ def write_warmup_plan(path: Path, report: BuildReport) -> None:
     complete = all(is_lasting(failed) for failed in report.failed) and not report.plan.problems()
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_plan(path, report.plan, BuildSection(kernels, broken, complete))
+    write_plan(path, report.plan, BuildSection(kernels, broken, complete), recorded=True)

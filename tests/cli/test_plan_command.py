@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from command_line import Result
 
 from kregistry.compile import BuildReport
+from kregistry.store import Store
 from manifests import with_kernels
 
 Run = Callable[..., Result]
@@ -144,3 +147,47 @@ def test_an_entry_without_kernels_is_no_mistake_and_says_so(kregistry: Run, tmp_
     said, total = result.out.splitlines()[-2:]
     assert said.startswith("a: transform_sf_into_required_layout k=512") and said.endswith(": nothing to compile")
     assert total.startswith("0 kernels for h100")
+
+
+_REUSES = """
+import sys
+from kregistry.cli import main
+
+sys.argv = ["kregistry", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = sorted({"torch", "deep_gemm"} & set(sys.modules))
+    assert not heavy, heavy
+"""
+
+
+def test_a_plan_that_is_kept_is_used_by_plan_build_and_verify(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, session_store: Store, tmp_path: Path
+) -> None:
+    """In processes of their own, which do not import torch."""
+    store, jit = ("--store", session_store.directory), ("--cache-dir", tmp_path / "jit")
+    fingerprint = tiny_build.plan.fingerprint
+    outputs = []
+    for arguments in (("plan", *store), ("build", *store, *jit), ("verify", *store, *jit)):
+        command = [sys.executable, "-c", _REUSES, arguments[0], str(tiny_file), "-v", *map(str, arguments[1:])]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"plan {fingerprint}: made by an earlier command, used again" in done.stderr
+        outputs.append(done.stdout)
+    assert "1 kernels for h100" in outputs[0]
+    assert "(0 compiled, 1 found" in outputs[1]
+    assert outputs[2] == "1 of 1 kernels are in place and intact\n"
+
+
+@pytest.mark.stub
+def test_replan_plans_again_and_quiet_says_nothing(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, session_store: Store
+) -> None:
+    store = ("--store", session_store.directory)
+    again = kregistry("plan", tiny_file, *store, "--replan", "-v")
+    assert again.err.splitlines()[-1] == f"plan {tiny_build.plan.fingerprint}: made now"
+    quiet = kregistry("plan", tiny_file, *store, "-q")
+    assert (quiet.err, quiet.out) == ("", again.out)
+    both = kregistry("plan", tiny_file, *store, "-q", "-v")
+    assert both.code == 2 and "-q and -v exclude each other" in both.err

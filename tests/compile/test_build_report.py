@@ -75,6 +75,7 @@ def test_the_json_of_a_report() -> None:
         "cache_directory": "/jit",
         "seconds": 3.25,
         "compiling_seconds": 2.5,
+        "outdated": 0,
         "sharing": {"parsed": [], "front_ends": [], "not_shared": [], "compared": [], "different": []},
     }
 

@@ -27,6 +27,7 @@ from kregistry.recording.recorded_run import RecordedRun, recorded_target
 from kregistry.recording.recording import Recording
 from kregistry.recording.usable_calls import usable_calls
 from kregistry.registry import Registry
+from kregistry.store import signed_json
 from kregistry.target import TARGETS
 
 MANIFEST = """version: 1
@@ -82,6 +83,7 @@ PLAN = {
 }  # fmt: skip
 BUILT = {
     **PLAN,
+    "fingerprint": "plan",
     "build": {
         "kernels": {"gemm.a": {"cache_entry": ".deep_gemm/cache/kernel.a", "cubin_file": "c", "files": ["k.cu"]}},
         "broken": {},
@@ -159,7 +161,7 @@ READERS: Mapping[str, Reader] = {
     "manifest": Reader(MANIFEST.encode(), lambda path: load_manifest(path, _registry()), "kernels.yaml"),
     "target": Reader(TARGET.encode(), lambda path: named_target(str(path)), "target.yaml"),
     "lock": Reader(_json(PLAN), read_plan, "kernels.lock"),
-    "plan": Reader(_json(BUILT), read_plan, "plan.json"),
+    "plan": Reader(signed_json.encode(BUILT), read_plan, "plan.json"),
     "config": Reader(_json(CONFIG), _init, "config.json"),
     "monitor log": Reader(json.dumps(EVENT).encode() + b"\n" + json.dumps(EVENT).encode() + b"\n", _monitor, "j.jsonl"),
     "recording": Reader(_LINES, _record, "12.jsonl"),

@@ -10,7 +10,7 @@ from attrs import evolve
 from plans import K, plan_of, planned
 
 from kregistry.compile import BuildReport
-from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, StorageError
 from kregistry.kernel import Kernel
@@ -65,11 +65,11 @@ def test_a_compile_is_noticed_where_deep_gemm_writes_although_all_kernels_are_el
     plan = evolve(plan, kernels={name: evolve(each, cache_entry=entry) for name, each in plan.kernels.items()})
     (shared / "cache" / entry.name).mkdir(parents=True)
     cache = JitCache(environment={"DG_JIT_CACHE_DIR": f"{local}:{shared}"})
-    directories = written(path, plan).directories(cache)
+    watch = CompileWatch(written(path, plan).directories(cache))
     compiled = local / "cache" / "kernel.other.1"
     compiled.mkdir(parents=True)
     (compiled / "kernel.cubin").touch()
-    assert compiled_kernels(directories) == {compiled}
+    assert watch.compiled() == {compiled}
 
 
 def test_what_needs_a_broken_kernel_is_not_launched_and_is_reported(path: Path) -> None:

@@ -8,7 +8,7 @@ from kregistry.compile.build_record import BuildRecord
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.store.failures import BrokenKernels
-from kregistry.store.store import DamagedEntry, Store
+from kregistry.store.store import DamagedEntry, OutdatedEntry, Store
 
 
 @frozen(eq=False)
@@ -39,7 +39,8 @@ class Known:
     def _use_stored(self, kernel: Kernel) -> bool:
         try:
             stored = self._store.get(kernel.key)
-        except DamagedEntry:
+        except DamagedEntry as error:
+            self._record.kernels_outdated(isinstance(error, OutdatedEntry))
             self._store.discard(kernel.key)
             return False
         if stored is None:
