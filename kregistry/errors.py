@@ -344,6 +344,11 @@ def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
     return f"known {_plural(kind)}: {', '.join(names)}" if names else f"no {kind} is known"
 
 
+def count_of(number: int, noun: str) -> str:
+    """``"1 kernel"``, ``"2 kernels"``, ``"3 entries"``."""
+    return f"{number} {noun if number == 1 else _plural(noun)}"
+
+
 def _plural(phrase: str) -> str:
     """``"providers of x"`` for ``"provider of x"``: the words before ``of`` become plural."""
     noun, of, rest = phrase.partition(" of ")

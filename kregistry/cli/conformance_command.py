@@ -32,7 +32,7 @@ def command(
     from kregistry.conformance.report import record, write_report
     from kregistry.conformance.rule import Level
     from kregistry.conformance.run import ConformanceRun
-    from kregistry.errors import ConformanceError
+    from kregistry.errors import ConformanceError, count_of
     from kregistry.toolchain import any_torch_version
 
     registry = make_registry(plugins)
@@ -58,7 +58,7 @@ def command(
     failures = tuple(f"{each['kernel_type']}: {each['reason']}" for each in records if each["outcome"] == "failed")
     if failures:
         raise ConformanceError(
-            f"{len(failures)} checks failed",
+            f"{count_of(len(failures), 'check')} failed",
             failures,
             "`kregistry docs conformance` has a section for each rule: what it requires, why, and how to fix it",
         )

@@ -130,7 +130,7 @@ def print_explanation(calls: ModelCalls) -> None:
         )
         for site in calls.sites
     ]
-    print_table(("layer", "kernel type", "shape", "verdict", "range or reason"), rows)
+    print_table(("layer", "kernel type", "~shape", "verdict", "~range or reason"), rows)
 
 
 def _summarise(calls: ModelCalls) -> None:

@@ -22,6 +22,7 @@ from kregistry.errors import InputError, StorageError, quoted, shorten
 from kregistry.events.planned import CUBLASLT_REMARK, PlannedEntry, Refusal, Segment
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Range
+from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
 from kregistry.store import atomic, signed_json
 from kregistry.toolchain import Versions
@@ -150,6 +151,7 @@ class PlanFile:
 
     Attributes:
         fingerprint: of a kept plan: the digest of all that it depends on, which is also the name of its file.
+        sources: of a lock file: what another machine needs to compile the kernels.
     """
 
     lock_version: int
@@ -160,6 +162,7 @@ class PlanFile:
     build: BuildSection | None = None
     recorded: dict[str, RecordedSection] | None = None
     fingerprint: str = ""
+    sources: SourcesSection | None = None
 
     @classmethod
     def from_plan(cls, plan: Plan) -> PlanFile:
@@ -184,14 +187,22 @@ class PlanFile:
         return made
 
 
-def write_plan(path: Path, plan: Plan, build: BuildSection | None = None, *, recorded: bool = False) -> None:
+def write_plan(
+    path: Path,
+    plan: Plan,
+    build: BuildSection | None = None,
+    *,
+    recorded: bool = False,
+    sources: SourcesSection | None = None,
+) -> None:
     """Write a plan in one step: a reader finds the old content or the new one.
 
     Args:
         path: the file.
         plan: the plan.
         build: what a build made of it.
-        recorded: also write what is needed to compile each kernel.
+        recorded: also write what is needed to compile each kernel on this machine.
+        sources: of a lock file; the same for another machine.
 
     Raises:
         StorageError: the file cannot be written.
@@ -203,7 +214,8 @@ def write_plan(path: Path, plan: Plan, build: BuildSection | None = None, *, rec
     if sections:
         content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
     else:
-        content = (json.dumps(plan.to_json(), indent=1) + "\n").encode()
+        lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
+        content = (json.dumps(lock, indent=1) + "\n").encode()
     try:
         if path.is_file() or not path.exists():
             atomic.replace_file(path.resolve(), content)
