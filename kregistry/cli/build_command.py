@@ -21,7 +21,7 @@ from kregistry.cli.options import (
     storage_options,
     verbosity_options,
 )
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
 from kregistry.compile.build_report import BuildReport
 from kregistry.errors import InputError
@@ -100,7 +100,7 @@ def command(
             )
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
-        click.echo(f"build {report.id}: its log is kept beside the store", err=True)
+        say(f"build {report.id}: its log is kept beside the store")
     if as_json:
         print_json(report.to_json())
     else:

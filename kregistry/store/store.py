@@ -23,12 +23,15 @@ from pathlib import Path
 from attrs import frozen
 from platformdirs import user_cache_path
 
+from kregistry.bounded_input import MIB, read_bounded
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, old_format, signed_json
 from kregistry.store.cubin import DamagedCubin, single_kernel
 
 CUBIN = "kernel.cubin"
 RECORD = "kernel.json"
+#: The largest cubin that is read.
+MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
 
@@ -109,8 +112,8 @@ class Store:
         """
         entry = self.entry(key)
         try:
-            record = signed_json.decode((entry / RECORD).read_bytes())
-            content = (entry / CUBIN).read_bytes()
+            record = signed_json.decode(read_bounded(entry / RECORD))
+            content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
             seconds = float(record["seconds"])
             expected, owner = record["sha256"], record["key"]
         except FileNotFoundError as error:

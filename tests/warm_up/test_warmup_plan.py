@@ -133,5 +133,5 @@ def test_a_directory_that_cannot_be_written_or_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"Not a directory|File exists"):
         write_built_plan(tmp_path / "file" / "x.json", report_of(PLAN))
-    with pytest.raises(StorageError, match="Is a directory"):
+    with pytest.raises(InputError, match="Is a directory"):
         WarmupPlan.read(tmp_path, manifest_of(PLAN))
