@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.deep_gemm.jit_cache import JitCache
@@ -59,7 +59,7 @@ class Verbosity(Enum):
         """Say where a plan comes from, in a verbose command."""
         if self is Verbosity.VERBOSE and plan.fingerprint:
             made = "made by an earlier command, used again; --replan plans again" if plan.reused else "made now"
-            click.echo(f"plan {plan.fingerprint}: {made}", err=True)
+            say(f"plan {plan.fingerprint}: {made}")
 
 
 @frozen
@@ -205,14 +205,16 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
         InputError: an option is not of the form TYPE=PLUGIN.
         UnknownNameError, ProviderConflictError: it names no kernel type, or not one provider of it.
     """
-    from kregistry.errors import InputError
+    from kregistry.errors import InputError, quoted
     from kregistry.registry import Registry
 
     choices: dict[str, str] = {}
     for text in plugins:
         kernel_type, equals, plugin = text.partition("=")
         if not (kernel_type and equals and plugin):
-            raise InputError(f"--plugin: expected TYPE=PLUGIN, got {text!r}", "e.g. --plugin fp8_gemm_nt=my_plugin")
+            raise InputError(
+                f"--plugin: expected TYPE=PLUGIN, got {quoted(text)}", "e.g. --plugin fp8_gemm_nt=my_plugin"
+            )
         choices[kernel_type] = plugin
     registry = Registry(choices)
     warn_of_plugins(registry.broken)
@@ -224,7 +226,7 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
 def warn_of_plugins(broken: Iterable[PluginError]) -> None:
     """Report broken plugins on standard error."""
     for error in broken:
-        click.echo(f"warning: {error}", err=True)
+        say(f"warning: {error}")
 
 
 def print_json(content: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.resolve import ModelCalls
 from kregistry.manifest.document import parse_document
@@ -88,7 +88,7 @@ def render(
     unknown = [key for key in stops if key not in used]
     if unknown:
         raise InputError(
-            f"--stop: no entry has the label or kernel type {unknown[0]!r}",
+            f"--stop: no entry has the label or kernel type {quoted(unknown[0])}",
             f"known: {', '.join(sorted(used))}",
         )
     return "\n".join(lines) + "\n"

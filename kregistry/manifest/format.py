@@ -18,7 +18,7 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
-from kregistry.errors import nearest_hint
+from kregistry.errors import nearest_hint, quoted
 from kregistry.manifest.document import Document, Path_
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def describe(value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return repr(value)
+    return quoted(value)
 
 
 class _WrongType(ValueError):
@@ -190,7 +190,7 @@ def _walk(document: Document, error: BaseException, kind: type, path: Path_) -> 
         for key in sorted(error.extra_fields):
             document.report((*path, key), "unknown key", nearest_hint(key, known, "key"))
     elif isinstance(error, KeyError):
-        document.report(path, f"the key {error.args[0]!r} is missing")
+        document.report(path, f"the key {quoted(error.args[0])} is missing")
     else:
         # Our validators add the name of the attribute, because attrs runs the validators of a class together.
         place = (*path, error.args[1]) if len(error.args) == 2 else path
@@ -200,6 +200,6 @@ def _walk(document: Document, error: BaseException, kind: type, path: Path_) -> 
 def _range_hint(document: Document, path: Path_) -> str:
     """A hint for ``1:64``, a common mistake for a range."""
     head, colon, tail = document.raw.get(path, "").partition(":")
-    if colon and head.isdigit() and tail.isdigit():
+    if colon and len(head + tail) < 20 and head.isdigit() and tail.isdigit():
         return f"a range is written {{start: {head}, stop: {tail}}}"
     return ""
