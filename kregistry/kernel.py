@@ -60,7 +60,8 @@ class Kernel:
         key: sha256 over source, header texts, compiler version and flags, without any path: the key of the store.
         source: the CUDA source.
         command: the command with which DeepGEMM compiles it.
-        cache_entry: directory of the kernel below a home directory, e.g. ``.deep_gemm/cache/kernel.NAME.HASH``.
+        cache_entry: directory of the kernel below a home directory, e.g. ``.deep_gemm/cache/kernel.NAME.HASH``; empty
+            for a kernel of a lock file, which does not know where DeepGEMM looks on this machine.
         cubin_file: name of the cubin in that directory.
         files: name and content of every other file that DeepGEMM keeps in that directory.
     """
@@ -72,6 +73,10 @@ class Kernel:
     cache_entry: Path
     cubin_file: str = field(repr=False)
     files: Mapping[str, bytes] = field(repr=False, eq=False)
+
+    @property
+    def has_cache_entry(self) -> bool:
+        return bool(self.cache_entry.parts)
 
     @property
     def id(self) -> str:

@@ -104,4 +104,6 @@ def main() -> None:
 
 
 def _print_error(message: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    from kregistry.cli.output import say
+
+    say(f" {message}", mark=click.style("error:", fg="red", bold=True))

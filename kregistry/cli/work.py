@@ -31,6 +31,8 @@ _KERNELS_OF_ENTRY = 4
 _LAUNCH = 0.005
 #: The recorded seconds count like so many seconds of this run when its pace is measured.
 _PRIOR = 1.5
+#: What is overdue is expected to take this share of its time again.
+_OVERDUE = 0.25
 #: Running work is never counted as complete.
 _ALMOST = 0.95
 
@@ -98,7 +100,8 @@ class Work:
         self._kernels: dict[str, _Estimate] = {}
         self._running: dict[str, _Running] = {}
         self._shown = 0.0
-        self.entries = self.planned = self.known = self.ready = self.broken = self.launches = self.loaded = 0
+        self.entries = len(self._open_entries)
+        self.planned = self.known = self.ready = self.broken = self.launches = self.loaded = 0
 
     # ---- what a display asks for -----------------------------------------------------------------------------
 
@@ -115,8 +118,8 @@ class Work:
         """How much of the work is done, 0 to 1; never less than before."""
         with self._lock:
             done, left = self.elapsed, self._left()
-            if done + left > 0:
-                self._shown = max(self._shown, done / (done + left))
+            if left > 0 or self._plan_ended is not None:
+                self._shown = max(self._shown, done / max(done + left, 1e-9))
             return min(self._shown, 1.0)
 
     def seconds_left(self) -> float:
@@ -142,7 +145,7 @@ class Work:
         share = self._planned_values / self._values if self._values else 0.0
         elapsed = self.elapsed
         if not share:
-            return max(whole - elapsed, 0.5)
+            return max(whole - elapsed, _OVERDUE * elapsed)
         pace = (elapsed + _PRIOR) / (_PLAN_START + (whole - _PLAN_START) * share + _PRIOR)
         return (whole - _PLAN_START) * (1 - share) * pace
 
@@ -199,7 +202,11 @@ class Work:
             estimate.done = max(estimate.done, amount(estimate))
 
     def _end_plan_if_complete(self) -> None:
-        if self._plan_ended is None and self.planned >= self.entries:
+        if self.planned >= self.entries:
+            self._end_plan()
+
+    def _end_plan(self) -> None:
+        if self._plan_ended is None:
             self._plan_ended = self._clock()
             self._progress_at_plan_end = self._progress(1.0)
 
@@ -262,6 +269,7 @@ class Work:
     def kregistry_warmup_started(self, launches: int) -> None:
         with self._lock:
             self.launches = launches
+            self._end_plan()
 
     @hookimpl
     def kregistry_kernel_warmed(self, warmed: WarmedKernel) -> None:

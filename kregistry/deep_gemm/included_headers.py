@@ -32,8 +32,15 @@ def toolkit_headers(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Pa
         includes: the include paths of the command, in order.
         toolkit: the directories of the toolkit's headers; searched after ``includes``.
     """
-    text = _Text.read(_IMPLICIT + source)
-    return _digest(text, tuple(map(str, includes)), tuple(map(str, toolkit)))
+    digest = hashlib.sha256()
+    for name, content in _files(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit))):
+        digest.update(f"{name}\0{content}\0".encode())
+    return digest.hexdigest()
+
+
+def toolkit_header_files(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Path, ...]) -> dict[str, str]:
+    """The same headers by name, each with the sha256 of its content."""
+    return dict(_files(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit))))
 
 
 @frozen
@@ -62,12 +69,11 @@ class _Text:
 
 
 @cache
-def _digest(source: _Text, includes: tuple[str, ...], toolkit: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
+def _files(source: _Text, includes: tuple[str, ...], toolkit: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(name, sha256) of each header of the toolkit that is reached, sorted."""
     reached = _reached(source, tuple(dict.fromkeys((*includes, *toolkit))))
-    for name, path in sorted((name, path) for path in reached if (name := _name_in(path, toolkit))):
-        digest.update(f"{name}\0{_content(path)}\0".encode())
-    return digest.hexdigest()
+    named = sorted((name, path) for path in reached if (name := _name_in(path, toolkit)))
+    return tuple((name, _content(path)) for name, path in named)
 
 
 def _reached(source: _Text, directories: tuple[str, ...]) -> set[str]:
