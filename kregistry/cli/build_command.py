@@ -91,12 +91,13 @@ def command(
             raise InputError("--headers is used with --lock only", "a plan finds the headers by itself")
         manifest = selection.manifest()
         beside = selection.file.with_suffix(".lock")
+        jit_cache = storage.jit_cache_of(manifest)
         with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
             report = build_kernels(
                 manifest,
                 registry,
                 store=storage.store,
-                jit_cache=storage.jit_cache,
+                jit_cache=jit_cache,
                 jobs=jobs,
                 shared_front_end=shared_front_end,
                 paranoid=paranoid,
@@ -104,6 +105,7 @@ def command(
                 lock=beside if beside.is_file() else None,
                 remote=remote,
             )
+        storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")

@@ -10,10 +10,13 @@ from pathlib import Path
 from attrs import evolve
 
 from kregistry.compile.build_log import BuildLog, write_build_log
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.built_plan import keep_built_plan
 from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
@@ -46,7 +49,8 @@ def build_kernels(
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
     A kernel that does not compile, or an entry that cannot be planned, does not stop the others;
-    :meth:`BuildReport.raise_problems` raises an error for them.
+    :meth:`BuildReport.raise_problems` raises an error for them. The plan is left in the store, for a warm start.
+    A store that this process cannot write is used as it is.
 
     Args:
         manifest: what to build.
@@ -66,7 +70,7 @@ def build_kernels(
     Raises:
         InputError: ``paranoid`` where no front end is shared.
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
-        StorageError: the store or the JIT cache cannot be written, or the disk is full.
+        StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
     """
     started, begun = time.perf_counter(), time.time()
     toolchain = toolchain or find_toolchain()
@@ -76,20 +80,26 @@ def build_kernels(
     store = store or Store.default()
     remote = Chain.from_environment() if remote is None else remote
     cpu = CpuSamples()
-    with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
-        for kernel in _early_kernels(lock, toolchain):
-            pipeline.add_early(kernel)
-        plan = make_plan(
-            manifest,
-            registry,
-            toolchain=toolchain,
-            on_kernel=pipeline.add,
-            on_task=pipeline.record.add_task,
-            keep_in=store.directory,
-            replan=replan,
-        )
-        pipeline.finish()
-    record = pipeline.record
+    if store.read_only:
+        record = BuildRecord(registry.hook)
+        with cpu:
+            plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+            use_read_only(plan.kernels.values(), store, jit_cache, record)
+    else:
+        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
+            for kernel in _early_kernels(lock, toolchain):
+                pipeline.add_early(kernel)
+            plan = make_plan(
+                manifest,
+                registry,
+                toolchain=toolchain,
+                on_kernel=pipeline.add,
+                on_task=pipeline.record.add_task,
+                keep_in=store.directory,
+                replan=replan,
+            )
+            pipeline.finish()
+        record = pipeline.record
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
@@ -106,6 +116,7 @@ def build_kernels(
         outdated=record.outdated,
         remote=remote.use,
     )
+    keep_built_plan(store.directory, report)
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 

@@ -77,7 +77,8 @@ def render(
         InputError: the setting does not load, leaves nothing to write, or a stop names no entry.
     """
     refuse_unusable(calls)
-    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target), ""]
+    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target)]
+    lines += [f"engine: {calls.engine.name}", ""]
     lines += ["models:", f"  {flow(name)}:"]
     lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
     used: set[str] = set()

@@ -91,6 +91,12 @@ class Store:
         atomic.remove_abandoned(self.directory / "tmp", _ABANDONED_SECONDS)
         return old_format.renew(self.directory)
 
+    @property
+    def read_only(self) -> bool:
+        """Whether there is a store that this process may read and not write: of another user, or a read-only mount."""
+        places = (self.directory, *(self.directory / name for name in ("kernels", "claims", "tmp")))
+        return any(place.is_dir() and not os.access(place, os.W_OK | os.X_OK) for place in places)
+
     def scratch(self, kind: str) -> Path:
         """A path for something incomplete, on the same file system as the entries."""
         return self.directory / "tmp" / atomic.scratch_name(kind)
