@@ -56,7 +56,7 @@ def test_there_is_no_cycle() -> None:
 
 
 def test_only_the_pipeline_knows_all_stages() -> None:
-    """Nobody else outside of the stages imports one of them."""
+    """Nobody else outside of the stages imports one of them, but for the build that only reads a store."""
     assert {
         module.partition(".")[0]
         for module, others in imports().items()
