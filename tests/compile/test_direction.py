@@ -62,4 +62,4 @@ def test_only_the_pipeline_knows_all_stages() -> None:
         for module, others in imports().items()
         for other in others
         if other.startswith("stages.")
-    } == {"pipeline", "stages"}
+    } == {"pipeline", "read_only", "stages"}
