@@ -111,6 +111,29 @@ class UnknownNameError(InputError):
 
 
 @define
+class UnknownArchitectureError(UnknownNameError):
+    """``kregistry init`` has no formulas for a model; ``reason`` says what is known of it, and may be empty."""
+
+    kind: str = "architecture"
+    reason: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"unknown architecture {self.name!r}{f': {self.reason}' if self.reason else ''}"
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        # Only another spelling is offered: shapes of a model with a similar name would be wrong.
+        spelled = [name for name in self.known if name.casefold() == self.name.casefold()]
+        if spelled:
+            return f"did you mean {spelled[0]!r}?"
+        return (
+            f"known: {', '.join(sorted(self.known))}; for another model, let the engine show its calls: "
+            "`kregistry rehearse` runs it on the stub GPU, `kregistry record` watches a server"
+        )
+
+
+@define
 class ShapeError(InputError):
     """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
 

@@ -19,7 +19,13 @@ from kregistry.target import TARGETS, Target
 
 _WIDTH = 118
 #: Verdicts of layers that are left out, in the order of the list.
-LEFT_OUT = (Verdict.NO_KERNEL_TYPE, Verdict.OTHER_BACKEND, Verdict.FUSED, Verdict.NOT_QUANTIZED)
+LEFT_OUT = (
+    Verdict.NO_KERNEL_TYPE,
+    Verdict.OTHER_BACKEND,
+    Verdict.FUSED,
+    Verdict.NOT_REACHED,
+    Verdict.NOT_QUANTIZED,
+)
 
 
 def refuse_unusable(calls: ModelCalls) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from kregistry.hf_config.model_family import Linear, Symbol, Tokens
 
-#: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads.
+#: Keys of the number of routed experts: transformers writes one or another.
+EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts")
+#: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads; where it is
+#: null, the engines do.
 GQA_SYMBOLS = (
     Symbol("hidden", ("hidden_size",)),
     Symbol("H", ("num_attention_heads",)),
-    Symbol("KV", ("num_key_value_heads",)),
-    Symbol("hd", ("head_dim",)),
+    Symbol("KV", ("num_key_value_heads",), null="H"),
+    Symbol("hd", ("head_dim",), null="hidden / H"),
 )
 
 QKV = Linear(
