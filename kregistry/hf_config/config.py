@@ -10,6 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from kregistry.errors import InputError, StorageError
+from kregistry.hf_config import modelopt
 from kregistry.hf_config.formula import evaluate
 from kregistry.hf_config.model_family import Family, Symbol
 from kregistry.hf_config.quantization import Quantization, read_quantization
@@ -105,16 +106,18 @@ def read_config(path: str | Path) -> ModelConfig:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from error
-    return parse_config(data, str(path))
+    return parse_config(data, str(path), modelopt.read_beside(Path(path)))
 
 
-def parse_config(data: object, file: str = "config.json") -> ModelConfig:
-    """Like :func:`read_config`, for parsed JSON."""
+def parse_config(data: object, file: str = "config.json", beside: object = None) -> ModelConfig:
+    """Like :func:`read_config`, for parsed JSON; ``beside`` is the content of hf_quant_config.json."""
     if not isinstance(data, dict):
         raise InputError(f"{file}: expected a JSON object, got {_show(data)}")
     text = data.get("text_config")
     values = {**data, **text} if isinstance(text, dict) else data
     quantization = data.get("quantization_config", values.get("quantization_config"))
+    if quantization is None and beside is not None:
+        quantization = beside
     layers = values.get("num_hidden_layers")
     return ModelConfig(
         file,

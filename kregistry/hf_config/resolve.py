@@ -27,6 +27,8 @@ from kregistry.hf_config.model_family import (
 from kregistry.kernel_type import Value
 from kregistry.registry import Registry
 
+#: The rule of a call that an option of the engine leaves fewer SMs.
+_FEWER_SMS = "num_sms"
 _GROUPED = {
     "fp8": "m_grouped_fp8_gemm_nt_{}",
     "bf16": "m_grouped_bf16_gemm_nt_{}",
@@ -70,7 +72,7 @@ def find_family(architecture: str, families: Iterable[Family]) -> Family:
             known.setdefault(name, []).append(family)
     match known.get(architecture):
         case None:
-            raise UnknownArchitectureError(name=architecture, known=tuple(known), reason=reason_of(architecture))
+            raise UnknownArchitectureError("architecture", architecture, tuple(known), reason_of(architecture))
         case [family]:
             return family
         case several:
@@ -110,8 +112,17 @@ def model_calls(
     values = {**symbols, **engine.layout.symbols()}
     sites = tuple(_Resolver(family, config, engine, values).sites())
     every = (*sites, *engine.loads(sites))
-    known = tuple(_with_kernel_type(site, registry, deployment) for site in every)
+    known = tuple(
+        _with_kernel_type(site, registry, deployment) for site in every if not _same_with_fewer_sms(site, registry)
+    )
     return ModelCalls(family, config, deployment, engine, values, known)
+
+
+def _same_with_fewer_sms(site: CallSite, registry: Registry) -> bool:
+    """Whether a form with fewer SMs has the kernels of the plain call, as those of tf32_hc_prenorm_gemm do."""
+    if site.rule != _FEWER_SMS or site.kernel_type not in registry.names():
+        return False
+    return all(setting.name != "num_sms" for setting in registry[site.kernel_type].settings)
 
 
 def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment) -> CallSite:
@@ -176,6 +187,7 @@ class _Resolver:
                 shape={**site.shape, "num_sms": limit.num_sms},
                 formula=f"{site.formula}; num_sms = {limit.num_sms}",
                 reason=limit.rule,
+                rule=_FEWER_SMS,
             )
 
     # ---- the kinds of layers ---------------------------------------------------------------------------------
@@ -222,13 +234,16 @@ class _Resolver:
             yield self._indivisible("experts w13", role, _GROUPED["fp8"].format("contiguous"), error)
             return
         decision = self.engine.experts_decision(moe, layer)
-        yield from self._grouped(layer, moe, moe.intermediate - intermediate, decision, role, "experts")
+        number = self._number_format(layer)
+        yield from self._grouped(layer, moe, moe.intermediate - intermediate, decision, role, "experts", number)
+        if self.config.quantization.draft_in_bf16 and self.engine.layout.verify > 1:
+            draft = self.engine.bf16_experts_decision()
+            yield from self._grouped(layer, moe, 0, draft, f"{role}, of the draft layer", "draft experts", "bf16")
 
     def _grouped(
-        self, layer: Experts, moe: MoeShape, padding: int, decision: Decision, role: str, name: str
+        self, layer: Experts, moe: MoeShape, padding: int, decision: Decision, role: str, name: str, number: str
     ) -> Iterator[CallSite]:
         """The two grouped products of experts, in each layout that the engine uses."""
-        number = self._number_format(layer)
         kinds = self.engine.expert_kernel_types()
         inner = f"{layer.intermediate} + {padding}" if padding else layer.intermediate
         for kind in kinds if decision.verdict is Verdict.DEEP_GEMM else kinds[:1]:
@@ -274,7 +289,7 @@ class _Resolver:
     # ---- numbers and words -----------------------------------------------------------------------------------
 
     def _number_format(self, layer: Experts) -> str:
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         if not quantization.quantized or quantization.skips(layer.weights):
             return "bf16"
         return "fp4" if layer.fp4 and self.config.values.get("expert_dtype") == "fp4" else "fp8"

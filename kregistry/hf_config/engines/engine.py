@@ -160,6 +160,10 @@ class Engine(ABC):
         """Whether the routed experts go to DeepGEMM."""
 
     @abstractmethod
+    def bf16_experts_decision(self) -> Decision:
+        """Whether routed experts in BF16 go to DeepGEMM."""
+
+    @abstractmethod
     def special_decision(self, layer: Special) -> Decision:
         """Whether a call beyond the linear layers and experts goes to DeepGEMM."""
 
@@ -199,7 +203,7 @@ class Engine(ABC):
         Source: SGLang 0.5.23 ``layers/quantization/fp8_utils.py`` (``validate_fp8_block_shape``,
         ``_deepgemm_block_fp8_supported``); vLLM 0.33.0 ``utils/deep_gemm.py`` (``should_use_deepgemm_for_fp8_linear``).
         """
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         if not quantization.quantized:
             return Decision(Verdict.NOT_QUANTIZED, "the checkpoint is unquantised: a BF16 matrix product", "bf16")
         skipped = quantization.skips(layer.weights)

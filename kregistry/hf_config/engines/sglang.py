@@ -179,7 +179,7 @@ class SGLang(Engine):
 
         A merged layer that is not split may end in a shorter part: SGLang holds it as one (kv_a_proj: 576 rows).
         """
-        block = self.config.quantization.block
+        block = self.config.quantization.of(layer.weights).block
         assert block is not None, "only weights in blocks are checked"
         cut = layer.split == "column" and (ways > 1 or len(parts) > 1)
         fault = row_fault(layer, k, ways, block[1]) or column_fault(parts if cut else parts[:-1], block[0])
@@ -191,7 +191,7 @@ class SGLang(Engine):
 
     def dense_kernel_type(self, layer: Linear, n: int, k: int) -> str | Decision:
         """Source: layers/quantization/fp8_utils.py, dispatch_w8a8_block_fp8_linear, _deepgemm_block_fp8_supported."""
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         if quantization.block == (32, 32):
             # Native on SM90; on SM100 only with --fp8-gemm-backend deep_gemm and powers of two as scale factors.
             if self._arch != "sm90":
@@ -207,7 +207,7 @@ class SGLang(Engine):
         return aligned(n, k, self.name) or "fp8_gemm_nt"
 
     def experts_decision(self, moe: MoeShape, layer: Experts) -> Decision:
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         bf16 = not quantization.quantized or bool(quantization.skips(layer.weights))
         if self.deployment.a2a == "megamoe" and not bf16:
             return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
@@ -224,13 +224,19 @@ class SGLang(Engine):
                 return Decision(
                     Verdict.OTHER_BACKEND, "experts of compressed-tensors checkpoints do not use DeepGEMM", "scheme"
                 )
-        runner = self._runner()
-        if runner != "deep_gemm":
-            hint = " (DeepGEMM with --moe-a2a-backend deepep or --moe-runner-backend deep_gemm)"
-            return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
+        decision = self.bf16_experts_decision()
+        if decision is not GOES:
+            return decision
         if not bf16 and layer.fp4 and self._fp4_experts and self._arch == "sm90":
             return Decision(Verdict.OTHER_BACKEND, "DeepGEMM takes FP4 weights on sm100 and later only", "arch")
         return GOES
+
+    def bf16_experts_decision(self) -> Decision:
+        runner = self._runner()
+        if runner == "deep_gemm":
+            return GOES
+        hint = " (DeepGEMM with --moe-a2a-backend deepep or --moe-runner-backend deep_gemm)"
+        return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
 
     def special_decision(self, layer: Special) -> Decision:
         given = self.deployment
@@ -288,6 +294,7 @@ class SGLang(Engine):
         if self._arch != "sm100":
             return
         yield from weight_loading.packed(weight_loading.fp8_weights(sites), "transform_scale_ue8m0")
+        yield from weight_loading.transformed(weight_loading.einsum_weights(sites), 128, 128, "_setup_fp8_wo_a_scales")
         yield from weight_loading.transformed(
             weight_loading.fp4_weights(sites), 1, 32, "process_weights_after_loading_block_quant"
         )

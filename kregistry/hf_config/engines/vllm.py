@@ -163,7 +163,7 @@ class VLLM(Engine):
 
         Merged layers with other parts are allowed (layers/linear.py, _maybe_allow_fp8_block_shape_mismatch).
         """
-        block = self.config.quantization.block
+        block = self.config.quantization.of(layer.weights).block
         assert block is not None, "only weights in blocks are checked"
         single = layer.split == "column" and ways > 1 and len(parts) == 1
         fault = row_fault(layer, k, ways, block[1]) or (column_fault(parts, block[0]) if single else "")
@@ -171,7 +171,7 @@ class VLLM(Engine):
 
     def dense_kernel_type(self, layer: Linear, n: int, k: int) -> str | Decision:
         """Source: utils/deep_gemm.py, should_use_deepgemm_for_fp8_linear."""
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         if quantization.block != (128, 128):
             reason = f"weights are {quantization.scheme}: vllm uses DeepGEMM for groups of 128 columns"
             return Decision(Verdict.OTHER_BACKEND, reason, "scheme")
@@ -187,9 +187,9 @@ class VLLM(Engine):
         return -(-intermediate // block) * block
 
     def experts_decision(self, moe: MoeShape, layer: Experts) -> Decision:
-        quantization, runner = self.config.quantization, self.deployment.moe_runner
+        quantization, runner = self.config.quantization.of(layer.weights), self.deployment.moe_runner
         if not quantization.quantized or quantization.skips(layer.weights):
-            return Decision(Verdict.NOT_QUANTIZED, "BF16 experts do not use DeepGEMM in vllm", "bf16")
+            return self.bf16_experts_decision()
         fp4 = layer.fp4 and self.config.values.get("expert_dtype") == "fp4"
         if runner == "deep_gemm_mega_moe":
             return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
@@ -203,6 +203,9 @@ class VLLM(Engine):
         if runner != "auto":
             return self._requested(runner)
         return self._preferred(fp4)
+
+    def bf16_experts_decision(self) -> Decision:
+        return Decision(Verdict.NOT_QUANTIZED, "BF16 experts do not use DeepGEMM in vllm", "bf16")
 
     def _requested(self, runner: str) -> Decision:
         """The decision where ``--moe-backend`` names a backend."""
@@ -267,7 +270,8 @@ class VLLM(Engine):
         if self._arch != "sm100":
             return
         source = "deepgemm_post_process_fp8_weight_block"
-        yield from weight_loading.transformed(weight_loading.fp8_weights(sites), 128, 128, source)
+        weights = (*weight_loading.fp8_weights(sites), *weight_loading.einsum_weights(sites))
+        yield from weight_loading.transformed(weights, 128, 128, source)
         yield from weight_loading.transformed(weight_loading.fp4_weights(sites), 1, 32, source)
 
     # ---- how large m becomes ---------------------------------------------------------------------------------

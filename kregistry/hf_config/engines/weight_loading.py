@@ -17,6 +17,7 @@ _FP8_WEIGHTS: Mapping[str, tuple[str, str]] = {
     "m_grouped_fp8_gemm_nt_contiguous": ("n", "k"),
     "m_grouped_fp8_gemm_nt_masked": ("n", "k"),
 }
+_EINSUM_WEIGHTS: Mapping[str, tuple[str, str]] = {"fp8_einsum_bhr_hdr_bhd": ("d", "r")}
 _FP4_WEIGHTS: Mapping[str, tuple[str, str]] = {
     "m_grouped_fp8_fp4_gemm_nt_contiguous": ("n", "k"),
     "m_grouped_fp8_fp4_gemm_nt_masked": ("n", "k"),
@@ -37,6 +38,11 @@ class Weight:
 def fp8_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
     """The FP8 weights that go to DeepGEMM."""
     return _weights(sites, _FP8_WEIGHTS)
+
+
+def einsum_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
+    """The FP8 weights of einsums that go to DeepGEMM."""
+    return _weights(sites, _EINSUM_WEIGHTS)
 
 
 def fp4_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from kregistry.hf_config.families.blocks import EXPERTS, GQA_SYMBOLS, O_PROJ, QKV, mlp
+from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV, experts_symbol, mlp
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
 FAMILY = Family(
@@ -16,7 +16,7 @@ FAMILY = Family(
         Symbol("inter", ("intermediate_size",)),
         Symbol("dense_layers", ("first_k_dense_replace",), default=0, minimum=0),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", EXPERTS),
+        experts_symbol("num_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("n_shared", ("num_shared_experts",), default=0, minimum=0),
         Symbol("shared_inter", ("moe_shared_expert_intermediate_size", "moe_intermediate_size")),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from kregistry.hf_config.model_family import Linear, Symbol, Tokens
 
-#: Keys of the number of routed experts: transformers writes one or another.
-EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts")
 #: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads; where it is
 #: null, the engines do.
 GQA_SYMBOLS = (
@@ -14,6 +12,8 @@ GQA_SYMBOLS = (
     Symbol("KV", ("num_key_value_heads",), null="H"),
     Symbol("hd", ("head_dim",), null="hidden / H"),
 )
+
+_EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts")
 
 QKV = Linear(
     "qkv_proj",
@@ -31,6 +31,11 @@ O_PROJ = Linear(
     over="A",
     weights=("self_attn.o_proj",),
 )
+
+
+def experts_symbol(key: str) -> Symbol:
+    """The number of routed experts; transformers may write it under another key than the model's own."""
+    return Symbol("E", (key, *(other for other in _EXPERTS if other != key)))
 
 
 def mlp(

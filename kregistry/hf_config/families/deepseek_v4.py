@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import EXPERTS, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
 from kregistry.hf_config.families.indexer import vllm
 from kregistry.hf_config.model_family import Experts, Family, Linear, Special, Symbol, Tokens, Unquantized
 
@@ -34,7 +34,7 @@ FAMILY = Family(
         Symbol("o_lora", ("o_lora_rank",)),
         Symbol("hc", ("hc_mult",)),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", EXPERTS),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("n_shared", ("n_shared_experts",), default=0, minimum=0),
         Symbol("index_heads", ("index_n_heads",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import EXPERTS, GQA_SYMBOLS, O_PROJ, QKV, mlp
+from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV, experts_symbol, mlp
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
 FAMILY = Family(
@@ -14,7 +14,7 @@ FAMILY = Family(
         Symbol("inter", ("intermediate_size",)),
         Symbol("dense_layers", ("first_k_dense_replace",), default=0, minimum=0),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", EXPERTS),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("n_shared", ("n_shared_experts",), default=0, minimum=0),
     ),

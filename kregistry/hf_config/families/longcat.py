@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import EXPERTS, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
 from kregistry.hf_config.families.mla import ATTENTION, ATTENTION_SYMBOLS
 from kregistry.hf_config.model_family import Experts, Family, Linear, Symbol, Unquantized
 
@@ -14,7 +14,7 @@ FAMILY = Family(
         *ATTENTION_SYMBOLS,
         Symbol("inter", ("ffn_hidden_size", "intermediate_size")),
         Symbol("moe_inter", ("expert_ffn_hidden_size", "moe_intermediate_size")),
-        Symbol("E", EXPERTS),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("moe_topk", "num_experts_per_tok")),
         Symbol("nextn", ("num_nextn_predict_layers",), default=1, minimum=0),
     ),

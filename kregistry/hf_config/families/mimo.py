@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import EXPERTS, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
 from kregistry.hf_config.model_family import Experts, Family, Linear, Symbol, Unquantized
 
 
@@ -46,7 +46,7 @@ FAMILY = Family(
         Symbol("inter", ("intermediate_size",)),
         Symbol("dense_layers", ("moe_layer_freq",), default=0, count=0),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", EXPERTS),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
     ),
     layers=(

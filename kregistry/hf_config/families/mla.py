@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import EXPERTS, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
 from kregistry.hf_config.families.indexer import sglang_dsa, vllm
 from kregistry.hf_config.model_family import Experts, Family, Layer, Linear, Special, Symbol, Tokens, Unquantized
 
@@ -138,7 +138,7 @@ FAMILY = Family(
         *ATTENTION_SYMBOLS,
         Symbol("inter", ("intermediate_size",)),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", EXPERTS),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("n_shared", ("n_shared_experts",), default=0, minimum=0),
         Symbol("dense_layers", ("first_k_dense_replace",), default=0, minimum=0),

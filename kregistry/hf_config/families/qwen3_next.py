@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import EXPERTS, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
 from kregistry.hf_config.families.gated_delta import ATTENTION, SYMBOLS
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
@@ -17,7 +17,7 @@ FAMILY = Family(
     symbols=(
         *SYMBOLS,
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", EXPERTS),
+        experts_symbol("num_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("shared_inter", ("shared_expert_intermediate_size",), default=0, minimum=0),
     ),
