@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kregistry.errors import InputError, StorageError
+from kregistry.bounded_input import parse_json, read_input_text
+from kregistry.errors import InputError, quoted
 
 NAME = "modelopt"
 MIXED = "MIXED_PRECISION"
@@ -24,13 +24,11 @@ def read_beside(config: Path) -> object:
         StorageError: it cannot be read.
     """
     path = config.absolute().parent / _BESIDE
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise StorageError.from_oserror(error, path) from error
-    except (ValueError, RecursionError) as error:
+    try:
+        return parse_json(read_input_text(path))
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON: {error}") from error
 
 
@@ -61,7 +59,7 @@ def algorithm(data: Mapping[str, Any], file: str) -> str:
     """
     found = data.get("quant_algo")
     if not isinstance(found, str) or not found:
-        raise InputError(f'{file}: quant_algo: expected a name such as "NVFP4", got {found!r}')
+        raise InputError(f'{file}: quant_algo: expected a name such as "NVFP4", got {quoted(found)}')
     return found.upper()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.engines import weight_loading
 from kregistry.hf_config.engines.engine import (
@@ -87,11 +87,11 @@ class VLLM(Engine):
         given = self.deployment
         if given.a2a in _REMOVED:
             raise InputError(
-                f"vllm has removed the all-to-all backend {given.a2a!r}; it uses allgather_reducescatter instead",
+                f"vllm has removed the all-to-all backend {quoted(given.a2a)}; it uses allgather_reducescatter instead",
                 f"known: {', '.join(A2A_BACKENDS)}",
             )
         if given.a2a not in A2A_BACKENDS:
-            raise InputError(f"vllm has no all-to-all backend {given.a2a!r}", f"known: {', '.join(A2A_BACKENDS)}")
+            raise InputError(f"vllm has no all-to-all backend {quoted(given.a2a)}", f"known: {', '.join(A2A_BACKENDS)}")
         for option, value in (
             ("--moe-dense-tp-size", given.moe_dense_tp),
             ("--chunked-prefill-size", given.chunked_prefill),
