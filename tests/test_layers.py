@@ -33,7 +33,7 @@ FLOORS = (
     ("serving",),
     ("jit_monitor",),
     ("conformance",),
-    ("integrations",),
+    ("integrations", "rehearsal"),
     # The public names, imported on first use. What stands below does not go through them.
     ("kregistry",),
     ("scaffold",),

@@ -90,7 +90,7 @@ class Caches:
 
     def last_start(self) -> dict[str, Any]:
         """What kregistry's build process said about the last start."""
-        found = sorted((self.store / "starts").glob("*/status.json")) if (self.store / "starts").is_dir() else []
+        found = sorted((self.store / "starts").glob("*/status.json"), key=lambda each: each.stat().st_mtime)
         return json.loads(found[-1].read_text()) if found else {}
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
     "build": "Compile missing kernels in parallel, without a GPU.",
     "warmup": "Build missing kernels, then load every kernel on this GPU.",
+    "rehearse": "Run the engine itself without a GPU, and write the manifest of its calls.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
     "stub": "Run a command on the stub GPU: a program for CUDA, without a GPU.",
     "monitor": "Turn the log of a JIT monitor into manifest entries.",
