@@ -29,7 +29,7 @@ FLOORS = (
     ("manifest",),
     ("events",),
     ("store",),
-    ("deep_gemm",),
+    ("deep_gemm", "remote"),
     ("toolchain",),
     ("hookspecs", "event_delivery"),
     ("event_bus",),
@@ -43,7 +43,7 @@ FLOORS = (
     ("serving",),
     ("jit_monitor",),
     ("conformance",),
-    ("integrations",),
+    ("integrations", "rehearsal"),
     # The public names, imported on first use. What stands below does not go through them.
     ("kregistry",),
     ("scaffold",),

@@ -22,6 +22,8 @@ from kregistry.errors import nearest_hint, quoted
 from kregistry.manifest.document import Document, Path_
 
 T = TypeVar("T")
+#: Engines whose JIT cache is known.
+ENGINES = ("sglang", "vllm")
 
 
 def _meaning(text: str, **options: Any) -> Any:
@@ -80,6 +82,7 @@ class ManifestSource:
     version: int = _meaning("version of the format: 1")
     models: dict[str, Any] = _meaning("models by name")
     target: Any = _meaning("a target's name (kregistry targets), or a mapping that declares one", default=None)
+    engine: str = _meaning("the engine of the servers, sglang or vllm: kernels go where it looks for them", default="")
     defaults: dict[str, Any] = _meaning("ranges by run-time dimension, for entries without one", factory=dict)
     providers: dict[str, str] = _meaning("kernel type -> plugin, if two plugins offer it", factory=dict)
 

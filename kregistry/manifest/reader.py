@@ -12,7 +12,15 @@ from kregistry.errors import KregistryError, ShapeError, nearest_hint, quoted
 from kregistry.kernel_type import KernelType
 from kregistry.kernel_type.declaration import KERNEL_KEYS
 from kregistry.manifest.document import Document, Path_, read_document
-from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, describe, structure
+from kregistry.manifest.format import (
+    ENGINES,
+    KernelSource,
+    ManifestSource,
+    ModelSource,
+    RangeSource,
+    describe,
+    structure,
+)
 from kregistry.manifest.model import Entry, Manifest, Range
 from kregistry.manifest.targets import resolve_target
 from kregistry.target import Target
@@ -66,12 +74,15 @@ def read_manifest(document: Document, kernel_types: KernelTypes, target: Target 
     if source is None:
         document.raise_problems()
     assert source is not None
+    if source.engine and source.engine not in ENGINES:
+        text = f"unknown engine {quoted(source.engine)}, expected {' or '.join(ENGINES)}"
+        document.report(("engine",), text, nearest_hint(source.engine, ENGINES, "engine"))
     chosen = resolve_target(document, source.target, target)
     reader = _Reader(document, kernel_types.choosing(source.providers), chosen, source)
     entries = tuple(reader.entries())
     document.raise_problems()
     assert chosen is not None
-    return Manifest(document.file, chosen, tuple(source.models), entries, dict(source.providers))
+    return Manifest(document.file, chosen, tuple(source.models), entries, dict(source.providers), source.engine)
 
 
 def _check_version(document: Document) -> None:
