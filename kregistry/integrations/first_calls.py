@@ -15,14 +15,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from kregistry.deep_gemm.settings import DETERMINISTIC
+from kregistry.deep_gemm.settings import DETERMINISTIC, observe
 from kregistry.errors import KregistryError
 from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Manifest
-from kregistry.recording.recognition import recognise
+from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.serving.coverage import Coverage
 from kregistry.target import Target
 
@@ -59,12 +59,15 @@ class FirstCalls:
         self._coverage = Coverage()
         self._tried: set[tuple[object, ...]] = set()
         self._quiet = 0
+        #: Functions of which an unknown call has been reported.
+        self._unknown: set[str] = set()
         #: (function of DeepGEMM, its wrapper) for each function that is watched now.
         self._watched: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
         engine.observers.append(self)
 
     def watch(self, deep_gemm: ModuleType) -> None:
         """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
+        observe(deep_gemm)
         names: dict[Callable[..., Any], list[str]] = {}
         for registration in self._engine.registry.registrations():
             for name in registration.kernel_type.function_names:
@@ -113,11 +116,21 @@ class FirstCalls:
             return
         self._quiet += 1
         found = next(filter(None, (recognise(self._engine.registry, name, args, kwargs) for name in names)), None)
-        if found is not None and self._is_new(*found):
+        if found is None:
+            self._report_unknown(names, args, kwargs)
+        elif self._is_new(*found):
             self._quiet = 0
             self._warm(*found)
         if self._quiet >= _QUIET_CALLS:
             self.end()
+
+    def _report_unknown(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Once for each function: later calls may have other reasons, and are as many as the calls of a server."""
+        if names[0] in self._unknown:
+            return
+        self._unknown.add(names[0])
+        reasons = "; ".join(why_unknown(self._engine.registry, name, args, kwargs) for name in names)
+        log.warning("kregistry knows no kernel of a call of %s: DeepGEMM compiles on demand: %s", names[0], reasons)
 
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
