@@ -54,13 +54,13 @@ def command(
 
     registry, manifest = selection.registry, selection.manifest("detect")
     lost_context: WarmupError | None = None
-    with ProgressBar(registry, verbosity):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
         try:
             report = warmup(
                 manifest,
                 registry=registry,
                 store=storage.store,
-                cache_dir=storage.cache_dir,
+                cache_dir=storage.cache_dir_of(manifest),
                 jobs=jobs,
                 memory_budget=memory,
                 replan=replan,

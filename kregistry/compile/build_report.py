@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
+from kregistry.remote.tier import TierUse
 
 
 @frozen
@@ -88,6 +89,8 @@ class BuildReport:
         seconds: wall time, including planning.
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
         sharing: the front ends that kernels have shared.
+        id: name of the build's log beside the store; empty if there is none.
+        remote: how each remote tier was used.
         outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
@@ -100,7 +103,9 @@ class BuildReport:
     seconds: float
     compiling_seconds: float
     sharing: SharingReport = SharingReport()
+    id: str = field(default="", eq=False)
     outdated: int = 0
+    remote: tuple[TierUse, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -140,6 +145,7 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            **({"build": self.id} if self.id else {}),
             "target": self.plan.target.name,
             "versions": self.plan.versions.to_json(),
             "kernels": self.total,
@@ -158,4 +164,5 @@ class BuildReport:
             "compiling_seconds": round(self.compiling_seconds, 3),
             "outdated": self.outdated,
             "sharing": self.sharing.to_json(),
+            "remote": [asdict(each) for each in self.remote],
         }

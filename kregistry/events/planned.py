@@ -104,9 +104,11 @@ class PlannedEntry:
         """The problems of the entry, one line each."""
         name = self.entry.range.name
         lines = [f"{self.entry}: {self.error}"] if self.error else []
+        spans: dict[str, list[str]] = {}
+        for refusal in self.refusals:
+            spans.setdefault(refusal.reason, []).append(span(refusal.start, refusal.stop))
         lines += [
-            f"{self.entry}: DeepGEMM refuses {name} {span(refusal.start, refusal.stop)}: {refusal.reason}"
-            for refusal in self.refusals
+            f"{self.entry}: DeepGEMM refuses {name} {', '.join(each)}: {reason}" for reason, each in spans.items()
         ]
         return tuple(lines)
 

@@ -17,10 +17,12 @@ from typing import Any
 import cattrs
 from attrs import asdict, frozen
 
-from kregistry.errors import InputError, StorageError, storage_errors
+from kregistry.bounded_input import MAX_JSON_BYTES, parse_json, read_input
+from kregistry.errors import InputError, StorageError, quoted, shorten
 from kregistry.events.planned import CUBLASLT_REMARK, PlannedEntry, Refusal, Segment
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Range
+from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
 from kregistry.store import atomic, signed_json
 from kregistry.toolchain import Versions
@@ -149,6 +151,7 @@ class PlanFile:
 
     Attributes:
         fingerprint: of a kept plan: the digest of all that it depends on, which is also the name of its file.
+        sources: of a lock file: what another machine needs to compile the kernels.
     """
 
     lock_version: int
@@ -159,6 +162,7 @@ class PlanFile:
     build: BuildSection | None = None
     recorded: dict[str, RecordedSection] | None = None
     fingerprint: str = ""
+    sources: SourcesSection | None = None
 
     @classmethod
     def from_plan(cls, plan: Plan) -> PlanFile:
@@ -183,14 +187,22 @@ class PlanFile:
         return made
 
 
-def write_plan(path: Path, plan: Plan, build: BuildSection | None = None, *, recorded: bool = False) -> None:
+def write_plan(
+    path: Path,
+    plan: Plan,
+    build: BuildSection | None = None,
+    *,
+    recorded: bool = False,
+    sources: SourcesSection | None = None,
+) -> None:
     """Write a plan in one step: a reader finds the old content or the new one.
 
     Args:
         path: the file.
         plan: the plan.
         build: what a build made of it.
-        recorded: also write what is needed to compile each kernel.
+        recorded: also write what is needed to compile each kernel on this machine.
+        sources: of a lock file; the same for another machine.
 
     Raises:
         StorageError: the file cannot be written.
@@ -202,7 +214,8 @@ def write_plan(path: Path, plan: Plan, build: BuildSection | None = None, *, rec
     if sections:
         content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
     else:
-        content = (json.dumps(plan.to_json(), indent=1) + "\n").encode()
+        lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
+        content = (json.dumps(lock, indent=1) + "\n").encode()
     try:
         if path.is_file() or not path.exists():
             atomic.replace_file(path.resolve(), content)
@@ -217,14 +230,13 @@ def read_plan(path: Path) -> PlanFile:
 
     Raises:
         StorageError: the file cannot be read.
-        InputError: its content is not a plan of this version.
+        InputError: there is no such file, or its content is not a plan of this version.
     """
-    with storage_errors(path):
-        raw = path.read_bytes()
+    raw = read_input(path, 2 * MAX_JSON_BYTES)  # kept plans hold the sources of their kernels
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}", _HINT) from error
+        content = parse_json(raw)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {shorten(str(error))}", _HINT) from error
     version = content.get("lock_version") if isinstance(content, dict) else None
     if type(version) is int and version != LOCK_VERSION:
         text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
@@ -279,8 +291,8 @@ def _strict(value: Any, kind: type) -> Any:
 
 def _describe(error: BaseException, kind: type | None) -> str:
     if isinstance(error, KeyError):
-        return f"the key {error.args[0]!r} is missing"
-    return str(error) if type(error) is ValueError else "expected another type"
+        return f"the key {quoted(error.args[0])} is missing"
+    return shorten(str(error)) if type(error) is ValueError else "expected another type"
 
 
 @cache

@@ -16,6 +16,7 @@ from command_line import Result
 from compilers import copying_toolkit, refusing_toolkit
 
 from kregistry.compile import BuildReport
+from kregistry.compile.built_plan import write_built_plan
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.manifest import load_manifest
@@ -23,7 +24,6 @@ from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
-from kregistry.warm_up.warmup_plan import write_warmup_plan
 
 Run = Callable[..., Result]
 
@@ -50,9 +50,9 @@ def test_a_build_with_a_full_store_compiles_nothing(kregistry: Run, tiny_file: P
     result = kregistry("build", tiny_file, *place.options)
     assert (result.code, result.err) == (0, "")
     lines = [line for line in result.out.splitlines() if line.strip()]
-    assert lines[0].split() == ["kernel", "needed", "compiled", "failed", "compiler", "s", "bytes"]
-    assert lines[2].split() == ["sm90_tf32_hc_prenorm_gemm", "1", "0", "0", "0.0", "0", "B"]
-    assert lines[3].startswith(f"1 of 1 kernels ready in {place.directory} (0 compiled, 1 found, ")
+    assert lines[0].split() == ["kernel", "family", "needed", "compiled", "failed", "compiler", "s", "bytes"]
+    assert lines[1].split() == ["sm90_tf32_hc_prenorm_gemm", "1", "0", "0", "0.0", "0", "B"]
+    assert lines[2].startswith(f"1 of 1 kernels ready in {place.directory} (0 compiled, 1 found, ")
 
 
 def outdate(store: Store) -> None:
@@ -91,11 +91,11 @@ def test_a_damaged_plan_is_found_by_verify_and_removed_by_build(
 ) -> None:
     kregistry("build", tiny_file, *place.options)
     path = plan_path(place.store.directory, load_manifest(tiny_file, registry), registry, toolchain)
-    write_warmup_plan(path, tiny_build)
+    write_built_plan(path, tiny_build)
     assert kregistry("verify", tiny_file, *place.options).code == 0
     good = path.read_text()
     other = path.with_name("f" * 32 + ".json")
-    write_warmup_plan(other, tiny_build)
+    write_built_plan(other, tiny_build)
     damages = {
         good.replace('"start": 1', '"start": 3'): "damaged: not a lock file of version 1: its content was changed",
         good[:100]: "damaged: not JSON",

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.compile.shared.kernel_family import KernelFamily
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, signed_json
-from kregistry.toolchain import nvcc_version
 
 
 class SelfCheckResults:
@@ -29,7 +30,7 @@ class SelfCheckResults:
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             path = self._path(family)
-            record = signed_json.decode(path.read_bytes())
+            record = signed_json.decode(read_bounded(path))
             if record["key"] == path.stem and isinstance(record["difference"], str):
                 return record["difference"]
         return None
@@ -43,4 +44,5 @@ class SelfCheckResults:
             atomic.replace_file(path, signed_json.encode(content))
 
     def _path(self, family: KernelFamily) -> Path:
-        return self._directory / f"{family.digest(nvcc_version(self._nvcc), self._nvcc.parent.parent)}.json"
+        compiler = Compiler.at(self._nvcc, "", self._nvcc.parent.parent)
+        return self._directory / f"{family.digest(compiler)}.json"

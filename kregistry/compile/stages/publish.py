@@ -9,7 +9,7 @@ from attrs import frozen
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job, State
 from kregistry.compile.nvcc import Compilation
-from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.compile.stages.fill import Fill
 from kregistry.events.compiled import CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.store.failures import BrokenKernels
@@ -22,14 +22,16 @@ class Publish:
 
     Args:
         compiler: name of the compiler, for the store's record of the kernel.
+        write_back: called with each kernel that was compiled and is in the store.
         release: called with each job after its result has been published.
     """
 
     _store: Store
     _broken: BrokenKernels
-    _jit_cache: JitCache
+    _fill: Fill
     _compiler: str
     _record: BuildRecord
+    _write_back: Callable[[Kernel], None]
     _release: Callable[[Job], None]
 
     def publish(self, job: Job, result: Compilation) -> None:
@@ -51,5 +53,6 @@ class Publish:
     def _store_cubin(self, kernel: Kernel, result: Compilation) -> CompiledKernel:
         seconds = result.seconds + (result.front_end_seconds or 0.0)
         stored = self._store.put(kernel, result.cubin, self._compiler, seconds)
-        self._record.cache_filled(self._jit_cache.fill(kernel, stored))
+        self._fill.fill(kernel, stored)
+        self._write_back(kernel)
         return CompiledKernel(kernel, seconds, stored.nbytes, result.front_end_seconds)
