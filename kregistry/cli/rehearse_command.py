@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
+from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 
 
 @click.command(name="rehearse", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -16,6 +17,7 @@ from kregistry.cli.output import echo
 @click.option("-t", "--target", default="h100", show_default=True, help="A target's name or a YAML file.")
 @click.option("--name", help="The model's name in the manifest (default: from the path of the model).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
+@force_option
 @click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
 @click.option("--any-version", is_flag=True, help="Try a version of the engine that the patches do not know.")
 @plugin_option
@@ -25,6 +27,7 @@ def command(
     target: str,
     name: str | None,
     output: Path | None,
+    force: bool,
     log: Path | None,
     any_version: bool,
     plugins: tuple[str, ...],
@@ -41,6 +44,7 @@ def command(
     from kregistry.rehearsal.manifest_text import default_name, render
     from kregistry.rehearsal.rehearse import rehearse
 
+    check_output(output, force)
     registry = make_registry(plugins)
     gpu = named_target(target)
     done = rehearse(
@@ -49,7 +53,7 @@ def command(
         arguments,
         any_version=any_version,
         log=log,
-        on_start=lambda text: click.echo(f"rehearsal: {text}", err=True),
+        on_start=lambda text: say(f"rehearsal: {text}"),
     )
     title = name or default_name(arguments)
     words = ["kregistry", "rehearse", engine, "--target", target, *(("--name", name) if name else ()), "--"]
@@ -58,10 +62,7 @@ def command(
     if output is None:
         echo(text, nl=False)
     else:
-        from kregistry.store.atomic import replace_file, storage_errors
-
-        with storage_errors(output):
-            replace_file(output, text.encode())
+        write_or_rescue(output, with_digest(text))
     where = f" -> {output}" if output else ""
     replaced = sum(done.findings.replaced.values())
     click.echo(
