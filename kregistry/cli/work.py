@@ -31,6 +31,8 @@ _KERNELS_OF_ENTRY = 4
 _LAUNCH = 0.005
 #: The recorded seconds count like so many seconds of this run when its pace is measured.
 _PRIOR = 1.5
+#: The pace is at most this while hardly any task has ended since planning.
+_MOST_UNTIL_KNOWN = 3.0
 #: What is overdue is expected to take this share of its time again.
 _OVERDUE = 0.25
 #: Running work is never counted as complete.
@@ -100,6 +102,7 @@ class Work:
         self._kernels: dict[str, _Estimate] = {}
         self._running: dict[str, _Running] = {}
         self._shown = 0.0
+        self._ended_tasks = 0
         self.entries = len(self._open_entries)
         self.planned = self.known = self.ready = self.broken = self.launches = self.loaded = 0
 
@@ -170,7 +173,8 @@ class Work:
         if self._plan_ended is None:
             return 1.0
         elapsed = self._clock() - self._plan_ended
-        return (elapsed + _PRIOR) / ((self._progress(1.0) - self._progress_at_plan_end) / self._jobs + _PRIOR)
+        pace = (elapsed + _PRIOR) / ((self._progress(1.0) - self._progress_at_plan_end) / self._jobs + _PRIOR)
+        return pace if self._ended_tasks > self._jobs else min(pace, _MOST_UNTIL_KNOWN)
 
     def _left(self) -> float:
         compiling = 0.0
@@ -249,6 +253,7 @@ class Work:
     def kregistry_task_finished(self, task: Task) -> None:
         with self._lock:
             self._running.pop(task.worker, None)
+            self._ended_tasks += self._plan_ended is not None
             if task.stage == "generate":
                 for kernel in task.kernels:
                     self._credit(kernel, lambda estimate: estimate.front_end)
