@@ -28,6 +28,8 @@ _SGLANG = shlex.split(
     "--grammar-backend none --host 127.0.0.1 --mem-fraction-static 0.8 --disable-radix-cache --trust-remote-code "
     "--max-total-tokens 120000 --max-running-requests 64 --cuda-graph-max-bs 64 --chunked-prefill-size 4096"
 )
+#: Only NCCL: other ways to add over GPUs use NVLink multicast, which not every machine allows.
+_SEVERAL_RANKS = ["--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion"]
 _VLLM = shlex.split(
     "-m vllm.entrypoints.cli.main serve --load-format dummy --skip-tokenizer-init --enforce-eager --host 127.0.0.1 "
     "--max-model-len 8704 --max-num-batched-tokens 4096 --max-num-seqs 32 --gpu-memory-utilization 0.8"
@@ -88,7 +90,7 @@ class Caches:
 
     def last_start(self) -> dict[str, Any]:
         """What kregistry's build process said about the last start."""
-        found = sorted((self.store / "starts").glob("*/status.json")) if (self.store / "starts").is_dir() else []
+        found = sorted((self.store / "starts").glob("*/status.json"), key=lambda each: each.stat().st_mtime)
         return json.loads(found[-1].read_text()) if found else {}
 
 
@@ -119,7 +121,8 @@ class Server:
         if self.engine == "vllm":
             command = [*_VLLM[:3], str(model), *_VLLM[3:], "--tensor-parallel-size", str(options.tp), *own]
         else:
-            command = [*_SGLANG, "--model-path", str(model), "--tp-size", str(options.tp), *own]
+            ranks = ["--tp-size", str(options.tp), *(_SEVERAL_RANKS if options.tp > 1 else [])]
+            command = [*_SGLANG, "--model-path", str(model), *ranks, *own]
         self._command = [sys.executable, "-W", "ignore", *command]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
 

@@ -18,9 +18,13 @@ COMMANDS = {
     "show": "Show which m needs which kernel, in the terminal.",
     "report": "Write a page that shows a plan and its build.",
     "warmup": "Build missing kernels, then load every kernel on this GPU.",
+    "rehearse": "Run the engine itself without a GPU, and write the manifest of its calls.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
     "stub": "Run a command on the stub GPU: a program for CUDA, without a GPU.",
     "monitor": "Turn the log of a JIT monitor into manifest entries.",
+    "push": "Write the kernels of a manifest to a remote: S3, a directory, a web server.",
+    "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
+    "lookup": "Ask whether a remote has the kernels of a manifest.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
@@ -106,4 +110,6 @@ def main() -> None:
 
 
 def _print_error(message: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    from kregistry.cli.output import say
+
+    say(f" {message}", mark=click.style("error:", fg="red", bold=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.conformance.report import Record
@@ -45,7 +45,7 @@ def command(
             for name, registration in registrations.items():
                 origin = (registration.provider.distribution, registration.provider.version)
                 run = ConformanceRun(registration.kernel_type, machine, required)
-                click.echo(f"testing {name}", err=True)
+                say(f"testing {name}")
                 for outcome in run.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))
     finally:

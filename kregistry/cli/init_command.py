@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.hf_config.resolve import ModelCalls
@@ -44,6 +44,25 @@ if TYPE_CHECKING:
 )
 @click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: the same option; -1: not chunked.")
 @click.option("--max-batched-tokens", type=int, help="vllm: --max-num-batched-tokens.")
+@click.option(
+    "--max-requests", type=int, help="Requests of a decode step (sglang: --cuda-graph-max-bs; vllm: --max-num-seqs)."
+)
+@click.option(
+    "--speculative-tokens",
+    type=int,
+    help="sglang: --speculative-num-draft-tokens; vllm: num_speculative_tokens of --speculative-config.",
+)
+@click.option("--two-batch-overlap", is_flag=True, help="sglang: --enable-two-batch-overlap; vllm: --enable-dbo.")
+@click.option("--single-batch-overlap", is_flag=True, help="sglang: --enable-single-batch-overlap.")
+@click.option("--eplb", is_flag=True, help="The expert load balancer runs, also without redundant experts.")
+@click.option("--pp", type=int, default=1, show_default=True, help="Pipeline stages.")
+@click.option(
+    "--cp",
+    type=int,
+    default=1,
+    show_default=True,
+    help="sglang: --attn-cp-size, inside --tp; vllm: --prefill-context-parallel-size.",
+)
 @click.option("--max-dispatch-tokens", type=int, help="Tokens a rank dispatches in DeepEP's low-latency mode.")
 @click.option(
     "--stop", "stops", multiple=True, metavar="WHAT=N", help="Last value of the range of a label or kernel type."
@@ -66,7 +85,7 @@ def command(
     **setting: object,
 ) -> None:
     """Write the manifest of a model from its config.json and the options of its engine."""
-    from kregistry.errors import InputError, StorageError
+    from kregistry.errors import InputError, StorageError, quoted
     from kregistry.hf_config.compare import compare
     from kregistry.hf_config.config import read_config
     from kregistry.hf_config.deployment import Deployment
@@ -81,12 +100,12 @@ def command(
     warn_of_plugins(installed.broken)
     calls = model_calls(read_config(config), deployment, registry, installed.families)
     for note in calls.engine.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     if explain:
         print_explanation(calls)
         refuse_unusable(calls)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise InputError(f"--name: expected letters, digits, '.', '_' and '-', got {name!r}")
+        raise InputError(f"--name: expected letters, digits, '.', '_' and '-', got {quoted(name)}")
     title = name or default_name(config)
     text = render(calls, registry, name=title, command=_command_line(config, name), stops=_stops(stops))
     manifest = parse(text, registry, str(output or title), deployment.target)
@@ -97,7 +116,7 @@ def command(
             atomic.replace_file(output, text.encode())
         except OSError as error:
             raise StorageError.from_oserror(error, output) from error
-        click.echo(f"{output}: {len(manifest.entries)} entries", err=True)
+        say(f"{output}: {len(manifest.entries)} entries")
         _summarise(calls)
     if other is not None:
         lines = list(compare(load_manifest(other, registry, deployment.target).entries, manifest.entries))
@@ -138,17 +157,19 @@ def _summarise(calls: ModelCalls) -> None:
 
     counts = {verdict: len(calls.with_verdict(verdict)) for verdict in Verdict if calls.with_verdict(verdict)}
     words = "".join(f"\n  {count:3} {verdict.value}" for verdict, count in counts.items())
-    click.echo(f"{len(calls.sites)} call sites (--explain shows each):{words}", err=True)
+    say(f"{len(calls.sites)} call sites (--explain shows each):{words}")
 
 
 def _stops(texts: tuple[str, ...]) -> dict[str, int]:
-    from kregistry.errors import InputError
+    from kregistry.errors import InputError, quoted
 
     stops: dict[str, int] = {}
     for text in texts:
         what, equals, number = text.rpartition("=")
         if not (equals and what and number.isascii() and number.isdecimal() and int(number) >= 1):
-            raise InputError(f"--stop: expected WHAT=N, got {text!r}", "e.g. --stop m_grouped_fp8_gemm_nt_masked=4096")
+            raise InputError(
+                f"--stop: expected WHAT=N, got {quoted(text)}", "e.g. --stop m_grouped_fp8_gemm_nt_masked=4096"
+            )
         stops[what] = int(number)
     return stops
 
@@ -162,6 +183,9 @@ def _command_line(config: Path, name: str | None) -> str:
         if not given or parameter.name in ("config", "explain", "other", "output", "plugins"):
             continue
         value = context.params[parameter.name or ""]
+        if value is True:
+            words.append(max(parameter.opts, key=len))
+            continue
         for each in value if isinstance(value, tuple) else (value,):
             words += [max(parameter.opts, key=len), str(each)]
     return shlex.join(words)

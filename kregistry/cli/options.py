@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.errors import PluginError
+    from kregistry.kernel import Kernel
     from kregistry.manifest import Manifest
     from kregistry.plan.plan import Plan
     from kregistry.registry import Registry
     from kregistry.store import Store
 
 Command: TypeAlias = Callable[..., Any]
+
+#: kregistry.manifest.format.ENGINES, whose module takes longer to import than most commands.
+_ENGINES = ("sglang", "vllm")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 allow_broken_option = click.option(
@@ -59,7 +64,7 @@ class Verbosity(Enum):
         """Say where a plan comes from, in a verbose command."""
         if self is Verbosity.VERBOSE and plan.fingerprint:
             made = "made by an earlier command, used again; --replan plans again" if plan.reused else "made now"
-            click.echo(f"plan {plan.fingerprint}: {made}", err=True)
+            say(f"plan {plan.fingerprint}: {made}")
 
 
 @frozen
@@ -84,16 +89,35 @@ class Selection:
 
 @frozen
 class Storage:
-    """The directories that --store and --cache-dir name."""
+    """The directories that --store, --cache-dir and --engine name."""
 
     store: Store
     cache_dir: Path | None
+    engine: str | None
 
-    @property
-    def jit_cache(self) -> JitCache:
+    def cache_dir_of(self, manifest: Manifest) -> Path | None:
+        """The JIT cache for a manifest, which may name an engine; ``None``: DeepGEMM's own.
+
+        Raises:
+            InputError, MissingRequirement: as of :func:`kregistry.cli.places.jit_cache_directory`.
+        """
+        from kregistry.cli.places import jit_cache_directory
+
+        return jit_cache_directory(self.cache_dir, self.engine, manifest)
+
+    def jit_cache_of(self, manifest: Manifest) -> JitCache:
+        """Like :meth:`cache_dir_of`."""
         from kregistry.deep_gemm.jit_cache import JitCache
 
-        return JitCache(self.cache_dir)
+        return JitCache(self.cache_dir_of(manifest))
+
+    def warn_of_places(self, manifest: Manifest, kernels: Iterable[Kernel], jit_cache: JitCache) -> None:
+        """Warn where a server will not find kernels in this JIT cache."""
+        from kregistry.cli.places import warn_of_places
+
+        filled = list(dict.fromkeys(root for kernel in kernels for root in jit_cache.roots(kernel)))
+        if filled:
+            warn_of_places(filled, self.engine or manifest.engine)
 
 
 def manifest_options(command: Command) -> Command:
@@ -139,17 +163,21 @@ def store_option(command: Command) -> Command:
 
 
 def _store(directory: Path | None) -> Store:
+    from kregistry.errors import InputError
     from kregistry.store import Store
+
+    if directory and re.match(r"\w+:/", str(directory)):  # Path has made one slash of two
+        raise InputError(f"--store {directory}: the store is a directory on this machine", "--remote names a URL")
 
     return Store(directory) if directory else Store.default()
 
 
 def storage_options(command: Command) -> Command:
-    """Add --store and --cache-dir; the command receives ``storage``."""
+    """Add --store, --cache-dir and --engine; the command receives ``storage``."""
 
     @functools.wraps(command)
-    def with_storage(*, store_directory: Path | None, cache_dir: Path | None, **rest: Any) -> Any:
-        return command(storage=Storage(_store(store_directory), cache_dir), **rest)
+    def with_storage(*, store_directory: Path | None, cache_dir: Path | None, engine: str | None, **rest: Any) -> Any:
+        return command(storage=Storage(_store(store_directory), cache_dir, engine), **rest)
 
     return _with_options(
         with_storage,
@@ -158,6 +186,11 @@ def storage_options(command: Command) -> Command:
             "--cache-dir",
             type=click.Path(path_type=Path),
             help="DeepGEMM's JIT cache (default: the one that DeepGEMM itself uses).",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(_ENGINES),
+            help="Use the JIT cache that a server of this engine will read (default: the manifest's engine).",
         ),
     )
 
@@ -214,14 +247,16 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
         InputError: an option is not of the form TYPE=PLUGIN.
         UnknownNameError, ProviderConflictError: it names no kernel type, or not one provider of it.
     """
-    from kregistry.errors import InputError
+    from kregistry.errors import InputError, quoted
     from kregistry.registry import Registry
 
     choices: dict[str, str] = {}
     for text in plugins:
         kernel_type, equals, plugin = text.partition("=")
         if not (kernel_type and equals and plugin):
-            raise InputError(f"--plugin: expected TYPE=PLUGIN, got {text!r}", "e.g. --plugin fp8_gemm_nt=my_plugin")
+            raise InputError(
+                f"--plugin: expected TYPE=PLUGIN, got {quoted(text)}", "e.g. --plugin fp8_gemm_nt=my_plugin"
+            )
         choices[kernel_type] = plugin
     registry = Registry(choices)
     warn_of_plugins(registry.broken)
@@ -233,7 +268,7 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
 def warn_of_plugins(broken: Iterable[PluginError]) -> None:
     """Report broken plugins on standard error."""
     for error in broken:
-        click.echo(f"warning: {error}", err=True)
+        say(f"warning: {error}")
 
 
 def print_json(content: Any) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kregistry.cli.options import Verbosity
+from kregistry.cli.output import escape_controls
 from kregistry.cli.tables import human_bytes
 from kregistry.cli.work import Work
 from kregistry.events import CompiledKernel, FailedKernel, Warmed, WarmedKernel
@@ -105,7 +106,7 @@ class ProgressBar:
 
     def _say(self, text: str, style: str = "") -> None:
         """Print one line; it is not wrapped, because a log file has no width."""
-        self._console.print(text, style=style or None, highlight=False, soft_wrap=True)
+        self._console.print(escape_controls(text), style=style or None, highlight=False, soft_wrap=True)
 
     # ---- lines -----------------------------------------------------------------------------------------------
 

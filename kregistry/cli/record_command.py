@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 from kregistry.cli.run_program import environment_on, run_program
 
 if TYPE_CHECKING:
@@ -41,16 +40,18 @@ def command(output: Path, model: str, target: str | None, plugins: tuple[str, ..
     from kregistry.errors import IncompleteError, InputError
     from kregistry.manifest.targets import named_target
     from kregistry.manifest.writer import dump_manifest
+    from kregistry.recording.manifest_building import build_manifest
     from kregistry.recording.recorded_run import RecordedRun
+    from kregistry.recording.usable_calls import usable_calls
     from kregistry.toolchain import require_deep_gemm
 
     with TemporaryDirectory(prefix="kregistry-record-") as directory, environment_on(target) as environment:
         code = run_recorded(run, Path(directory), environment)
         recorded = RecordedRun(Path(directory))
     for function, problem in recorded.problems.items():
-        click.echo(f"not recorded: {function}: {problem}", err=True)
+        say(f"not recorded: {function}: {problem}")
     for damaged in recorded.damaged:
-        click.echo(f"not recorded: damaged line {damaged}", err=True)
+        say(f"not recorded: damaged line {damaged}")
     calls = recorded.recording.calls()
     if not calls:
         require_deep_gemm()  # if DeepGEMM is missing here, that is the most likely cause
@@ -59,7 +60,12 @@ def command(output: Path, model: str, target: str | None, plugins: tuple[str, ..
             "the command must run Python, with kregistry installed and without -I, -E or -S",
         )
     shown = named_target(target) if target else None
-    content = recorded.recording.manifest(make_registry(plugins).__getitem__, shown or recorded.target, model)
+    where = shown or recorded.target
+    kernel_types = make_registry(plugins).__getitem__
+    usable, refused = usable_calls(calls, kernel_types, where)
+    for reason in refused:
+        say(f"not recorded: {reason}")
+    content = build_manifest(usable, kernel_types, where, model)
     _write(output, dump_manifest(content))
     _summarise(recorded, output, len(content["models"][model]["kernels"]))
     if code not in (0, 130, -2):
@@ -95,8 +101,7 @@ def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:
     calls = recorded.recording.calls()
     values = sum(len(each.values) for each in calls)
     where = "" if str(output) == "-" else f" -> {output}"
-    print(
+    say(
         f"{len(calls)} call sites with {values} run-time values in {recorded.processes} processes: "
-        f"{entries} entries{where}",
-        file=sys.stderr,
+        f"{entries} entries{where}"
     )

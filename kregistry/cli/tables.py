@@ -13,7 +13,7 @@ import click
 from attrs import frozen
 from rich.cells import cell_len
 
-from kregistry.cli.output import data_stream, echo
+from kregistry.cli.output import data_stream, echo, escape_controls
 from kregistry.kernel_type.display import human_bytes as human_bytes
 
 _GAP = "  "
@@ -42,12 +42,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         title: a line above.
     """
     parsed = [_Column.parse(column) for column in columns]
-    cells = [[" ".join(str(cell).split()) for cell in row] for row in rows]
+    cells = [[escape_controls(" ".join(str(cell).split())) for cell in row] for row in rows]
     width = terminal_width()
     if title:
-        echo(click.style(title, bold=True) if width else title)
+        echo(mark=click.style(title, bold=True) if width else title)
     for line in _lines(parsed, cells, width):
-        echo(line)
+        echo(mark=line)  # its cells are escaped, and its styles are ours
 
 
 def terminal_width() -> int | None:

@@ -45,6 +45,7 @@ def command(
     from kregistry.verify import plan_fault, verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
+    jit_cache = storage.jit_cache_of(manifest)
     toolchain = find_toolchain()
     stale = plan_fault(plan_path(storage.store.directory, manifest, registry.choosing(manifest.providers), toolchain))
     keep_in = None if stale else storage.store.directory
@@ -54,7 +55,8 @@ def command(
     outcome = PlanOutcome.from_store(plan, storage.store)
     broken = {each.kernel for each in outcome.broken}
     compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in broken]
-    result = verify_kernels(compiling, storage.store, storage.jit_cache)
+    result = verify_kernels(compiling, storage.store, jit_cache)
+    storage.warn_of_places(manifest, compiling, jit_cache)
     faults = (*result.faults, *((stale,) if stale else ()))
     if as_json:
         shown = [{"id": each.subject, "place": each.place, "text": each.text} for each in faults]

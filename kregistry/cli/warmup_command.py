@@ -60,7 +60,7 @@ def command(
                 manifest,
                 registry=registry,
                 store=storage.store,
-                cache_dir=storage.cache_dir,
+                cache_dir=storage.cache_dir_of(manifest),
                 jobs=jobs,
                 memory_budget=memory,
                 replan=replan,

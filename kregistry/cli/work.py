@@ -31,8 +31,8 @@ _KERNELS_OF_ENTRY = 4
 _LAUNCH = 0.005
 #: The recorded seconds count like so many seconds of this run when its pace is measured.
 _PRIOR = 1.5
-#: The pace is at most this while hardly any task has ended since planning.
-_MOST_UNTIL_KNOWN = 3.0
+#: The pace is at most this: a group of kernels that runs long says little about the others.
+_MOST = 4.0
 #: What is overdue is expected to take this share of its time again.
 _OVERDUE = 0.25
 #: Running work is never counted as complete.
@@ -102,7 +102,6 @@ class Work:
         self._kernels: dict[str, _Estimate] = {}
         self._running: dict[str, _Running] = {}
         self._shown = 0.0
-        self._ended_tasks = 0
         self.entries = len(self._open_entries)
         self.planned = self.known = self.ready = self.broken = self.launches = self.loaded = 0
 
@@ -174,7 +173,7 @@ class Work:
             return 1.0
         elapsed = self._clock() - self._plan_ended
         pace = (elapsed + _PRIOR) / ((self._progress(1.0) - self._progress_at_plan_end) / self._jobs + _PRIOR)
-        return pace if self._ended_tasks > self._jobs else min(pace, _MOST_UNTIL_KNOWN)
+        return min(pace, _MOST)
 
     def _left(self) -> float:
         compiling = 0.0
@@ -253,7 +252,6 @@ class Work:
     def kregistry_task_finished(self, task: Task) -> None:
         with self._lock:
             self._running.pop(task.worker, None)
-            self._ended_tasks += self._plan_ended is not None
             if task.stage == "generate":
                 for kernel in task.kernels:
                     self._credit(kernel, lambda estimate: estimate.front_end)

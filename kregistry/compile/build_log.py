@@ -17,6 +17,7 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.deep_gemm.environment import PREFIXES
@@ -176,10 +177,9 @@ def read_build_log(store_directory: Path, id: str) -> BuildLog:
     if id not in known:
         raise UnknownNameError("build", id, tuple(reversed(known)))
     path = store_directory / "builds" / f"{id}.json"
-    with storage_errors(path):
-        text = path.read_text()
     try:
-        return BuildLog.from_json(json.loads(text))
+        with storage_errors(path):
+            return BuildLog.from_json(parse_json(read_bounded(path)))
     except ValueError as error:
         raise InputError(f"{path}: {error}", "remove the file, or choose another build with --build") from error
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import field, fields, frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.target import Target
 
 Fusion = Literal["auto", "on", "off"]
@@ -32,6 +32,15 @@ class Deployment:
         chunked_prefill: SGLang ``--chunked-prefill-size`` as given, before data-parallel attention divides it.
         max_batched_tokens: vLLM ``--max-num-batched-tokens``.
         max_dispatch_tokens: tokens that a rank may dispatch at once in DeepEP's low-latency mode.
+        max_requests: requests of one decode step (SGLang ``--cuda-graph-max-bs``, vLLM ``--max-num-seqs``).
+        speculative_tokens: SGLang ``--speculative-num-draft-tokens``: tokens of a request in a verify step; vLLM
+            ``num_speculative_tokens``: a verify step has one more.
+        two_batch_overlap: SGLang ``--enable-two-batch-overlap``, vLLM ``--enable-dbo``.
+        single_batch_overlap: SGLang ``--enable-single-batch-overlap``.
+        eplb: whether the expert load balancer runs; redundant experts imply it.
+        pp: pipeline stages.
+        cp: context parallel size of attention in a prefill: SGLang ``--attn-cp-size`` inside ``tp``; vLLM
+            ``--prefill-context-parallel-size``, which multiplies the ranks.
     """
 
     engine: str
@@ -47,6 +56,13 @@ class Deployment:
     chunked_prefill: int | None = field(default=None, metadata={"minimum": -1})
     max_batched_tokens: int | None = field(default=None, metadata={"minimum": 1})
     max_dispatch_tokens: int | None = field(default=None, metadata={"minimum": 1})
+    max_requests: int | None = field(default=None, metadata={"minimum": 1})
+    speculative_tokens: int | None = field(default=None, metadata={"minimum": 1})
+    two_batch_overlap: bool = False
+    single_batch_overlap: bool = False
+    eplb: bool = False
+    pp: int = field(default=1, metadata={"minimum": 1})
+    cp: int = field(default=1, metadata={"minimum": 1})
 
     def __attrs_post_init__(self) -> None:
         for attribute in fields(type(self)):
@@ -55,4 +71,4 @@ class Deployment:
             if minimum is not None and value is not None and not minimum <= value <= _LARGEST:
                 raise InputError(f"{attribute.name}: expected an integer from {minimum} to {_LARGEST}, got {value}")
         if not self.moe_runner.isidentifier():
-            raise InputError(f"moe_runner: expected a name such as deep_gemm, got {self.moe_runner!r}")
+            raise InputError(f"moe_runner: expected a name such as deep_gemm, got {quoted(self.moe_runner)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.resolve import ModelCalls
 from kregistry.manifest.document import parse_document
@@ -19,7 +19,13 @@ from kregistry.target import TARGETS, Target
 
 _WIDTH = 118
 #: Verdicts of layers that are left out, in the order of the list.
-LEFT_OUT = (Verdict.NO_KERNEL_TYPE, Verdict.OTHER_BACKEND, Verdict.FUSED, Verdict.NOT_QUANTIZED)
+LEFT_OUT = (
+    Verdict.NO_KERNEL_TYPE,
+    Verdict.OTHER_BACKEND,
+    Verdict.FUSED,
+    Verdict.NOT_REACHED,
+    Verdict.NOT_QUANTIZED,
+)
 
 
 def refuse_unusable(calls: ModelCalls) -> None:
@@ -53,6 +59,15 @@ def setting(calls: ModelCalls) -> str:
     words += [f"moe-dense-tp-size {given.moe_dense_tp}"] if given.moe_dense_tp is not None else []
     words += [given.a2a] if given.a2a != "none" else []
     words += [f"MoE runner {given.moe_runner}"] if given.moe_runner != "auto" else []
+    words += [f"speculative tokens {given.speculative_tokens}"] if given.speculative_tokens is not None else []
+    words += [f"pp {given.pp}"] if given.pp > 1 else []
+    words += [f"cp {given.cp}"] if given.cp > 1 else []
+    for name, flag in (
+        ("two-batch overlap", given.two_batch_overlap),
+        ("single-batch overlap", given.single_batch_overlap),
+        ("EPLB", given.eplb),
+    ):
+        words += [name] if flag else []
     return ", ".join((*words, given.target.name))
 
 
@@ -77,7 +92,8 @@ def render(
         InputError: the setting does not load, leaves nothing to write, or a stop names no entry.
     """
     refuse_unusable(calls)
-    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target), ""]
+    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target)]
+    lines += [f"engine: {calls.engine.name}", ""]
     lines += ["models:", f"  {flow(name)}:"]
     lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
     used: set[str] = set()
@@ -88,7 +104,7 @@ def render(
     unknown = [key for key in stops if key not in used]
     if unknown:
         raise InputError(
-            f"--stop: no entry has the label or kernel type {unknown[0]!r}",
+            f"--stop: no entry has the label or kernel type {quoted(unknown[0])}",
             f"known: {', '.join(sorted(used))}",
         )
     return "\n".join(lines) + "\n"

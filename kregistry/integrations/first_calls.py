@@ -175,6 +175,7 @@ class FirstCalls:
             return
         if not self.may_launch():
             self._tried.clear()  # try again when launches are allowed
+            self._engine.wait_for_what_is_built_ahead()  # it is on disk then, and DeepGEMM compiles nothing
             return
         self._engine.load_what_was_built_ahead()
         if not self._engine.coverage.covers(kernel_type, shape, m):

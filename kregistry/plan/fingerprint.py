@@ -18,6 +18,7 @@ from kregistry.deep_gemm.included_headers import toolkit_headers
 from kregistry.deep_gemm.version import series_of
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
+from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
 
@@ -28,7 +29,7 @@ def fingerprint(
     kernel_types = {entry.kernel_type for entry in manifest.entries}
     parts = {
         "kregistry": [metadata.version("kregistry"), _own_source()],
-        "target": repr(manifest.target),
+        "target": _device(manifest.target),
         "entries": [(entry.model, entry.label, str(entry.shape), str(entry.range)) for entry in manifest.entries],
         "kernel_types": {name: _provenance(registry, name) for name in sorted(kernel_types)},
         "versions": toolchain.versions.to_json(),
@@ -38,6 +39,14 @@ def fingerprint(
         "environment": planned(environment, series_of(toolchain.versions.deep_gemm)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _device(target: Target) -> list[object]:
+    """What DeepGEMM's host code asks of a GPU. Memory counts roughly: each driver keeps another part of it.
+
+    The name does not count, so that a plan for ``h200`` is that of a device which is detected as one.
+    """
+    return [target.compute_capability, target.num_sms, target.l2_bytes, round(target.memory_bytes / (16 << 30))]
 
 
 def _own_source() -> str:

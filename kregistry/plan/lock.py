@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -143,9 +144,11 @@ def _more(count: int) -> str:
 def _by_identity(entries: Iterable[EntrySection]) -> dict[str, EntrySection]:
     """Entries by what they are; if a manifest has an entry twice, with two ranges, the later ones are numbered."""
     found: dict[str, EntrySection] = {}
+    counts: Counter[str] = Counter()
     for entry in entries:
         identity = _identity(entry)
-        number = 1 + sum(other.partition(" #")[0] == identity for other in found)
+        counts[identity] += 1
+        number = counts[identity]
         found[identity if number == 1 else f"{identity} #{number}"] = entry
     return found
 

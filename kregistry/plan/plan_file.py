@@ -17,7 +17,8 @@ from typing import Any
 import cattrs
 from attrs import asdict, frozen
 
-from kregistry.errors import InputError, StorageError, storage_errors
+from kregistry.bounded_input import MAX_JSON_BYTES, parse_json, read_input
+from kregistry.errors import InputError, StorageError, quoted, shorten
 from kregistry.events.planned import CUBLASLT_REMARK, PlannedEntry, Refusal, Segment
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Range
@@ -229,14 +230,13 @@ def read_plan(path: Path) -> PlanFile:
 
     Raises:
         StorageError: the file cannot be read.
-        InputError: its content is not a plan of this version.
+        InputError: there is no such file, or its content is not a plan of this version.
     """
-    with storage_errors(path):
-        raw = path.read_bytes()
+    raw = read_input(path, 2 * MAX_JSON_BYTES)  # kept plans hold the sources of their kernels
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}", _HINT) from error
+        content = parse_json(raw)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {shorten(str(error))}", _HINT) from error
     version = content.get("lock_version") if isinstance(content, dict) else None
     if type(version) is int and version != LOCK_VERSION:
         text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
@@ -291,8 +291,8 @@ def _strict(value: Any, kind: type) -> Any:
 
 def _describe(error: BaseException, kind: type | None) -> str:
     if isinstance(error, KeyError):
-        return f"the key {error.args[0]!r} is missing"
-    return str(error) if type(error) is ValueError else "expected another type"
+        return f"the key {quoted(error.args[0])} is missing"
+    return shorten(str(error)) if type(error) is ValueError else "expected another type"
 
 
 @cache

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.events.compiled import FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, signed_json
@@ -45,7 +46,7 @@ class BrokenKernels:
 
     def _read(self, key: str) -> dict[str, str] | None:
         try:
-            record = signed_json.decode(self.path(key).read_bytes())
+            record = signed_json.decode(read_bounded(self.path(key)))
         except (OSError, ValueError):
             return None
         complete = all(isinstance(record.get(name), str) for name in ("command", "output"))

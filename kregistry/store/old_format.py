@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.errors import StorageError
 from kregistry.store import atomic, signed_json
 
@@ -64,7 +65,7 @@ def renew(store: Path) -> int:
 def _format_of(store: Path) -> int:
     """The format that the store names; 1 if it names none that can be read."""
     try:
-        return int((store / _FILE).read_bytes())
+        return int(read_bounded(store / _FILE, 100))
     except (OSError, ValueError):
         return 1
 
@@ -76,7 +77,7 @@ def _outdated(store: Path) -> Iterator[Path]:
             if not pattern.fullmatch(path.relative_to(store / name).as_posix()):
                 continue
             try:
-                signed_json.decode(path.read_bytes())
+                signed_json.decode(read_bounded(path))
             except signed_json.NotSigned:
                 yield path
             except (OSError, ValueError):  # damaged, which is found where it is used

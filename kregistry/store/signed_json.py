@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kregistry.bounded_input import parse_json
+
 #: The key of the digest: sha256 over the rest of the content, in hex.
 DIGEST = "digest"
 
@@ -27,10 +29,7 @@ def decode(raw: bytes) -> dict[str, Any]:
         NotSigned: it is a JSON object without a digest.
         ValueError: it is not a JSON object, or its digest is not that of its content.
     """
-    try:
-        content = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("too deep") from error
+    content = parse_json(raw)
     if not isinstance(content, dict):
         raise ValueError(f"expected an object, got {type(content).__name__}")
     return check(content)

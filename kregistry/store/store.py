@@ -23,12 +23,15 @@ from pathlib import Path
 from attrs import frozen
 from platformdirs import user_cache_path
 
+from kregistry.bounded_input import MIB, read_bounded
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, old_format, signed_json
 from kregistry.store.cubin import DamagedCubin, single_kernel
 
 CUBIN = "kernel.cubin"
 RECORD = "kernel.json"
+#: The largest cubin that is read.
+MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
 
@@ -88,6 +91,12 @@ class Store:
         atomic.remove_abandoned(self.directory / "tmp", _ABANDONED_SECONDS)
         return old_format.renew(self.directory)
 
+    @property
+    def read_only(self) -> bool:
+        """Whether there is a store that this process may read and not write: of another user, or a read-only mount."""
+        places = (self.directory, *(self.directory / name for name in ("kernels", "claims", "tmp")))
+        return any(place.is_dir() and not os.access(place, os.W_OK | os.X_OK) for place in places)
+
     def scratch(self, kind: str) -> Path:
         """A path for something incomplete, on the same file system as the entries."""
         return self.directory / "tmp" / atomic.scratch_name(kind)
@@ -103,8 +112,8 @@ class Store:
         """
         entry = self.entry(key)
         try:
-            record = signed_json.decode((entry / RECORD).read_bytes())
-            content = (entry / CUBIN).read_bytes()
+            record = signed_json.decode(read_bounded(entry / RECORD))
+            content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
             seconds = float(record["seconds"])
             expected, owner = record["sha256"], record["key"]
         except FileNotFoundError as error:

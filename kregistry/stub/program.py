@@ -22,9 +22,11 @@ _ENGINE_CACHES = ("SGLANG_DG_CACHE_DIR",)
 
 @contextmanager
 def program_environment(
-    target: Target, devices: int = 1, base: Mapping[str, str] = os.environ
+    target: Target, devices: int = 1, base: Mapping[str, str] = os.environ, *, uncounted_bytes: int = 0
 ) -> Iterator[dict[str, str]]:
     """The environment of a program that sees ``devices`` GPUs like ``target``, with the memory that they have.
+
+    The first ``uncounted_bytes`` that it allocates on a device are not counted.
 
     What stands in for kernels goes to a JIT cache that is removed afterwards; the caches of the user are not touched.
 
@@ -40,6 +42,7 @@ def program_environment(
             {name: str(Path(scratch) / "jit-cache") for name in (*CACHE_DIRECTORIES, *_ENGINE_CACHES)},
             KREGISTRY_STUB_COUNT_MEMORY="1",
             KREGISTRY_STUB_DEVICES=str(devices),
+            KREGISTRY_STUB_UNCOUNTED=str(uncounted_bytes),
         )
         for name in ("HOME", "PYTHONUSERBASE"):  # a program has the user's
             environment.pop(name)

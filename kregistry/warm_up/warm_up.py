@@ -28,7 +28,7 @@ from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
 from kregistry.warm_up.observer import WarmupObserver
 from kregistry.warm_up.ranks import Barrier, Ranks
-from kregistry.warm_up.warmup_plan import WarmupPlan, write_warmup_plan
+from kregistry.warm_up.warmup_plan import WarmupPlan
 from kregistry.warm_up.warmup_report import WarmupReport
 
 
@@ -153,28 +153,34 @@ def prepare_warmup(
     path = plan_path(store.directory, manifest, registry, toolchain)
     report: BuildReport | None = None
     plan: WarmupPlan | None = None
+
+    def build() -> BuildReport:
+        from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
+
+        return build_kernels(
+            manifest,
+            registry,
+            store=store,
+            jit_cache=jit_cache,
+            jobs=jobs,
+            toolchain=toolchain,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
+            replan=replan,
+        )
+
     if ranks.builds:
         try:
             plan = None if replan else _earlier_plan(path, manifest, store, jit_cache)
             if plan is None:
-                from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
-
-                report = build_kernels(
-                    manifest,
-                    registry,
-                    store=store,
-                    jit_cache=jit_cache,
-                    jobs=jobs,
-                    toolchain=toolchain,
-                    shared_front_end=shared_front_end,
-                    paranoid=paranoid,
-                    replan=replan,
-                )
-                write_warmup_plan(path, report)
+                report = build()
+                plan = WarmupPlan.from_build(report)
         finally:
             ranks.barrier()  # also after a failure: the others must not wait forever
     else:
         ranks.barrier()
+        if store.read_only and not path.exists():  # rank 0 cannot leave a plan: this rank makes the same one
+            plan = WarmupPlan.from_build(build())
     plan = plan or WarmupPlan.read(path, manifest)
     return PreparedWarmup(registry, manifest, plan, jit_cache, report)
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from attrs import frozen
 
 from kregistry.compile import BuildReport
+from kregistry.compile.built_plan import build_section
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.errors import IncompleteError, InputError, storage_errors
+from kregistry.errors import IncompleteError, InputError
 from kregistry.events.compiled import BrokenKernel, BrokenRange
 from kregistry.events.planned import PlannedEntry
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Manifest
-from kregistry.plan.plan_file import BuildSection, BuiltKernel, KernelSection, read_plan, write_plan
+from kregistry.plan.plan import arch_flag
+from kregistry.plan.plan_file import BuildSection, KernelSection, read_plan
 from kregistry.store import Store
-from kregistry.store.failures import BrokenKernels, is_lasting
+from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry
 from kregistry.warm_up.launcher import LaunchPoint
 
@@ -57,6 +59,15 @@ class WarmupPlan:
             raise InputError(f"{path}: not a built plan of {manifest.file}", _HINT)
         planned = tuple(section.planned(entry) for section, entry in zip(file.entries, manifest.entries))
         return cls(planned, file.kernels, file.build)
+
+    @classmethod
+    def from_build(cls, report: BuildReport) -> WarmupPlan:
+        """The plan of a build of this process."""
+        kernels = {
+            kernel.id: KernelSection(kernel.name, kernel.key, arch_flag(kernel))
+            for kernel in report.plan.kernels.values()
+        }
+        return cls(report.plan.entries, kernels, build_section(report))
 
     @property
     def total(self) -> int:
@@ -119,21 +130,3 @@ class WarmupPlan:
             )
             for kernel, built in self.build.kernels.items()
         ]
-
-
-def write_warmup_plan(path: Path, report: BuildReport) -> None:
-    """Leave the plan of a build for the other ranks and for the next start, in a file that its fingerprint names.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    broken = {failed.kernel.id: failed.output for failed in report.failed}
-    kernels = {
-        kernel.id: BuiltKernel(str(kernel.cache_entry), kernel.cubin_file, tuple(sorted(kernel.files)))
-        for kernel in report.plan.kernels.values()
-        if kernel.id not in broken
-    }
-    complete = all(is_lasting(failed) for failed in report.failed) and not report.plan.problems()
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_plan(path, report.plan, BuildSection(kernels, broken, complete), recorded=True)

@@ -16,6 +16,7 @@ from command_line import Result
 from compilers import copying_toolkit, refusing_toolkit
 
 from kregistry.compile import BuildReport
+from kregistry.compile.built_plan import write_built_plan
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
 from kregistry.manifest import load_manifest
@@ -23,7 +24,6 @@ from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
-from kregistry.warm_up.warmup_plan import write_warmup_plan
 
 Run = Callable[..., Result]
 
@@ -91,11 +91,11 @@ def test_a_damaged_plan_is_found_by_verify_and_removed_by_build(
 ) -> None:
     kregistry("build", tiny_file, *place.options)
     path = plan_path(place.store.directory, load_manifest(tiny_file, registry), registry, toolchain)
-    write_warmup_plan(path, tiny_build)
+    write_built_plan(path, tiny_build)
     assert kregistry("verify", tiny_file, *place.options).code == 0
     good = path.read_text()
     other = path.with_name("f" * 32 + ".json")
-    write_warmup_plan(other, tiny_build)
+    write_built_plan(other, tiny_build)
     damages = {
         good.replace('"start": 1', '"start": 3'): "damaged: not a lock file of version 1: its content was changed",
         good[:100]: "damaged: not JSON",

@@ -55,4 +55,4 @@ def test_what_is_no_yaml(kregistry: Run, tmp_path: Path) -> None:
 
 def test_a_file_that_is_missing(kregistry: Run, tmp_path: Path) -> None:
     result = kregistry("check", tmp_path / "none.yaml")
-    assert (result.code, result.err) == (4, f"error: {tmp_path}/none.yaml: No such file or directory\n")
+    assert (result.code, result.err) == (2, f"error: {tmp_path}/none.yaml: No such file or directory\n")

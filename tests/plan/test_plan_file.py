@@ -178,7 +178,7 @@ def test_no_changed_bit_of_a_build_is_believed(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No such file or directory"):
+    with pytest.raises(InputError, match="No such file or directory"):
         read_plan(tmp_path / "none")
     with pytest.raises(StorageError) as caught:
         write_plan(tmp_path, PLAN)

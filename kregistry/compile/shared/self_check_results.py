@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.compile.shared.kernel_family import KernelFamily
 from kregistry.deep_gemm.compiler import Compiler
 from kregistry.kernel import Kernel
@@ -29,7 +30,7 @@ class SelfCheckResults:
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             path = self._path(family)
-            record = signed_json.decode(path.read_bytes())
+            record = signed_json.decode(read_bounded(path))
             if record["key"] == path.stem and isinstance(record["difference"], str):
                 return record["difference"]
         return None
