@@ -22,6 +22,7 @@ from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
     from kregistry.compile.build_log import BuildLog
+    from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.plan.plan import Plan
 
 
@@ -63,7 +64,7 @@ def command(
     from kregistry.report.kernel_facts import kernel_facts
     from kregistry.report.page import page
 
-    plan = planned(selection, storage, verbosity, replan=replan)
+    plan, jit_cache = planned(selection, storage, verbosity, replan=replan)
     log = find_build_log(storage, plan, build_id)
     if trace is not None:
         write_trace(log, trace)
@@ -71,30 +72,33 @@ def command(
     contents = Contents(
         title_of(selection.file),
         plan,
-        kernel_facts(plan, storage.store, storage.jit_cache, log),
+        kernel_facts(plan, storage.store, jit_cache, log),
         log,
         dict(log.environment) if log else environment,
         Comparison.with_plan(title_of(against), read_plan(against), plan) if against else None,
-        (title_of(monitor), tuple(read_events(monitor))) if monitor else None,
+        (title_of(monitor), tuple(read_events(monitor)[0])) if monitor else None,
     )
     write_text(output, page(contents))
     echo(f"{output}: {contents.ready} of {len(contents.facts)} kernels ready")
 
 
-def planned(selection: Selection, storage: Storage, verbosity: Verbosity, *, replan: bool = False) -> Plan:
-    """The plan of a manifest, kept or made now; or the plan in a lock file."""
+def planned(
+    selection: Selection, storage: Storage, verbosity: Verbosity, *, replan: bool = False
+) -> tuple[Plan, JitCache]:
+    """The plan of a manifest, kept or made now, or the plan in a lock file; and the JIT cache."""
     from kregistry.cli.progress import ProgressBar
+    from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.plan.lock import plan_of_lock
     from kregistry.plan.planner import make_plan
 
     if is_lock(selection.file):
-        return plan_of_lock(selection.file, selection.registry)
+        return plan_of_lock(selection.file, selection.registry), JitCache(storage.cache_dir)
     registry, manifest = selection.registry, selection.manifest()
     directory = storage.store.directory
     with ProgressBar(registry, verbosity, manifest, directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=directory, replan=replan)
     verbosity.tell_plan(plan)
-    return plan
+    return plan, storage.jit_cache_of(manifest)
 
 
 def is_lock(path: Path) -> bool:

@@ -69,9 +69,9 @@ def command(
     chosen = EntrySelection.parse(words)
     if chosen.file is not None:
         selection = evolve(selection, file=chosen.file)
-    plan = planned(selection, storage, verbosity, replan=replan)
+    plan, jit_cache = planned(selection, storage, verbosity, replan=replan)
     entries = chosen.find(plan.entries, selection.file)
-    facts = kernel_facts(plan, storage.store, storage.jit_cache, find_build_log(storage, plan, None))
+    facts = kernel_facts(plan, storage.store, jit_cache, find_build_log(storage, plan, None))
     if as_json:
         print_json([_json(each, facts, chosen.m(each)) for each in entries])
     elif any(chosen.m(each) is not None for each in entries):
@@ -90,7 +90,7 @@ def _explain(
             echo()
         m = chosen.m(planned)
         for title, text in explain(planned, m, facts, deep_gemm, target):
-            echo(f"{click.style(f'{title:<9}', bold=True)} {text}" if title else f"{'':<9} {text}")
+            echo(text, mark=f"{click.style(f'{title:<9}', bold=True)} " if title else " " * 10)
 
 
 def _draw(entries: tuple[PlannedEntry, ...], facts: Mapping[str, KernelFacts]) -> None:
@@ -104,18 +104,18 @@ def _draw(entries: tuple[PlannedEntry, ...], facts: Mapping[str, KernelFacts]) -
         (planned,) = entries
         echo(str(planned.entry))
         echo(axis_line(planned.entry.range, columns))
-        echo(bar(planned, colours, columns))
-        for line in kernel_lines(planned, facts, colours):
-            echo(line)
+        echo(mark=bar(planned, colours, columns))
+        for mark, line in kernel_lines(planned, facts, colours):
+            echo(line, mark=f"{mark} ")
         return
     model = ""
     for planned in entries:
         if planned.entry.model != model:
             model = planned.entry.model
-            echo(click.style(f"model {model}", bold=True))
+            echo(model, mark=click.style("model ", bold=True))
         name = planned.entry.label or planned.entry.kernel_type
         echo(f"{name}: {planned.entry.kernel_type} {planned.entry.shape}, {planned.entry.range}")
-        echo(f"  {bar(planned, colours, columns - 2)}")
+        echo(mark=f"  {bar(planned, colours, columns - 2)}")
     echo("m grows to the right, on a logarithmic axis; each change of the block is another kernel")
     echo("kregistry show NAME names the kernels of an entry, kregistry show NAME m=300 explains one")
 

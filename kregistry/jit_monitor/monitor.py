@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from kregistry.deep_gemm.cache_layout import all_roots
+from kregistry.deep_gemm.settings import observe
 from kregistry.errors import KregistryError, MissingRequirement, StorageError
 from kregistry.events import JitEvent, Outcome, WarmupOutcome
+from kregistry.import_hook import after_import
 from kregistry.jit_monitor.compile_report import StartedCompile
 from kregistry.jit_monitor.listener import Listener
 from kregistry.jit_monitor.loads import LoadWatcher
@@ -77,6 +79,7 @@ class JitMonitor:
             self._compiler = MonitoredCompiler()
             self._open(self._compiler)
             _after_fork(self)
+        after_import("deep_gemm", observe)
         return self
 
     def _open(self, compiler: MonitoredCompiler) -> None:

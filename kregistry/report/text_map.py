@@ -59,8 +59,10 @@ def bar(planned: PlannedEntry, colours: Colours, width: int) -> str:
     return "".join(text)
 
 
-def kernel_lines(planned: PlannedEntry, facts: Mapping[str, KernelFacts], colours: Colours) -> Iterator[str]:
-    """A line for each segment: its block, values of m and kernels."""
+def kernel_lines(
+    planned: PlannedEntry, facts: Mapping[str, KernelFacts], colours: Colours
+) -> Iterator[tuple[str, str]]:
+    """For each segment: its block in its colour, and a line with values of m and kernels."""
     spans = [span(each.start, each.stop) for each in planned.segments]
     width = max(map(len, spans), default=0)
     for index, (segment, text) in enumerate(zip(planned.segments, spans)):
@@ -71,11 +73,12 @@ def kernel_lines(planned: PlannedEntry, facts: Mapping[str, KernelFacts], colour
             size = human_bytes(known.nbytes) if known.nbytes else known.state
             names.append(f"{kernel} ({_tile(known)}{size})")
         last = segment.kernels[-1] if segment.kernels else ""
-        yield f"{colours.paint(block, last)} {planned.entry.range.name} {text:<{width}}  {' + '.join(names) or 'none'}"
+        line = f"{planned.entry.range.name} {text:<{width}}  {' + '.join(names) or 'none'}"
+        yield colours.paint(block, last), line
     for refusal in planned.refusals:
-        yield f"{_REFUSED} {planned.entry.range.name} {span(refusal.start, refusal.stop)}: refused: {refusal.reason}"
+        yield _REFUSED, f"{planned.entry.range.name} {span(refusal.start, refusal.stop)}: refused: {refusal.reason}"
     if planned.error:
-        yield f"{_REFUSED} {planned.error}"
+        yield _REFUSED, planned.error
 
 
 def _tile(facts: KernelFacts) -> str:

@@ -91,9 +91,10 @@ def test_a_bar_shows_every_change_without_colours(contents: Contents) -> None:
     shown = bar(first, colours, 40)
     assert len(shown) == 40 and list(dict.fromkeys(shown)) == ["█", "▓", "▒", "░"]
     assert list(kernel_lines(first, contents.facts, colours))[1] == (
-        f"▓ m 17..32    {K[0].id} (tile 16x64, 100 B) + {K[1].id} (tile 32x64, 2.0 KiB)"
+        "▓",
+        f"m 17..32    {K[0].id} (tile 16x64, 100 B) + {K[1].id} (tile 32x64, 2.0 KiB)",
     )
-    assert list(kernel_lines(second, contents.facts, colours))[-1] == "x m 9: refused: <no> & never"
+    assert list(kernel_lines(second, contents.facts, colours))[-1] == ("x", "m 9: refused: <no> & never")
 
 
 def test_colours_are_those_of_the_kernels(contents: Contents) -> None:
