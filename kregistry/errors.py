@@ -4,6 +4,7 @@
     |-- InputError                 (2)   what the user wrote is wrong
     |   |-- ManifestError                one or more problems in a kernels.yaml
     |   |-- UnknownNameError             a target, model, kernel type ... that does not exist
+    |   |   `-- UnknownArchitectureError a model whose shapes `kregistry init` does not know
     |   |-- ShapeError                   a shape that its kernel type refuses
     |   |-- ProviderConflictError        two plugins offer one kernel type
     |   |-- ArgumentError                a call whose tensors do not fit (debug mode only)
@@ -110,6 +111,25 @@ class UnknownNameError(InputError):
     @property
     def hint(self) -> str:  # type: ignore[override]
         return nearest_hint(self.name, self.known, self.kind)
+
+
+@define
+class UnknownArchitectureError(UnknownNameError):
+    """``kregistry init`` has no formulas for a model; ``reason`` says what is known of it, and may be empty."""
+
+    reason: str = ""
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        # Only another spelling is offered: shapes of a model with a similar name would be wrong.
+        spelled = [name for name in self.known if name.casefold() == self.name.casefold()]
+        if spelled:
+            return f"did you mean {spelled[0]!r}?"
+        said = f"{self.reason}; " if self.reason else ""
+        return (
+            f"{said}known: {', '.join(sorted(self.known))}; for another model, let the engine show its calls: "
+            "`kregistry rehearse` runs it on the stub GPU, `kregistry record` watches a server"
+        )
 
 
 @define

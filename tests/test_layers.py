@@ -19,7 +19,7 @@ FLOORS = (
     ("manifest",),
     ("events",),
     ("store",),
-    ("deep_gemm",),
+    ("deep_gemm", "remote"),
     ("toolchain",),
     ("hookspecs", "event_delivery"),
     ("event_bus",),

@@ -23,8 +23,10 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
+from kregistry.cli.remote_kernels import remote_options
 from kregistry.compile.build_report import BuildReport
 from kregistry.errors import InputError
+from kregistry.remote.chain import Chain
 
 
 @click.command(name="build")
@@ -41,6 +43,7 @@ from kregistry.errors import InputError
     help="With --lock: a directory of DeepGEMM's headers (default: the installed DeepGEMM's; can be repeated).",
 )
 @storage_options
+@remote_options
 @jobs_option
 @replan_option
 @verbosity_options
@@ -52,6 +55,7 @@ def command(
     lock: Path | None,
     headers: tuple[Path, ...],
     storage: Storage,
+    remote: Chain,
     jobs: int | None,
     shared_front_end: bool | None,
     paranoid: bool,
@@ -80,6 +84,7 @@ def command(
                 jobs=jobs,
                 shared_front_end=shared_front_end,
                 paranoid=paranoid,
+                remote=remote,
             )
     else:
         if headers:
@@ -98,11 +103,14 @@ def command(
                 paranoid=paranoid,
                 replan=replan,
                 lock=beside if beside.is_file() else None,
+                remote=remote,
             )
         storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
+    for line in remote.summaries():
+        say(line)
     if as_json:
         print_json(report.to_json())
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
+from kregistry.remote.tier import TierUse
 
 
 @frozen
@@ -89,6 +90,7 @@ class BuildReport:
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
         sharing: the front ends that kernels have shared.
         id: name of the build's log beside the store; empty if there is none.
+        remote: how each remote tier was used.
         outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
@@ -103,6 +105,7 @@ class BuildReport:
     sharing: SharingReport = SharingReport()
     id: str = field(default="", eq=False)
     outdated: int = 0
+    remote: tuple[TierUse, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -161,4 +164,5 @@ class BuildReport:
             "compiling_seconds": round(self.compiling_seconds, 3),
             "outdated": self.outdated,
             "sharing": self.sharing.to_json(),
+            "remote": [asdict(each) for each in self.remote],
         }

@@ -1,7 +1,7 @@
 """The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
 
-    known -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
-                  +-> nvcc alone ---------------------------------------------------> publish
+    known -> fetch -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
+                           +-> nvcc alone ------------------------------------------> publish
 
 A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
 of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
@@ -30,6 +30,7 @@ from kregistry.compile.stages.assemble import Assemble
 from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.divide import Divide
+from kregistry.compile.stages.fetch import Fetch
 from kregistry.compile.stages.fill import Fill
 from kregistry.compile.stages.group_tasks import GroupTasks
 from kregistry.compile.stages.known import Known
@@ -41,6 +42,7 @@ from kregistry.compile.stages.waiting import Waiting
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
+from kregistry.remote.chain import Chain
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
@@ -57,6 +59,7 @@ class Pipeline:
         nvcc: path of the compiler.
         jobs: number of compilers at once.
         options: how front ends are shared.
+        remote: tiers that are asked before a kernel is compiled; default: none.
 
     Attributes:
         record: what the build has done so far.
@@ -70,6 +73,7 @@ class Pipeline:
         nvcc: Path,
         jobs: int,
         options: SharingOptions | None = None,
+        remote: Chain | None = None,
     ) -> None:
         options = options or SharingOptions()
         directory, scratch = store.directory, store.scratch
@@ -94,7 +98,7 @@ class Pipeline:
         self._fill = fill = Fill(jit_cache, record)
         self._known = Known(store, broken, fill, record)
         claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close)
-        publish = Publish(store, broken, fill, nvcc.name, record, claim.release).publish
+        publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
         assemble = Assemble(schedule, compiler, scratch, estimates, check, record)
@@ -103,7 +107,8 @@ class Pipeline:
         front_end = RunFrontEnd(claim, waiting, pool, scratch, assemble, divide, check, record)
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
-        self._route = Route(options.shared, self_check, waiting, alone, publish, record)
+        route = Route(options.shared, self_check, waiting, alone, publish, record)
+        self._fetch = Fetch(remote or Chain(()), store, self._known, route.send, self._open_jobs, schedule)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
@@ -115,6 +120,7 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
+        self._fetch.close(cancel=kind is not None)
         self._schedule.close()
         self._pool.close()
         self._claims.__exit__()
@@ -128,7 +134,7 @@ class Pipeline:
         if kernel.key in self._early:
             self._confirmed.append(kernel)
         elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
-            self._route.send(kernel)
+            self._fetch.send(kernel)
 
     def add_early(self, kernel: Kernel) -> None:
         """Compile a kernel of a lock file before the dry run asks for it.
@@ -140,7 +146,10 @@ class Pipeline:
         """
         if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
             self._early.add(kernel.key)
-            self._route.send(kernel)
+            self._fetch.send(kernel)
+
+    def _write_back(self, kernel: Kernel) -> None:
+        self._fetch.write_back(kernel)
 
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
@@ -148,6 +157,7 @@ class Pipeline:
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
+        self._fetch.wait()
         self._waiting.complete()
         self._open_jobs.wait()
         for kernel in self._confirmed:

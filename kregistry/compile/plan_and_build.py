@@ -25,6 +25,7 @@ from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
 from kregistry.plan.planner import make_plan
 from kregistry.registry import Registry
+from kregistry.remote.chain import Chain
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
 
@@ -43,6 +44,7 @@ def build_kernels(
     paranoid: bool = False,
     replan: bool = False,
     lock: Path | None = None,
+    remote: Chain | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -63,6 +65,7 @@ def build_kernels(
         replan: plan again, although the store keeps a plan of this manifest on this stack.
         lock: a lock file with sources of the same manifest, perhaps an older one. Its kernels are compiled while the
             dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
+        remote: tiers that are asked before a kernel is compiled; default: those of ``KREGISTRY_REMOTE``.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -75,6 +78,7 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
+    remote = Chain.from_environment() if remote is None else remote
     cpu = CpuSamples()
     if store.read_only:
         record = BuildRecord(registry.hook)
@@ -82,7 +86,7 @@ def build_kernels(
             plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
             for kernel in _early_kernels(lock, toolchain):
                 pipeline.add_early(kernel)
             plan = make_plan(
@@ -110,6 +114,7 @@ def build_kernels(
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
         outdated=record.outdated,
+        remote=remote.use,
     )
     keep_built_plan(store.directory, report)
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
