@@ -13,7 +13,7 @@ import click
 from attrs import frozen
 from rich.cells import cell_len
 
-from kregistry.cli.output import data_stream, escape_controls
+from kregistry.cli.output import data_stream, echo, escape_controls
 from kregistry.kernel_type.display import human_bytes as human_bytes
 
 _GAP = "  "
