@@ -7,13 +7,21 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import make_registry, plugin_option
 from kregistry.cli.output import echo
 
 
 @click.command(name="rehearse", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
 @click.argument("engine")
-@click.option("-t", "--target", default="h100", show_default=True, help="A target's name or a YAML file.")
+@click.option(
+    "-t",
+    "--target",
+    default="h100",
+    show_default=True,
+    shell_complete=complete.targets,
+    help="A target's name or a YAML file.",
+)
 @click.option("--name", help="The model's name in the manifest (default: from the path of the model).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
 @click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
