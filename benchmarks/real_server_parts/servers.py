@@ -28,6 +28,8 @@ _SGLANG = shlex.split(
     "--grammar-backend none --host 127.0.0.1 --mem-fraction-static 0.8 --disable-radix-cache --trust-remote-code "
     "--max-total-tokens 120000 --max-running-requests 64 --cuda-graph-max-bs 64 --chunked-prefill-size 4096"
 )
+#: Only NCCL: other ways to add over GPUs use NVLink multicast, which not every machine allows.
+_SEVERAL_RANKS = ["--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion"]
 _VLLM = shlex.split(
     "-m vllm.entrypoints.cli.main serve --load-format dummy --skip-tokenizer-init --enforce-eager --host 127.0.0.1 "
     "--max-model-len 8704 --max-num-batched-tokens 4096 --max-num-seqs 32 --gpu-memory-utilization 0.8"
@@ -42,6 +44,14 @@ _VLLM_ENVIRONMENT = {
     "VLLM_MOE_USE_DEEP_GEMM": "1",
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
     "VLLM_HOST_IP": "127.0.0.1",
+}
+#: vLLM shows the lines of kregistry only if it is told to.
+_VLLM_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "[%(asctime)s] %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
+    "loggers": {name: {"handlers": ["out"], "level": "INFO", "propagate": False} for name in ("vllm", "kregistry")},
 }
 #: Lines of a log that say how far a start is.
 _MILESTONES = (
@@ -76,7 +86,12 @@ class Caches:
     def environment(self, engine: str) -> dict[str, str]:
         cache = str(self.directory / "jit")
         common = {"DG_JIT_CACHE_DIR": cache, "SGLANG_DG_CACHE_DIR": cache, "KREGISTRY_STORE": str(self.store)}
-        return {**common, **(_VLLM_ENVIRONMENT if engine == "vllm" else {})}
+        if engine == "sglang":
+            return common
+        logging = self.directory / "logging.json"
+        logging.write_text(json.dumps(_VLLM_LOGGING))
+        own = {"VLLM_LOGGING_CONFIG_PATH": str(logging), "VLLM_CACHE_ROOT": str(self.directory.parent / "vllm")}
+        return {**common, **_VLLM_ENVIRONMENT, **own}
 
     @property
     def store(self) -> Path:
@@ -88,7 +103,7 @@ class Caches:
 
     def last_start(self) -> dict[str, Any]:
         """What kregistry's build process said about the last start."""
-        found = sorted((self.store / "starts").glob("*/status.json")) if (self.store / "starts").is_dir() else []
+        found = sorted((self.store / "starts").glob("*/status.json"), key=lambda each: each.stat().st_mtime)
         return json.loads(found[-1].read_text()) if found else {}
 
 
@@ -119,7 +134,8 @@ class Server:
         if self.engine == "vllm":
             command = [*_VLLM[:3], str(model), *_VLLM[3:], "--tensor-parallel-size", str(options.tp), *own]
         else:
-            command = [*_SGLANG, "--model-path", str(model), "--tp-size", str(options.tp), *own]
+            ranks = ["--tp-size", str(options.tp), *(_SEVERAL_RANKS if options.tp > 1 else [])]
+            command = [*_SGLANG, "--model-path", str(model), *ranks, *own]
         self._command = [sys.executable, "-W", "ignore", *command]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
 

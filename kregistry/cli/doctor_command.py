@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 from attrs import frozen
@@ -32,7 +33,12 @@ def _check(subject: str, find: Callable[[], str]) -> Finding:
 
 @click.command(name="doctor")
 @json_option
-def command(as_json: bool) -> None:
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what a bug report needs to a .tar.gz: versions, environment, the last starts; no secrets.",
+)
+def command(as_json: bool, bundle: Path | None) -> None:
     """Check what planning and building need on this machine; exit 3 if something is missing.
 
     A table shows what decides kernels: the compiler, each variable that has an influence, and where kernels are kept.
@@ -41,9 +47,16 @@ def command(as_json: bool) -> None:
     from kregistry.cli.tables import print_table
 
     findings, rows = all_findings(), influences()
+    shown = [*findings, *(Finding(row.what, f"{row.value} ({row.why})") for row in rows)]
+    content = [{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in shown]
+    if bundle is not None:
+        from kregistry.cli.bug_report import write_bundle
+        from kregistry.store import Store
+
+        names = write_bundle(bundle, content, Store.default().directory)
+        click.echo(f"{bundle}: {len(names)} files", err=True)
     if as_json:
-        shown = [*findings, *(Finding(row.what, f"{row.value} ({row.why})") for row in rows)]
-        print_json([{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in shown])
+        print_json(content)
     else:
         for finding in findings:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -153,7 +154,11 @@ def store_option(command: Command) -> Command:
 
 
 def _store(directory: Path | None) -> Store:
+    from kregistry.errors import InputError
     from kregistry.store import Store
+
+    if directory and re.match(r"\w+:/", str(directory)):  # Path has made one slash of two
+        raise InputError(f"--store {directory}: the store is a directory on this machine", "--remote names a URL")
 
     return Store(directory) if directory else Store.default()
 

@@ -6,6 +6,7 @@ the process that has started it ends.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -50,9 +51,24 @@ def main() -> None:
 
 def _end_with_the_engine() -> None:
     """Our standard input is a pipe that nobody writes to: it ends when the engine does, however that was."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held when the interpreter ends
         pass
-    os.killpg(os.getpgid(0), signal.SIGKILL)  # the compilers too
+    for pid in (*_descendants(os.getpid()), os.getpid()):  # the compilers too, which have groups of their own
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = children.get(pid, [])
+    for each in found:  # it grows meanwhile
+        found.extend(children.get(each, ()))
+    return found
 
 
 def _build(start: StartFolder) -> tuple[int, int, tuple[str, ...]]:

@@ -64,10 +64,11 @@ from pathlib import Path
 from kregistry.integrations import build_ahead
 from kregistry.integrations.start_folder import StartFolder
 build_ahead._CODE = '''
-import threading, time
+import subprocess, threading, time
 from kregistry.integrations.build_process import _end_with_the_engine
+compiler = subprocess.Popen(["sleep", "60"], start_new_session=True)
 threading.Thread(target=_end_with_the_engine, daemon=True).start()
-print("up", flush=True)
+print(compiler.pid, flush=True)
 time.sleep(60)
 '''
 build_ahead.start_build(StartFolder(Path({str(start.directory)!r})), {{}})
@@ -75,7 +76,7 @@ time.sleep(60)
 """
     engine = subprocess.Popen([sys.executable, "-c", script])
     try:
-        while not start.log.exists() or start.log.read_text() != "up\n":
+        while not start.log.exists() or not start.log.read_text().endswith("\n"):
             assert engine.poll() is None
             time.sleep(0.02)
         assert build_ahead._alive(start.read_pid())
@@ -83,6 +84,7 @@ time.sleep(60)
         engine.send_signal(signal.SIGKILL)
         engine.wait()
     assert "has died" in wait_for_build(start, limit_seconds=60).text
+    assert not build_ahead._alive(int(start.log.read_text()))  # nor do its compilers go on
 
 
 def test_a_long_wait_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
