@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "Check a manifest, and report every problem with line and column.",
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
     "build": "Compile missing kernels in parallel, without a GPU.",
+    "show": "Show which m needs which kernel, in the terminal.",
+    "report": "Write a page that shows a plan and its build.",
     "warmup": "Build missing kernels, then load every kernel on this GPU.",
     "rehearse": "Run the engine itself without a GPU, and write the manifest of its calls.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
