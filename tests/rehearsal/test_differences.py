@@ -25,8 +25,8 @@ def test_labels_order_and_buffer_sizes_do_not_count() -> None:
     before, after = (read_manifest(parse_document(HEAD + text, "m"), registry).entries for text in (BEFORE, AFTER))
     found = [str(each) for each in differences(before, after, registry.__getitem__)]
     assert found == [
-        "~ fp8_gemm_nt a: n=512 k=1024, m 1..64 -> m 32..64",
-        "- fp8_gemm_nt b: n=256 k=1024, m 1..64",
-        "+ fp8_gemm_nt c: n=128 k=1024, m 1..64",
+        "~ fp8_gemm_nt a: n=512 k=1024 scales=f32, m 1..64 -> m 32..64",
+        "- fp8_gemm_nt b: n=256 k=1024 scales=f32, m 1..64",
+        "+ fp8_gemm_nt c: n=128 k=1024 scales=f32, m 1..64",
     ]
     assert not list(differences(before, before, registry.__getitem__))
