@@ -24,8 +24,10 @@ from kregistry.cli.output import echo
 )
 @click.option("--name", help="The model's name in the manifest (default: from the path of the model).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
+@click.option("--diff", "other", type=click.Path(path_type=Path), help="Show the differences from a manifest instead.")
 @click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
 @click.option("--any-version", is_flag=True, help="Try a version of the engine that the patches do not know.")
+@click.option("--timeout", type=float, default=600, show_default=True, help="The longest it may take, in seconds.")
 @plugin_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- ENGINE-ARGUMENT...")
 def command(
@@ -33,8 +35,10 @@ def command(
     target: str,
     name: str | None,
     output: Path | None,
+    other: Path | None,
     log: Path | None,
     any_version: bool,
+    timeout: float,
     plugins: tuple[str, ...],
     arguments: tuple[str, ...],
 ) -> None:
@@ -46,6 +50,7 @@ def command(
     from kregistry.manifest.document import parse_document
     from kregistry.manifest.reader import read_manifest
     from kregistry.manifest.targets import named_target
+    from kregistry.rehearsal.differences import differences
     from kregistry.rehearsal.manifest_text import default_name, render
     from kregistry.rehearsal.rehearse import rehearse
 
@@ -56,6 +61,7 @@ def command(
         gpu,
         arguments,
         any_version=any_version,
+        seconds=timeout,
         log=log,
         on_start=lambda text: click.echo(f"rehearsal: {text}", err=True),
     )
@@ -63,9 +69,15 @@ def command(
     words = ["kregistry", "rehearse", engine, "--target", target, *(("--name", name) if name else ()), "--"]
     text = render(done, registry, name=title, command=shlex.join([*words, *_without_paths(arguments)]))
     manifest = read_manifest(parse_document(text, str(output or title)), registry, gpu)
-    if output is None:
+    if other is not None:
+        from kregistry.manifest import load_manifest
+
+        before = load_manifest(other, registry, gpu).entries
+        lines = [str(each) for each in differences(before, manifest.entries, registry.__getitem__)]
+        echo("\n".join(lines) if lines else f"no difference from {other}")
+    if output is None and other is None:
         echo(text, nl=False)
-    else:
+    if output is not None:
         from kregistry.store.atomic import replace_file, storage_errors
 
         with storage_errors(output):
