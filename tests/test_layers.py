@@ -42,7 +42,7 @@ FLOORS = (
     ("recording",),
     ("serving",),
     ("jit_monitor",),
-    ("conformance",),
+    ("conformance", "report"),
     ("integrations", "rehearsal"),
     # The public names, imported on first use. What stands below does not go through them.
     ("kregistry",),

@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "Check a manifest, and report every problem with line and column.",
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
     "build": "Compile missing kernels in parallel, without a GPU.",
+    "show": "Show which m needs which kernel, in the terminal.",
+    "report": "Write a page that shows a plan and its build.",
     "warmup": "Build missing kernels, then load every kernel on this GPU.",
     "rehearse": "Run the engine itself without a GPU, and write the manifest of its calls.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
@@ -28,6 +30,7 @@ COMMANDS = {
     "targets": "Show the GPUs that can be planned for.",
     "conformance": "Test installed kernel types with the rules of the conformance kit.",
     "new-plugin": "Write an installable plugin with one kernel type and its tests.",
+    "completion": "Print the completion script of bash, zsh or fish.",
     "docs": "Print a page of the documentation.",
     "doctor": "Check this machine: what is there, what is missing, and how to fix it.",
 }
@@ -69,7 +72,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from kregistry.errors import UnknownNameError
 
             raise UnknownNameError("command", args[0], tuple(COMMANDS))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
 from kregistry.cli.output import echo, escape_controls, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 @click.command(name="init")
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The model's config.json.")
 @click.option("--engine", required=True, help="sglang or vllm.")
-@click.option("-t", "--target", default="h100", show_default=True, help="A target's name, 'detect', or a YAML file.")
+@click.option(
+    "-t",
+    "--target",
+    default="h100",
+    show_default=True,
+    shell_complete=complete.targets,
+    help="A target's name, 'detect', or a YAML file.",
+)
 @click.option("--tp", type=int, default=1, show_default=True, help="Tensor parallel size.")
 @click.option("--ep", type=int, help="Expert parallel size (default: the engine's).")
 @click.option(

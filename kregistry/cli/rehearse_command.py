@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import make_registry, plugin_option
 from kregistry.cli.output import echo, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
@@ -14,12 +15,21 @@ from kregistry.cli.output_file import check_output, force_option, with_digest, w
 
 @click.command(name="rehearse", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
 @click.argument("engine")
-@click.option("-t", "--target", default="h100", show_default=True, help="A target's name or a YAML file.")
+@click.option(
+    "-t",
+    "--target",
+    default="h100",
+    show_default=True,
+    shell_complete=complete.targets,
+    help="A target's name or a YAML file.",
+)
 @click.option("--name", help="The model's name in the manifest (default: from the path of the model).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
 @force_option
+@click.option("--diff", "other", type=click.Path(path_type=Path), help="Show the differences from a manifest instead.")
 @click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
 @click.option("--any-version", is_flag=True, help="Try a version of the engine that the patches do not know.")
+@click.option("--timeout", type=float, default=600, show_default=True, help="The longest it may take, in seconds.")
 @plugin_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- ENGINE-ARGUMENT...")
 def command(
@@ -28,8 +38,10 @@ def command(
     name: str | None,
     output: Path | None,
     force: bool,
+    other: Path | None,
     log: Path | None,
     any_version: bool,
+    timeout: float,
     plugins: tuple[str, ...],
     arguments: tuple[str, ...],
 ) -> None:
@@ -41,6 +53,7 @@ def command(
     from kregistry.manifest.document import parse_document
     from kregistry.manifest.reader import read_manifest
     from kregistry.manifest.targets import named_target
+    from kregistry.rehearsal.differences import differences
     from kregistry.rehearsal.manifest_text import default_name, render
     from kregistry.rehearsal.rehearse import rehearse
 
@@ -52,6 +65,7 @@ def command(
         gpu,
         arguments,
         any_version=any_version,
+        seconds=timeout,
         log=log,
         on_start=lambda text: say(f"rehearsal: {text}"),
     )
@@ -59,9 +73,15 @@ def command(
     words = ["kregistry", "rehearse", engine, "--target", target, *(("--name", name) if name else ()), "--"]
     text = render(done, registry, name=title, command=shlex.join([*words, *_without_paths(arguments)]))
     manifest = read_manifest(parse_document(text, str(output or title)), registry, gpu)
-    if output is None:
+    if other is not None:
+        from kregistry.manifest import load_manifest
+
+        before = load_manifest(other, registry, gpu).entries
+        lines = [str(each) for each in differences(before, manifest.entries, registry.__getitem__)]
+        echo("\n".join(lines) if lines else f"no difference from {other}")
+    if output is None and other is None:
         echo(text, nl=False)
-    else:
+    if output is not None:
         write_or_rescue(output, with_digest(text))
     where = f" -> {output}" if output else ""
     replaced = sum(done.findings.replaced.values())
