@@ -173,6 +173,10 @@ class KernelType(ABC):
         """Views of all elements that a launch at ``m`` may write: the outputs, and padding that it may overwrite."""
         return self.outputs(buffers, m)
 
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of elements of outputs that a launch at ``m`` is given, and leaves as they are (columns in between)."""
+        return {}
+
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """Bytes that DeepGEMM allocates during a launch, in addition to the buffers."""
         return 0

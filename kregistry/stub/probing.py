@@ -13,6 +13,7 @@ from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.stub.probed import ProbedLaunch, ProbedValue
 from kregistry.stub.recorder import Recorder
+from kregistry.stub.returned_form import form_of
 
 
 def probe(kernel_type: KernelType, shape: Shape, values: Sequence[int], recorder: Recorder) -> tuple[ProbedValue, ...]:
@@ -42,9 +43,9 @@ def probe(kernel_type: KernelType, shape: Shape, values: Sequence[int], recorder
     return tuple(found)
 
 
-def _call(function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int) -> None:
+def _call(function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int) -> object:
     call = kernel_type.arguments(buffers, m)
-    function(*call.args, **call.kwargs)
+    return function(*call.args, **call.kwargs)
 
 
 def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
@@ -56,9 +57,9 @@ def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
     recorder.reset()
     recorder.expect_stream(torch.cuda.current_stream().cuda_stream)
     recorder.mark()
-    error = ""
+    error, result = "", ""
     try:
-        call()
+        result = form_of(call())
     except Exception as raised:
         error = describe_error(raised)
     recorder.mark()
@@ -68,5 +69,7 @@ def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
         host_reads=recorder.host_reads(),
         host_waits=recorder.host_waits(),
         foreign_launches=recorder.foreign_launches(),
+        cublaslt_calls=recorder.cublaslt_calls(),
+        result=result,
         nbytes=torch.cuda.memory_stats().get("requested_bytes.all.peak", 0) - before,
     )

@@ -113,8 +113,10 @@ def check_fp8_operands(kernel_type: str, call: Arguments) -> None:
         calls.belongs(kernel_type, f"{name}.dtype", calls.dtype_of(operand[0]), ("float8_e4m3fn",))
     calls.belongs(kernel_type, "d.dtype", calls.dtype_of(call.d), ("bfloat16",))
     calls.belongs(kernel_type, "recipe", calls.recipe_of(call.recipe), _RECIPES)
-    calls.belongs(kernel_type, "recipe_a", calls.recipe_of(call.recipe_a), (None, (1, 128)))
-    calls.belongs(kernel_type, "recipe_b", calls.recipe_of(call.recipe_b), (None, (1, 128), (128, 128)))
+    # Not every function takes these two.
+    recipe_a, recipe_b = (calls.recipe_of(getattr(call, name, None)) for name in ("recipe_a", "recipe_b"))
+    calls.belongs(kernel_type, "recipe_a", recipe_a, (None, (1, 128)))
+    calls.belongs(kernel_type, "recipe_b", recipe_b, (None, (1, 128), (128, 128)))
 
 
 def scale_form(scale_factors: torch.Tensor) -> str:
@@ -155,4 +157,19 @@ def _normal(data: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
     *rows, columns = data.shape
     values = 2 * columns if data.dtype == torch.int8 else columns
-    return torch.randn((*rows, values), device=generator.device, generator=generator)
+    normal = torch.randn((*rows, values), device=generator.device, generator=generator)
+    return normal * magnitudes(normal.shape, generator)
+
+
+def magnitudes(size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """1, 2 or 4 for each block of 128 rows and 128 columns [..., rows, columns].
+
+    Normal numbers alone would give all blocks nearly one scale factor, and powers of two exactly one.
+    """
+    import torch
+
+    *others, rows, columns = size
+    blocks = (*others, scales.ceil_div(rows, scales.GROUP), scales.ceil_div(columns, scales.GROUP))
+    exponents = torch.randint(0, 3, blocks, device=generator.device, generator=generator)
+    factors = exponents.float().exp2().repeat_interleave(scales.GROUP, -2).repeat_interleave(scales.GROUP, -1)
+    return factors[..., :rows, :columns]

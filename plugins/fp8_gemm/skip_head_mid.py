@@ -33,7 +33,7 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
     summary = "dense FP8 GEMM that leaves the middle of each head of its output alone (kv_b_proj)"
     dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES)
     function_names = ("fp8_gemm_nt_skip_head_mid",)
-    signature = Signature("a, b, d, head_splits, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
+    signature = Signature("a, b, d, head_splits, recipe=None, compiled_dims='nk', disable_ue8m0_cast=False")
     archs = (
         ArchSupport("sm90", "<0.2.5", _GONE),
         ArchSupport("sm100", "<0.2.5", _GONE),
@@ -77,6 +77,11 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
         shape = buffers.shape
         heads = buffers.d[:m].unflatten(-1, (_heads(shape), -1))
         return {"left": heads[..., : shape.head_left], "right": heads[..., shape.head_left + shape.head_mid :]}
+
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        shape = buffers.shape
+        heads = buffers.d[:m].unflatten(-1, (_heads(shape), -1))
+        return {"middle": heads[..., shape.head_left : shape.head_left + shape.head_mid]}
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         shape = buffers.shape

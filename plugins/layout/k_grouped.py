@@ -77,7 +77,9 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
         return {
             "sf": BufferSpec((max_m, shape.mn), "float32", initial=UNIT_SCALE),
             # The kernel of DeepGEMM 0.2 traps, and ends the context of the process, if the sizes do not add up to rows.
-            "grouped_layout": BufferSpec((shape.num_groups,), "int32", initial=_layout(shape, max_m)),
+            "grouped_layout": BufferSpec(
+                (shape.num_groups,), "int32", initial=_layout(shape, max_m), affects_results=False
+            ),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
