@@ -82,15 +82,17 @@ class ManifestProblem:
 
 @define
 class ManifestError(InputError):
-    """All problems of one manifest, in the order of the file."""
+    """The problems of one manifest, in the order of the file; with ``more``, the file was not read to its end."""
 
     problems: tuple[ManifestProblem, ...]
+    more: bool = False
 
     @property
     def message(self) -> str:
         count = len(self.problems)
         lines = "\n".join(str(problem) for problem in self.problems)
-        return f"{lines}\n{count} problem{'s' if count != 1 else ''} in {self.problems[0].file}"
+        first = "the first " if self.more else ""
+        return f"{lines}\n{first}{count} problem{'s' if count != 1 else ''} in {self.problems[0].file}"
 
 
 @define
@@ -103,7 +105,7 @@ class UnknownNameError(InputError):
 
     @property
     def message(self) -> str:
-        return f"unknown {self.kind} {self.name!r}"
+        return f"unknown {self.kind} {quoted(self.name)}"
 
     @property
     def hint(self) -> str:  # type: ignore[override]
@@ -312,6 +314,21 @@ def place_of(error: BaseException) -> str:
         return "?"
 
 
+def shorten(text: str, limit: int = 200) -> str:
+    """A text of at most ``limit`` characters: a message never repeats a long value."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def quoted(value: object) -> str:
+    """``repr`` of a value, shortened; it raises nothing. Control characters are escaped."""
+    if isinstance(value, (str, bytes)):
+        return shorten(repr(value[:200]))
+    try:
+        return shorten(repr(value))
+    except Exception:  # an integer with too many digits, a plugin's own __repr__
+        return f"a value of type {type(value).__name__}"
+
+
 def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
     """A hint for an unknown name: the nearest known name, or else all known names.
 
@@ -321,10 +338,15 @@ def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
         kind: what the names are, in the singular: ``"target"``, ``"provider of fp8_gemm_nt"``.
     """
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known {_plural(kind)}: {', '.join(names)}" if names else f"no {kind} is known"
+
+
+def count_of(number: int, noun: str) -> str:
+    """``"1 kernel"``, ``"2 kernels"``, ``"3 entries"``."""
+    return f"{number} {noun if number == 1 else _plural(noun)}"
 
 
 def _plural(phrase: str) -> str:

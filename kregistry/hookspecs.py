@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 if TYPE_CHECKING:
-    from kregistry.events import CompiledKernel, FailedKernel, JitEvent, PlannedEntry, WarmedKernel, WarmupOutcome
+    from kregistry.events import CompiledKernel, FailedKernel, JitEvent, PlannedEntry, Task, WarmedKernel, WarmupOutcome
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
     from kregistry.manifest.model import Manifest
@@ -54,6 +54,16 @@ def kregistry_kernel_planned(kernel: Kernel) -> None:
 @hookspec
 def kregistry_entry_planned(entry: PlannedEntry) -> None:
     """The dry run of one entry has ended. ``entry`` holds its segments, or its error."""
+
+
+@hookspec
+def kregistry_task_started(task: Task) -> None:
+    """A worker of a plan or build has started a task."""
+
+
+@hookspec
+def kregistry_task_finished(task: Task) -> None:
+    """The task has ended, successfully or not; ``task.seconds`` says how long it took."""
 
 
 @hookspec

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 
 from attrs import field, frozen
@@ -63,7 +60,8 @@ class Kernel:
         key: sha256 over source, header texts, compiler version and flags, without any path: the key of the store.
         source: the CUDA source.
         command: the command with which DeepGEMM compiles it.
-        cache_entry: directory of the kernel below a home directory, e.g. ``.deep_gemm/cache/kernel.NAME.HASH``.
+        cache_entry: directory of the kernel below a home directory, e.g. ``.deep_gemm/cache/kernel.NAME.HASH``; empty
+            for a kernel of a lock file, which does not know where DeepGEMM looks on this machine.
         cubin_file: name of the cubin in that directory.
         files: name and content of every other file that DeepGEMM keeps in that directory.
     """
@@ -77,36 +75,10 @@ class Kernel:
     files: Mapping[str, bytes] = field(repr=False, eq=False)
 
     @property
+    def has_cache_entry(self) -> bool:
+        return bool(self.cache_entry.parts)
+
+    @property
     def id(self) -> str:
         """Short and stable: the same on every machine with the same sources, headers, compiler and flags."""
         return f"{self.name}.{self.key[:16]}"
-
-
-def kernel_key(source: bytes, command: CompilerCommand, nvcc_version: str, cuda_home: Path) -> str:
-    """sha256 over everything that the machine code depends on, without paths.
-
-    Headers count with their text; CUDA's own headers count with the version of the compiler.
-    """
-    parts = {
-        "source": hashlib.sha256(source).hexdigest(),
-        "headers": header_digests(command, cuda_home),
-        "compiler": f"nvcc {nvcc_version}",
-        "flags": command.flags,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def header_digests(command: CompilerCommand, cuda_home: Path) -> list[str]:
-    """One digest for each include path; CUDA's own headers are covered by the version of the compiler."""
-    return ["cuda" if path.is_relative_to(cuda_home) else tree_digest(path) for path in command.includes]
-
-
-@cache
-def tree_digest(directory: Path) -> str:
-    """sha256 over the relative names and the contents of all files below a directory."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(directory)}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
-from attrs.validators import ge, matches_re
+from attrs.validators import ge, le, matches_re, max_len
 
-from kregistry.errors import UnknownNameError
+from kregistry.errors import UnknownNameError, quoted
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -30,9 +30,9 @@ class Target:
     """
 
     name: str = field(validator=matches_re(r"[A-Za-z0-9][A-Za-z0-9._-]*"))
-    device_name: str
-    compute_capability: str = field(validator=matches_re(r"\d+\.\d+"))
-    num_sms: int = field(validator=ge(1))
+    device_name: str = field(validator=[max_len(255), lambda *a: _printable(*a)])
+    compute_capability: str = field(validator=matches_re(r"[0-9]{1,3}\.[0-9]{1,2}"))
+    num_sms: int = field(validator=[ge(1), le(1 << 16)])
     l2_bytes: int = field(validator=ge(1))
     memory_bytes: int = field(validator=ge(1))
     source: str = ""
@@ -49,6 +49,12 @@ class Target:
     def arch(self) -> str:
         """The family that kernel types declare support for: ``sm90``, ``sm100``, ``sm120``."""
         return f"sm{self.major}0"
+
+
+def _printable(target: Target, attribute: Any, value: str) -> None:
+    """The name goes into an environment variable of a process, and onto terminals."""
+    if not value.isprintable():
+        raise ValueError(f"{attribute.name!r} must be printable text, got {quoted(value)}")
 
 
 _HOPPER = "NVIDIA Hopper datasheets and the H100 white paper"

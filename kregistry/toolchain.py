@@ -1,12 +1,15 @@
-"""Finds the CUDA toolkit, the compilers, torch and DeepGEMM of this machine, without importing any of them."""
+"""Finds the CUDA toolkit, the compilers, torch and DeepGEMM of this machine, without importing any of them.
+
+The compiler is the one that DeepGEMM itself would use in this environment, see :mod:`kregistry.deep_gemm.compiler`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
-import re
+import shlex
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,32 +19,41 @@ from pathlib import Path
 from attrs import frozen
 from packaging.version import Version
 
-from kregistry.deep_gemm.version import deep_gemm_version
+from kregistry.deep_gemm.compiler import INSTALL_HINT, Compiler, named_compiler
+from kregistry.deep_gemm.environment import check_environment, removed
+from kregistry.deep_gemm.nvcc_flags import APPEND, PREPEND
+from kregistry.deep_gemm.variables import Series
+from kregistry.deep_gemm.version import deep_gemm_version, series_of
 from kregistry.errors import MissingRequirement
 from kregistry.python_child import search_path
 
-INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+_log = logging.getLogger("kregistry.toolchain")
 #: The oldest torch that works. torch is installed by the extra `deepgemm`, so pip does not check this by itself.
 MINIMUM_TORCH = "2.6"
 
 
 @frozen
 class CudaToolkit:
-    """A CUDA toolkit with a compiler.
+    """A CUDA toolkit, and the compiler that DeepGEMM uses with it.
 
     Attributes:
         home: the directory that DeepGEMM calls CUDA_HOME.
-        version: the version of nvcc, e.g. ``"13.0.88"``.
-        found_by: how it was found, for messages.
+        compiler: its nvcc, or another one that a variable names.
+        found_by: how the toolkit was found, for messages.
     """
 
     home: Path
-    version: str
+    compiler: Compiler
     found_by: str
 
     @property
     def nvcc(self) -> Path:
-        return self.home / "bin" / "nvcc"
+        return self.compiler.path
+
+    @property
+    def version(self) -> str:
+        """The version of nvcc, e.g. ``"13.0.88"``."""
+        return self.compiler.version
 
     @property
     def include(self) -> Path:
@@ -68,36 +80,26 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
 
 
 def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolkit:
-    """The CUDA toolkit that DeepGEMM would use, or the one in site-packages.
+    """The CUDA toolkit and the compiler that DeepGEMM would use, or those in site-packages.
 
     Raises:
-        MissingRequirement: there is no nvcc, or CUDA_HOME names a directory without one.
+        MissingRequirement: there is no nvcc, CUDA_HOME names a directory without one, or it does not run or is too old.
     """
+    named = named_compiler(environment, installed_series())
     tried: list[tuple[Path, str]] = []
     for home, found_by in _candidates(environment):
         tried.append((home, found_by))
         nvcc = home / "bin" / "nvcc"
-        if nvcc.is_file() and (home / "include" / "cuda.h").is_file():
-            return CudaToolkit(home, nvcc_version(nvcc), found_by)
+        if (named is not None or nvcc.is_file()) and (home / "include" / "cuda.h").is_file():
+            path, reason = named or (nvcc, found_by)
+            return CudaToolkit(home, Compiler.at(path, reason, home, environment), found_by)
     places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
     raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
 
 
-@cache
-def nvcc_version(nvcc: Path) -> str:
-    """The version that ``nvcc --version`` prints, e.g. ``"13.0.88"``.
-
-    Raises:
-        MissingRequirement: it does not run, or prints no version.
-    """
-    try:
-        output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise MissingRequirement(f"{nvcc} does not run: {error}", INSTALL_HINT) from error
-    match = re.search(r"V(\d+\.\d+\.\d+)", output)
-    if match is None:
-        raise MissingRequirement(f"{nvcc} --version names no version: {output.strip()[:200]!r}", INSTALL_HINT)
-    return match.group(1)
+def installed_series() -> Series:
+    """The series of the installed DeepGEMM."""
+    return series_of(deep_gemm_version())
 
 
 def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
@@ -183,13 +185,39 @@ class Toolchain:
 
 
 def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
-    """Find torch, DeepGEMM, the CUDA toolkit and a C compiler.
+    """Find torch, DeepGEMM, the CUDA toolkit and a C compiler, for an environment in which kernels can be built.
 
     Raises:
-        MissingRequirement: something is missing; the hint names the command that installs it.
+        MissingRequirement: something is missing, and the hint names the command that installs it; or a variable asks
+            for kernels that cannot be planned or built.
     """
     torch = torch_version()
     deep_gemm = require_deep_gemm()
+    check_environment(environment, series_of(deep_gemm))
     cuda = find_cuda_toolkit(environment)
     compiler = find_c_compiler(environment)
+    for remark in compiler_remarks(environment, cuda.compiler):
+        _warn_once(remark)
     return Toolchain(cuda, compiler, Versions(deep_gemm, torch, cuda.version))
+
+
+def compiler_remarks(environment: Mapping[str, str], compiler: Compiler) -> list[str]:
+    """What an environment would do to machine code, and what is done about it: a sentence for each variable."""
+    remarks = [
+        f"{name}={environment[name]} is not passed on to nvcc: it would change kernels without being in their keys"
+        for name in removed(environment)
+    ]
+    added = {PREPEND: compiler.flags.prepended, APPEND: compiler.flags.appended}
+    remarks += [
+        f"{name} adds {shlex.join(flags)} to every kernel: these are other kernels than those without it"
+        for name, flags in added.items()
+        if flags
+    ]
+    if compiler.profile:
+        remarks.append(f"the nvcc.profile of {compiler.path} adds {' '.join(compiler.profile)} to every kernel")
+    return remarks
+
+
+@cache
+def _warn_once(text: str) -> None:
+    _log.warning("warning: %s", text)

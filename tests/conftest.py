@@ -14,10 +14,12 @@ import pytest
 from command_line import Result, run_command_line
 from distributions import install as install
 from events import EventLog
+from stub_server import StubServers
 
 from kregistry.compile import BuildReport
 from kregistry.compile.plan_and_build import build_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.deep_gemm.variables import BY_NAME
 from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
 from kregistry.manifest.document import parse_document
@@ -71,6 +73,10 @@ def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stub")
 
 
+#: Variables of the table that say where things are on this machine, or are set by :func:`isolation`.
+_OF_THE_MACHINE = ("PATH", "CUDA_HOME", "CUDA_PATH", "HOME", "XDG_CACHE_HOME")
+
+
 @pytest.fixture(autouse=True)
 def isolation(
     environment_guard: None,
@@ -87,8 +93,9 @@ def isolation(
     monkeypatch.setenv("HOME", str(user / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("KREGISTRY_STORE", str(user / "store"))
-    for name in ("DG_JIT_CACHE_DIR", "DJ_JIT_CACHE_DIR", "KREGISTRY_TARGET", "KREGISTRY_NO_SHARED_FRONT_END"):
-        monkeypatch.delenv(name, raising=False)
+    for name in (*BY_NAME, "KREGISTRY_TARGET", "KREGISTRY_NO_SHARED_FRONT_END"):
+        if name not in _OF_THE_MACHINE:
+            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +189,8 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def kregistry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs the command line in this process, as its entry point does."""
+    """Runs the command line in this process, as its entry point does; without lines of progress."""
+    monkeypatch.setattr("kregistry.cli.progress._TICK_SECONDS", 3600.0)
 
     def run(*arguments: object) -> Result:
         return run_command_line(monkeypatch, [str(argument) for argument in arguments])
@@ -215,3 +223,12 @@ def warm_run(
     assert result.returncode == 0, result.stderr
     answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return {**answer, "home": home}
+
+
+@pytest.fixture(scope="session")
+def servers(
+    toolchain: Toolchain, stub_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StubServers]:
+    """Servers on the stub as an H100 whose compiler refuses every kernel."""
+    with StubServers(toolchain, compile_stub(toolchain, stub_directory), tmp_path_factory.mktemp("servers")) as servers:
+        yield servers

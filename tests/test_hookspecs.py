@@ -142,7 +142,8 @@ def test_kregistry_kernel_failed(
         pipeline.finish()
     registry.events.flush()
     assert log.names() == ["kregistry_compile_started", "kregistry_kernel_failed"]
-    failed = log.calls[1][1]["failed"]
+    (arguments,) = heard(log, "kregistry_kernel_failed")
+    failed = arguments["failed"]
     assert isinstance(failed, FailedKernel)
     assert (failed.kernel, failed.output) == (broken, "error: too many registers")
 
@@ -189,3 +190,16 @@ def test_kregistry_kernel_warmed(listening: tuple[Registry, EventLog]) -> None:
     assert isinstance(warmed, WarmedKernel)
     assert (warmed.m, warmed.kernels, warmed.outcome) == (4, ("k",), Warmed.LEFT)
     assert json.dumps(warmed.text)
+
+
+def test_kregistry_task_started(tiny_build: BuildReport, event_log: EventLog) -> None:
+    started = [arguments["task"] for arguments in heard(event_log, "kregistry_task_started")]
+    assert {"start", "plan"} <= {task.stage for task in started}
+    assert all(task.seconds is None for task in started)
+
+
+def test_kregistry_task_finished(tiny_build: BuildReport, event_log: EventLog) -> None:
+    """Each task once, as it was started."""
+    started = [arguments["task"] for arguments in heard(event_log, "kregistry_task_started")]
+    finished = [evolve(arguments["task"], seconds=None) for arguments in heard(event_log, "kregistry_task_finished")]
+    assert sorted(map(repr, finished)) == sorted(map(repr, started))

@@ -1,4 +1,4 @@
-"""Kernel: compiler commands taken apart, and keys that know no path."""
+"""Kernel: compiler commands taken apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.kernel import CompilerCommand, Kernel, kernel_key, tree_digest
+from kregistry.deep_gemm.compiler import Compiler
+from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.stub.recorded_kernel import read_recorded
 
 FLAGS = ("-cubin", "-O3", "--gpu-architecture=sm_90a", "-DN=3", "--compiler-options=-fPIC,-O3")
@@ -37,43 +38,6 @@ def test_the_recorded_command_of_deep_gemm(kernel: Kernel) -> None:
     assert kernel.files["kernel.cu"].decode() == kernel.source
 
 
-def includes(root: Path, content: str = "int x;") -> Path:
-    directory = root / "include" / "deep_gemm"
-    directory.mkdir(parents=True)
-    (directory / "a.h").write_text(content)
-    return root / "include"
-
-
-def key(root: Path, *, source: bytes = b"x", flags: tuple[str, ...] = ("-O3",), nvcc: str = "13.0") -> str:
-    command = CompilerCommand(flags, (root / "include", root / "cuda" / "include"))
-    return kernel_key(source, command, nvcc, root / "cuda")
-
-
-def test_the_key_knows_no_path(tmp_path: Path) -> None:
-    for name in ("here", "there"):
-        includes(tmp_path / name)
-    assert key(tmp_path / "here") == key(tmp_path / "there")
-
-
-def test_the_key_changes_with_everything_that_shapes_the_code(tmp_path: Path) -> None:
-    includes(tmp_path / "a")
-    includes(tmp_path / "b", "int y;")
-    a = tmp_path / "a"
-    keys = [key(a), key(tmp_path / "b"), key(a, source=b"y"), key(a, flags=("-O2",)), key(a, nvcc="13.1")]
-    keys.append(key(a, flags=("-O3", "-g")))
-    assert len(set(keys)) == len(keys)
-
-
-def test_a_tree_digest_covers_names_and_contents(tmp_path: Path) -> None:
-    trees = {"one": {"a.h": "x"}, "two": {"b.h": "x"}, "three": {"a.h": "y"}, "four": {"a.h": "x", "b.h": ""}}
-    trees["five"] = {"a.hx": ""}
-    for name, files in trees.items():
-        (tmp_path / name).mkdir()
-        for file, content in files.items():
-            (tmp_path / name / file).write_text(content)
-    assert len({tree_digest(tmp_path / name) for name in trees}) == len(trees)
-
-
 @pytest.mark.parametrize(
     ("entry", "name"),
     [
@@ -87,7 +51,7 @@ def test_a_recorded_kernel_is_read_in_any_layout(tmp_path: Path, entry: str, nam
     cubin = directory / "kernel.cubin"
     cubin.write_bytes(b"-O3\0/x/kernel.cu\0-o\0out\0\0__global__ void f() {}")
     (directory / "meta.json").write_bytes(b"{}")
-    kernel = read_recorded(tmp_path, cubin, "13.0", tmp_path / "cuda")
+    kernel = read_recorded(tmp_path, cubin, Compiler(tmp_path / "nvcc", "13.0", "test"))
     assert (kernel.name, kernel.cache_entry, kernel.cubin_file) == (name, Path(entry), "kernel.cubin")
     assert (kernel.source, kernel.command.flags, dict(kernel.files)) == (
         "__global__ void f() {}",

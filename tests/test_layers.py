@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 #: From the bottom. Rooms of one floor do not know each other.
 FLOORS = (
     ("errors", "import_hook"),
-    ("entry_points", "kernel", "machine", "python_child", "target"),
+    ("bounded_input", "entry_points", "kernel", "machine", "python_child", "target"),
     ("kernel_type",),
     ("manifest",),
     ("events",),

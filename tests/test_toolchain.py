@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kregistry import toolchain
+from kregistry.deep_gemm.compiler import nvcc_version
 from kregistry.errors import MissingRequirement
-from kregistry.toolchain import find_c_compiler, find_cuda_toolkit, find_toolchain, nvcc_version
+from kregistry.toolchain import find_c_compiler, find_cuda_toolkit, find_toolchain
 
 HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "build": "Compile missing kernels in parallel, without a GPU.",
     "warmup": "Build missing kernels, then load every kernel on this GPU.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
+    "stub": "Run a command on the stub GPU: a program for CUDA, without a GPU.",
     "monitor": "Turn the log of a JIT monitor into manifest entries.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
@@ -103,4 +104,6 @@ def main() -> None:
 
 
 def _print_error(message: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    from kregistry.cli.output import say
+
+    say(f" {message}", mark=click.style("error:", fg="red", bold=True))

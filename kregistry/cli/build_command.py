@@ -3,61 +3,120 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import click
 
 from kregistry.cli.options import (
     Selection,
     Storage,
+    Verbosity,
     allow_broken_option,
     front_end_options,
     jobs_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     storage_options,
+    verbosity_options,
 )
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
 from kregistry.compile.build_report import BuildReport
+from kregistry.errors import InputError
 
 
 @click.command(name="build")
 @manifest_options
+@click.option(
+    "--lock",
+    type=click.Path(path_type=Path),
+    help="Compile the kernels of this lock file with sources: needs nvcc and DeepGEMM's headers only.",
+)
+@click.option(
+    "--headers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="With --lock: a directory of DeepGEMM's headers (default: the installed DeepGEMM's; can be repeated).",
+)
 @storage_options
 @jobs_option
+@replan_option
+@verbosity_options
 @allow_broken_option
 @front_end_options
 @json_option
 def command(
     selection: Selection,
+    lock: Path | None,
+    headers: tuple[Path, ...],
     storage: Storage,
     jobs: int | None,
     shared_front_end: bool | None,
     paranoid: bool,
+    replan: bool,
+    verbosity: Verbosity,
     allow_broken: bool,
     as_json: bool,
 ) -> None:
-    """Compile the missing kernels of the manifest FILE (default: kernels.yaml), without a GPU."""
+    """Compile the missing kernels of the manifest FILE (default: kernels.yaml), without a GPU.
+
+    A lock file with sources beside FILE, of the same name (kernels.lock), lets compiling start before planning ends.
+    """
     from kregistry.cli.progress import ProgressBar
+    from kregistry.compile.build_lock import build_lock
     from kregistry.compile.plan_and_build import build_kernels
 
-    registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry):
-        report = build_kernels(
-            manifest,
-            registry,
-            store=storage.store,
-            jit_cache=storage.jit_cache,
-            jobs=jobs,
-            shared_front_end=shared_front_end,
-            paranoid=paranoid,
-        )
+    registry = selection.registry
+    if lock is not None:
+        _refuse_selection(selection)
+        with ProgressBar(registry, verbosity, None, storage.store.directory, jobs):
+            report = build_lock(
+                lock,
+                registry.events,
+                store=storage.store,
+                headers=headers,
+                jobs=jobs,
+                shared_front_end=shared_front_end,
+                paranoid=paranoid,
+            )
+    else:
+        if headers:
+            raise InputError("--headers is used with --lock only", "a plan finds the headers by itself")
+        manifest = selection.manifest()
+        beside = selection.file.with_suffix(".lock")
+        jit_cache = storage.jit_cache_of(manifest)
+        with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
+            report = build_kernels(
+                manifest,
+                registry,
+                store=storage.store,
+                jit_cache=jit_cache,
+                jobs=jobs,
+                shared_front_end=shared_front_end,
+                paranoid=paranoid,
+                replan=replan,
+                lock=beside if beside.is_file() else None,
+            )
+        storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
+    verbosity.tell_plan(report.plan)
+    if verbosity is Verbosity.VERBOSE and report.id:
+        say(f"build {report.id}: its log is kept beside the store")
     if as_json:
         print_json(report.to_json())
     else:
         print_report(report)
     raise_problems(report, allow_broken=allow_broken)
+
+
+def _refuse_selection(selection: Selection) -> None:
+    """A lock file is built as a whole, for the target that it was made for."""
+    if selection.models or selection.target or selection.file != Path("kernels.yaml"):
+        raise InputError(
+            "--lock builds a whole lock file: FILE, --model and --target say nothing about it",
+            "kregistry build --lock kernels.lock",
+        )
 
 
 def print_report(report: BuildReport) -> None:
@@ -80,7 +139,11 @@ def print_report(report: BuildReport) -> None:
         )
         for name, count in sorted(families.items())
     ]
-    print_table(("kernel", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    print_table(("kernel family", ">needed", ">compiled", ">failed", ">compiler s", ">bytes"), rows)
+    if report.compiled:
+        echo("needed: kernels of the plan; compiler s and bytes: of the kernels that this build compiled")
+    if report.outdated:
+        echo(report.renewal)
     echo(
         f"{report.ready} of {report.total} kernels ready in {report.cache_directory} "
         f"({len(report.compiled)} compiled, {report.found} found, {report.seconds:.1f} s)"

@@ -6,6 +6,7 @@ import click
 
 from kregistry.cli.options import Selection, json_option, manifest_options, print_json
 from kregistry.cli.output import echo
+from kregistry.errors import count_of
 
 
 @click.command(name="check")
@@ -19,5 +20,5 @@ def command(selection: Selection, as_json: bool) -> None:
         print_json({"file": manifest.file, "target": manifest.target.name, "entries": counts})
         return
     for model, count in counts.items():
-        echo(f"{model}: {count} entries")
+        echo(f"{model}: {count_of(count, 'entry')}")
     echo(f"{manifest.file} is a valid manifest for {manifest.target.name}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.conformance.report import Record
@@ -32,7 +32,7 @@ def command(
     from kregistry.conformance.report import record, write_report
     from kregistry.conformance.rule import Level
     from kregistry.conformance.run import ConformanceRun
-    from kregistry.errors import ConformanceError
+    from kregistry.errors import ConformanceError, count_of
     from kregistry.toolchain import any_torch_version
 
     registry = make_registry(plugins)
@@ -45,7 +45,7 @@ def command(
             for name, registration in registrations.items():
                 origin = (registration.provider.distribution, registration.provider.version)
                 run = ConformanceRun(registration.kernel_type, machine, required)
-                click.echo(f"testing {name}", err=True)
+                say(f"testing {name}")
                 for outcome in run.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))
     finally:
@@ -58,7 +58,7 @@ def command(
     failures = tuple(f"{each['kernel_type']}: {each['reason']}" for each in records if each["outcome"] == "failed")
     if failures:
         raise ConformanceError(
-            f"{len(failures)} checks failed",
+            f"{count_of(len(failures), 'check')} failed",
             failures,
             "`kregistry docs conformance` has a section for each rule: what it requires, why, and how to fix it",
         )

@@ -40,7 +40,7 @@ def command(as_json: bool) -> None:
     else:
         for finding in findings:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-            echo(f"{mark} {finding.subject}: {finding.found}")
+            echo(f" {finding.subject}: {finding.found}", mark=mark)
             if finding.hint:
                 echo(f"     hint: {finding.hint}")
     missing = [finding.subject for finding in findings if not finding.ok]

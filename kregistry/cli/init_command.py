@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.hf_config.resolve import ModelCalls
@@ -66,7 +66,7 @@ def command(
     **setting: object,
 ) -> None:
     """Write the manifest of a model from its config.json and the options of its engine."""
-    from kregistry.errors import InputError, StorageError
+    from kregistry.errors import InputError, StorageError, quoted
     from kregistry.hf_config.compare import compare
     from kregistry.hf_config.config import read_config
     from kregistry.hf_config.deployment import Deployment
@@ -81,12 +81,12 @@ def command(
     warn_of_plugins(installed.broken)
     calls = model_calls(read_config(config), deployment, registry, installed.families)
     for note in calls.engine.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     if explain:
         print_explanation(calls)
         refuse_unusable(calls)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise InputError(f"--name: expected letters, digits, '.', '_' and '-', got {name!r}")
+        raise InputError(f"--name: expected letters, digits, '.', '_' and '-', got {quoted(name)}")
     title = name or default_name(config)
     text = render(calls, registry, name=title, command=_command_line(config, name), stops=_stops(stops))
     manifest = parse(text, registry, str(output or title), deployment.target)
@@ -97,7 +97,7 @@ def command(
             atomic.replace_file(output, text.encode())
         except OSError as error:
             raise StorageError.from_oserror(error, output) from error
-        click.echo(f"{output}: {len(manifest.entries)} entries", err=True)
+        say(f"{output}: {len(manifest.entries)} entries")
         _summarise(calls)
     if other is not None:
         lines = list(compare(load_manifest(other, registry, deployment.target).entries, manifest.entries))
@@ -130,7 +130,7 @@ def print_explanation(calls: ModelCalls) -> None:
         )
         for site in calls.sites
     ]
-    print_table(("layer", "kernel type", "shape", "verdict", "range or reason"), rows)
+    print_table(("layer", "kernel type", "~shape", "verdict", "~range or reason"), rows)
 
 
 def _summarise(calls: ModelCalls) -> None:
@@ -138,17 +138,19 @@ def _summarise(calls: ModelCalls) -> None:
 
     counts = {verdict: len(calls.with_verdict(verdict)) for verdict in Verdict if calls.with_verdict(verdict)}
     words = "".join(f"\n  {count:3} {verdict.value}" for verdict, count in counts.items())
-    click.echo(f"{len(calls.sites)} call sites (--explain shows each):{words}", err=True)
+    say(f"{len(calls.sites)} call sites (--explain shows each):{words}")
 
 
 def _stops(texts: tuple[str, ...]) -> dict[str, int]:
-    from kregistry.errors import InputError
+    from kregistry.errors import InputError, quoted
 
     stops: dict[str, int] = {}
     for text in texts:
         what, equals, number = text.rpartition("=")
         if not (equals and what and number.isascii() and number.isdecimal() and int(number) >= 1):
-            raise InputError(f"--stop: expected WHAT=N, got {text!r}", "e.g. --stop m_grouped_fp8_gemm_nt_masked=4096")
+            raise InputError(
+                f"--stop: expected WHAT=N, got {quoted(text)}", "e.g. --stop m_grouped_fp8_gemm_nt_masked=4096"
+            )
         stops[what] = int(number)
     return stops
 

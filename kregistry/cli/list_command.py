@@ -35,7 +35,7 @@ def _print_all(registry: Registry) -> None:
         (each.kernel_type.name, each.kernel_type.run_dimension.name, each.provider, each.kernel_type.summary)
         for each in registry.registrations()
     ]
-    print_table(("kernel type", "varies with", "provided by", "summary"), rows)
+    print_table(("kernel type", "varies with", "~provided by", "~summary"), rows)
 
 
 def _print_one(registration: Registration) -> None:
@@ -60,7 +60,7 @@ def _print_one(registration: Registration) -> None:
         for each in kernel_type.all_dimensions
     ]
     rows.append((run.name, "a range {start, stop, step}", f"{run.start}.. step {run.step}", run.unit, run.meaning))
-    print_table(("dimension", "allowed", "default", "unit", "meaning"), rows)
+    print_table(("dimension", "~allowed", "default", "unit", "~meaning"), rows)
 
 
 def _default(value: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kregistry.cli.options import json_option, print_json
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 
 @click.command(name="new-plugin")
@@ -29,4 +29,4 @@ def command(name: str, directory: Path, as_json: bool) -> None:
         return
     for path in files:
         echo(str(path))
-    click.echo(f"next: cd {files[0].parent} && pip install -e '.[test]' && pytest", err=True)
+    say(f"next: cd {files[0].parent} && pip install -e '.[test]' && pytest")

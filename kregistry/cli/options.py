@@ -5,27 +5,34 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from attrs import frozen
 
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.errors import PluginError
+    from kregistry.kernel import Kernel
     from kregistry.manifest import Manifest
+    from kregistry.plan.plan import Plan
     from kregistry.registry import Registry
     from kregistry.store import Store
 
 Command: TypeAlias = Callable[..., Any]
 
+#: kregistry.manifest.format.ENGINES, whose module takes longer to import than most commands.
+_ENGINES = ("sglang", "vllm")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 allow_broken_option = click.option(
     "--allow-broken", is_flag=True, help="Report kernels that do not compile as warnings, and exit 0."
 )
+replan_option = click.option("--replan", is_flag=True, help="Plan again, even if the store keeps a plan that is valid.")
 plugin_option = click.option(
     "--plugin",
     "plugins",
@@ -43,6 +50,20 @@ _STORE_OPTION = click.option(
     envvar="KREGISTRY_STORE",
     help="Directory of compiled kernels (also: KREGISTRY_STORE).",
 )
+
+
+class Verbosity(Enum):
+    """How much a command says on standard error, besides warnings and errors."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+    def tell_plan(self, plan: Plan) -> None:
+        """Say where a plan comes from, in a verbose command."""
+        if self is Verbosity.VERBOSE and plan.fingerprint:
+            made = "made by an earlier command, used again; --replan plans again" if plan.reused else "made now"
+            say(f"plan {plan.fingerprint}: {made}")
 
 
 @frozen
@@ -67,16 +88,35 @@ class Selection:
 
 @frozen
 class Storage:
-    """The directories that --store and --cache-dir name."""
+    """The directories that --store, --cache-dir and --engine name."""
 
     store: Store
     cache_dir: Path | None
+    engine: str | None
 
-    @property
-    def jit_cache(self) -> JitCache:
+    def cache_dir_of(self, manifest: Manifest) -> Path | None:
+        """The JIT cache for a manifest, which may name an engine; ``None``: DeepGEMM's own.
+
+        Raises:
+            InputError, MissingRequirement: as of :func:`kregistry.cli.places.jit_cache_directory`.
+        """
+        from kregistry.cli.places import jit_cache_directory
+
+        return jit_cache_directory(self.cache_dir, self.engine, manifest)
+
+    def jit_cache_of(self, manifest: Manifest) -> JitCache:
+        """Like :meth:`cache_dir_of`."""
         from kregistry.deep_gemm.jit_cache import JitCache
 
-        return JitCache(self.cache_dir)
+        return JitCache(self.cache_dir_of(manifest))
+
+    def warn_of_places(self, manifest: Manifest, kernels: Iterable[Kernel], jit_cache: JitCache) -> None:
+        """Warn where a server will not find kernels in this JIT cache."""
+        from kregistry.cli.places import warn_of_places
+
+        filled = list(dict.fromkeys(root for kernel in kernels for root in jit_cache.roots(kernel)))
+        if filled:
+            warn_of_places(filled, self.engine or manifest.engine)
 
 
 def manifest_options(command: Command) -> Command:
@@ -119,11 +159,11 @@ def _store(directory: Path | None) -> Store:
 
 
 def storage_options(command: Command) -> Command:
-    """Add --store and --cache-dir; the command receives ``storage``."""
+    """Add --store, --cache-dir and --engine; the command receives ``storage``."""
 
     @functools.wraps(command)
-    def with_storage(*, store_directory: Path | None, cache_dir: Path | None, **rest: Any) -> Any:
-        return command(storage=Storage(_store(store_directory), cache_dir), **rest)
+    def with_storage(*, store_directory: Path | None, cache_dir: Path | None, engine: str | None, **rest: Any) -> Any:
+        return command(storage=Storage(_store(store_directory), cache_dir, engine), **rest)
 
     return _with_options(
         with_storage,
@@ -132,6 +172,11 @@ def storage_options(command: Command) -> Command:
             "--cache-dir",
             type=click.Path(path_type=Path),
             help="DeepGEMM's JIT cache (default: the one that DeepGEMM itself uses).",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(_ENGINES),
+            help="Use the JIT cache that a server of this engine will read (default: the manifest's engine).",
         ),
     )
 
@@ -158,6 +203,23 @@ def front_end_options(command: Command) -> Command:
     )
 
 
+def verbosity_options(command: Command) -> Command:
+    """Add -q and -v; the command receives ``verbosity``."""
+
+    @functools.wraps(command)
+    def with_verbosity(*, quiet: bool, verbose: bool, **rest: Any) -> Any:
+        if quiet and verbose:
+            raise click.UsageError("-q and -v exclude each other")
+        verbosity = Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL
+        return command(verbosity=verbosity, **rest)
+
+    return _with_options(
+        with_verbosity,
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are still printed."),
+        click.option("-v", "--verbose", is_flag=True, help="Also show each kernel, and which plan is used."),
+    )
+
+
 def _with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
     for option in reversed(options):
         command = option(command)
@@ -171,14 +233,16 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
         InputError: an option is not of the form TYPE=PLUGIN.
         UnknownNameError, ProviderConflictError: it names no kernel type, or not one provider of it.
     """
-    from kregistry.errors import InputError
+    from kregistry.errors import InputError, quoted
     from kregistry.registry import Registry
 
     choices: dict[str, str] = {}
     for text in plugins:
         kernel_type, equals, plugin = text.partition("=")
         if not (kernel_type and equals and plugin):
-            raise InputError(f"--plugin: expected TYPE=PLUGIN, got {text!r}", "e.g. --plugin fp8_gemm_nt=my_plugin")
+            raise InputError(
+                f"--plugin: expected TYPE=PLUGIN, got {quoted(text)}", "e.g. --plugin fp8_gemm_nt=my_plugin"
+            )
         choices[kernel_type] = plugin
     registry = Registry(choices)
     warn_of_plugins(registry.broken)
@@ -190,7 +254,7 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
 def warn_of_plugins(broken: Iterable[PluginError]) -> None:
     """Report broken plugins on standard error."""
     for error in broken:
-        click.echo(f"warning: {error}", err=True)
+        say(f"warning: {error}")
 
 
 def print_json(content: Any) -> None:

@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
@@ -30,9 +31,33 @@ def data_descriptor() -> int | None:
     return stream.fileno() if isinstance(stream, _DataStream) else None
 
 
-def echo(text: str = "", *, nl: bool = True) -> None:
-    """Write data to standard output. Other text is written with ``click.echo(..., err=True)``."""
-    click.echo(text, file=data_stream(), nl=nl)
+def echo(text: str = "", *, nl: bool = True, mark: str = "") -> None:
+    """Write data to standard output, after a mark in colours of our own; control characters in it are escaped."""
+    click.echo(mark + escape_controls(text), file=data_stream(), nl=nl)
+
+
+def say(text: str, *, mark: str = "") -> None:
+    """Write a line for people to standard error, in the same way."""
+    click.echo(mark + escape_controls(text), err=True)
+
+
+def escape_controls(text: str) -> str:
+    """A text that no terminal takes for commands: control characters other than line ends and tabs are escaped.
+
+    Characters that UTF-8 cannot encode (the halves of surrogate pairs, as in a file name of other bytes) are too.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each.encode("unicode_escape").decode()
+        if unicodedata.category(each) in _ESCAPED and each not in "\n\t"
+        else each
+        for each in text
+    )
+
+
+#: Control characters, surrogates, and characters that change the direction of text.
+_ESCAPED = ("Cc", "Cs", "Cf")
 
 
 def reserve_standard_output() -> None:

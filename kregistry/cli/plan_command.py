@@ -9,14 +9,18 @@ import click
 
 from kregistry.cli.options import (
     Selection,
+    Verbosity,
     allow_broken_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     store_option,
+    verbosity_options,
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
+from kregistry.errors import InputError, count_of
 from kregistry.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -27,30 +31,50 @@ if TYPE_CHECKING:
 @manifest_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
 @click.option(
+    "--sources", is_flag=True, help="With -o: also write the sources, for 'kregistry build --lock' on other machines."
+)
+@click.option(
     "--check", "lock", type=click.Path(path_type=Path), help="Compare with a lock file; exit 1 if it differs."
 )
 @store_option
+@replan_option
+@verbosity_options
 @allow_broken_option
 @json_option
 def command(
-    selection: Selection, store: Store, output: Path | None, lock: Path | None, allow_broken: bool, as_json: bool
+    selection: Selection,
+    store: Store,
+    output: Path | None,
+    sources: bool,
+    lock: Path | None,
+    replan: bool,
+    verbosity: Verbosity,
+    allow_broken: bool,
+    as_json: bool,
 ) -> None:
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, without a GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.plan.lock import check_lock, write_lock
     from kregistry.plan.planner import make_plan
+    from kregistry.toolchain import find_toolchain
 
+    if sources and output is None:
+        raise InputError("--sources needs -o FILE", "kregistry plan --sources -o kernels.lock")
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry):
-        plan = make_plan(manifest, registry)
+    with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
+        plan = make_plan(manifest, registry, keep_in=store.directory, replan=replan)
+    verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, store)
-    if as_json:
+    if lock is not None and not as_json:
+        check_lock(plan, lock)
+        echo(f"{lock} agrees with this plan: {count_of(len(plan.kernels), 'kernel')}")
+    elif as_json:
         print_json({**plan.to_json(), "known_broken": [each.to_json() for each in outcome.broken]})
     else:
         print_plan(plan)
     if output is not None:
-        write_lock(plan, output)
-    if lock is not None:
+        write_lock(plan, output, find_toolchain().cuda.compiler if sources else None)
+    if lock is not None and as_json:
         check_lock(plan, lock)
     raise_problems(outcome, allow_broken=allow_broken)
 
@@ -59,25 +83,30 @@ def print_plan(plan: Plan) -> None:
     """Print a table with one row for each entry, and the totals."""
     from kregistry.cli.tables import human_bytes, print_table
 
-    rows = [
-        (
-            planned.entry.model,
-            planned.entry.label or planned.entry.kernel_type,
-            planned.entry.kernel_type,
-            planned.entry.shape,
-            planned.entry.range,
-            len(planned.launch_points()),
-            len(planned.kernels()) if planned.ok else "-",
-            human_bytes(planned.nbytes),
-        )
-        for planned in plan.entries
-    ]
-    print_table(("model", "label", "kernel type", "shape", "range", ">launches", ">kernels", ">bytes"), rows)
+    for model in dict.fromkeys(planned.entry.model for planned in plan.entries):
+        rows = [
+            (
+                planned.entry.label or planned.entry.kernel_type,
+                planned.entry.kernel_type,
+                planned.entry.shape,
+                planned.entry.range,
+                len(planned.launch_points()),
+                len(planned.kernels()) if planned.ok else "-",
+                human_bytes(planned.nbytes),
+            )
+            for planned in plan.entries
+            if planned.entry.model == model
+        ]
+        columns = ("entry", "kernel type", "~shape", "range", ">launches", ">kernels", ">memory")
+        print_table(columns, rows, f"model {model}")
+        echo()
+    echo("launches: calls of a warm-up that load every kernel of the entry, each at the smallest m that needs it")
+    echo("kernels: different cubins that the entry uses; memory: device memory of its largest launch")
     for planned in plan.entries:
         if planned.remark():
             echo(f"{planned.entry}: {planned.remark()}")
     versions = plan.versions
     echo(
-        f"{len(plan.kernels)} kernels for {plan.target.name} with DeepGEMM {versions.deep_gemm}, "
+        f"{count_of(len(plan.kernels), 'kernel')} for {plan.target.name} with DeepGEMM {versions.deep_gemm}, "
         f"torch {versions.torch}, nvcc {versions.nvcc}"
     )

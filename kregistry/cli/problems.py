@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import click
 from attrs import frozen
+
+from kregistry.cli.output import say
 
 if TYPE_CHECKING:
     from kregistry.events import BrokenKernel
@@ -57,5 +58,5 @@ def raise_problems(outcome: Outcome, *, allow_broken: bool) -> None:
     """
     if allow_broken:
         for each in outcome.broken:
-            click.echo(f"warning: {each}", err=True)
+            say(f"warning: {each}")
     outcome.raise_problems(allow_broken=allow_broken)

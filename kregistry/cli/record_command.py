@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
-from kregistry.cli.output import data_descriptor, echo
+from kregistry.cli.output import echo, say
+from kregistry.cli.run_program import environment_on, run_program
 
 if TYPE_CHECKING:
     from kregistry.recording.recorded_run import RecordedRun
@@ -27,25 +27,31 @@ if TYPE_CHECKING:
     help="File to write; - is standard output.",
 )
 @click.option("--model", default="recorded", help="Name of the model in the manifest.")
+@click.option(
+    "--stub", "target", metavar="TARGET", help="Run the command on the stub GPU as this target; no GPU is needed."
+)
 @plugin_option
 @click.argument("run", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, ...]) -> None:
+def command(output: Path, model: str, target: str | None, plugins: tuple[str, ...], run: tuple[str, ...]) -> None:
     """Run COMMAND, and write a manifest that covers every DeepGEMM call of its Python processes.
 
     End a server with Ctrl-C; the manifest is then written.
     """
     from kregistry.errors import IncompleteError, InputError
+    from kregistry.manifest.targets import named_target
     from kregistry.manifest.writer import dump_manifest
+    from kregistry.recording.manifest_building import build_manifest
     from kregistry.recording.recorded_run import RecordedRun
+    from kregistry.recording.usable_calls import usable_calls
     from kregistry.toolchain import require_deep_gemm
 
-    with TemporaryDirectory(prefix="kregistry-record-") as directory:
-        code = run_recorded(run, Path(directory))
+    with TemporaryDirectory(prefix="kregistry-record-") as directory, environment_on(target) as environment:
+        code = run_recorded(run, Path(directory), environment)
         recorded = RecordedRun(Path(directory))
     for function, problem in recorded.problems.items():
-        click.echo(f"not recorded: {function}: {problem}", err=True)
+        say(f"not recorded: {function}: {problem}")
     for damaged in recorded.damaged:
-        click.echo(f"not recorded: damaged line {damaged}", err=True)
+        say(f"not recorded: damaged line {damaged}")
     calls = recorded.recording.calls()
     if not calls:
         require_deep_gemm()  # if DeepGEMM is missing here, that is the most likely cause
@@ -53,34 +59,32 @@ def command(output: Path, model: str, plugins: tuple[str, ...], run: tuple[str, 
             f"the command made no DeepGEMM call (exit code {code})",
             "the command must run Python, with kregistry installed and without -I, -E or -S",
         )
-    content = recorded.recording.manifest(make_registry(plugins).__getitem__, recorded.target, model)
+    shown = named_target(target) if target else None
+    where = shown or recorded.target
+    kernel_types = make_registry(plugins).__getitem__
+    usable, refused = usable_calls(calls, kernel_types, where)
+    for reason in refused:
+        say(f"not recorded: {reason}")
+    content = build_manifest(usable, kernel_types, where, model)
     _write(output, dump_manifest(content))
     _summarise(recorded, output, len(content["models"][model]["kernels"]))
     if code not in (0, 130, -2):
         raise IncompleteError(f"the command ended with exit code {code}; the manifest covers its calls up to then")
 
 
-def run_recorded(command: tuple[str, ...], directory: Path) -> int:
+def run_recorded(command: tuple[str, ...], directory: Path, base: Mapping[str, str]) -> int:
     """Run a command whose Python processes record their calls in ``directory``, and return its exit code.
+
+    ``base`` is its environment, without what recording adds.
 
     Raises:
         InputError: it cannot be started.
     """
     from kregistry import recording
-    from kregistry.errors import InputError
 
     child = str(Path(recording.__file__).with_name("recorded_process"))
-    path = os.pathsep.join(part for part in (child, os.environ.get("PYTHONPATH")) if part)
-    try:
-        environment = {**os.environ, "PYTHONPATH": path, "KREGISTRY_RECORD": str(directory)}
-        process = subprocess.Popen(command, env=environment, stdout=data_descriptor())
-    except OSError as error:
-        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the terminal has sent Ctrl-C to the command too: wait until it ends
+    path = os.pathsep.join(part for part in (child, base.get("PYTHONPATH")) if part)
+    return run_program(command, {**base, "PYTHONPATH": path, "KREGISTRY_RECORD": str(directory)})
 
 
 def _write(output: Path, text: str) -> None:
@@ -97,8 +101,7 @@ def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:
     calls = recorded.recording.calls()
     values = sum(len(each.values) for each in calls)
     where = "" if str(output) == "-" else f" -> {output}"
-    print(
+    say(
         f"{len(calls)} call sites with {values} run-time values in {recorded.processes} processes: "
-        f"{entries} entries{where}",
-        file=sys.stderr,
+        f"{entries} entries{where}"
     )

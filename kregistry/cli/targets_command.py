@@ -31,5 +31,5 @@ def command(as_json: bool) -> None:
         )
         for t in TARGETS.values()
     ]
-    print_table(("target", "arch", "capability", ">SMs", ">L2", ">memory", "source"), rows)
+    print_table(("target", "arch", "capability", ">SMs", ">L2", ">memory", "~source"), rows)
     echo("detect: the device of this machine; FILE.yaml: a target of your own")

@@ -7,11 +7,14 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    Verbosity,
     allow_broken_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     storage_options,
+    verbosity_options,
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
@@ -20,36 +23,60 @@ from kregistry.cli.problems import PlanOutcome, raise_problems
 @click.command(name="verify")
 @manifest_options
 @storage_options
+@replan_option
+@verbosity_options
 @allow_broken_option
 @json_option
-def command(selection: Selection, storage: Storage, allow_broken: bool, as_json: bool) -> None:
+def command(
+    selection: Selection,
+    storage: Storage,
+    replan: bool,
+    verbosity: Verbosity,
+    allow_broken: bool,
+    as_json: bool,
+) -> None:
     """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import VerifyError
+    from kregistry.plan.kept_plans import plan_path
     from kregistry.plan.planner import make_plan
-    from kregistry.verify import verify_kernels
+    from kregistry.store import old_format
+    from kregistry.toolchain import find_toolchain
+    from kregistry.verify import plan_fault, verify_kernels
 
     registry, manifest = selection.registry, selection.manifest()
-    with ProgressBar(registry):
-        plan = make_plan(manifest, registry)
+    jit_cache = storage.jit_cache_of(manifest)
+    toolchain = find_toolchain()
+    stale = plan_fault(plan_path(storage.store.directory, manifest, registry.choosing(manifest.providers), toolchain))
+    keep_in = None if stale else storage.store.directory
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, builds=False):
+        plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=keep_in, replan=replan)
+    verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, storage.store)
     broken = {each.kernel for each in outcome.broken}
     compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in broken]
-    result = verify_kernels(compiling, storage.store, storage.jit_cache)
+    result = verify_kernels(compiling, storage.store, jit_cache)
+    storage.warn_of_places(manifest, compiling, jit_cache)
+    faults = (*result.faults, *((stale,) if stale else ()))
     if as_json:
-        faults = [{"id": each.kernel.id, "place": each.place, "text": each.text} for each in result.faults]
+        shown = [{"id": each.subject, "place": each.place, "text": each.text} for each in faults]
         print_json(
             {
                 "kernels": len(plan.kernels),
                 "intact": result.intact,
-                "faults": faults,
+                "faults": shown,
                 "broken": [each.to_json() for each in outcome.broken],
                 "problems": list(plan.problems()),
             }
         )
     else:
         echo(f"{result.intact} of {len(plan.kernels)} kernels are in place and intact")
-    if result.faults:
+    if faults:
         text = f"{result.total - result.intact} of {len(plan.kernels)} kernels are missing or damaged"
-        raise VerifyError(text, tuple(map(str, result.faults)), "run kregistry build to restore them")
+        if stale:
+            text += ", and the plan is damaged"
+        hint = "run kregistry build to restore them"
+        if old_format.is_outdated(storage.store.directory):
+            hint = "kregistry 0.1.0 has filled the store: run kregistry build, which compiles its kernels again"
+        raise VerifyError(text, tuple(map(str, faults)), hint)
     raise_problems(outcome, allow_broken=allow_broken)

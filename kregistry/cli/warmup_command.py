@@ -7,13 +7,16 @@ import click
 from kregistry.cli.options import (
     Selection,
     Storage,
+    Verbosity,
     allow_broken_option,
     front_end_options,
     jobs_option,
     json_option,
     manifest_options,
     print_json,
+    replan_option,
     storage_options,
+    verbosity_options,
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import raise_problems
@@ -27,7 +30,8 @@ from kregistry.cli.problems import raise_problems
 @click.option(
     "--memory", default="0.9", help="Device memory to use: a fraction of the free memory, or a size such as 2GiB."
 )
-@click.option("--replan", is_flag=True, help="Plan again, even if the plan of an earlier start is still valid.")
+@replan_option
+@verbosity_options
 @allow_broken_option
 @json_option
 def command(
@@ -38,6 +42,7 @@ def command(
     paranoid: bool,
     memory: str,
     replan: bool,
+    verbosity: Verbosity,
     allow_broken: bool,
     as_json: bool,
 ) -> None:
@@ -49,13 +54,13 @@ def command(
 
     registry, manifest = selection.registry, selection.manifest("detect")
     lost_context: WarmupError | None = None
-    with ProgressBar(registry):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
         try:
             report = warmup(
                 manifest,
                 registry=registry,
                 store=storage.store,
-                cache_dir=storage.cache_dir,
+                cache_dir=storage.cache_dir_of(manifest),
                 jobs=jobs,
                 memory_budget=memory,
                 replan=replan,
@@ -69,6 +74,8 @@ def command(
     else:
         for each in report.left:
             echo(f"left on disk: {each}")
+        if report.build is not None and report.build.outdated:
+            echo(report.build.renewal)
         echo(
             f"{len(report.loaded)} of {report.total} kernels loaded with {len(report.launches)} launches in "
             f"{report.seconds:.2f} s, at most {human_bytes(report.peak_bytes)} of device memory, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kregistry.errors import CompileError, PlanError
+from kregistry.errors import CompileError, PlanError, count_of
 from kregistry.events.compiled import BrokenKernel, BrokenRange, FailedKernel
 from kregistry.plan.plan import Plan
 
@@ -56,4 +56,5 @@ def raise_plan_problems(plan: Plan, broken: tuple[BrokenKernel, ...], report: ob
     if broken:
         raise broken_error(broken, len(plan.kernels), problems, report)
     if problems:
-        raise PlanError(f"{len(problems)} problems in {len(plan.entries)} entries", problems, report=report)
+        text = f"{count_of(len(problems), 'problem')} in {count_of(len(plan.entries), 'entry')}"
+        raise PlanError(text, problems, report=report)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from attrs import evolve
+
 from kregistry.compile.build_report import (
     ComparedKernel,
     FrontEndRun,
@@ -18,6 +20,7 @@ from kregistry.compile.build_report import (
 from kregistry.compile.job import Job, State
 from kregistry.deep_gemm.jit_cache import Filled
 from kregistry.events.compiled import CompiledKernel, FailedKernel
+from kregistry.events.tasks import Task
 from kregistry.kernel import Kernel
 
 
@@ -28,6 +31,9 @@ class BuildRecord:
         compiled: the kernels that this build compiled.
         failed: the kernels that do not compile.
         found: how many kernels were in the store, or were made by another builder meanwhile.
+        found_keys: the keys of those.
+        tasks: what was done, in the order of their ends.
+        outdated: how many kernels of an older format were removed from the store.
         filled: how many entries of the JIT cache were added or repaired.
         front_ends: the front-end runs for several kernels.
     """
@@ -38,7 +44,10 @@ class BuildRecord:
         self.compiled: list[CompiledKernel] = []
         self.failed: list[FailedKernel] = []
         self.found = 0
+        self.outdated = 0
         self.filled = 0
+        self.tasks: list[Task] = []
+        self.found_keys: list[str] = []
         self.front_ends: list[FrontEndRun] = []
         self._parsed: list[ParsedHeaders] = []
         self._not_shared: list[NotShared] = []
@@ -63,7 +72,13 @@ class BuildRecord:
         """A kernel need not be compiled."""
         with self._lock:
             self.found += 1
+            self.found_keys.append(kernel.key)
         self._hook.kregistry_kernel_found(kernel=kernel)
+
+    def kernels_outdated(self, count: int) -> None:
+        """Kernels that an older kregistry had left in the store have been removed."""
+        with self._lock:
+            self.outdated += count
 
     def kernel_failed(self, failed: FailedKernel) -> None:
         """A kernel does not compile."""
@@ -91,13 +106,31 @@ class BuildRecord:
             self._hook.kregistry_compile_started(kernel=job.kernel)
 
     @contextmanager
-    def compiler(self) -> Iterator[None]:
-        """A compiler, or one of its steps, runs as long as the block."""
+    def task(self, stage: str, text: str, kernels: tuple[Kernel, ...] = ()) -> Iterator[None]:
+        """A compiler, or one of its steps, runs as long as the block, in this thread.
+
+        Args:
+            stage: one of :data:`kregistry.events.tasks.STAGES`.
+            text: the family.
+            kernels: what it makes.
+        """
+        worker, ids = threading.current_thread().name, tuple(kernel.id for kernel in kernels)
+        task = Task(stage, text, worker, ids, time.time())
+        self._hook.kregistry_task_started(task=task)
         self._note_time()
+        started = time.perf_counter()
         try:
             yield
         finally:
             self._note_time()
+            task = evolve(task, seconds=time.perf_counter() - started)
+            self.add_task(task)
+            self._hook.kregistry_task_finished(task=task)
+
+    def add_task(self, task: Task) -> None:
+        """Keep a task that has ended."""
+        with self._lock:
+            self.tasks.append(task)
 
     @contextmanager
     def front_end(self, kernels: tuple[Kernel, ...]) -> Iterator[None]:
@@ -105,7 +138,7 @@ class BuildRecord:
         self._hook.kregistry_front_end_started(kernels=kernels)
         started = time.perf_counter()
         try:
-            with self.compiler():
+            with self.task("generate", kernels[0].name, kernels):
                 yield
         finally:
             self._hook.kregistry_front_end_finished(kernels=kernels, seconds=time.perf_counter() - started)

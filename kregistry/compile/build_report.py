@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
@@ -88,6 +88,8 @@ class BuildReport:
         seconds: wall time, including planning.
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
         sharing: the front ends that kernels have shared.
+        id: name of the build's log beside the store; empty if there is none.
+        outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
     plan: Plan
@@ -99,6 +101,8 @@ class BuildReport:
     seconds: float
     compiling_seconds: float
     sharing: SharingReport = SharingReport()
+    id: str = field(default="", eq=False)
+    outdated: int = 0
 
     @property
     def ready(self) -> int:
@@ -115,6 +119,15 @@ class BuildReport:
         """The kernels that do not compile, with the calls that would crash a server."""
         return broken_kernels(self.plan, self.failed)
 
+    @property
+    def renewal(self) -> str:
+        """A sentence about the kernels that an older kregistry had left in the store; empty if there were none."""
+        if not self.outdated:
+            return ""
+        one = self.outdated == 1
+        count, verb = ("1 kernel", "it was") if one else (f"{self.outdated} kernels", "they were")
+        return f"The store held {count} of kregistry 0.1.0 without a digest: {verb} removed, to be compiled again."
+
     def raise_problems(self, *, allow_broken: bool = False) -> None:
         """Raise an error if a kernel or an entry failed.
 
@@ -129,6 +142,7 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            **({"build": self.id} if self.id else {}),
             "target": self.plan.target.name,
             "versions": self.plan.versions.to_json(),
             "kernels": self.total,
@@ -145,5 +159,6 @@ class BuildReport:
             "cache_directory": self.cache_directory,
             "seconds": round(self.seconds, 3),
             "compiling_seconds": round(self.compiling_seconds, 3),
+            "outdated": self.outdated,
             "sharing": self.sharing.to_json(),
         }

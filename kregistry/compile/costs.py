@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.build_report import FrontEndRun
 from kregistry.events.compiled import CompiledKernel
 from kregistry.kernel import Kernel
@@ -145,7 +146,7 @@ def _rates(measured: Iterable[tuple[str, float, float]]) -> Mapping[str, float]:
 def _read(path: Path) -> dict[str, Cost]:
     """The valid costs of a file; a missing or damaged file only costs the order."""
     with contextlib.suppress(OSError, ValueError):
-        return _parse(json.loads(path.read_text()))
+        return _parse(parse_json(read_bounded(path)))
     return {}
 
 

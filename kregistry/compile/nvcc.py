@@ -17,6 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
+from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.kernel import Kernel
 from kregistry.store.atomic import storage_errors
 from kregistry.store.cubin import DamagedCubin, single_kernel
@@ -43,6 +44,9 @@ class Compilation:
 
 class Nvcc:
     """Starts nvcc and its steps, one process for each call. Safe against threads.
+
+    A process sees no variable that would change the machine code: the arguments that nvcc would take from its
+    environment are part of each kernel's command.
 
     Attributes:
         path: the compiler.
@@ -128,7 +132,7 @@ class Nvcc:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={**os.environ, **environment, "TMPDIR": str(scratch)},
+                env={**for_nvcc(os.environ), **environment, "TMPDIR": str(scratch)},
                 pass_fds=pass_fds,
                 start_new_session=True,
             )

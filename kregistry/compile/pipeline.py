@@ -30,6 +30,7 @@ from kregistry.compile.stages.assemble import Assemble
 from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.divide import Divide
+from kregistry.compile.stages.fill import Fill
 from kregistry.compile.stages.group_tasks import GroupTasks
 from kregistry.compile.stages.known import Known
 from kregistry.compile.stages.parse_headers import ParseHeaders
@@ -76,6 +77,8 @@ class Pipeline:
         # What the stages share.
         self.record = record = BuildRecord(events.hook)
         self._store = store
+        self._early: set[str] = set()
+        self._confirmed: list[Kernel] = []
         self._nvcc = compiler = Nvcc(nvcc)
         self._schedule = schedule = Schedule(jobs)
         self._open_jobs = OpenJobs(schedule)
@@ -88,9 +91,10 @@ class Pipeline:
         self_check = SelfCheck(results, options.paranoid, record.compared)
 
         # The stages, from the last to the first, except for those that all others need.
-        self._known = Known(store, broken, jit_cache, record)
+        self._fill = fill = Fill(jit_cache, record)
+        self._known = Known(store, broken, fill, record)
         claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close)
-        publish = Publish(store, broken, jit_cache, nvcc.name, record, claim.release).publish
+        publish = Publish(store, broken, fill, nvcc.name, record, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
         assemble = Assemble(schedule, compiler, scratch, estimates, check, record)
@@ -102,7 +106,7 @@ class Pipeline:
         self._route = Route(options.shared, self_check, waiting, alone, publish, record)
 
     def __enter__(self) -> Pipeline:
-        self._store.open()
+        self.record.kernels_outdated(self._store.open())
         self._claims.__enter__()
         self._schedule.start(self._group_tasks)
         return self
@@ -121,7 +125,21 @@ class Pipeline:
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
-        if not self._known.use(kernel) and self._open_jobs.open(kernel.key):
+        if kernel.key in self._early:
+            self._confirmed.append(kernel)
+        elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
+            self._route.send(kernel)
+
+    def add_early(self, kernel: Kernel) -> None:
+        """Compile a kernel of a lock file before the dry run asks for it.
+
+        It fills the JIT cache only if :meth:`add` confirms it later.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+            self._early.add(kernel.key)
             self._route.send(kernel)
 
     def finish(self) -> None:
@@ -132,4 +150,8 @@ class Pipeline:
         """
         self._waiting.complete()
         self._open_jobs.wait()
+        for kernel in self._confirmed:
+            stored = self._store.get(kernel.key)
+            if stored is not None:
+                self._fill.fill(kernel, stored)
         self._estimates.save(self.record.compiled, self.record.front_ends)

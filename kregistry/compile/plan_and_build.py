@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
+from attrs import evolve
+
+from kregistry.compile.build_log import BuildLog, write_build_log
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.built_plan import keep_built_plan
+from kregistry.compile.cpu_samples import CpuSamples
+from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.errors import KregistryError
+from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
 from kregistry.plan.planner import make_plan
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
+
+_log = logging.getLogger("kregistry.compile")
 
 
 def build_kernels(
@@ -26,11 +41,14 @@ def build_kernels(
     toolchain: Toolchain | None = None,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
+    replan: bool = False,
+    lock: Path | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
     A kernel that does not compile, or an entry that cannot be planned, does not stop the others;
-    :meth:`BuildReport.raise_problems` raises an error for them.
+    :meth:`BuildReport.raise_problems` raises an error for them. The plan is left in the store, for a warm start.
+    A store that this process cannot write is used as it is.
 
     Args:
         manifest: what to build.
@@ -42,30 +60,68 @@ def build_kernels(
         shared_front_end: whether kernels of a family share a front end; default: yes, unless
             ``KREGISTRY_NO_SHARED_FRONT_END`` is set.
         paranoid: compare every kernel of a shared front end with the one that nvcc makes alone, not one per family.
+        replan: plan again, although the store keeps a plan of this manifest on this stack.
+        lock: a lock file with sources of the same manifest, perhaps an older one. Its kernels are compiled while the
+            dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
-        StorageError: the store or the JIT cache cannot be written, or the disk is full.
+        StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
     """
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.time()
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
-    with Pipeline(registry.events, store or Store.default(), jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
-        plan = make_plan(manifest, registry, toolchain=toolchain, on_kernel=pipeline.add)
-        pipeline.finish()
-    record = pipeline.record
+    store = store or Store.default()
+    cpu = CpuSamples()
+    if store.read_only:
+        record = BuildRecord(registry.hook)
+        with cpu:
+            plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+            use_read_only(plan.kernels.values(), store, jit_cache, record)
+    else:
+        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
+            for kernel in _early_kernels(lock, toolchain):
+                pipeline.add_early(kernel)
+            plan = make_plan(
+                manifest,
+                registry,
+                toolchain=toolchain,
+                on_kernel=pipeline.add,
+                on_task=pipeline.record.add_task,
+                keep_in=store.directory,
+                replan=replan,
+            )
+            pipeline.finish()
+        record = pipeline.record
+    planned = {kernel.key for kernel in plan.kernels.values()}
+    failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
-    return BuildReport(
+    report = BuildReport(
         plan=plan,
-        compiled=tuple(record.compiled),
-        found=record.found,
-        failed=tuple(sorted(record.failed, key=lambda each: each.kernel.id)),
+        compiled=tuple(each for each in record.compiled if each.kernel.key in planned),
+        found=sum(key in planned for key in record.found_keys),
+        failed=tuple(sorted(failed, key=lambda each: each.kernel.id)),
         filled=record.filled,
         cache_directory=" ".join(sorted(directories)),
         seconds=time.perf_counter() - started,
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
+        outdated=record.outdated,
     )
+    keep_built_plan(store.directory, report)
+    log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
+    return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
+
+
+def _early_kernels(lock: Path | None, toolchain: Toolchain) -> Iterable[Kernel]:
+    """The kernels of a lock file. One that does not fit this machine is no error here: the dry run decides."""
+    if lock is None:
+        return ()
+    try:
+        return locked_kernels(lock, toolchain.cuda.compiler).values()
+    except KregistryError as error:
+        _log.info("%s does not help this build: %s", lock, error)
+        return ()

@@ -66,8 +66,9 @@ class Schedule:
 
     def start(self, on_demand: OnDemandTasks | None = None) -> None:
         """Start the threads. A task made on demand comes before those of :meth:`put`."""
-        for _ in range(self._workers):
-            thread = threading.Thread(target=self._work, args=[on_demand or _NoTasks()], daemon=True)
+        for number in range(1, self._workers + 1):
+            arguments = [on_demand or _NoTasks()]
+            thread = threading.Thread(target=self._work, args=arguments, name=f"worker {number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 

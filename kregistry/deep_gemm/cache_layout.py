@@ -19,6 +19,8 @@ from pathlib import Path
 from attrs import frozen
 
 from kregistry.deep_gemm.environment import CACHE_DIRECTORIES, DG_JIT_CACHE_DIR
+from kregistry.deep_gemm.variables import Series
+from kregistry.errors import MissingRequirement
 
 
 @frozen
@@ -63,3 +65,20 @@ def layout_of(cache_entry: Path) -> CacheLayout:
 def all_roots(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """The cache directories of every layout, for a process that does not know yet which DeepGEMM it will load."""
     return tuple(dict.fromkeys([*SERIES_1.roots(environment), *SERIES_2.roots(environment)]))
+
+
+def check_layout(series: Series, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse an environment in which DeepGEMM would find no JIT cache. Only 0.2 does that, with an error of its own.
+
+    Raises:
+        MissingRequirement: naming the variable.
+    """
+    if series is Series.ONE:
+        return
+    name = next((each for each in SERIES_2.variables if each in environment), None)
+    if name is None and not environment.get("HOME"):
+        text = "HOME is not set, and DeepGEMM 0.2 then finds no JIT cache"
+        raise MissingRequirement(text, f"set HOME or {DG_JIT_CACHE_DIR}")
+    if name is not None and "" in environment[name].split(":"):
+        text = f"{name}={environment[name]}: DeepGEMM 0.2 accepts no empty directory"
+        raise MissingRequirement(text, f"unset {name}, or name one or more directories, separated by ':'")

@@ -1,11 +1,16 @@
-"""Environment variables of DeepGEMM that kregistry reads or sets.
+"""What an environment does to kernels, by the table of :mod:`kregistry.deep_gemm.variables`.
 
 DeepGEMM 0.1 reads names that begin with ``DG_``. DeepGEMM 0.2 reads the ``JIT_*`` settings under two prefixes, ``DG_``
-and then ``DJ_``: the first variable that is set counts, even if it is empty. All other names keep ``DG_``. Variables of
-the engines (``SGLANG_DG_CACHE_DIR``, ``VLLM_CACHE_ROOT``) are not DeepGEMM's, and are not listed here.
+and then ``DJ_``: the first variable that is set counts, even if it is empty. All other names keep ``DG_``.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from kregistry.deep_gemm.variables import BY_NAME, VARIABLES, Outcome, Series, Variable
+from kregistry.errors import MissingRequirement
 
 #: Prefixes of all variables that DeepGEMM reads, in any version.
 PREFIXES = ("DG_", "DJ_")
@@ -20,12 +25,90 @@ DG_JIT_NVCC_COMPILER = "DG_JIT_NVCC_COMPILER"
 #: The same, read by 0.2 only, if ``DG_JIT_NVCC_COMPILER`` is not set.
 DJ_JIT_NVCC_COMPILER = "DJ_JIT_NVCC_COMPILER"
 
-#: ``1``: cuBLASLt is called with the handle that torch holds, which needs a real device. Read by 0.1 and 0.2.
-DG_USE_PYTORCH_CUBLASLT_HANDLE = "DG_USE_PYTORCH_CUBLASLT_HANDLE"
 #: ``1``: each cuBLASLt call allocates its workspace, instead of one that is kept. Read by 0.1 and 0.2.
 DG_USE_TEMP_CUBLASLT_WORKSPACE = "DG_USE_TEMP_CUBLASLT_WORKSPACE"
 
+#: Ask for NVRTC in place of nvcc: directly, and through SGLang.
+NVRTC = ("DG_JIT_USE_NVRTC", "SGLANG_DG_USE_NVRTC", "SGL_DG_USE_NVRTC")
+
 #: Where kernels are kept.
 CACHE_DIRECTORIES = (DG_JIT_CACHE_DIR, DJ_JIT_CACHE_DIR)
-#: Variables that name paths only: they change neither which kernels DeepGEMM needs nor what it calls them.
-PATHS_ONLY = (*CACHE_DIRECTORIES, DG_JIT_NVCC_COMPILER, DJ_JIT_NVCC_COMPILER)
+
+#: A zero, as DeepGEMM's ``sscanf`` reads it. It takes an empty value, or a word, for whatever its variable held.
+_ZERO = re.compile(r"\s*[+-]?0+(?!\d)")
+_NO = ("", "0", "false", "no", "n", "off")
+
+
+def present(environment: Mapping[str, str], series: Series) -> Iterator[tuple[Variable, Outcome]]:
+    """The rows of the table that an environment sets and this series of DeepGEMM, or nvcc, reads."""
+    for variable in VARIABLES:
+        if variable.name not in environment:
+            continue
+        outcome = variable.outcome(series)
+        hidden = variable.name.startswith("DJ_") and f"DG_{variable.name[3:]}" in environment
+        if outcome is not Outcome.UNREAD and not hidden:
+            yield variable, outcome
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """Variables with a prefix of DeepGEMM that the table lacks; they are treated as planned."""
+    return sorted(name for name in environment if name.startswith(PREFIXES) and name not in BY_NAME)
+
+
+def planned(environment: Mapping[str, str], series: Series) -> dict[str, str]:
+    """The variables that change kernels or their names, with their values."""
+    known = [variable.name for variable, outcome in present(environment, series) if outcome is Outcome.PLANNED]
+    return {name: environment[name] for name in sorted([*known, *unknown(environment)])}
+
+
+def for_dry_run(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without those variables that a dry run does not inherit."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(PREFIXES) or name not in BY_NAME or Outcome.PLANNED in _outcomes(BY_NAME[name])
+    }
+
+
+def _outcomes(variable: Variable) -> tuple[Outcome, Outcome]:
+    return variable.series_1, variable.series_2
+
+
+def removed(environment: Mapping[str, str]) -> list[str]:
+    """The variables that are taken out of nvcc's environment."""
+    return [
+        variable.name
+        for variable in VARIABLES
+        if variable.series_1 is Outcome.REMOVED and environment.get(variable.name)
+    ]
+
+
+def check_environment(environment: Mapping[str, str], series: Series, only: Collection[str] = ()) -> None:
+    """Refuse an environment whose kernels cannot be planned or built.
+
+    Args:
+        environment: of the process that runs DeepGEMM.
+        series: of its DeepGEMM.
+        only: names of variables to look at; empty: all of the table.
+
+    Raises:
+        MissingRequirement: naming the variables, and what to unset.
+    """
+    refused = [
+        variable
+        for variable, outcome in present(environment, series)
+        if outcome is Outcome.REFUSED
+        and variable.name in (only or BY_NAME)
+        and not _says_no(variable.name, environment[variable.name])
+    ]
+    if not refused:
+        return
+    settings = " ".join(f"{variable.name}={environment[variable.name]}" for variable in refused)
+    about = "; ".join(dict.fromkeys(variable.about for variable in refused))
+    names = " ".join(variable.name for variable in refused)
+    text = f"{settings}: kernels under this setting cannot be planned or built ({about})"
+    raise MissingRequirement(text, f"unset {names}")
+
+
+def _says_no(name: str, value: str) -> bool:
+    return value.strip().lower() in _NO if name.startswith("SGL") else _ZERO.match(value) is not None

@@ -14,6 +14,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from kregistry.deep_gemm.variables import Series
+
 #: Distributions that bring the module ``deep_gemm``. The name ``deep-gemm`` on PyPI is not one of them.
 _DISTRIBUTIONS = ("sgl-deep-gemm", "deep_gemm")
 _ASSIGNMENT = re.compile(r"""^__version__\s*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
@@ -68,3 +70,14 @@ def _valid(version: object) -> str | None:
     except InvalidVersion:
         return None
     return str(version)
+
+
+def series_of(version: str | None) -> Series:
+    """The series of a version: 0.2 up to 1.0 is the second one. Upstream's 1.x and 2.x, as engines copy them, are not.
+
+    Without a version, the first series is assumed: it refuses more.
+    """
+    from packaging.version import Version
+
+    parsed = Version(version or "0")
+    return Series.TWO if Version("0.2") <= parsed < Version("1") else Series.ONE

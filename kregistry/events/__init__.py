@@ -3,9 +3,11 @@
 from kregistry.events.compiled import BrokenKernel, BrokenRange, CompiledKernel, FailedKernel
 from kregistry.events.jit import JitEvent, Outcome
 from kregistry.events.planned import PlannedEntry, Refusal, Segment
+from kregistry.events.tasks import STAGES, Task
 from kregistry.events.warmed import Warmed, WarmedKernel, WarmupOutcome
 
 __all__ = [
+    "STAGES",
     "BrokenKernel",
     "BrokenRange",
     "CompiledKernel",
@@ -15,6 +17,7 @@ __all__ = [
     "PlannedEntry",
     "Refusal",
     "Segment",
+    "Task",
     "Warmed",
     "WarmedKernel",
     "WarmupOutcome",

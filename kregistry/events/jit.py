@@ -8,8 +8,10 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from kregistry.errors import quoted
 from kregistry.kernel_type import Value
 from kregistry.kernel_type.display import show_shape
+from kregistry.target import Target
 
 
 class Outcome(enum.Enum):
@@ -64,6 +66,46 @@ class JitEvent:
         return {**asdict(self), "outcome": self.outcome.value}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> JitEvent:
-        known = {**content, "outcome": Outcome(content["outcome"])}
-        return cls(**{**known, "template": tuple(content["template"]), "stack": tuple(content["stack"])})
+    def from_json(cls, content: object) -> JitEvent:
+        """
+        Raises:
+            ValueError: the content is not that of an event.
+        """
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+        for name, (kinds, required) in _FIELDS.items():
+            if name not in content and required:
+                raise ValueError(f"{name} is missing")
+            if name in content and (type(content[name]) is bool or not isinstance(content[name], kinds)):
+                raise ValueError(f"{name} is {quoted(content[name])}")
+        if content.keys() - _FIELDS.keys():
+            raise ValueError(f"unknown key {quoted(min(content.keys() - _FIELDS.keys()))}")
+        m, texts = content.get("m"), (*content["template"], *content.get("stack", ()))
+        if m is not None and not 0 <= m < 1 << 31:
+            raise ValueError(f"m is {quoted(m)}")
+        if not all(isinstance(each, str) for each in texts):
+            raise ValueError("template and stack hold texts")
+        if not all(value is None or isinstance(value, (bool, int, str)) for value in content.get("shape", {}).values()):
+            raise ValueError("the shape holds numbers, words and flags")
+        if content.get("target"):
+            Target(**content["target"])
+        made = {name: tuple(content.get(name, ())) for name in ("template", "stack")}
+        return cls(**{**content, **made, "outcome": Outcome(content["outcome"])})
+
+
+#: Key of an event -> the types of its value, and whether it must be there.
+_FIELDS: Mapping[str, tuple[tuple[type, ...], bool]] = {
+    "time": ((int, float), True),
+    "pid": ((int,), True),
+    "process": ((str,), True),
+    "kernel": ((str,), True),
+    "template": ((list,), True),
+    "outcome": ((str,), True),
+    "seconds": ((int, float), True),
+    "site": ((str,), False),
+    "stack": ((list,), False),
+    "kernel_type": ((str,), False),
+    "shape": ((dict,), False),
+    "m": ((int, type(None)), False),
+    "target": ((dict,), False),
+}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from kregistry.kernel_type import KernelType
 from kregistry.manifest.model import Entry
+
+CUBLASLT_REMARK = "nothing to compile: cuBLASLt"
 
 
 @frozen
@@ -52,6 +55,12 @@ class PlannedEntry:
     def ok(self) -> bool:
         return not self.error and not self.refusals
 
+    def with_buffers(self, kernel_type: KernelType) -> PlannedEntry:
+        """The same, with the bytes that its launches need."""
+        points = self.launch_points()
+        nbytes = kernel_type.memory_requirement(self.entry.shape, max(points)) if points else 0
+        return evolve(self, nbytes=nbytes)
+
     def kernels(self) -> tuple[str, ...]:
         """Ids of the distinct kernels, in the order of their first use."""
         return tuple(dict.fromkeys(kernel for segment in self.segments for kernel in segment.kernels))
@@ -89,15 +98,17 @@ class PlannedEntry:
         """Why an entry without a kernel is correct; empty if it has kernels or a problem."""
         if not self.ok or self.kernels():
             return ""
-        return "nothing to compile: cuBLASLt" if self.cublaslt else "nothing to compile"
+        return CUBLASLT_REMARK if self.cublaslt else "nothing to compile"
 
     def problems(self) -> tuple[str, ...]:
         """The problems of the entry, one line each."""
         name = self.entry.range.name
         lines = [f"{self.entry}: {self.error}"] if self.error else []
+        spans: dict[str, list[str]] = {}
+        for refusal in self.refusals:
+            spans.setdefault(refusal.reason, []).append(span(refusal.start, refusal.stop))
         lines += [
-            f"{self.entry}: DeepGEMM refuses {name} {span(refusal.start, refusal.stop)}: {refusal.reason}"
-            for refusal in self.refusals
+            f"{self.entry}: DeepGEMM refuses {name} {', '.join(each)}: {reason}" for reason, each in spans.items()
         ]
         return tuple(lines)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
-from kregistry.errors import InputError, StorageError
+from kregistry.bounded_input import parse_json, read_input_text
+from kregistry.errors import InputError, shorten
 from kregistry.hf_config.model_family import Family, Symbol
 from kregistry.hf_config.quantization import Quantization, read_quantization
 
@@ -80,17 +81,13 @@ def read_config(path: str | Path) -> ModelConfig:
 
     Raises:
         StorageError: the file cannot be read.
-        InputError: it is not a JSON object, names no architecture, or its quantization_config is malformed.
+        InputError: there is no such file, or it is not a JSON object, names no architecture, or its quantization_config
+            is malformed.
     """
+    text = read_input_text(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise StorageError.from_oserror(error, path) from error
-    except UnicodeDecodeError as error:
-        raise StorageError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON: {error}") from error
     return parse_config(data, str(path))
 
@@ -124,5 +121,4 @@ def _architecture(data: Mapping[str, Any], file: str) -> str:
 
 def _show(value: object) -> str:
     """A value as JSON, cut to a readable length."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shorten(json.dumps(value, default=str), 80)

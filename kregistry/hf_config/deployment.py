@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import field, fields, frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.target import Target
 
 Fusion = Literal["auto", "on", "off"]
@@ -55,4 +55,4 @@ class Deployment:
             if minimum is not None and value is not None and not minimum <= value <= _LARGEST:
                 raise InputError(f"{attribute.name}: expected an integer from {minimum} to {_LARGEST}, got {value}")
         if not self.moe_runner.isidentifier():
-            raise InputError(f"moe_runner: expected a name such as deep_gemm, got {self.moe_runner!r}")
+            raise InputError(f"moe_runner: expected a name such as deep_gemm, got {quoted(self.moe_runner)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import asdict
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.resolve import ModelCalls
 from kregistry.manifest.document import parse_document
@@ -77,7 +77,8 @@ def render(
         InputError: the setting does not load, leaves nothing to write, or a stop names no entry.
     """
     refuse_unusable(calls)
-    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target), ""]
+    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target)]
+    lines += [f"engine: {calls.engine.name}", ""]
     lines += ["models:", f"  {flow(name)}:"]
     lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
     used: set[str] = set()
@@ -88,7 +89,7 @@ def render(
     unknown = [key for key in stops if key not in used]
     if unknown:
         raise InputError(
-            f"--stop: no entry has the label or kernel type {unknown[0]!r}",
+            f"--stop: no entry has the label or kernel type {quoted(unknown[0])}",
             f"known: {', '.join(sorted(used))}",
         )
     return "\n".join(lines) + "\n"

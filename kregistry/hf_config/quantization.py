@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
+from kregistry.hf_config.bounded_regex import MAX_PATTERN, compile_bounded
 
 #: Rows and columns of a weight block in DeepGEMM's FP8 kernels.
 BLOCK = (128, 128)
+#: Every layer of a model is compared with each of them.
+_MOST_PATTERNS = 20_000
 
 
 @frozen
@@ -69,15 +71,17 @@ def read_quantization(data: object, layers: int, file: str) -> Quantization:
         raise InputError(f"{file}: quantization_config: expected an object, got {type(data).__name__}")
     method = data.get("quant_method")
     if not isinstance(method, str) or not method:
-        raise InputError(f'{file}: quantization_config.quant_method: expected a name such as "fp8", got {method!r}')
+        raise InputError(
+            f'{file}: quantization_config.quant_method: expected a name such as "fp8", got {quoted(method)}'
+        )
     skipped = _skipped(data, file)
     if method == "fp8":
         block = _block(data.get("weight_block_size"), file, "weight_block_size")
         scheme = f"FP8 in blocks of {block[0]}x{block[1]}" if block else "FP8 per tensor (no weight_block_size)"
         if block and data.get("activation_scheme", "dynamic") != "dynamic":
             raise InputError(
-                f"{file}: quantization_config.activation_scheme is {data['activation_scheme']!r}: block-quantised "
-                "weights need dynamic activation scales"
+                f"{file}: quantization_config.activation_scheme is {quoted(data['activation_scheme'])}: "
+                "block-quantised weights need dynamic activation scales"
             )
         return Quantization(method, block, scheme, skipped, layers, data.get("scale_fmt") == "ue8m0")
     if method == "compressed-tensors":
@@ -108,7 +112,9 @@ def _block(value: object, file: str, key: str) -> tuple[int, int] | None:
         return None
     if isinstance(value, list) and len(value) == 2 and all(type(each) is int and each >= 1 for each in value):
         return (value[0], value[1])
-    raise InputError(f"{file}: quantization_config.{key}: expected two integers >= 1, e.g. [128, 128], got {value!r}")
+    raise InputError(
+        f"{file}: quantization_config.{key}: expected two integers >= 1, e.g. [128, 128], got {quoted(value)}"
+    )
 
 
 def _skipped(data: Mapping[str, Any], file: str) -> tuple[str, ...]:
@@ -120,14 +126,15 @@ def _skipped(data: Mapping[str, Any], file: str) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise InputError(f"{file}: quantization_config.{key}: expected a list of module names")
         patterns += value
+    if len(patterns) > _MOST_PATTERNS or any(len(each) > MAX_PATTERN for each in patterns):
+        limit = f"at most {_MOST_PATTERNS} module names, of at most {MAX_PATTERN} characters"
+        raise InputError(f"{file}: quantization_config: expected {limit}")
     for pattern in patterns:
         if pattern.startswith("re:"):
             try:
-                re.compile(pattern[3:])
-            except re.error as error:
-                raise InputError(
-                    f"{file}: quantization_config: {pattern!r} is no regular expression: {error}"
-                ) from None
+                compile_bounded(pattern[3:])
+            except ValueError as error:
+                raise InputError(f"{file}: quantization_config: {quoted(pattern)} {error}") from None
     return tuple(dict.fromkeys(patterns))
 
 
@@ -138,11 +145,12 @@ def _matches(pattern: str, weight: str) -> int | None:
     """
     if pattern.startswith("re:"):
         full = f"model.layers.{{}}.{weight}"
-        hits = [bool(re.match(pattern[3:], full.format(layer))) for layer in (0, 1)]
+        expression = compile_bounded(pattern[3:])
+        hits = [expression.match(full.format(layer)) is not None for layer in (0, 1)]
         return None if all(hits) else 0 if hits[0] else -1
     wanted = pattern.split(".")
     path = ["*layer*", *weight.split(".")]
-    numbered = next((int(step) for step in wanted if step.isdecimal() and step.isascii()), None)
+    numbered = next((int(step) for step in wanted if step.isdecimal() and step.isascii() and len(step) < 10), None)
     tail = [step for step in wanted if step not in ("model", "language_model", "layers", "N", "*")]
     tail = [step for step in tail if not (step.isdecimal() and step.isascii())]
     if not tail:  # "model.layers.3" keeps a whole layer, "model" or "*" everything

@@ -1,7 +1,8 @@
 """The warm-up that replaces an engine's own: plan, parallel build, one launch for each kernel.
 
-Engines warm up call site by call site, at every start. A plan that an earlier start left beside the store is used again
-while it holds, so that the next start goes straight to the launches.
+A build process makes the kernels of the whole model while weights load (:mod:`build_process`). The first call loads all
+of them; after it, a call site is warmed up by itself only if that manifest did not cover it. A plan that an earlier
+start left beside the store is used again while it holds, so that the next start goes straight to the launches.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from kregistry.integrations.ahead import Ahead
+from kregistry.integrations.device_query import same_gpu
+from kregistry.integrations.start_folder import StartFolder
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest, load_manifest
 from kregistry.manifest.model import Range
 from kregistry.registry import Registry
+from kregistry.serving.coverage import Coverage
 from kregistry.store import Store
 from kregistry.target import Target, detect_target
-from kregistry.warm_up import WarmupObserver, WarmupReport, warmup
+from kregistry.warm_up import MemoryBudget, WarmupObserver, WarmupReport
+from kregistry.warm_up.warm_up import PreparedWarmup, launch_prepared, prepare_warmup
 
 if TYPE_CHECKING:
     from kregistry.jit_monitor import JitMonitor
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kregistry.integrations")
 
 #: Share of the free device memory that launches may use: an engine has given most of it to its KV cache by then.
-_MEMORY = 0.8
+_MEMORY = MemoryBudget(fraction=0.8)
 
 
 class EngineWarmup:
@@ -48,6 +54,9 @@ class EngineWarmup:
         self._target: Target | None = None
         #: Whether a warm-up runs now, kregistry's or the engine's: its calls are not calls of a model.
         self.warming = False
+        #: The calls whose kernels this process has ready.
+        self.coverage = Coverage()
+        self._ahead: Ahead | None = None
 
     @property
     def target(self) -> Target:
@@ -103,6 +112,36 @@ class EngineWarmup:
             self._monitor.registry = self.registry
         return manifest.entries
 
+    def begin(self, start: StartFolder) -> None:
+        """Read in the background what a start's build process makes ready; the first call will load it."""
+        if self._ahead is None:
+            self._ahead = Ahead(start, self.registry, self.store)
+
+    def load_what_was_built_ahead(self) -> None:
+        """Wait for the build process of this start, and load its kernels. Does nothing the second time.
+
+        Never raises: if that build has failed, call sites are warmed up one by one.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        try:
+            prepared = ahead.wait()
+            if prepared is not None and prepared.manifest.entries:
+                if same_gpu(prepared.manifest.target, self.target):
+                    self._target = prepared.manifest.target  # entries of one target are compared with each other
+                    self.registry = prepared.registry
+                    self._launch(prepared)
+                else:
+                    log.warning("kregistry: built for %s, not for this GPU", prepared.manifest.target.device_name)
+        except Exception:
+            log.exception("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one")
+
+    def covers(self, entry: Entry) -> bool:
+        """Whether this process has every kernel of an entry ready."""
+        kernel_type, span = self.registry[entry.kernel_type], entry.range
+        return all(self.coverage.covers(kernel_type, dict(entry.shape), m) for m in (span.start, span.stop))
+
     def warm(self, entries: Iterable[Entry]) -> WarmupReport:
         """Make the kernels of some call sites ready, and load them.
 
@@ -111,15 +150,17 @@ class EngineWarmup:
                 warm-up. A kernel that does not compile raises nothing, since it would crash the engine's own warm-up.
         """
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
+        with self.engine_state(), self.warming_up():
+            prepared = prepare_warmup(manifest, registry=self.registry, store=self.store)
+        return self._launch(prepared)
+
+    def _launch(self, prepared: PreparedWarmup) -> WarmupReport:
         with self.engine_state(), self.warming_up(), _all_sms(self.target):
-            report = warmup(
-                manifest,
-                registry=self.registry,
-                store=self.store,
-                memory_budget=_MEMORY,
-                observers=self.observers,
-            )
+            report = launch_prepared(prepared, _MEMORY, observers=self.observers)
+        self.coverage.add(prepared.manifest)
         report.raise_problems(allow_broken=True)
+        if report.build is not None and report.build.outdated:
+            log.info("kregistry: %s", report.build.renewal)
         for broken in report.broken:
             log.warning("%s", broken)
         for each in report.left:
@@ -127,7 +168,7 @@ class EngineWarmup:
         log.info(
             "kregistry: %d kernels of %d call sites ready, %d built, %d launches in %.2f s",
             report.total,
-            len(manifest.entries),
+            len(prepared.manifest.entries),
             len(report.build.compiled) if report.build else 0,
             len(report.launches),
             report.seconds,

@@ -1,37 +1,59 @@
 """Warm up what an engine's own warm-up leaves out, at the first call of each shape.
 
 Engines warm up only some functions, and only with some arguments. Their models call more functions, with other recipes,
-settings and numbers of splits. So while a server starts, every DeepGEMM function that a kernel type knows is watched,
-except layout functions. The first call of a shape warms up the whole range of run-time values, and then it goes on.
-After many calls in a row without a new shape the watch ends, and DeepGEMM's own functions are put back.
+settings and numbers of splits. So every DeepGEMM function that a kernel type knows is watched, except layout functions.
+
+* While the engine starts, the first call of a shape first loads what the build process has made, then, if that does not
+  cover it, warms up the whole range of run-time values. Then the call goes on.
+* Once the engine says that it is ready, the functions that have been called are DeepGEMM's own again. The others stay
+  watched until they have been called for a while.
+* A first call in live traffic waits only for the kernel that it needs, which DeepGEMM compiles. The rest of its range
+  is built in the background.
+
+What no manifest covered is logged with the line to add, and remembered for the next start.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from attrs import define, field
+
 from kregistry.deep_gemm.settings import DETERMINISTIC
 from kregistry.errors import KregistryError
-from kregistry.events import WarmupOutcome
 from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.kernel_type.display import show_shape
-from kregistry.manifest import Manifest
+from kregistry.manifest import Entry
 from kregistry.recording.recognition import recognise
-from kregistry.serving.coverage import Coverage
 from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
 
-#: A forward pass of the largest models makes about 600 calls.
+#: For engines that do not say when they are ready. A forward pass of the largest models makes about 600 calls.
 _QUIET_CALLS = 2000
+#: Calls of one function in live traffic without anything new, after which it is no longer watched.
+_SETTLED_CALLS = 256
 #: Functions that change the layout of scale factors: called for every weight while it is loaded, with few kernels.
 _NOT_WATCHED = ("get_mn_major_", "get_k_grouped_mn_major_", "transform_")
+
+
+@define(eq=False)
+class _Watched:
+    """One function of DeepGEMM, the names that kernel types know it by, its wrapper, and how often it was called."""
+
+    function: Callable[..., Any]
+    names: list[str]
+    wrapper: Callable[..., Any] = field(init=False)
+    calls: int = 0
+    quiet: int = 0
 
 
 class FirstCalls:
@@ -43,6 +65,7 @@ class FirstCalls:
             call, the policy is warmed up, not only the number.
         largest: the largest run-time value that the server can reach, as far as the engine knows when it is called.
         wanted: whether this process warms up. It is called at each watched call; the watch ends when it is false.
+        missing: is told of calls that no manifest covered.
     """
 
     def __init__(
@@ -51,17 +74,21 @@ class FirstCalls:
         policies: Collection[str],
         largest: Callable[[], int],
         wanted: Callable[[], bool] = lambda: True,
+        missing: MissingCalls | None = None,
     ) -> None:
         self._engine = engine
         self._policies = policies
         self._largest = largest
         self._wanted = wanted
-        self._coverage = Coverage()
+        self.missing = missing or MissingCalls(engine.store)
         self._tried: set[tuple[object, ...]] = set()
         self._quiet = 0
-        #: (function of DeepGEMM, its wrapper) for each function that is watched now.
-        self._watched: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
-        engine.observers.append(self)
+        self._watched: list[_Watched] = []
+        #: Tells whether the engine serves requests; ``None`` for an engine that does not say.
+        self.is_ready: Callable[[], bool] | None = None
+        #: Whether device memory may be used for launches now, as opposed to while the engine measures its own use.
+        self.may_launch: Callable[[], bool] = lambda: True
+        self._live = False
 
     def watch(self, deep_gemm: ModuleType) -> None:
         """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
@@ -73,37 +100,53 @@ class FirstCalls:
                     continue
                 if name not in names.setdefault(function, []):
                     names[function].append(name)  # DeepGEMM has one function under several names
-        pairs = [(function, self._wrap(function, own)) for function, own in names.items()]
-        self._watched += pairs
-        _replace_everywhere(pairs)
+        new = [_Watched(function, own) for function, own in names.items()]
+        for each in new:
+            each.wrapper = self._wrap(each)
+        self._watched += new
+        _replace_everywhere([(each.function, each.wrapper) for each in new])
 
     def end(self) -> None:
         """Put DeepGEMM's own functions back under every name."""
-        watched, self._watched = self._watched, []
-        _replace_everywhere([(watcher, function) for function, watcher in watched])
+        self._release(self._watched)
 
-    def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
-        """See :class:`kregistry.warm_up.WarmupObserver`."""
-        self._coverage.add(manifest)
+    @property
+    def live(self) -> bool:
+        """Whether the engine serves requests, as far as this process has noticed."""
+        if not self._live and self.is_ready is not None and self.is_ready():
+            self._live = True
+            self._release([each for each in self._watched if each.calls])
+            left = ", ".join(each.names[0] for each in self._watched)
+            log.info("kregistry: the engine is ready; not called so far, and still watched: %s", left or "nothing")
+        return self._live
 
-    def _wrap(self, function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    def _release(self, watched: Collection[_Watched]) -> None:
+        ended = list(watched)
+        self._watched = [each for each in self._watched if each not in ended]
+        _replace_everywhere([(each.wrapper, each.function) for each in ended])
+        for each in ended:
+            _clear_caches_of(each.wrapper)
+
+    def _wrap(self, watched: _Watched) -> Callable[..., Any]:
+        function = watched.function
+
         @functools.wraps(function)
         def watcher(*args: Any, **kwargs: Any) -> Any:
             if self._watched and not self._engine.warming:
-                self._watch_call(names, args, kwargs)
+                self._watch_call(watched, args, kwargs)
             return function(*args, **kwargs)
 
         return watcher
 
-    def _watch_call(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _watch_call(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Never raises: the call goes on, even if its warm-up fails. After another failure the watch ends."""
         try:
-            self._warm_if_new(names, args, kwargs)
+            self._warm_if_new(watched, args, kwargs)
         except Exception:
             log.exception("kregistry: first calls are not watched any more: DeepGEMM compiles on demand")
             self.end()
 
-    def _warm_if_new(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _warm_if_new(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         import torch
 
         if torch.cuda.is_current_stream_capturing():
@@ -111,20 +154,38 @@ class FirstCalls:
         if not self._wanted():
             self.end()
             return
+        live = self.live
+        watched.calls += 1
+        watched.quiet += 1
         self._quiet += 1
-        found = next(filter(None, (recognise(self._engine.registry, name, args, kwargs) for name in names)), None)
+        found = next(
+            filter(None, (recognise(self._engine.registry, name, args, kwargs) for name in watched.names)), None
+        )
         if found is not None and self._is_new(*found):
-            self._quiet = 0
-            self._warm(*found)
-        if self._quiet >= _QUIET_CALLS:
+            watched.quiet = self._quiet = 0
+            self._first_call(*found, live)
+        if live and watched.quiet >= _SETTLED_CALLS:
+            self._release([watched])
+        elif self.is_ready is None and self._quiet >= _QUIET_CALLS:
             self.end()
+
+    def _first_call(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int, live: bool) -> None:
+        if live:
+            self.missing.in_live_traffic(self._entries(kernel_type, shape, m), m)
+            return
+        if not self.may_launch():
+            self._tried.clear()  # try again when launches are allowed
+            return
+        self._engine.load_what_was_built_ahead()
+        if not self._engine.coverage.covers(kernel_type, shape, m):
+            self._warm(kernel_type, shape, m)
 
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return False
         if _calls_cublaslt(kernel_type) and not shape.get(DETERMINISTIC.name):
             return False
-        if self._coverage.covers(kernel_type, shape, m):
+        if self._engine.coverage.covers(kernel_type, shape, m):
             return False
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and time out
@@ -137,12 +198,18 @@ class FirstCalls:
         self._tried.add(key)
         return new
 
+    def _entries(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> list[Entry]:
+        """What would have covered a call."""
+        stop = range_end(kernel_type.run_dimension, m, self._largest())
+        shapes = self._as_policies(kernel_type, shape, m)
+        return [self._engine.entry(kernel_type.name, each, stop, "first call") for each in shapes]
+
     def _warm(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
         words = show_shape(shape)
         try:
-            stop = range_end(kernel_type.run_dimension, m, self._largest())
-            shapes = list(self._as_policies(kernel_type, shape, m))
-            self._engine.warm(self._engine.entry(kernel_type.name, each, stop, "first call") for each in shapes)
+            entries = self._entries(kernel_type, shape, m)
+            self._engine.warm(entries)
+            self.missing.while_starting(entries)
         except KregistryError as error:
             log.warning(
                 "kregistry cannot warm up %s %s: DeepGEMM compiles on demand: %s", kernel_type.name, words, error
@@ -190,8 +257,22 @@ def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], targe
 def _replace_everywhere(pairs: list[tuple[Callable[..., Any], Callable[..., Any]]]) -> None:
     """Bind the second of each pair to every name of a module that is bound to the first."""
     new = {id(old): replacement for old, replacement in pairs}
+    if not new:
+        return
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType):
             for name, value in list(vars(module).items()):
                 if id(value) in new:
                     setattr(module, name, new[id(value)])
+
+
+def _clear_caches_of(wrapper: Callable[..., Any]) -> None:
+    """Empty each ``lru_cache`` without arguments that has kept our wrapper: SGLang's ``dsa/utils.py`` has such."""
+    for module in list(sys.modules.values()):
+        if not isinstance(module, ModuleType) or not module.__name__.startswith(("sglang.", "vllm.")):
+            continue
+        for value in list(vars(module).values()):
+            if not isinstance(value, functools._lru_cache_wrapper) or not value.cache_info().currsize:
+                continue
+            if not inspect.signature(value).parameters and value() is wrapper:  # the kept value: nothing is run
+                value.cache_clear()

@@ -12,9 +12,21 @@ from kregistry.integrations.engine_warmup import EngineWarmup
 log = logging.getLogger("kregistry.integrations")
 
 
+#: Turns kregistry off in every engine.
+EVERYTHING = "KREGISTRY"
+#: Turns the manifest off that is made of the model's config; remembered calls and KREGISTRY_MANIFEST still count.
+AUTOMATIC = "KREGISTRY_AUTO"
+_OFF = ("0", "off", "false", "no")
+
+
+def switched_on(variable: str) -> bool:
+    """Whether a switch is on: it is, unless its environment variable says ``0``, ``off``, ``false`` or ``no``."""
+    return os.environ.get(variable, "1").strip().lower() not in _OFF
+
+
 def enabled(variable: str) -> bool:
-    """Whether an integration is on: it is, unless its environment variable says ``0``, ``off``, ``false`` or ``no``."""
-    return os.environ.get(variable, "1").strip().lower() not in ("0", "off", "false", "no")
+    """Whether an integration is on: its own switch is, and ``KREGISTRY``, which is for all of them."""
+    return switched_on(EVERYTHING) and switched_on(variable)
 
 
 def start_monitor(engine: EngineWarmup) -> None:

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER
-from kregistry.toolchain import find_cuda_toolkit
+from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, NVRTC, check_environment
+from kregistry.toolchain import find_cuda_toolkit, installed_series
 
 #: The program; it starts ``substitute_compiler.py``, which lies beside it.
 _WRAPPER = Path(__file__).with_name("nvcc_monitor.sh")
@@ -22,20 +22,18 @@ class MonitoredCompiler:
     """Replaces DeepGEMM's compiler for this process and its children.
 
     Raises:
-        MissingRequirement: there is no nvcc.
+        MissingRequirement: there is no nvcc, or DeepGEMM would compile with NVRTC.
     """
 
     def __init__(self) -> None:
-        compiler = os.environ.get(DG_JIT_NVCC_COMPILER)
-        if compiler == str(_WRAPPER):  # a parent's monitor: its compiler is behind this one as well
-            compiler = os.environ.get(_MONITORED)
-        if not compiler:
-            toolkit = find_cuda_toolkit()
-            compiler = str(toolkit.nvcc)
-            os.environ.setdefault("CUDA_HOME", str(toolkit.home))
+        check_environment(
+            os.environ, installed_series(), only=NVRTC
+        )  # it runs in DeepGEMM's process: no program would see it
+        toolkit = find_cuda_toolkit()
+        os.environ.setdefault("CUDA_HOME", str(toolkit.home))
         self._before = {name: os.environ.get(name) for name in (DG_JIT_NVCC_COMPILER, _HOME, _PYTHON)}
         # Never taken back: DeepGEMM keeps the name of its compiler, and the program still needs the real one.
-        os.environ[_MONITORED] = compiler
+        os.environ[_MONITORED] = str(toolkit.nvcc)
 
     def report_to(self, home: Path) -> None:
         """From now on compilers report to the monitor whose directory is ``home``."""

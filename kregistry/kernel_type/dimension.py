@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from kregistry.errors import ShapeError, nearest_hint
+from kregistry.errors import ShapeError, nearest_hint, quoted
 from kregistry.kernel_type.shape import Policy, Value
 from kregistry.target import Target
 
@@ -175,7 +175,7 @@ def show(value: object) -> str:
     """A value as it would be written in YAML."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    return str(value).lower() if isinstance(value, bool) else quoted(value)
 
 
 @frozen

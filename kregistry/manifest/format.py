@@ -18,10 +18,12 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
-from kregistry.errors import nearest_hint
+from kregistry.errors import nearest_hint, quoted
 from kregistry.manifest.document import Document, Path_
 
 T = TypeVar("T")
+#: Engines whose JIT cache is known.
+ENGINES = ("sglang", "vllm")
 
 
 def _meaning(text: str, **options: Any) -> Any:
@@ -80,6 +82,7 @@ class ManifestSource:
     version: int = _meaning("version of the format: 1")
     models: dict[str, Any] = _meaning("models by name")
     target: Any = _meaning("a target's name (kregistry targets), or a mapping that declares one", default=None)
+    engine: str = _meaning("the engine of the servers, sglang or vllm: kernels go where it looks for them", default="")
     defaults: dict[str, Any] = _meaning("ranges by run-time dimension, for entries without one", factory=dict)
     providers: dict[str, str] = _meaning("kernel type -> plugin, if two plugins offer it", factory=dict)
 
@@ -102,7 +105,7 @@ def describe(value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return repr(value)
+    return quoted(value)
 
 
 class _WrongType(ValueError):
@@ -190,7 +193,7 @@ def _walk(document: Document, error: BaseException, kind: type, path: Path_) -> 
         for key in sorted(error.extra_fields):
             document.report((*path, key), "unknown key", nearest_hint(key, known, "key"))
     elif isinstance(error, KeyError):
-        document.report(path, f"the key {error.args[0]!r} is missing")
+        document.report(path, f"the key {quoted(error.args[0])} is missing")
     else:
         # Our validators add the name of the attribute, because attrs runs the validators of a class together.
         place = (*path, error.args[1]) if len(error.args) == 2 else path
@@ -200,6 +203,6 @@ def _walk(document: Document, error: BaseException, kind: type, path: Path_) -> 
 def _range_hint(document: Document, path: Path_) -> str:
     """A hint for ``1:64``, a common mistake for a range."""
     head, colon, tail = document.raw.get(path, "").partition(":")
-    if colon and head.isdigit() and tail.isdigit():
+    if colon and len(head + tail) < 20 and head.isdigit() and tail.isdigit():
         return f"a range is written {{start: {head}, stop: {tail}}}"
     return ""

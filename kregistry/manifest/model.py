@@ -51,13 +51,19 @@ class Entry:
 
 @frozen
 class Manifest:
-    """The entries of all models of a file, for one target."""
+    """The entries of all models of a file, for one target.
+
+    Attributes:
+        file: where it was read, for messages.
+        engine: the engine of the servers, which decides where they look for kernels; empty if none is named.
+    """
 
     file: str
     target: Target
     models: tuple[str, ...]
     entries: tuple[Entry, ...]
     providers: Mapping[str, str]
+    engine: str = ""
 
     def select(self, models: Iterable[str]) -> Manifest:
         """The manifest with the entries of some models only; with all entries if no model is named.
@@ -72,4 +78,4 @@ class Manifest:
         if not wanted:
             return self
         entries = tuple(entry for entry in self.entries if entry.model in wanted)
-        return Manifest(self.file, self.target, wanted, entries, self.providers)
+        return Manifest(self.file, self.target, wanted, entries, self.providers, self.engine)

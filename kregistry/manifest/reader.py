@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
-from kregistry.errors import KregistryError, ShapeError, nearest_hint
+from kregistry.errors import KregistryError, ShapeError, nearest_hint, quoted
 from kregistry.kernel_type import KernelType
 from kregistry.kernel_type.declaration import KERNEL_KEYS
 from kregistry.manifest.document import Document, Path_, read_document
-from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, describe, structure
+from kregistry.manifest.format import (
+    ENGINES,
+    KernelSource,
+    ManifestSource,
+    ModelSource,
+    RangeSource,
+    describe,
+    structure,
+)
 from kregistry.manifest.model import Entry, Manifest, Range
 from kregistry.manifest.targets import resolve_target
 from kregistry.target import Target
 
 FORMAT_VERSION = 1
+#: Most values of one range: every one of them is launched on the stub GPU, which takes about 20 us.
+MAX_RANGE_VALUES = 1 << 24
+#: Largest value of a range: DeepGEMM's integers have 32 bits.
+MAX_RUN_VALUE = (1 << 31) - 1
+#: Most entries of one item of ``kernels``, and of a file.
+MAX_FAN_OUT = 10_000
+MAX_ENTRIES = 20_000
 
 
 class KernelTypes(Protocol):
@@ -58,12 +74,15 @@ def read_manifest(document: Document, kernel_types: KernelTypes, target: Target 
     if source is None:
         document.raise_problems()
     assert source is not None
+    if source.engine and source.engine not in ENGINES:
+        text = f"unknown engine {quoted(source.engine)}, expected {' or '.join(ENGINES)}"
+        document.report(("engine",), text, nearest_hint(source.engine, ENGINES, "engine"))
     chosen = resolve_target(document, source.target, target)
     reader = _Reader(document, kernel_types.choosing(source.providers), chosen, source)
     entries = tuple(reader.entries())
     document.raise_problems()
     assert chosen is not None
-    return Manifest(document.file, chosen, tuple(source.models), entries, dict(source.providers))
+    return Manifest(document.file, chosen, tuple(source.models), entries, dict(source.providers), source.engine)
 
 
 def _check_version(document: Document) -> None:
@@ -92,6 +111,7 @@ class _Reader:
         self.target = target
         self.source = source
         self.defaults: dict[str, RangeSource | None] = {}
+        self._count = 0
         self._check_names()
         for name, value in source.defaults.items():
             self.defaults[name] = structure(document, value, RangeSource, ("defaults", name))
@@ -102,12 +122,12 @@ class _Reader:
         for name in self.source.defaults:
             if name not in runs:
                 hint = nearest_hint(str(name), runs, "run-time dimension")
-                self.document.report(("defaults", str(name)), f"unknown run-time dimension {name!r}", hint)
+                self.document.report(("defaults", str(name)), f"unknown run-time dimension {quoted(name)}", hint)
         names = self.kernel_types.names()
         for name in self.source.providers:
             if name not in names:
                 hint = nearest_hint(name, names, "kernel type")
-                self.document.report(("providers", name), f"unknown kernel type {name!r}", hint)
+                self.document.report(("providers", name), f"unknown kernel type {quoted(name)}", hint)
 
     def entries(self) -> Iterator[Entry]:
         for name, data in self.source.models.items():
@@ -118,7 +138,13 @@ class _Reader:
             if model is None:
                 continue
             for index, kernel in enumerate(model.kernels):
-                yield from self._kernel(name, kernel, (*path, "kernels", index))
+                place: Path_ = (*path, "kernels", index)
+                for entry in self._kernel(name, kernel, place):
+                    self._count += 1
+                    if self._count > MAX_ENTRIES:
+                        self.document.report(place, f"more than {MAX_ENTRIES} entries in one file", "use several files")
+                        return
+                    yield entry
 
     def _kernel(self, model: str, data: object, path: Path_) -> Iterator[Entry]:
         """The entries of one item of ``kernels``; none, or fewer, if it has problems, which are reported."""
@@ -179,6 +205,13 @@ class _Reader:
         if stop < start:
             self.document.report(path, f"stop ({stop}) must be >= start ({start})")
             return None
+        if stop > MAX_RUN_VALUE:
+            self.document.report(path, f"stop ({stop}) must be <= {MAX_RUN_VALUE}, the largest 32-bit integer")
+            return None
+        if (stop - start) // step >= MAX_RANGE_VALUES:
+            count = (stop - start) // step + 1
+            self.document.report(path, f"{count} values, more than {MAX_RANGE_VALUES}", "every value is planned")
+            return None
         return Range(run.name, start, start + (stop - start) // step * step, step)
 
     def _fan_out(self, data: object, path: Path_) -> Iterator[tuple[dict[str, Any], Callable[[str], Path_]]]:
@@ -202,6 +235,10 @@ class _Reader:
                 many = value if isinstance(value, list) else None
                 choices.append([(v, (*place, i)) for i, v in enumerate(many)] if many is not None else [(value, place)])
             names = [str(name) for name in data]
+            if prod(map(len, choices)) > MAX_FAN_OUT:
+                text = f"{prod(map(len, choices))} combinations of values, more than {MAX_FAN_OUT}"
+                self.document.report(path, text, "split the lists into several entries")
+                return
             for combination in itertools.product(*choices):
                 places = {name: place for name, (_, place) in zip(names, combination)}
                 yield {name: value for name, (value, _) in zip(names, combination)}, _place_of(places, path)

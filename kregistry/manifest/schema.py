@@ -8,7 +8,7 @@ from typing import Any
 from attrs import NOTHING, fields
 
 from kregistry.kernel_type import Choice, Dimension, Flag, KernelType, Size
-from kregistry.manifest.format import KernelSource, ManifestSource, ModelSource, RangeSource, TargetSource
+from kregistry.manifest.format import ENGINES, KernelSource, ManifestSource, ModelSource, RangeSource, TargetSource
 from kregistry.target import TARGETS
 
 _RANGE = {"$ref": "#/definitions/range"}
@@ -26,6 +26,7 @@ def json_schema(kernel_types: Iterable[KernelType]) -> dict[str, Any]:
             "description": _meaning(ManifestSource, "target"),
             "anyOf": [{"enum": [*TARGETS, "detect"]}, {"$ref": "#/definitions/target"}],
         },
+        engine={"description": _meaning(ManifestSource, "engine"), "enum": [*ENGINES]},
         defaults=_mapping(_meaning(ManifestSource, "defaults"), dict.fromkeys(runs, _RANGE)),
         providers={
             "description": _meaning(ManifestSource, "providers"),

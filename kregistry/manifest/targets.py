@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import asdict, evolve
 
-from kregistry.errors import InputError, KregistryError
+from kregistry.errors import InputError, KregistryError, shorten
 from kregistry.manifest.document import Document, Path_, read_document
 from kregistry.manifest.format import TargetSource, describe, structure
 from kregistry.target import Target, detect_target, get_target
@@ -76,7 +76,7 @@ def _own_target(document: Document, data: Any, path: Path_) -> Target | None:
         document.report((*path, "base"), error.message, error.hint)
         return None
     except ValueError as error:
-        document.report(path, str(error.args[0]))
+        document.report(path, shorten(str(error.args[0])))
         return None
     missing = [key for key in _NUMBERS if key not in given]
     if missing:
@@ -85,5 +85,5 @@ def _own_target(document: Document, data: Any, path: Path_) -> Target | None:
     try:
         return Target(name=source.name, source=document.file, **given)
     except ValueError as error:
-        document.report(path, str(error.args[0]))
+        document.report(path, shorten(str(error.args[0])))
         return None

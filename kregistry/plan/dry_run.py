@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import evolve
 
 from kregistry.events.planned import PlannedEntry
+from kregistry.events.tasks import Task
 from kregistry.kernel import Kernel
 from kregistry.plan.sweep import Part, PartialEntry, Sweep, cut
 from kregistry.stub.pickling import NotPicklable, pickle_kernel_type, why_not_importable
@@ -29,6 +32,7 @@ class DryRun:
         stub_directory: where the compiled stub is kept.
         on_kernel: called once for each kernel, during the sweeps, from a thread of the dry run.
         on_entry: called once for each entry, likewise.
+        on_task: called when a process starts or ends a task, likewise.
     """
 
     def __init__(
@@ -38,7 +42,9 @@ class DryRun:
         stub_directory: Path,
         on_kernel: Callable[[Kernel], None] = lambda kernel: None,
         on_entry: Callable[[PlannedEntry], None] = lambda entry: None,
+        on_task: Callable[[Task], None] = lambda task: None,
     ) -> None:
+        self._on_task = on_task
         self.on_entry = on_entry
         self._pool = StubPool(toolchain, target, stub_directory, on_kernel)
         self._lock = threading.Lock()
@@ -90,14 +96,15 @@ class DryRun:
         try:
             generation = 0
             while self._parts and self._failure is None:
-                process = self._pool.start(f"{number}/{generation}")
+                with self._task("start", "torch and DeepGEMM", number):
+                    process = self._pool.start(f"{number}/{generation}")
                 with self._lock:
                     self._processes.add(process)
                     if self._failure is not None:
                         process.kill()
                 try:
                     with process:
-                        self._feed(process)
+                        self._feed(process, number)
                 finally:
                     with self._lock:
                         self._processes.discard(process)
@@ -112,16 +119,28 @@ class DryRun:
             for process in self._processes:
                 process.kill()
 
-    def _feed(self, process: StubProcess) -> None:
+    def _feed(self, process: StubProcess, number: str) -> None:
         while self._failure is None and process.alive:
             try:
                 part = self._parts.popleft()
             except IndexError:
                 return
-            answer = _ask(process, self._partial[part.sweep].sweep, part)
+            sweep = self._partial[part.sweep].sweep
+            with self._task("plan", sweep.entry.label or sweep.entry.kernel_type, number):
+                answer = _ask(process, sweep, part)
             if self._failure is not None:
                 return  # ended in the middle, which says nothing about the entry
             self._take(part, answer, process.kernels)
+
+    @contextmanager
+    def _task(self, stage: str, text: str, number: str) -> Iterator[None]:
+        task = Task(stage, text, f"planner {int(number) + 1}", (), time.time())
+        self._on_task(task)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._on_task(evolve(task, seconds=time.perf_counter() - started))
 
     def _take(self, part: Part, answer: Swept, kernels: Mapping[int, str]) -> None:
         partial = self._partial[part.sweep]

@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from kregistry.deep_gemm.environment import PATHS_ONLY, PREFIXES
-from kregistry.kernel import tree_digest
+from kregistry.deep_gemm.compiler import Compiler
+from kregistry.deep_gemm.cubin_inputs import profile_inputs, tree_digest
+from kregistry.deep_gemm.environment import planned
+from kregistry.deep_gemm.included_headers import toolkit_headers
+from kregistry.deep_gemm.version import series_of
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
+from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
 
@@ -24,20 +28,32 @@ def fingerprint(
     """Digest of entries, target, kernel types and their source, DeepGEMM and its headers, versions and environment."""
     kernel_types = {entry.kernel_type for entry in manifest.entries}
     parts = {
-        "kregistry": metadata.version("kregistry"),
-        "target": repr(manifest.target),
+        "kregistry": [metadata.version("kregistry"), _own_source()],
+        "target": _device(manifest.target),
         "entries": [(entry.model, entry.label, str(entry.shape), str(entry.range)) for entry in manifest.entries],
         "kernel_types": {name: _provenance(registry, name) for name in sorted(kernel_types)},
         "versions": toolchain.versions.to_json(),
         "cuda_home": str(toolchain.cuda.home),
         "deep_gemm": _deep_gemm(),
-        "environment": {
-            name: value
-            for name, value in sorted(environment.items())
-            if name.startswith(PREFIXES) and name not in PATHS_ONLY
-        },
+        "compiler": _compiler(toolchain.cuda.compiler),
+        "environment": planned(environment, series_of(toolchain.versions.deep_gemm)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _device(target: Target) -> list[object]:
+    """What DeepGEMM's host code asks of a GPU. Memory counts roughly: each driver keeps another part of it.
+
+    The name does not count, so that a plan for ``h200`` is that of a device which is detected as one.
+    """
+    return [target.compute_capability, target.num_sms, target.l2_bytes, round(target.memory_bytes / (16 << 30))]
+
+
+def _own_source() -> str:
+    """The text of this package, which an editable install changes without a new version."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for suffix in ("py", "c", "sh") for path in package.rglob(f"*.{suffix}"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _provenance(registry: Registry, name: str) -> list[str]:
@@ -51,11 +67,30 @@ def _provenance(registry: Registry, name: str) -> list[str]:
 
 
 def _deep_gemm() -> list[str]:
-    """Where DeepGEMM is (its version 0.1 names kernels after that), its headers, and its compiled part."""
-    spec = importlib.util.find_spec("deep_gemm")
-    places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    """Where DeepGEMM is (its version 0.1 names kernels after that), and the content of all that it consists of."""
     parts: list[str] = []
-    for place in places:
+    for place in _places():
+        files = sorted([*place.glob("*.so"), *place.glob("*.py")])
         parts += [str(place), tree_digest(place / "include")]
-        parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sorted(place.glob("*.so"))]
+        parts += [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return parts
+
+
+def _compiler(compiler: Compiler) -> list[object]:
+    """What decides cubins besides DeepGEMM and the entries; the version of the compiler is among the versions."""
+    sources = [
+        path for place in _places() for path in sorted((place / "include" / "deep_gemm" / "impls").glob("*.cuh"))
+    ]
+    text = "".join(f"#include <deep_gemm/impls/{path.name}>\n" for path in sources).encode()
+    includes = tuple(place / "include" for place in _places())
+    return [
+        toolkit_headers(text, includes, compiler.includes),
+        profile_inputs(compiler),
+        compiler.flags.prepended,
+        compiler.flags.appended,
+    ]
+
+
+def _places() -> list[Path]:
+    spec = importlib.util.find_spec("deep_gemm")
+    return [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from attrs import asdict, evolve
+from attrs import evolve
 
-from kregistry.errors import DriftError
+from kregistry.deep_gemm.compiler import Compiler
+from kregistry.errors import DriftError, count_of
 from kregistry.events.planned import Refusal, Segment, span
 from kregistry.kernel_type.display import show_shape
+from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
+from kregistry.plan.plan_file import EntrySection, KernelSection, PlanFile, read_plan, write_plan
+
+#: At most so many kernels or intervals are named in one line.
+_SHOWN = 8
 
 
-def write_lock(plan: Plan, path: Path) -> None:
+def write_lock(plan: Plan, path: Path, compiler: Compiler | None = None) -> None:
     """Write a plan as a lock file.
+
+    Args:
+        plan: the plan.
+        path: the file.
+        compiler: the nvcc that the plan was made with. If it is given, the file also holds the sources of the kernels.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    write_plan(path, plan)
+    write_plan(path, plan, sources=None if compiler is None else SourcesSection.of_plan(plan, compiler))
 
 
 def check_lock(plan: Plan, path: Path) -> None:
@@ -34,7 +45,7 @@ def check_lock(plan: Plan, path: Path) -> None:
     differences = tuple(differ(_without_defaults(read_plan(path), plan), PlanFile.from_plan(plan)))
     if differences:
         raise DriftError(
-            f"{path}: {len(differences)} differences (- in the file, + planned now)",
+            f"{path}: the file and this plan differ in {count_of(len(differences), 'point')}",
             differences,
             f"kregistry plan -o {path} accepts them",
         )
@@ -57,38 +68,58 @@ def _without_defaults(old: PlanFile, plan: Plan) -> PlanFile:
 
 
 def differ(old: PlanFile, new: PlanFile) -> Iterator[str]:
-    """The differences between two plans, a line each."""
-    for section, before, after in (
-        ("target", asdict(old.target), asdict(new.target)),
-        ("versions", asdict(old.versions), asdict(new.versions)),
+    """The differences between two plans in words, a line each: versions, kernels, then entries."""
+    yield from _differ_stack(old, new)
+    for title, missing in (
+        ("no longer needed", [kernel for kernel in old.kernels if kernel not in new.kernels]),
+        ("needed now", [kernel for kernel in new.kernels if kernel not in old.kernels]),
     ):
-        for key in before:
-            if before[key] != after[key]:
-                yield f"{section}.{key}: - {before[key]} + {after[key]}"
-    for kernel in old.kernels:
-        if kernel not in new.kernels:
-            yield f"kernel - {kernel}"
-    for kernel in new.kernels:
-        if kernel not in old.kernels:
-            yield f"kernel + {kernel}"
+        if missing:
+            yield f"{count_of(len(missing), 'kernel')} {title}: {', '.join(missing[:_SHOWN])}{_more(len(missing))}"
+    for kernel, planned in old.kernels.items():
+        if kernel in new.kernels and planned != new.kernels[kernel]:
+            yield _changed(f"kernel {kernel}", _kernel(planned), _kernel(new.kernels[kernel]))
     before_entries = _by_identity(old.entries)
     after_entries = _by_identity(new.entries)
     for identity in before_entries:
         if identity not in after_entries:
-            yield f"entry - {identity}"
+            yield f"{identity}: in the file only"
     for identity, entry in after_entries.items():
         if identity in before_entries:
             yield from _differ_entry(identity, before_entries[identity], entry)
         else:
-            yield f"entry + {identity}"
+            yield f"{identity}: in this plan only"
+
+
+def _differ_stack(old: PlanFile, new: PlanFile) -> Iterator[str]:
+    for title, before, after in (
+        ("target", old.target.name, new.target.name),
+        ("compute capability", old.target.compute_capability, new.target.compute_capability),
+        ("SMs of the target", old.target.num_sms, new.target.num_sms),
+        ("DeepGEMM", old.versions.deep_gemm, new.versions.deep_gemm),
+        ("torch", old.versions.torch, new.versions.torch),
+        ("nvcc", old.versions.nvcc, new.versions.nvcc),
+    ):
+        if before != after:
+            yield _changed(title, before, after)
+
+
+def _changed(title: str, before: object, after: object) -> str:
+    return f"{title}: {before} in the file, {after} now"
+
+
+def _more(count: int) -> str:
+    return f" and {count - _SHOWN} more" if count > _SHOWN else ""
 
 
 def _by_identity(entries: Iterable[EntrySection]) -> dict[str, EntrySection]:
     """Entries by what they are; if a manifest has an entry twice, with two ranges, the later ones are numbered."""
     found: dict[str, EntrySection] = {}
+    counts: Counter[str] = Counter()
     for entry in entries:
         identity = _identity(entry)
-        number = 1 + sum(other.partition(" #")[0] == identity for other in found)
+        counts[identity] += 1
+        number = counts[identity]
         found[identity if number == 1 else f"{identity} #{number}"] = entry
     return found
 
@@ -100,23 +131,47 @@ def _identity(entry: EntrySection) -> str:
 def _differ_entry(identity: str, before: EntrySection, after: EntrySection) -> Iterator[str]:
     name = after.range.name
     if before.range != after.range:
-        yield f"{identity}: range: - {before.range} + {after.range}"
+        yield _changed(identity, before.range, after.range)
     if before.error != after.error:
-        yield f"{identity}: error: - {before.error or 'none'} + {after.error or 'none'}"
+        yield _changed(f"{identity}: error", before.error or "none", after.error or "none")
     if before.refusals != after.refusals:
-        yield f"{identity}: refusals: - {_refusals(name, before.refusals)} + {_refusals(name, after.refusals)}"
-    for old_segment, new_segment in zip(before.segments, after.segments):
-        if old_segment != new_segment:
-            old, new = _segment(name, old_segment), _segment(name, new_segment)
-            yield f"{identity}: first changed segment: - {old} + {new}"
-            return
-    if len(before.segments) != len(after.segments):
-        yield f"{identity}: number of segments: - {len(before.segments)} + {len(after.segments)}"
+        yield _changed(f"{identity}: refused", _refusals(name, before.refusals), _refusals(name, after.refusals))
+    changed = _changed_spans(before.segments, after.segments)
+    for old, new in changed[:1]:
+        where = f"{name} {span(new.start, new.stop)}"
+        yield _changed(f"{identity}: {where}", _kernels(old.kernels), _kernels(new.kernels)) + _further(name, changed)
+    if before.range == after.range and not changed and before.segments != after.segments:
+        yield _changed(f"{identity}: planned", _covered(name, before.segments), _covered(name, after.segments))
 
 
-def _segment(name: str, segment: Segment) -> str:
-    return f"{name} {segment.start}..{segment.stop} {' '.join(segment.kernels)}"
+def _changed_spans(before: Iterable[Segment], after: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
+    """The intervals that both plans have, but with other kernels: (as before, as after)."""
+    changed: list[tuple[Segment, Segment]] = []
+    for new in after:
+        for old in before:
+            start, stop = max(old.start, new.start), min(old.stop, new.stop)
+            if start <= stop and old.kernels != new.kernels:
+                changed.append((Segment(start, stop, old.kernels), Segment(start, stop, new.kernels)))
+    return changed
+
+
+def _further(name: str, changed: list[tuple[Segment, Segment]]) -> str:
+    if len(changed) < 2:
+        return ""
+    return f"; also {name} {', '.join(span(new.start, new.stop) for _, new in changed[1:_SHOWN])}{_more(len(changed))}"
+
+
+def _covered(name: str, segments: Iterable[Segment]) -> str:
+    return f"{name} {', '.join(span(each.start, each.stop) for each in segments)}"
+
+
+def _kernel(section: KernelSection) -> str:
+    return f"{section.name} {section.arch} {section.key}"
+
+
+def _kernels(kernels: Iterable[str]) -> str:
+    return " and ".join(kernels) or "no kernel"
 
 
 def _refusals(name: str, refusals: Iterable[Refusal]) -> str:
-    return "; ".join(f"{name} {span(each.start, each.stop)} ({each.reason})" for each in refusals) or "none"
+    return "; ".join(f"{name} {span(each.start, each.stop)} ({each.reason})" for each in refusals) or "nothing"

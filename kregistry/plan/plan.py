@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.events.planned import PlannedEntry
 from kregistry.kernel import Kernel
@@ -15,12 +15,23 @@ from kregistry.toolchain import Versions
 
 @frozen
 class Plan:
-    """Everything that a manifest needs on a target, in one environment."""
+    """Everything that a manifest needs on a target, in one environment.
+
+    Attributes:
+        target: the GPU that was planned for.
+        versions: of DeepGEMM, torch and nvcc.
+        kernels: id -> kernel.
+        entries: the entries of the manifest, in its order.
+        fingerprint: digest of everything that the plan depends on; empty for a plan that is not kept.
+        reused: whether an earlier command made the plan.
+    """
 
     target: Target
     versions: Versions
     kernels: Mapping[str, Kernel]
     entries: tuple[PlannedEntry, ...]
+    fingerprint: str = field(default="", eq=False)
+    reused: bool = field(default=False, eq=False)
 
     def problems(self) -> tuple[str, ...]:
         return tuple(line for planned in self.entries for line in planned.problems())

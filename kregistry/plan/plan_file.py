@@ -1,7 +1,9 @@
 """Plans on disk: one JSON schema, of lock files and of the plans that warm-up keeps beside the store.
 
-A lock file is the content of :meth:`~kregistry.plan.Plan.to_json`. The plan of a warm-up has one more section
-(:class:`BuildSection`), for what holds only on the machine where the kernels were built.
+A lock file is the content of :meth:`~kregistry.plan.Plan.to_json`. A plan that is kept beside a store has more: what is
+needed to compile each kernel (:class:`RecordedSection`), and what a build made of it (:class:`BuildSection`). Both hold
+only on the machine where they were made. Such a file names its fingerprint and carries a digest of its content, because
+servers launch what it says.
 """
 
 from __future__ import annotations
@@ -15,15 +17,20 @@ from typing import Any
 import cattrs
 from attrs import asdict, frozen
 
-from kregistry.errors import InputError, StorageError, storage_errors
-from kregistry.events.planned import PlannedEntry, Refusal, Segment
+from kregistry.bounded_input import MAX_JSON_BYTES, parse_json, read_input
+from kregistry.errors import InputError, StorageError, quoted, shorten
+from kregistry.events.planned import CUBLASLT_REMARK, PlannedEntry, Refusal, Segment
+from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Range
+from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
-from kregistry.store import atomic
+from kregistry.store import atomic, signed_json
 from kregistry.toolchain import Versions
 
 LOCK_VERSION = 1
 _HINT = "kregistry plan -o FILE writes a lock file"
+#: Keys of kept plans, which carry a digest.
+_KEPT = frozenset(("build", "recorded", "fingerprint", signed_json.DIGEST))
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,7 +68,51 @@ class EntrySection:
 
     def planned(self, entry: Entry) -> PlannedEntry:
         """The plan of ``entry``, which must be the same entry of the manifest."""
-        return PlannedEntry(entry, self.segments, self.refusals, self.error or "")
+        cublaslt = self.remark == CUBLASLT_REMARK
+        return PlannedEntry(entry, self.segments, self.refusals, self.error or "", cublaslt=cublaslt)
+
+
+@frozen
+class RecordedSection:
+    """A kernel as DeepGEMM's host code asked for it: all that a build needs to compile it and to fill the JIT cache.
+
+    Attributes:
+        source: the CUDA source.
+        flags, includes: of the compiler's command.
+        cache_entry: its directory, below a home directory.
+        cubin_file: name of the cubin in that directory.
+        files: name -> content of all other files there; each character is one byte.
+    """
+
+    source: str
+    flags: tuple[str, ...]
+    includes: tuple[str, ...]
+    cache_entry: str
+    cubin_file: str
+    files: dict[str, str]
+
+    @classmethod
+    def from_kernel(cls, kernel: Kernel) -> RecordedSection:
+        return cls(
+            kernel.source,
+            kernel.command.flags,
+            tuple(map(str, kernel.command.includes)),
+            str(kernel.cache_entry),
+            kernel.cubin_file,
+            {name: content.decode("latin-1") for name, content in sorted(kernel.files.items())},
+        )
+
+    def kernel(self, section: KernelSection) -> Kernel:
+        """The kernel, as it was planned."""
+        return Kernel(
+            section.name,
+            section.key,
+            self.source,
+            CompilerCommand(self.flags, tuple(map(Path, self.includes))),
+            Path(self.cache_entry),
+            self.cubin_file,
+            {name: content.encode("latin-1") for name, content in self.files.items()},
+        )
 
 
 @frozen
@@ -96,7 +147,12 @@ class BuildSection:
 
 @frozen
 class PlanFile:
-    """The content of a file."""
+    """The content of a file.
+
+    Attributes:
+        fingerprint: of a kept plan: the digest of all that it depends on, which is also the name of its file.
+        sources: of a lock file: what another machine needs to compile the kernels.
+    """
 
     lock_version: int
     target: TargetSection
@@ -104,6 +160,9 @@ class PlanFile:
     kernels: dict[str, KernelSection]
     entries: tuple[EntrySection, ...]
     build: BuildSection | None = None
+    recorded: dict[str, RecordedSection] | None = None
+    fingerprint: str = ""
+    sources: SourcesSection | None = None
 
     @classmethod
     def from_plan(cls, plan: Plan) -> PlanFile:
@@ -128,14 +187,35 @@ class PlanFile:
         return made
 
 
-def write_plan(path: Path, plan: Plan, build: BuildSection | None = None) -> None:
+def write_plan(
+    path: Path,
+    plan: Plan,
+    build: BuildSection | None = None,
+    *,
+    recorded: bool = False,
+    sources: SourcesSection | None = None,
+) -> None:
     """Write a plan in one step: a reader finds the old content or the new one.
+
+    Args:
+        path: the file.
+        plan: the plan.
+        build: what a build made of it.
+        recorded: also write what is needed to compile each kernel on this machine.
+        sources: of a lock file; the same for another machine.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    section = {} if build is None else {"build": asdict(build)}
-    content = (json.dumps({**plan.to_json(), **section}, indent=1) + "\n").encode()
+    sections: dict[str, Any] = {} if build is None else {"build": asdict(build)}
+    if recorded:
+        kernels = sorted(plan.kernels.items())
+        sections["recorded"] = {name: asdict(RecordedSection.from_kernel(kernel)) for name, kernel in kernels}
+    if sections:
+        content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
+    else:
+        lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
+        content = (json.dumps(lock, indent=1) + "\n").encode()
     try:
         if path.is_file() or not path.exists():
             atomic.replace_file(path.resolve(), content)
@@ -150,20 +230,20 @@ def read_plan(path: Path) -> PlanFile:
 
     Raises:
         StorageError: the file cannot be read.
-        InputError: its content is not a plan of this version.
+        InputError: there is no such file, or its content is not a plan of this version.
     """
-    with storage_errors(path):
-        raw = path.read_bytes()
+    raw = read_input(path, 2 * MAX_JSON_BYTES)  # kept plans hold the sources of their kernels
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}", _HINT) from error
+        content = parse_json(raw)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {shorten(str(error))}", _HINT) from error
     version = content.get("lock_version") if isinstance(content, dict) else None
     if type(version) is int and version != LOCK_VERSION:
         text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
         raise InputError(text, f"kregistry plan -o {path} writes it again")
     try:
-        return PlanFile.from_json(content)
+        kept = isinstance(content, dict) and not _KEPT.isdisjoint(content)
+        return PlanFile.from_json(signed_json.check(content) if kept else content)
     except ValueError as error:
         raise InputError(f"{path}: not a lock file of version {LOCK_VERSION}: {error}", _HINT) from error
 
@@ -173,6 +253,8 @@ def _check(file: PlanFile) -> None:
     used = {kernel for entry in file.entries for segment in entry.segments for kernel in segment.kernels}
     if not used <= file.kernels.keys():
         raise ValueError("a segment names a kernel that is not in the plan")
+    if file.recorded is not None:
+        _check_recorded(file, file.recorded)
     if file.build is None:
         return
     if {*file.build.kernels, *file.build.broken} != set(file.kernels):
@@ -180,11 +262,24 @@ def _check(file: PlanFile) -> None:
     if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
         raise ValueError("a key of a kernel is not a sha256")
     for built in file.build.kernels.values():
-        place = PurePosixPath(built.cache_entry)
-        if place.is_absolute() or ".." in place.parts or len(place.parts) < 2:
-            raise ValueError("the directory of a kernel is not below a home directory")
-        if any(PurePosixPath(name).name != name for name in (built.cubin_file, *built.files)):
-            raise ValueError("the name of a file is a path")
+        _check_place(built.cache_entry, (built.cubin_file, *built.files))
+
+
+def _check_recorded(file: PlanFile, recorded: dict[str, RecordedSection]) -> None:
+    if set(recorded) != set(file.kernels):
+        raise ValueError("the recorded kernels are not those of the plan")
+    for kernel in recorded.values():
+        _check_place(kernel.cache_entry, (kernel.cubin_file, *kernel.files))
+        if any(ord(max(content, default="")) > 255 for content in kernel.files.values() if content):
+            raise ValueError("the content of a file is not bytes")
+
+
+def _check_place(cache_entry: str, names: tuple[str, ...]) -> None:
+    place = PurePosixPath(cache_entry)
+    if place.is_absolute() or ".." in place.parts or len(place.parts) < 2:
+        raise ValueError("the directory of a kernel is not below a home directory")
+    if any(PurePosixPath(name).name != name for name in names):
+        raise ValueError("the name of a file is a path")
 
 
 def _strict(value: Any, kind: type) -> Any:
@@ -196,8 +291,8 @@ def _strict(value: Any, kind: type) -> Any:
 
 def _describe(error: BaseException, kind: type | None) -> str:
     if isinstance(error, KeyError):
-        return f"the key {error.args[0]!r} is missing"
-    return str(error) if type(error) is ValueError else "expected another type"
+        return f"the key {quoted(error.args[0])} is missing"
+    return shorten(str(error)) if type(error) is ValueError else "expected another type"
 
 
 @cache

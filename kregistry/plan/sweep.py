@@ -90,9 +90,8 @@ class PartialEntry:
         step = entry.range.step
         segments = tuple(Segment(run.start, run.stop, run.content) for run in join(_in_order(self._segments), step))
         refusals = tuple(Refusal(run.start, run.stop, run.content) for run in join(_in_order(self._refusals), step))
-        points = PlannedEntry(entry, segments).launch_points()
-        nbytes = kernel_type.memory_requirement(entry.shape, max(points)) if points else 0
-        return PlannedEntry(entry, segments, refusals, self._error, nbytes, self._cublaslt)
+        planned = PlannedEntry(entry, segments, refusals, self._error, cublaslt=self._cublaslt)
+        return planned.with_buffers(kernel_type)
 
 
 def _in_order(parts: Mapping[int, T]) -> Iterator[T]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from kregistry.bounded_input import parse_json
 from kregistry.kernel_type import Value
 
 #: A kernel type's name and the dimensions of one call site.
@@ -66,7 +67,7 @@ def read_line(text: bytes) -> Line:
     Raises:
         ValueError: it is not a line that :func:`write_line` writes.
     """
-    content = json.loads(text)
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError("not an object")
     match content:
@@ -74,10 +75,13 @@ def read_line(text: bytes) -> Line:
             return TargetLine(device)
         case {"function": str(function), "problem": str(problem)}:
             return ProblemLine(function, problem)
-        case {"type": str(name), "shape": dict(shape), "m": int(m)} if all(map(_is_value, shape.values())):
+        case {"type": str(name), "shape": dict(shape), "m": int(m)} if 0 <= m < 1 << 31 and all(
+            map(is_value, shape.values())
+        ):
             return CallLine(name, shape, m)
     raise ValueError("neither a call nor a problem nor a target")
 
 
-def _is_value(value: object) -> bool:
+def is_value(value: object) -> bool:
+    """Whether a dimension of a call may have this value."""
     return value is None or isinstance(value, (bool, int, str))

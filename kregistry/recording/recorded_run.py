@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kregistry.errors import StorageError
+from kregistry.bounded_input import lines_of
+from kregistry.errors import StorageError, shorten
 from kregistry.recording.recorded_call import CallLine, ProblemLine, TargetLine, read_line
 from kregistry.recording.recording import Recording
 from kregistry.target import TARGETS, Target, get_target
@@ -54,13 +55,17 @@ class RecordedRun:
                 self._take(file, devices)
         except OSError as error:
             raise StorageError.from_oserror(error, directory) from error
+        except ValueError as error:
+            raise StorageError(str(directory), f"a recording is {error}") from error
         self.target = recorded_target(devices)
 
     def _take(self, file: Path, devices: list[Mapping[str, Any]]) -> None:
-        for number, text in enumerate(file.read_bytes().splitlines(keepends=True), start=1):
-            if not text.endswith(b"\n"):
-                continue  # the process was killed while it wrote
+        for number, text in lines_of(file):
             try:
+                if text is None:
+                    raise ValueError("too long")
+                if not text.endswith(b"\n"):
+                    continue  # the process was killed while it wrote
                 line = read_line(text)
                 if isinstance(line, TargetLine):
                     Target(**line.device)
@@ -70,4 +75,4 @@ class RecordedRun:
                 elif isinstance(line, CallLine):
                     self.recording.add(line.kernel_type, line.shape, line.m)
             except (ValueError, TypeError) as error:
-                self.damaged.append(f"{file.name}:{number}: {error}")
+                self.damaged.append(f"{file.name}:{number}: {shorten(str(error))}")

@@ -11,7 +11,7 @@ from string import Template
 from attrs import frozen
 
 import kregistry
-from kregistry.errors import InputError, StorageError
+from kregistry.errors import InputError, StorageError, quoted
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATE = resources.files(__package__) / "template"
@@ -53,7 +53,7 @@ class PluginNames:
         kernel_type = stem.replace("-", "_")
         if _NAME.fullmatch(stem) is None or keyword.iskeyword(kernel_type):
             raise InputError(
-                f"name of a plugin: expected lower-case letters and digits, in words joined by -, got {name!r}",
+                f"name of a plugin: expected lower-case letters and digits, in words joined by -, got {quoted(name)}",
                 "for example my-gemm, for the distribution kregistry-my-gemm with the kernel type my_gemm",
             )
         words = "".join(word.capitalize() for word in stem.split("-"))

@@ -1,6 +1,6 @@
 """Broken kernels: kernels that DeepGEMM chooses and that do not compile. They are recorded, and not compiled again.
 
-STORE/broken/KE/KEY.json    name, command, and the compiler's output
+STORE/broken/KE/KEY.json    key, name, command, and the compiler's output, with a digest of these
 
 The key covers source, headers, flags and compiler version, so a record holds until one of them changes. To compile
 again, remove the file or all of STORE/broken.
@@ -8,14 +8,14 @@ again, remove the file or all of STORE/broken.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.events.compiled import FailedKernel
 from kregistry.kernel import Kernel
-from kregistry.store import atomic
+from kregistry.store import atomic, signed_json
 
 #: Errors that only the source can cause, unlike a missing header, a full disk or a killed compiler.
 _VERDICT = re.compile(r"\(\d+\): error|^ptxas .*error|the cubin holds \d+ kernels", re.MULTILINE)
@@ -32,16 +32,25 @@ class BrokenKernels:
         return self.directory / key[:2] / f"{key}.json"
 
     def get(self, kernel: Kernel) -> FailedKernel | None:
-        """The record of a kernel; ``None`` if there is none, or none that can be read."""
-        try:
-            record = json.loads(self.path(kernel.key).read_text())
-            return FailedKernel(kernel, str(record["command"]), str(record["output"]), known=True)
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        """The record of a kernel; ``None`` if there is none, or only that of another kernel or a changed one."""
+        record = self._read(kernel.key)
+        return FailedKernel(kernel, record["command"], record["output"], known=True) if record else None
+
+    def holds(self, key: str) -> bool:
+        """Whether there is a record of the kernel with this key, as it was written."""
+        return self._read(key) is not None
 
     def known(self, kernels: Iterable[Kernel]) -> tuple[FailedKernel, ...]:
         """The records of those kernels that are known to be broken."""
         return tuple(failed for kernel in kernels if (failed := self.get(kernel)) is not None)
+
+    def _read(self, key: str) -> dict[str, str] | None:
+        try:
+            record = signed_json.decode(read_bounded(self.path(key)))
+        except (OSError, ValueError):
+            return None
+        complete = all(isinstance(record.get(name), str) for name in ("command", "output"))
+        return record if complete and record.get("key") == key else None
 
     def put(self, failed: FailedKernel) -> None:
         """Record a kernel, if only its source can be the cause; see :func:`is_lasting`.
@@ -52,10 +61,11 @@ class BrokenKernels:
         if not is_lasting(failed):
             return
         path = self.path(failed.kernel.key)
-        record = {"name": failed.kernel.name, "command": failed.command, "output": failed.output}
+        kernel = failed.kernel
+        record = {"key": kernel.key, "name": kernel.name, "command": failed.command, "output": failed.output}
         with atomic.storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.replace_file(path, json.dumps(record, indent=1).encode())
+            atomic.replace_file(path, signed_json.encode(record))
 
 
 def is_lasting(failed: FailedKernel) -> bool:

@@ -1,33 +1,37 @@
 """The store: a directory of cubins by content key, which does not depend on paths or on the machine.
 
+STORE/format                            the format of the entries: see old_format.py
 STORE/kernels/KE/KEY.../kernel.cubin    the machine code
-                        kernel.json     its sha256, size, name, symbol, compiler, seconds
+                        kernel.json     its key, sha256, size, name, symbol, compiler, seconds, and a digest of these
 STORE/broken/KE/KEY.json                kernels that do not compile (see failures.py)
 STORE/claims/KEY                        the process that is compiling the kernel now (to avoid double work)
 STORE/tmp/                              incomplete files
 STORE/costs.json                        compile seconds of each family, to start the longest first
+STORE/plans/            plans that are kept, for later commands and for warm-up
+STORE/builds/           logs of builds, for `kregistry report`
 STORE/ptx_bytes.json                    bytes of PTX by family, to predict the size of kernels
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 from platformdirs import user_cache_path
 
+from kregistry.bounded_input import MIB, read_bounded
 from kregistry.kernel import Kernel
-from kregistry.store import atomic
+from kregistry.store import atomic, old_format, signed_json
 from kregistry.store.cubin import DamagedCubin, single_kernel
 
 CUBIN = "kernel.cubin"
 RECORD = "kernel.json"
+#: The largest cubin that is read.
+MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
 
@@ -53,6 +57,10 @@ class DamagedEntry(Exception):
     """An entry of the store is damaged and cannot be used; the text says why."""
 
 
+class OutdatedEntry(DamagedEntry):
+    """The entry has the format of kregistry 0.1.0, whose records are not bound to their key."""
+
+
 class Store:
     """A directory of kernels; every method is safe for concurrent processes on one directory."""
 
@@ -65,11 +73,14 @@ class Store:
         named = environment.get("KREGISTRY_STORE")
         return cls(Path(named) if named else user_cache_path("kregistry") / "store")
 
-    def open(self) -> None:
+    def open(self) -> int:
         """Create the directory, check that it is writable, and remove scratch files of dead processes.
 
+        Returns:
+            the number of kernels that an older kregistry had left, and that were removed; see :mod:`old_format`.
+
         Raises:
-            StorageError: the directory cannot be written.
+            StorageError: the directory cannot be written, or a newer kregistry has filled it.
         """
         with atomic.storage_errors(self.directory):
             for name in ("kernels", "claims", "tmp"):
@@ -78,6 +89,13 @@ class Store:
             probe.touch()
             probe.unlink()
         atomic.remove_abandoned(self.directory / "tmp", _ABANDONED_SECONDS)
+        return old_format.renew(self.directory)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether there is a store that this process may read and not write: of another user, or a read-only mount."""
+        places = (self.directory, *(self.directory / name for name in ("kernels", "claims", "tmp")))
+        return any(place.is_dir() and not os.access(place, os.W_OK | os.X_OK) for place in places)
 
     def scratch(self, kind: str) -> Path:
         """A path for something incomplete, on the same file system as the entries."""
@@ -94,18 +112,22 @@ class Store:
         """
         entry = self.entry(key)
         try:
-            record: dict[str, Any] = json.loads((entry / RECORD).read_text())
-            content = (entry / CUBIN).read_bytes()
+            record = signed_json.decode(read_bounded(entry / RECORD))
+            content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
             seconds = float(record["seconds"])
-            expected = record["sha256"]
+            expected, owner = record["sha256"], record["key"]
         except FileNotFoundError as error:
             if not entry.exists():
                 return None
             raise DamagedEntry(f"{Path(error.filename).name} is missing") from error
         except OSError as error:
             raise DamagedEntry(str(error)) from error
+        except signed_json.NotSigned as error:
+            raise OutdatedEntry(f"{RECORD} has the format of kregistry 0.1.0, without a digest") from error
         except (ValueError, TypeError, KeyError) as error:
             raise DamagedEntry(f"{RECORD} is not a record of a kernel: {error}") from error
+        if owner != key:
+            raise DamagedEntry(f"it is the entry of another kernel, {owner}")
         if hashlib.sha256(content).hexdigest() != expected:
             raise DamagedEntry("the cubin's sha256 differs from the recorded one")
         try:
@@ -121,6 +143,7 @@ class Store:
             StorageError: the disk is full or cannot be written.
         """
         record = {
+            "key": kernel.key,
             "name": kernel.name,
             "symbol": single_kernel(cubin),
             "sha256": hashlib.sha256(cubin).hexdigest(),
@@ -133,7 +156,7 @@ class Store:
         with atomic.storage_errors(self.directory):
             scratch = self.scratch("entry")
             try:
-                atomic.write_directory(scratch, {CUBIN: cubin, RECORD: json.dumps(record, indent=1).encode()})
+                atomic.write_directory(scratch, {CUBIN: cubin, RECORD: signed_json.encode(record)})
                 atomic.publish_directory(scratch, final)
             except BaseException:
                 shutil.rmtree(scratch, ignore_errors=True)

@@ -7,22 +7,17 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from kregistry.deep_gemm.environment import (
-    CACHE_DIRECTORIES,
-    DG_JIT_NVCC_COMPILER,
-    DG_USE_PYTORCH_CUBLASLT_HANDLE,
-    DG_USE_TEMP_CUBLASLT_WORKSPACE,
-)
+from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, DG_USE_TEMP_CUBLASLT_WORKSPACE, for_dry_run
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
 
-#: The cache directories, the device list and the recording of the parent do not apply to the child. torch's cuBLAS
-#: handle needs a real device; the stub's cuBLASLt handle does not.
+#: Besides the variables of DeepGEMM that change no kernel: the device list and the recording of the parent, and how a
+#: program on the stub sees its devices.
 _NOT_INHERITED = (
-    *CACHE_DIRECTORIES,
     "CUDA_VISIBLE_DEVICES",
     "KREGISTRY_RECORD",
-    DG_USE_PYTORCH_CUBLASLT_HANDLE,
+    "KREGISTRY_STUB_COUNT_MEMORY",
+    "KREGISTRY_STUB_DEVICES",
 )
 _RECORDER = resources.files(__package__) / "nvcc_recorder.sh"
 
@@ -33,9 +28,10 @@ def stub_environment(
     """The environment of a process that sees ``target`` as its GPU, and has its JIT cache under ``home``.
 
     ``DG_JIT_CACHE_DIR`` is left out, so that DeepGEMM uses its own default below ``home``. The place of a kernel there
-    is the place where DeepGEMM will look for it below the user's home.
+    is the place where DeepGEMM will look for it below the user's home. torch's cuBLAS handle needs a real device, the
+    stub's cuBLASLt handle does not, so that the two variables of cuBLASLt are not inherited either.
     """
-    environment = dict(base)
+    environment = for_dry_run(base)
     for variable in _NOT_INHERITED:
         environment.pop(variable, None)
     preload = environment.get("LD_PRELOAD")

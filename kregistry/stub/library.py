@@ -1,10 +1,12 @@
-"""Compiles the stub GPU: a small C library, compiled once for each version of the CUDA headers."""
+"""Compiles the stub GPU: two small C libraries, compiled once for each version of the CUDA headers."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -15,7 +17,10 @@ from kregistry.toolchain import Toolchain
 
 #: A process on the stub GPU ends with this code when its host code touches device memory.
 HOST_ACCESS_EXIT_CODE = 86
-_SOURCE = resources.files(__package__) / "cuda_stub.c"
+_SOURCES = resources.files(__package__) / "cuda"
+_DECLARED = re.compile(r"\b(cu[A-Z]\w*|cuda[A-Z]\w*) *\(")
+#: The real runtime answers these without a device.
+_REAL = re.compile(r"cuda(GetErrorString|GetErrorName|CreateChannelDesc)")
 
 
 def default_stub_directory() -> Path:
@@ -26,26 +31,61 @@ def default_stub_directory() -> Path:
 def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
     """The compiled library; it is taken from ``directory`` if it was compiled before.
 
+    A second library lies beside it, which answers as NVML; the first one loads it.
+
     Raises:
         MissingRequirement: the C compiler reports an error.
         StorageError: the directory cannot be written, or the compiler cannot be started.
     """
-    source = _SOURCE.read_text()
-    key = hashlib.sha256(f"{source}\0{toolchain.cuda.version}\0{toolchain.cuda.home}".encode()).hexdigest()[:16]
+    sources = {entry.name: entry.read_text() for entry in _SOURCES.iterdir() if entry.name.endswith((".c", ".h"))}
+    content = "\0".join([*(f"{name}\0{text}" for name, text in sorted(sources.items())), Path(__file__).read_text()])
+    key = hashlib.sha256(f"{content}\0{toolchain.cuda.version}\0{toolchain.cuda.home}".encode()).hexdigest()[:16]
     library = directory / f"libkregistry_stub.{key}.so"
     if library.exists():
         return library
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory) as scratch:
-            built = Path(scratch) / "libcuda.so.1"
-            command = [toolchain.c_compiler, "-shared", "-fPIC", "-O1", "-w", f"-I{toolchain.cuda.include}"]
-            command += ["-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o", str(built)]
-            result = subprocess.run(command, input=source, capture_output=True, text=True)
-            if result.returncode:
-                raise MissingRequirement(
-                    f"{toolchain.c_compiler} does not compile the stub GPU:\n{result.stderr.strip()[-2000:]}",
-                    f"the CUDA headers in {toolchain.cuda.include} may be incomplete",
-                )
-            built.replace(library)
+            place = Path(scratch)
+            for name, text in sources.items():
+                (place / name).write_text(text)
+            (place / "generated.c").write_text("\n".join(_weak_functions(toolchain, place)))
+            cuda_sources = [name for name in (*sources, "generated.c") if name not in ("nvml.c", "stub.h")]
+            nvml = _compile(toolchain, place, "libnvidia-ml.so.1", ["nvml.c"])
+            cuda = _compile(toolchain, place, "libcuda.so.1", cuda_sources)
+            nvml.replace(directory / f"libkregistry_nvml.{key}.so")
+            cuda.replace(library)
     return library
+
+
+def _compile(toolchain: Toolchain, place: Path, soname: str, sources: list[str]) -> Path:
+    library = place / soname
+    command = [toolchain.c_compiler, "-shared", "-fPIC", "-O1", "-w", f"-I{toolchain.cuda.include}"]
+    command += [f"-Wl,-soname,{soname}", *(str(place / name) for name in sources), "-ldl", "-lpthread"]
+    _run(toolchain, [*command, "-o", str(library)])
+    return library
+
+
+def _run(toolchain: Toolchain, command: list[str]) -> str:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise MissingRequirement(
+            f"{toolchain.c_compiler} does not compile the stub GPU:\n{result.stderr.strip()[-2000:]}",
+            f"the CUDA headers in {toolchain.cuda.include} may be incomplete",
+        )
+    return result.stdout
+
+
+def _weak_functions(toolchain: Toolchain, place: Path) -> Iterator[str]:
+    """C source with one function for each name that CUDA's headers declare: it reports its name and fails.
+
+    A function that the other sources define takes its place.
+    """
+    request = place / "headers.h"
+    request.write_text("#include <cuda.h>\n#include <cuda_runtime_api.h>\n")
+    text = _run(toolchain, [toolchain.c_compiler, "-E", "-w", f"-I{toolchain.cuda.include}", str(request)])
+    yield "int missing(const char *name);"
+    yield '#define MISSING __attribute__((weak, section("kregistry_missing")))'
+    for name in sorted(set(_DECLARED.findall(text))):
+        if not _REAL.fullmatch(name):
+            yield f'MISSING int {name}(void) {{ return missing("{name}"); }}'

@@ -50,7 +50,7 @@ class StubPool:
         self._toolchain = toolchain
         self._target = target
         self._stub_directory = stub_directory
-        self._recorded = RecordedKernels(toolchain.cuda, on_kernel)
+        self._recorded = RecordedKernels(toolchain.cuda.compiler, on_kernel)
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:

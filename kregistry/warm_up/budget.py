@@ -6,7 +6,7 @@ import re
 
 from attrs import frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
@@ -36,7 +36,7 @@ class MemoryBudget:
     @classmethod
     def _parse_text(cls, text: str) -> MemoryBudget:
         match = re.fullmatch(r"\s*(\d+|\d*\.\d+)\s*(%|[A-Za-z]*)\s*", text)
-        if match is None or match.group(2).upper() not in (*_UNITS, "%", ""):
+        if match is None or len(text) > 40 or match.group(2).upper() not in (*_UNITS, "%", ""):
             raise _refused(text)
         number, unit = float(match.group(1)), match.group(2).upper()
         fraction = number / 100 if unit == "%" else number
@@ -56,7 +56,8 @@ class MemoryBudget:
 
 
 def _refused(value: object) -> InputError:
+    expected = "expected a fraction in (0, 1], a percentage or a positive number of bytes"
     return InputError(
-        f"memory budget: expected a fraction in (0, 1], a percentage or a positive number of bytes, got {value!r}",
+        f"memory budget: {expected}, got {quoted(value)}",
         "e.g. 0.5, 50% or 2GiB; units: B, KB, MB, GB, KiB, MiB, GiB",
     )

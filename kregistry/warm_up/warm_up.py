@@ -10,14 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from attrs import frozen
+
 from kregistry.compile import BuildReport
-from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
 from kregistry.manifest import Manifest, load_manifest
-from kregistry.plan.fingerprint import fingerprint
+from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
@@ -26,7 +28,7 @@ from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
 from kregistry.warm_up.observer import WarmupObserver
 from kregistry.warm_up.ranks import Barrier, Ranks
-from kregistry.warm_up.warmup_plan import WarmupPlan, write_warmup_plan
+from kregistry.warm_up.warmup_plan import WarmupPlan
 from kregistry.warm_up.warmup_report import WarmupReport
 
 
@@ -79,6 +81,65 @@ def warmup(
         WarmupError: a launch ended the CUDA context of this process (a trap or an illegal access in a kernel).
     """
     budget = MemoryBudget.parse(memory_budget)
+    prepared = prepare_warmup(
+        manifest,
+        model,
+        registry=registry,
+        target=target,
+        store=store,
+        cache_dir=cache_dir,
+        jobs=jobs,
+        rank=rank,
+        barrier=barrier,
+        replan=replan,
+        shared_front_end=shared_front_end,
+        paranoid=paranoid,
+    )
+    return launch_prepared(prepared, budget, lend, observers)
+
+
+@frozen
+class PreparedWarmup:
+    """A warm-up whose kernels are on disk; its launches are still to be made.
+
+    Attributes:
+        registry: the kernel types, with the providers that the manifest chooses.
+        manifest: what is warmed up.
+        plan: where to launch what.
+        jit_cache: where DeepGEMM finds the kernels.
+        report: the build; ``None`` where another rank or an earlier start has built.
+    """
+
+    registry: Registry
+    manifest: Manifest
+    plan: WarmupPlan
+    jit_cache: JitCache
+    report: BuildReport | None
+
+
+def prepare_warmup(
+    manifest: str | Path | Manifest,
+    model: str | Sequence[str] = (),
+    *,
+    registry: Registry | None = None,
+    target: str | Target = "detect",
+    store: str | Path | Store | None = None,
+    cache_dir: str | Path | None = None,
+    jobs: int | None = None,
+    rank: int | None = None,
+    barrier: Barrier | Literal["torch.distributed"] | None = None,
+    replan: bool = False,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
+) -> PreparedWarmup:
+    """The part of :func:`warmup` that needs no device: plan and build what is missing, or find the plan of an earlier
+    start. It may run in another thread or process than the launches.
+
+    Raises:
+        InputError, ManifestError, UnknownNameError: the manifest or a name is wrong.
+        MissingRequirement, StorageError: see :func:`warmup`.
+        IncompleteError: this is not rank 0, which left no plan.
+    """
     registry = registry or Registry()
     toolchain = find_toolchain()
     _prepare_process(toolchain, cache_dir)
@@ -89,32 +150,54 @@ def warmup(
     store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
     jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
     ranks = Ranks.from_options(rank, barrier)
-    path = store.directory / "plans" / f"{fingerprint(manifest, registry, toolchain)}.json"
+    path = plan_path(store.directory, manifest, registry, toolchain)
     report: BuildReport | None = None
     plan: WarmupPlan | None = None
+
+    def build() -> BuildReport:
+        from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
+
+        return build_kernels(
+            manifest,
+            registry,
+            store=store,
+            jit_cache=jit_cache,
+            jobs=jobs,
+            toolchain=toolchain,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
+            replan=replan,
+        )
+
     if ranks.builds:
         try:
             plan = None if replan else _earlier_plan(path, manifest, store, jit_cache)
             if plan is None:
-                from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
-
-                report = build_kernels(
-                    manifest,
-                    registry,
-                    store=store,
-                    jit_cache=jit_cache,
-                    jobs=jobs,
-                    toolchain=toolchain,
-                    shared_front_end=shared_front_end,
-                    paranoid=paranoid,
-                )
-                write_warmup_plan(path, report)
+                report = build()
+                plan = WarmupPlan.from_build(report)
         finally:
             ranks.barrier()  # also after a failure: the others must not wait forever
     else:
         ranks.barrier()
+        if store.read_only and not path.exists():  # rank 0 cannot leave a plan: this rank makes the same one
+            plan = WarmupPlan.from_build(build())
     plan = plan or WarmupPlan.read(path, manifest)
-    warmed = _launch_all(registry, manifest, plan, jit_cache, budget, lend, report)
+    return PreparedWarmup(registry, manifest, plan, jit_cache, report)
+
+
+def launch_prepared(
+    prepared: PreparedWarmup,
+    budget: MemoryBudget,
+    lend: Lent = MappingProxyType({}),
+    observers: Iterable[WarmupObserver] = (),
+) -> WarmupReport:
+    """The part of :func:`warmup` that loads: one launch for each kernel, then the observers are told.
+
+    Raises:
+        WarmupError: a launch ended the CUDA context of the process.
+    """
+    registry, manifest = prepared.registry, prepared.manifest
+    warmed = _launch_all(registry, manifest, prepared.plan, prepared.jit_cache, budget, lend, prepared.report)
     for observer in observers:
         observer.warmed_up(manifest, warmed)
     registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
@@ -159,8 +242,7 @@ def _launch_all(
     torch.cuda.init()
     free_bytes, _ = torch.cuda.mem_get_info()
     points = plan.launch_points()
-    directories = plan.directories(jit_cache)
-    before = compiled_kernels(directories)
+    watch = CompileWatch(plan.directories(jit_cache))
     launcher = Launcher(registry, budget.limit(free_bytes), lend)
     registry.hook.kregistry_warmup_started(launches=len(points))
     started = time.perf_counter()
@@ -172,7 +254,7 @@ def _launch_all(
     except WarmupError as error:
         lost_context = error
     seconds = time.perf_counter() - started
-    compiled = tuple(sorted(map(str, compiled_kernels(directories) - before)))
+    compiled = tuple(sorted(map(str, watch.compiled())))
     peak = max((each.nbytes for each in launches), default=0)
     broken = plan.broken_kernels()
     warmed = WarmupReport(tuple(launches), plan.total, peak, seconds, compiled, broken=broken, build=report)

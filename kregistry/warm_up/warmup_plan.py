@@ -7,15 +7,17 @@ from pathlib import Path
 from attrs import frozen
 
 from kregistry.compile import BuildReport
+from kregistry.compile.built_plan import build_section
 from kregistry.deep_gemm.jit_cache import JitCache
-from kregistry.errors import IncompleteError, InputError, storage_errors
+from kregistry.errors import IncompleteError, InputError
 from kregistry.events.compiled import BrokenKernel, BrokenRange
 from kregistry.events.planned import PlannedEntry
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Manifest
-from kregistry.plan.plan_file import BuildSection, BuiltKernel, KernelSection, read_plan, write_plan
+from kregistry.plan.plan import arch_flag
+from kregistry.plan.plan_file import BuildSection, KernelSection, read_plan
 from kregistry.store import Store
-from kregistry.store.failures import BrokenKernels, is_lasting
+from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry
 from kregistry.warm_up.launcher import LaunchPoint
 
@@ -52,10 +54,20 @@ class WarmupPlan:
         except InputError as error:
             raise InputError(error.text, _HINT) from error
         kernel_types = [entry.kernel_type for entry in manifest.entries]
-        if file.build is None or [section.type for section in file.entries] != kernel_types:
+        of_this_name = file.fingerprint == path.stem
+        if file.build is None or not of_this_name or [section.type for section in file.entries] != kernel_types:
             raise InputError(f"{path}: not a built plan of {manifest.file}", _HINT)
         planned = tuple(section.planned(entry) for section, entry in zip(file.entries, manifest.entries))
         return cls(planned, file.kernels, file.build)
+
+    @classmethod
+    def from_build(cls, report: BuildReport) -> WarmupPlan:
+        """The plan of a build of this process."""
+        kernels = {
+            kernel.id: KernelSection(kernel.name, kernel.key, arch_flag(kernel))
+            for kernel in report.plan.kernels.values()
+        }
+        return cls(report.plan.entries, kernels, build_section(report))
 
     @property
     def total(self) -> int:
@@ -81,7 +93,7 @@ class WarmupPlan:
     def in_place(self, store: Store, jit_cache: JitCache) -> bool:
         """Whether every kernel is in the store and in the JIT cache, intact, or still known to be broken."""
         known = BrokenKernels(store.directory)
-        if not all(known.path(self.kernels[kernel].key).exists() for kernel in self.build.broken):
+        if not all(known.holds(self.kernels[kernel].key) for kernel in self.build.broken):
             return False
         for kernel in self._built():
             try:
@@ -118,21 +130,3 @@ class WarmupPlan:
             )
             for kernel, built in self.build.kernels.items()
         ]
-
-
-def write_warmup_plan(path: Path, report: BuildReport) -> None:
-    """Leave the plan of a build for the other ranks and for the next start.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    broken = {failed.kernel.id: failed.output for failed in report.failed}
-    kernels = {
-        kernel.id: BuiltKernel(str(kernel.cache_entry), kernel.cubin_file, tuple(sorted(kernel.files)))
-        for kernel in report.plan.kernels.values()
-        if kernel.id not in broken
-    }
-    complete = all(is_lasting(failed) for failed in report.failed) and not report.plan.problems()
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_plan(path, report.plan, BuildSection(kernels, broken, complete))

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from kregistry.compile.broken_calls import broken_error
 from kregistry.compile.build_report import BuildReport
-from kregistry.errors import WarmupError
+from kregistry.errors import WarmupError, count_of
 from kregistry.events.warmed import WarmupOutcome
 
 
@@ -41,7 +41,7 @@ class WarmupReport(WarmupOutcome):
             raise WarmupError(text, tuple(map(str, self.failed)), report=self)
         if self.compiled:
             hint = "another environment planned it? kregistry doctor shows this one"
-            raise WarmupError(f"DeepGEMM compiled {len(self.compiled)} kernels", self.compiled, hint, self)
+            raise WarmupError(f"DeepGEMM compiled {count_of(len(self.compiled), 'kernel')}", self.compiled, hint, self)
 
     def to_json(self) -> dict[str, Any]:
         return {

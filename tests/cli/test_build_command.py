@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -12,11 +13,15 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 from command_line import Result
-from compilers import refusing_toolkit
+from compilers import copying_toolkit, refusing_toolkit
 
 from kregistry.compile import BuildReport
+from kregistry.compile.built_plan import write_built_plan
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.kernel import Kernel
+from kregistry.manifest import load_manifest
+from kregistry.plan.kept_plans import plan_path
+from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 
@@ -45,9 +50,64 @@ def test_a_build_with_a_full_store_compiles_nothing(kregistry: Run, tiny_file: P
     result = kregistry("build", tiny_file, *place.options)
     assert (result.code, result.err) == (0, "")
     lines = [line for line in result.out.splitlines() if line.strip()]
-    assert lines[0].split() == ["kernel", "needed", "compiled", "failed", "compiler", "s", "bytes"]
-    assert lines[2].split() == ["sm90_tf32_hc_prenorm_gemm", "1", "0", "0", "0.0", "0", "B"]
-    assert lines[3].startswith(f"1 of 1 kernels ready in {place.directory} (0 compiled, 1 found, ")
+    assert lines[0].split() == ["kernel", "family", "needed", "compiled", "failed", "compiler", "s", "bytes"]
+    assert lines[1].split() == ["sm90_tf32_hc_prenorm_gemm", "1", "0", "0", "0.0", "0", "B"]
+    assert lines[2].startswith(f"1 of 1 kernels ready in {place.directory} (0 compiled, 1 found, ")
+
+
+def outdate(store: Store) -> None:
+    """Make entries what kregistry 0.1.0 wrote: records that name no key and carry no digest."""
+    (store.directory / "format").unlink()
+    for path in store.directory.glob("kernels/*/*/kernel.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({name: record[name] for name in record if name not in ("key", "digest")}))
+
+
+def test_a_store_of_an_older_version_is_found_to_be_old_and_filled_again(
+    kregistry: Run,
+    tiny_file: Path,
+    place: Place,
+    toolchain: Toolchain,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cubin: bytes,
+) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(copying_toolkit(tmp_path / "cuda", toolchain, cubin)))
+    outdate(place.store)
+    found = kregistry("verify", tiny_file, *place.options)
+    assert found.code == 1
+    assert "damaged: kernel.json has the format of kregistry 0.1.0, without a digest" in found.err
+    assert "hint: kregistry 0.1.0 has filled the store: run kregistry build, which compiles" in found.err
+    result = kregistry("build", tiny_file, *place.options)
+    lines = result.out.splitlines()
+    assert "The store held 1 kernel of kregistry 0.1.0 without a digest: it was removed, to be compiled again." in lines
+    assert "1 of 1 kernels ready" in result.out and "(1 compiled, 0 found, " in result.out
+    assert kregistry("verify", tiny_file, *place.options).code == 0
+    assert "0.1.0" not in kregistry("build", tiny_file, *place.options).out
+
+
+def test_a_damaged_plan_is_found_by_verify_and_removed_by_build(
+    kregistry: Run, tiny_file: Path, place: Place, tiny_build: BuildReport, toolchain: Toolchain, registry: Registry
+) -> None:
+    kregistry("build", tiny_file, *place.options)
+    path = plan_path(place.store.directory, load_manifest(tiny_file, registry), registry, toolchain)
+    write_built_plan(path, tiny_build)
+    assert kregistry("verify", tiny_file, *place.options).code == 0
+    good = path.read_text()
+    other = path.with_name("f" * 32 + ".json")
+    write_built_plan(other, tiny_build)
+    damages = {
+        good.replace('"start": 1', '"start": 3'): "damaged: not a lock file of version 1: its content was changed",
+        good[:100]: "damaged: not JSON",
+        other.read_text(): "it is the plan of something else",
+    }
+    for content, text in damages.items():
+        path.write_text(content)
+        found = kregistry("verify", tiny_file, *place.options)
+        assert found.code == 1
+        assert f"plan: {path}: {text}" in found.err
+        assert kregistry("build", tiny_file, *place.options).code == 0
+        assert kregistry("verify", tiny_file, *place.options).code == 0
 
 
 def test_a_kernel_that_does_not_compile(

@@ -14,7 +14,7 @@ Run = Callable[..., Result]
 def test_a_valid_manifest(kregistry: Run, tiny_file: Path) -> None:
     result = kregistry("check", tiny_file)
     assert (result.code, result.err) == (0, "")
-    assert result.out == f"tiny: 1 entries\n{tiny_file} is a valid manifest for h100\n"
+    assert result.out == f"tiny: 1 entry\n{tiny_file} is a valid manifest for h100\n"
 
 
 def test_json(kregistry: Run, tiny_file: Path) -> None:
@@ -55,4 +55,4 @@ def test_what_is_no_yaml(kregistry: Run, tmp_path: Path) -> None:
 
 def test_a_file_that_is_missing(kregistry: Run, tmp_path: Path) -> None:
     result = kregistry("check", tmp_path / "none.yaml")
-    assert (result.code, result.err) == (4, f"error: {tmp_path}/none.yaml: No such file or directory\n")
+    assert (result.code, result.err) == (2, f"error: {tmp_path}/none.yaml: No such file or directory\n")

@@ -64,7 +64,7 @@ def test_targets(kregistry: Run) -> None:
     result = kregistry("targets")
     assert result.code == 0
     for target in TARGETS.values():
-        assert f" {target.name} " in result.out
+        assert f"\n{target.name} " in result.out
         assert str(target.num_sms) in result.out
     assert result.out.endswith("detect: the device of this machine; FILE.yaml: a target of your own\n")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from command_line import Result
 
 from kregistry.compile import BuildReport
+from kregistry.store import Store
 from manifests import with_kernels
 
 Run = Callable[..., Result]
@@ -21,12 +24,13 @@ def test_a_plan_as_table_and_lock_file(
     lock = tmp_path / "kernels.lock"
     result = kregistry("plan", tiny_file, "-o", lock)
     assert (result.code, result.err) == (0, "")
-    header, row = (line.split() for line in result.out.splitlines() if line.startswith((" model", " tiny")))
-    assert header == ["model", "label", "kernel", "type", "shape", "range", "launches", "kernels", "bytes"]
-    assert " ".join(row) == "tiny hc tf32_hc_prenorm_gemm n=24 k=256 num_splits=none m 1..4 1 1 24.6 KiB"
+    title, header, row = result.out.splitlines()[:3]
+    assert title == "model tiny"
+    assert header.split() == ["entry", "kernel", "type", "shape", "range", "launches", "kernels", "memory"]
+    assert " ".join(row.split()) == "hc tf32_hc_prenorm_gemm n=24 k=256 num_splits=none m 1..4 1 1 24.6 KiB"
     versions = tiny_build.plan.versions
     assert result.out.splitlines()[-1] == (
-        f"1 kernels for h100 with DeepGEMM {versions.deep_gemm}, torch {versions.torch}, nvcc {versions.nvcc}"
+        f"1 kernel for h100 with DeepGEMM {versions.deep_gemm}, torch {versions.torch}, nvcc {versions.nvcc}"
     )
     assert json.loads(lock.read_text()) == tiny_build.plan.to_json()
 
@@ -40,7 +44,7 @@ def test_json_and_drift(kregistry: Run, tiny_file: Path, tiny_build: BuildReport
     assert result.code == 1
     assert result.json == {**tiny_build.plan.to_json(), "known_broken": []}
     assert result.err == (
-        f"error: {lock}: 1 differences (- in the file, + planned now)\n  target.num_sms: - 131 + 132\n"
+        f"error: {lock}: the file and this plan differ in 1 point\n  SMs of the target: 131 in the file, 132 now\n"
         f"hint: kregistry plan -o {lock} accepts them\n"
     )
 
@@ -50,7 +54,8 @@ def test_a_plan_that_agrees_with_its_lock(
 ) -> None:
     lock = tmp_path / "kernels.lock"
     lock.write_text(json.dumps(tiny_build.plan.to_json()))
-    assert kregistry("plan", tiny_file, "--check", lock).code == 0
+    result = kregistry("plan", tiny_file, "--check", lock)
+    assert (result.code, result.out) == (0, f"{lock} agrees with this plan: 1 kernel\n")
 
 
 @pytest.mark.stub
@@ -68,7 +73,7 @@ def test_an_arch_that_a_kernel_type_does_not_support_is_an_error_of_its_entry(kr
         f"(needs DeepGEMM >=0.2, found {version})"
     )
     assert result.err == (
-        f"error: 1 problems in 1 entries\n  v3: fp8_gemm_nt n=128 k=128 scales=ue8m0 (q): {entry['error']}\n"
+        f"error: 1 problem in 1 entry\n  v3: fp8_gemm_nt n=128 k=128 scales=ue8m0 (q): {entry['error']}\n"
     )
     assert (entry["segments"], result.json["kernels"]) == ([], {})
 
@@ -81,7 +86,7 @@ def test_a_lock_file_that_cannot_be_written(
     result = kregistry("plan", tiny_file, "-o", tmp_path)
     assert result.code == 4
     assert result.err == f"error: {tmp_path}: Is a directory\n"
-    assert " tiny " in result.out
+    assert "model tiny\n" in result.out
 
 
 @pytest.mark.stub
@@ -144,3 +149,47 @@ def test_an_entry_without_kernels_is_no_mistake_and_says_so(kregistry: Run, tmp_
     said, total = result.out.splitlines()[-2:]
     assert said.startswith("a: transform_sf_into_required_layout k=512") and said.endswith(": nothing to compile")
     assert total.startswith("0 kernels for h100")
+
+
+_REUSES = """
+import sys
+from kregistry.cli import main
+
+sys.argv = ["kregistry", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = sorted({"torch", "deep_gemm"} & set(sys.modules))
+    assert not heavy, heavy
+"""
+
+
+def test_a_plan_that_is_kept_is_used_by_plan_build_and_verify(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, session_store: Store, tmp_path: Path
+) -> None:
+    """In processes of their own, which do not import torch."""
+    store, jit = ("--store", session_store.directory), ("--cache-dir", tmp_path / "jit")
+    fingerprint = tiny_build.plan.fingerprint
+    outputs = []
+    for arguments in (("plan", *store), ("build", *store, *jit), ("verify", *store, *jit)):
+        command = [sys.executable, "-c", _REUSES, arguments[0], str(tiny_file), "-v", *map(str, arguments[1:])]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"plan {fingerprint}: made by an earlier command, used again" in done.stderr
+        outputs.append(done.stdout)
+    assert "1 kernel for h100" in outputs[0]
+    assert "(0 compiled, 1 found" in outputs[1]
+    assert outputs[2] == "1 of 1 kernels are in place and intact\n"
+
+
+@pytest.mark.stub
+def test_replan_plans_again_and_quiet_says_nothing(
+    kregistry: Run, tiny_file: Path, tiny_build: BuildReport, session_store: Store
+) -> None:
+    store = ("--store", session_store.directory)
+    again = kregistry("plan", tiny_file, *store, "--replan", "-v")
+    assert again.err.splitlines()[-1] == f"plan {tiny_build.plan.fingerprint}: made now"
+    quiet = kregistry("plan", tiny_file, *store, "-q")
+    assert (quiet.err, quiet.out) == ("", again.out)
+    both = kregistry("plan", tiny_file, *store, "-q", "-v")
+    assert both.code == 2 and "-q and -v exclude each other" in both.err

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
-from typing import Any
+import re
+import time
 
 import pytest
+from attrs import evolve
 from plans import K, planned
 from rich.console import Console
 
 from kregistry.cli import progress as module
+from kregistry.cli.options import Verbosity
 from kregistry.compile import CompiledKernel, FailedKernel
+from kregistry.events import Task
 from kregistry.registry import Registry
 from kregistry.warm_up import Warmed, WarmedKernel
+
+
+def task_of(*numbers: int, stage: str = "assemble") -> Task:
+    kernels = tuple(K[number].id for number in numbers)
+    return Task(stage, "gemm", f"worker {numbers[0]} of {stage}", kernels, 0.0)
 
 
 def send(registry: Registry) -> None:
@@ -23,9 +31,10 @@ def send(registry: Registry) -> None:
     for kernel in K:
         hook.kregistry_kernel_planned(kernel=kernel)
     hook.kregistry_kernel_found(kernel=K[0])
-    hook.kregistry_compile_started(kernel=K[1])
-    hook.kregistry_compile_started(kernel=K[2])
-    hook.kregistry_compile_started(kernel=K[3])
+    for number in (1, 2, 3):
+        hook.kregistry_task_started(task=task_of(number))
+    for number in (1, 2):
+        hook.kregistry_task_finished(task=evolve(task_of(number), seconds=1.0))
     hook.kregistry_kernel_compiled(kernel=K[1], compiled=CompiledKernel(K[1], 1.0, 10))
     hook.kregistry_kernel_failed(kernel=K[2], failed=FailedKernel(K[2], "nvcc", "odd"))
     hook.kregistry_entry_planned(entry=planned((1, 8, "0")))
@@ -33,13 +42,6 @@ def send(registry: Registry) -> None:
     for outcome in (Warmed.LOADED, Warmed.LEFT):
         warmed = WarmedKernel(planned((1, 8, "0")).entry, 4, ("k",), outcome, 10, "too large")
         hook.kregistry_kernel_warmed(warmed=warmed)
-
-
-def tasks(bar: module.ProgressBar) -> dict[str, Any]:
-    return {
-        task.description: SimpleNamespace(done=task.completed, total=task.total, note=task.fields["note"])
-        for task in bar._progress.tasks
-    }
 
 
 @pytest.fixture
@@ -53,14 +55,15 @@ def test_it_counts_what_the_events_say(terminal: io.StringIO) -> None:
     registry = Registry(load_entry_points=False)
     with module.ProgressBar(registry) as bar:
         send(registry)
-    found = tasks(bar)
-    assert (found["planning"].done, found["planning"].total) == (1, 2)
-    assert found["planning"].note == "entries for h100"
-    assert (found["kernels"].done, found["kernels"].total, found["kernels"].note) == (3, 4, "1 running")
-    assert (found["loading"].done, found["loading"].total) == (2, 2)
+        work = bar.work
+        registry.events.flush()
+        assert (work.planned, work.entries) == (1, 2)
+        assert (work.ready, work.broken, work.known, work.running) == (2, 1, 4, 1)
+        assert (work.loaded, work.launches) == (2, 2)
+        bar._live.refresh()
     text = terminal.getvalue()
     assert f"{K[2].id} does not compile" in text
-    assert "left: model: sample" in text and "3/4" in text and "ETA" in text
+    assert "left: model: sample" in text and "2/2 launches" in text and "about 0:0" in text
 
 
 def test_a_kernel_that_is_known_to_be_broken_was_not_compiled(
@@ -70,7 +73,7 @@ def test_a_kernel_that_is_known_to_be_broken_was_not_compiled(
     with module.ProgressBar(registry) as bar:
         send(registry)
         registry.hook.kregistry_kernel_failed(kernel=K[0], failed=FailedKernel(K[0], "nvcc", "odd", known=True))
-    assert (tasks(bar)["kernels"].done, tasks(bar)["kernels"].note) == (4, "1 running")
+    assert (bar.work.ready + bar.work.broken, bar.work.running) == (4, 1)
     assert f"{K[0].id} is known not to compile" in terminal.getvalue()
 
 
@@ -95,22 +98,86 @@ def test_front_ends_run_and_a_difference_is_reported_in_one_line(capsys: pytest.
     with module.ProgressBar(registry) as bar:
         for kernel in K[:2]:
             hook.kregistry_kernel_planned(kernel=kernel)
+        shared = task_of(0, 1, stage="generate")
+        hook.kregistry_task_started(task=shared)
         hook.kregistry_front_end_started(kernels=(K[0], K[1]))
         registry.events.flush()
-        notes.append(tasks(bar)["kernels"].note)
+        notes.append(bar.work.running)
         hook.kregistry_front_end_finished(kernels=(K[0], K[1]), seconds=2.0)
+        hook.kregistry_task_finished(task=evolve(shared, seconds=2.0))
         hook.kregistry_front_end_not_shared(kernel=K[1], reason="uses counter")
         registry.events.flush()
-        notes.append(tasks(bar)["kernels"].note)
+        notes.append(bar.work.running)
         for kernel, found in ((K[0], ""), (K[1], difference)):
-            hook.kregistry_compile_started(kernel=kernel)
+            hook.kregistry_task_started(task=task_of(K.index(kernel)))
             hook.kregistry_front_end_compared(kernel=kernel, difference=found)
         registry.events.flush()
-        notes.append(tasks(bar)["kernels"].note)
+        notes.append(bar.work.running)
         registry.events.flush()
-        assert tasks(bar)["kernels"].done == 0
-    assert notes == ["1 running", "0 running", "2 running"]
+        assert bar.work.ready == 0
+    assert notes == [1, 0, 2]
     captured = capsys.readouterr()
     assert captured.out == ""
     words = "a shared front end and nvcc alone make different kernels; nvcc's is used"
     assert captured.err == f"{K[1].id}: {words}: {difference}\n"
+
+
+def pace(monkeypatch: pytest.MonkeyPatch, least: float, every: float) -> None:
+    monkeypatch.setattr(module, "_TICK_SECONDS", least)
+    monkeypatch.setattr(module, "_LEAST_SECONDS", least)
+    monkeypatch.setattr(module, "_LINE_SECONDS", every)
+
+
+def test_a_pipe_gets_lines_while_nothing_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line says how far the work is, what is left, and what is slowest now."""
+    pace(monkeypatch, 0.01, 0.02)
+    registry = Registry(load_entry_points=False)
+    registry.hook.kregistry_plan_started(entries=0, target="h100")
+    with module.ProgressBar(registry):
+        registry.hook.kregistry_plan_started(entries=0, target="h100")
+        registry.hook.kregistry_kernel_planned(kernel=K[0])
+        registry.hook.kregistry_task_started(task=task_of(0))
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 3
+    form = rf" *\d+% compiling: 0/1 kernels, 0:00, about 0:\d\d left; slowest: assembling {K[0].id}, 0 s"
+    assert re.fullmatch(form, lines[-1]), lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "shown"), [(Verbosity.QUIET, 0), (Verbosity.NORMAL, 0), (Verbosity.VERBOSE, 1)], ids=str
+)
+def test_quiet_and_verbose(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verbosity: Verbosity, shown: int
+) -> None:
+    """What went wrong is said in each of them."""
+    registry = Registry(load_entry_points=False)
+    with module.ProgressBar(registry, verbosity):
+        send(registry)
+    text = capsys.readouterr().err
+    assert text.count(f"{K[1].id} compiled in 1.0 s, 10 B") == shown
+    assert f"{K[2].id} does not compile" in text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75.3, "1:15"), (3725, "1:02:05")])
+def test_a_clock(seconds: float, text: str) -> None:
+    assert module.clock(seconds) == text
+
+
+def test_the_bar_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(module, "Console", lambda **_: Console(file=out, force_terminal=True, width=80))
+    registry = Registry(load_entry_points=False)
+    with module.ProgressBar(registry) as bar:
+        registry.hook.kregistry_plan_started(entries=0, target="h100")
+        for kernel in K:
+            registry.hook.kregistry_kernel_planned(kernel=kernel)
+            registry.hook.kregistry_task_started(task=task_of(K.index(kernel)))
+        registry.events.flush()
+        Console(file=out, width=80).print(bar._bar())
+    shown = re.sub(r"\x1b[^mKAlh]*[mKAlh]", "", out.getvalue()).splitlines()
+    assert any("0/4 kernels" in each and "left" in each for each in shown)
+    assert any(each.startswith(f"slowest: assembling {K[0].id}") and "(4 running)" in each for each in shown)
+    assert max(map(len, shown)) <= 80

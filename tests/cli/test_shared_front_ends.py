@@ -122,5 +122,5 @@ def test_the_table_counts_a_share_of_a_front_end_as_the_kernels_own(capsys: pyte
     compiled = (CompiledKernel(K[0], 2.5, 512), CompiledKernel(K[1], 1.25, 512, front_end_seconds=1.0))
     print_report(BuildReport(plan, compiled, 0, (), 2, "jit", 3.0, 2.0))
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert lines[2] == ["gemm", "2", "2", "0", "3.8", "1.0", "KiB"]
-    assert " ".join(lines[3]) == "2 of 2 kernels ready in jit (2 compiled, 0 found, 3.0 s)"
+    assert lines[1] == ["gemm", "2", "2", "0", "3.8", "1.0", "KiB"]
+    assert " ".join(lines[-1]) == "2 of 2 kernels ready in jit (2 compiled, 0 found, 3.0 s)"

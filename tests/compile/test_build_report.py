@@ -45,7 +45,7 @@ def test_a_kernel_that_does_not_compile_names_its_users_and_the_compilers_last_w
 def test_entries_that_cannot_be_planned_are_reported_too() -> None:
     with pytest.raises(PlanError) as caught:
         report(error="crashes").raise_problems()
-    assert str(caught.value) == f"1 problems in 2 entries\n  {WHO.replace('n=8', 'n=16')}: crashes"
+    assert str(caught.value) == f"1 problem in 2 entries\n  {WHO.replace('n=8', 'n=16')}: crashes"
     with pytest.raises(CompileError) as both:
         report(failed=(FAILED,), error="crashes").raise_problems()
     assert str(both.value).splitlines()[-2] == f"  {WHO.replace('n=8', 'n=16')}: crashes"
@@ -75,6 +75,7 @@ def test_the_json_of_a_report() -> None:
         "cache_directory": "/jit",
         "seconds": 3.25,
         "compiling_seconds": 2.5,
+        "outdated": 0,
         "sharing": {"parsed": [], "front_ends": [], "not_shared": [], "compared": [], "different": []},
     }
 

@@ -11,11 +11,12 @@ import kregistry.compile
 ROOM = "kregistry.compile"
 #: From the top; a module imports only from its own floor and from lower ones.
 FLOORS = (
-    ("plan_and_build",),
+    ("plan_and_build", "build_lock"),
+    ("build_log",),
     ("pipeline",),
     ("stages",),
     ("open_jobs", "schedule", "build_record", "shared"),
-    ("job", "costs", "nvcc"),
+    ("job", "costs", "nvcc", "cpu_samples", "locked_kernels"),
     ("build_report",),
     ("broken_calls",),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kregistry.errors import InputError, KregistryError, StorageError, UnknownNameError
+from kregistry.errors import InputError, KregistryError, UnknownNameError
 from kregistry.hf_config.call_site import Verdict
 from kregistry.hf_config.config import parse_config, read_config
 from kregistry.hf_config.manifest_text import refuse_unusable
@@ -143,7 +143,7 @@ def test_unknown_architecture(resolve: Resolve, raw: Callable[..., Any]) -> None
 
 
 def test_files(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(InputError, match="No such file"):
         read_config(tmp_path / "missing.json")
     broken = tmp_path / "config.json"
     for content, expected in (("{", "not valid JSON"), ("[]", "expected a JSON object")):
@@ -151,7 +151,7 @@ def test_files(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=expected):
             read_config(broken)
     broken.write_bytes(b"\xff")
-    with pytest.raises(StorageError, match="not UTF-8"):
+    with pytest.raises(InputError, match="not UTF-8"):
         read_config(broken)
 
 

@@ -156,3 +156,81 @@ def test_a_watch_that_fails_is_logged_and_ends(tmp_path: Path) -> None:
     assert got["after"] == [False, False, True] and got["warmed"] == 0
     assert got["text"].count("kregistry: first calls are not watched any more: DeepGEMM compiles on demand") == 1
     assert "NameError: name 'wanted' is not defined" in got["text"]
+
+
+@pytest.mark.nvcc
+def test_the_watch_of_a_server_ends_by_phase(tmp_path: Path) -> None:
+    """Functions that were called before the server is ready are DeepGEMM's own then; others, after some calls."""
+    got = watched(
+        """
+        first_calls._QUIET_CALLS = 3
+        first_calls._SETTLED_CALLS = 4
+        ready = False
+        watch.is_ready = lambda: ready
+        live = []
+        class Missing:
+            def while_starting(self, entries):
+                live.append(["starting", len(entries)])
+            def in_live_traffic(self, entries, m):
+                live.append([entries[0].kernel_type, m])
+        watch.missing = Missing()
+        for _ in range(5):
+            call(2, 3)
+        starting = ours()
+        ready = True
+        call(9, 3)
+        after_ready = ours()
+        call(9, 4)  # nobody looks any more
+        args, kwargs = fp8(4)
+        calls = []
+        for _ in range(7):
+            deep_gemm.fp8_gemm_nt(*args, **kwargs)
+            calls.append(ours()[1])
+        answer(starting=starting, after_ready=after_ready, calls=calls, live=live, warmed=len(manifests))
+        """,
+        tmp_path,
+    )
+    assert got["starting"] == [True, True, False]
+    assert got["after_ready"] == [False, True, True]
+    assert got["calls"] == [True] * 4 + [False] * 3  # the first was new, four were not
+    assert got["live"] == [["starting", 1], ["fp8_gemm_nt", 4]] and got["warmed"] == 1
+
+
+def test_what_an_engine_keeps_in_a_cache_is_deep_gemms_own_again(tmp_path: Path) -> None:
+    got = watched(
+        """
+        import functools, types
+        module = types.ModuleType("sglang.somewhere")
+        sys.modules["sglang.somewhere"] = module
+        def kept():
+            return deep_gemm.fp8_gemm_nt
+        def other():
+            return object()
+        module.kept, module.other = functools.lru_cache(kept), functools.lru_cache(other)
+        before = [module.kept(), module.other()]  # in a list: plain names of every module are bound anew
+        watch.end()
+        answer(
+            wrapped=before[0] is own[1], own=module.kept() is own[1], untouched=module.other() is before[1],
+        )
+        """,
+        tmp_path,
+    )
+    assert got == {"wrapped": False, "own": True, "untouched": True}
+
+
+def test_nothing_is_launched_while_the_engine_measures_its_memory(tmp_path: Path) -> None:
+    got = watched(
+        """
+        watch.may_launch = lambda: False
+        loaded = []
+        engine.load_what_was_built_ahead = lambda: loaded.append(1)
+        call(2, 3)
+        before = [len(manifests), len(loaded)]
+        watch.may_launch = lambda: True
+        engine.warm = lambda entries: manifests.append(len(list(entries)))
+        call(2, 3)
+        answer(before=before, after=[len(manifests), len(loaded)])
+        """,
+        tmp_path,
+    )
+    assert got == {"before": [0, 0], "after": [1, 1]}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from enum import IntEnum
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 
 from kregistry import get_target
 from kregistry.integrations import sglang
+from kregistry.integrations.sglang import launching, warmup_override
 from kregistry.integrations.sglang.warmup_override import SglangOverride
+from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder
 from kregistry.manifest import Entry
+from kregistry.store import Store
 
 
 class DeepGemmKernelType(IntEnum):
@@ -53,13 +57,16 @@ def warmed() -> list[str]:
 
 
 @pytest.fixture
-def override(utils: SimpleNamespace, warmed: list[str], monkeypatch: pytest.MonkeyPatch) -> SglangOverride:
+def override(
+    utils: SimpleNamespace, warmed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> SglangOverride:
     made = SglangOverride(utils)
 
     def warm(entries: Iterable[Entry]) -> None:
         warmed.extend(f"{each.shape.kernel_type} {each.shape} {each.range}" for each in entries)
 
     made.engine._target = get_target("h100")
+    made.engine.store = Store(tmp_path)
     monkeypatch.setattr(made.engine, "warm", warm)
     return made
 
@@ -130,33 +137,105 @@ def test_the_execution_hook_of_a_warmed_group(override: SglangOverride, utils: S
         assert hook(*args) == own_hook(*args)  # another form of call
 
 
+@pytest.fixture
+def begun(override: SglangOverride, monkeypatch: pytest.MonkeyPatch) -> list[StartFolder]:
+    """The folders that this process reads."""
+    found: list[StartFolder] = []
+    monkeypatch.setattr(override.engine, "begin", found.append)
+    return found
+
+
 @pytest.mark.parametrize(("args", "kwargs"), [((0,), {}), ((0, "server_args"), {}), ((0,), {"server_args": object()})])
-def test_configured_takes_what_any_version_passes(
+def test_every_rank_reads_what_the_launch_has_had_built(
     override: SglangOverride,
-    warmed: list[str],
-    tmp_path_factory: pytest.TempPathFactory,
+    begun: list[StartFolder],
+    utils: SimpleNamespace,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> None:
-    """SGLang 0.5.15 passes (gpu_id, server_args), 0.5.23 gpu_id."""
+    """SGLang 0.5.15 passes (gpu_id, server_args), 0.5.23 gpu_id. Its own warm-up runs on the first rank only."""
+    start = StartFolder.create(Store(tmp_path))
+    start.write_request(Request("sglang", "m"))
+    monkeypatch.setenv(VARIABLE, str(start.directory))
+    utils._DO_COMPILE_ALL = False
     override.configured(None, *args, **kwargs)
-    assert warmed == []
-    path = tmp_path_factory.mktemp("manifest") / "kernels.yaml"
-    path.write_text(
-        "version: 1\nmodels:\n  m:\n    kernels:\n      - {type: fp8_gemm_nt, shape: {n: 512, k: 1024}, m: {stop: 8}}\n"
-    )
-    monkeypatch.setenv("KREGISTRY_MANIFEST", str(path))
-    override.configured(None, *args, **kwargs)
-    assert len(warmed) == 1 and warmed[0].endswith("m 1..8")
+    assert begun == [start] and override.first_calls.missing.key
+    assert not override.first_calls.live
+    start.mark_ready()
+    assert override.first_calls.live
 
 
-def test_a_manifest_that_cannot_be_read_is_logged(
+def test_a_rank_that_no_launch_of_ours_has_started_has_it_built_now(
+    override: SglangOverride,
+    begun: list[StartFolder],
+    utils: SimpleNamespace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[tuple[Any, ...]] = []
+
+    def begin(arguments: tuple[Any, ...]) -> StartFolder:
+        started.append(arguments)
+        return StartFolder.create(Store(tmp_path))
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(warmup_override, "begin_build", begin)
+    override.configured(None, 0, server_args="args")
+    assert started == [(0, "args")] and len(begun) == 1
+    utils._DO_COMPILE_ALL = False
+    override.configured(None, 1, server_args="args")  # the first rank does it for the whole machine
+    utils._ENABLE_JIT_DEEPGEMM_PRECOMPILE = False
+    override.configured(None, 0, server_args="args")
+    assert len(started) == len(begun) == 1
+
+
+def test_a_build_that_cannot_be_started_is_logged(
     override: SglangOverride, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("KREGISTRY_MANIFEST", "/no/such/kernels.yaml")
-    override.configured(None, 0, server_args=object())
-    assert "kregistry cannot warm up KREGISTRY_MANIFEST: SGLang's own path runs" in caplog.text
+    def fail(arguments: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(warmup_override, "begin_build", fail)
+    override.configured(None, 0)
+    assert "kregistry builds nothing before the first call" in caplog.text and "no more processes" in caplog.text
+
+
+class Unfriendly:
+    """An argument that nothing can be done with."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __hash__(self) -> int:
+        raise RuntimeError("hash")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("eq")
+
+
+@pytest.mark.parametrize("args", [(), (Unfriendly(),), (None,) * 12, (Unfriendly(),) * 5])
+@pytest.mark.parametrize("kwargs", [{}, {"server_args": Unfriendly(), "gpu_id": None, "m": "x"}])
+def test_no_hook_minds_its_arguments(
+    override: SglangOverride, monkeypatch: pytest.MonkeyPatch, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Too few, too many, and wrong ones: the engine's own function runs with all of them, or nothing happens."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    seen: list[int] = []
+
+    def own_path(*own_args: Any, **own_kwargs: Any) -> str:
+        seen.append(len(own_args) + len(own_kwargs))
+        return "own"
+
+    assert override.compile_one_type(own_path, *args, **kwargs) == "own"
+    assert seen == [len(args) + len(kwargs)]
+    override.configured(None, *args, **kwargs)
+    launching.launching(None, *args, **kwargs)
+    launching.ready(None, *args, **kwargs)
+    monkeypatch.setattr(override, "_own_hook", own_path)
+    assert override._hook(*args, **kwargs) == "own"
 
 
 def test_an_sglang_that_is_not_as_expected_runs_without_hooks(

@@ -14,13 +14,17 @@ NAMES = ("DG_JIT_NVCC_COMPILER", "KREGISTRY_MONITOR", "KREGISTRY_MONITOR_PYTHON"
 
 @pytest.fixture(autouse=True)
 def variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*NAMES, "KREGISTRY_MONITORED_NVCC"):
+    for name in (*NAMES, "KREGISTRY_MONITORED_NVCC", "CUDA_HOME"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 
 
 def test_the_real_compiler_is_behind_two_monitors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DG_JIT_NVCC_COMPILER", "/real/nvcc")
+    real = tmp_path / "real" / "nvcc"
+    real.parent.mkdir()
+    real.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 13.0, V13.0.1'\n")
+    real.chmod(0o755)
+    monkeypatch.setenv("DG_JIT_NVCC_COMPILER", str(real))
     outer = MonitoredCompiler()
     outer.report_to(tmp_path / "outer")
     program = os.environ["DG_JIT_NVCC_COMPILER"]
@@ -29,9 +33,9 @@ def test_the_real_compiler_is_behind_two_monitors(monkeypatch: pytest.MonkeyPatc
     inner.report_to(tmp_path / "inner")
     assert os.environ["DG_JIT_NVCC_COMPILER"] == program
     assert os.environ["KREGISTRY_MONITOR"] == str(tmp_path / "inner")
-    assert os.environ["KREGISTRY_MONITORED_NVCC"] == "/real/nvcc"
+    assert os.environ["KREGISTRY_MONITORED_NVCC"] == str(real)
     inner.restore()
     assert os.environ["KREGISTRY_MONITOR"] == str(tmp_path / "outer")
     outer.restore()
-    assert os.environ["DG_JIT_NVCC_COMPILER"] == "/real/nvcc" and "KREGISTRY_MONITOR" not in os.environ
-    assert os.environ["KREGISTRY_MONITORED_NVCC"] == "/real/nvcc"  # DeepGEMM may keep the program as its compiler
+    assert os.environ["DG_JIT_NVCC_COMPILER"] == str(real) and "KREGISTRY_MONITOR" not in os.environ
+    assert os.environ["KREGISTRY_MONITORED_NVCC"] == str(real)  # DeepGEMM may keep the program as its compiler

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.errors import ManifestError, StorageError
+from kregistry.errors import InputError, ManifestError
 from kregistry.manifest.document import parse_document, read_document, show_path
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 10)}]\n" for before, name in zip("abcdef", "bcdefg")
+)
+MERGE_BOMB = "a: &a {x: 1}\n" + "".join(
+    f"{name}: &{name} {{<<: [{','.join(['*' + before] * 10)}]}}\n" for before, name in zip("abcdef", "bcdefg")
 )
 
 
@@ -40,8 +43,18 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: 1\nb: &x {c: *x}\n", "2:4: not valid YAML: an alias inside its own anchor"),
         ("a: *x\n", "1:4: not valid YAML: found undefined alias 'x'"),
         ("? [a]\n: 1\n", "1:3: not valid YAML: found unhashable key"),
-        ("a: " + "[" * 3000, "1:1: not valid YAML: nested too deeply"),
-        (BOMB, "1:1: not valid YAML: more than 1000000 values after aliases are expanded"),
+        ("a: " + "[" * 3000, "1:67: not valid YAML: nested too deeply"),
+        (BOMB, "1:1: not valid YAML: more than 100000 values after aliases are expanded"),
+        (MERGE_BOMB, "1:1: not valid YAML: more than 100000 values after aliases are expanded"),
+        ("a: !!bool x\n", "1:4: not valid YAML: not a bool"),
+        ('a: !!int ""\n', "1:4: not valid YAML: not a int"),
+        ('a: !!float ""\n', "1:4: not valid YAML: not a float"),
+        (f"a: 0x{'f' * 4000}\n", "1:4: not valid YAML: an integer beyond 64 bits"),
+        (f"a: {'9' * 5000}\n", "1:4: not valid YAML: an integer beyond 64 bits"),
+        ("a: 9223372036854775808\n", "1:4: not valid YAML: an integer beyond 64 bits"),
+        ('a: "\\0"\n', "1:4: not valid YAML: a text with the control character U+0000"),
+        ('"\\e]0;x\\a": 1\n', "1:1: not valid YAML: a text with the control character U+001B"),
+        ('a: "\\ud800"\n', "1:4: not valid YAML: a text with the control character U+D800"),
     ],
     ids=[
         "structure",
@@ -58,6 +71,16 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         "list as key",
         "deep",
         "alias bomb",
+        "merge-key bomb",
+        "bool",
+        "empty int",
+        "empty float",
+        "hexadecimal",
+        "too many digits",
+        "65 bits",
+        "NUL",
+        "escape sequence as a key",
+        "half a surrogate pair",
     ],
 )
 def test_what_is_no_yaml_is_one_problem_with_its_place(text: str, problem: str) -> None:
@@ -127,20 +150,20 @@ def test_problems_are_raised_in_the_order_of_the_file() -> None:
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(InputError) as caught:
         read_document(tmp_path / "none.yaml")
     assert str(caught.value) == f"{tmp_path}/none.yaml: No such file or directory"
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="Is a directory"):
+    with pytest.raises(InputError, match="Is a directory"):
         read_document(tmp_path)
 
 
 def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "latin.yaml"
     path.write_bytes("a: Größe".encode("latin-1"))
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(InputError) as caught:
         read_document(path)
     assert str(caught.value) == f"{path}: not UTF-8 text: invalid start byte at byte 5"
 

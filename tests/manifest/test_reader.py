@@ -473,3 +473,34 @@ def test_random_data_in_a_manifest_never_surprises(root: dict[str, object], kern
 @given(st.integers(0, len(MANY)), st.integers(0, len(MANY)), st.text(max_size=3))
 def test_a_damaged_manifest_never_surprises(start: int, length: int, patch: str) -> None:
     _never_surprises(MANY[:start] + patch + MANY[start + length % 20 :])
+
+
+LIMITS = {
+    "a range of every m": ("{type: fp8_gemm_nt, shape: {n: 8, k: 128}, m: {stop: 2000000000}}", "2000000000 values"),
+    "beyond 32 bits": ("{type: fp8_gemm_nt, shape: {n: 8, k: 128}, m: {stop: 1000000000000}}", "must be <= 2147483647"),
+    "a fan-out": (
+        f"{{type: fp8_gemm_nt, shape: {{n: {[8] * 1000}, k: {[128] * 1000}}}, m: {{stop: 8}}}}",
+        "1000000 combinations of values, more than 10000",
+    ),
+}
+
+
+@pytest.mark.parametrize(("item", "problem"), LIMITS.values(), ids=LIMITS.keys())
+def test_what_would_take_hours_or_gigabytes_is_refused(item: str, problem: str) -> None:
+    (found,) = problems(with_kernels(item))
+    assert problem in found
+
+
+def test_only_the_first_problems_of_a_file_are_shown() -> None:
+    text = with_kernels(*["{type: fp8_gemm, shape: 5}"] * 5000)
+    with pytest.raises(ManifestError) as caught:
+        read(text)
+    assert len(caught.value.problems) == 100
+    assert str(caught.value).endswith("\nthe first 100 problems in k.yaml")
+
+
+def test_a_message_never_repeats_a_long_value() -> None:
+    long = "x" * 5000
+    for item in (f"type: {long}", f"type: fp8_gemm_nt, {long}: 1", f"type: fp8_gemm_nt, shape: {{n: {long}}}"):
+        found = problems(with_kernels(f"{{{item}}}"))
+        assert found and not any("x" * 201 in each for each in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.errors import ManifestError, StorageError, UnknownNameError
+from kregistry.errors import InputError, ManifestError, UnknownNameError
 from kregistry.manifest import named_target
 from kregistry.target import TARGETS
 from manifests import problems, read
@@ -99,7 +99,7 @@ def test_a_target_file_must_hold_a_mapping(tmp_path: Path, content: str) -> None
 
 
 def test_a_target_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(InputError, match="No such file"):
         named_target(str(tmp_path / "mine.yaml"))
 
 

@@ -74,46 +74,64 @@ def test_a_lock_file_is_the_same_every_time(tmp_path: Path) -> None:
         (BASE, []),
         (
             plan_of(*BASE.entries, target="h20"),
-            ["target.name: - h100 + h20", "target.num_sms: - 132 + 78"],
+            ["target: h100 in the file, h20 now", "SMs of the target: 132 in the file, 78 now"],
         ),
-        (plan_of(*BASE.entries, versions=Versions("1.1", "2", "3")), ["versions.deep_gemm: - 1 + 1.1"]),
+        (plan_of(*BASE.entries, versions=Versions("1.1", "2", "3")), ["DeepGEMM: 1 in the file, 1.1 now"]),
         (
             plan_of(planned((1, 4, "0"), (5, 8, "2"))),
             [
-                f"kernel - {K[1].id}",
-                f"kernel + {K[2].id}",
-                f"{WHO}: first changed segment: - m 5..8 {K[1].id} + m 5..8 {K[2].id}",
+                f"1 kernel no longer needed: {K[1].id}",
+                f"1 kernel needed now: {K[2].id}",
+                f"{WHO}: m 5..8: {K[1].id} in the file, {K[2].id} now",
             ],
         ),
         (
             plan_of(planned((1, 5, "0"), (6, 8, "1"))),
-            [f"{WHO}: first changed segment: - m 1..4 {K[0].id} + m 1..5 {K[0].id}"],
+            [f"{WHO}: m 5: {K[1].id} in the file, {K[0].id} now"],
+        ),
+        (
+            plan_of(planned((1, 4, "1"), (5, 8, "0"))),
+            [f"{WHO}: m 1..4: {K[0].id} in the file, {K[1].id} now; also m 5..8"],
         ),
         (
             plan_of(planned((1, 4, "0"), (5, 8, "1"), (9, 9, "0"))),
-            [
-                f"{WHO}: range: - m 1..8 + m 1..9",
-                f"{WHO}: number of segments: - 2 + 3",
-            ],
+            [f"{WHO}: m 1..8 in the file, m 1..9 now"],
+        ),
+        (
+            plan_of(planned((1, 4, "0"), (5, 7, "1"), (8, 8, "1"))),
+            [f"{WHO}: planned: m 1..4, 5..8 in the file, m 1..4, 5..7, 8 now"],
         ),
         (
             plan_of(planned((1, 4, "0"), (5, 8, "1"), error="crashes")),
-            [f"{WHO}: error: - none + crashes"],
+            [f"{WHO}: error: none in the file, crashes now"],
         ),
         (
             plan_of(planned((1, 4, "0"), (5, 8, "1"), refusals=(Refusal(9, 9, "no"),))),
-            [f"{WHO}: refusals: - none + m 9 (no)"],
+            [f"{WHO}: refused: nothing in the file, m 9 (no) now"],
         ),
         (
             plan_of(planned((1, 4, "0"), (5, 8, "1"), n=16)),
-            [f"entry - {WHO}", f"entry + {WHO.replace('n=8', 'n=16')}"],
+            [f"{WHO}: in the file only", f"{WHO.replace('n=8', 'n=16')}: in this plan only"],
         ),
         (
             plan_of(*BASE.entries, *ranged(4).entries),
-            [f"entry + {WHO} #2"],
+            [f"{WHO} #2: in this plan only"],
         ),
     ],
-    ids=["none", "target", "version", "kernel", "segment", "segments", "error", "refusal", "entry", "same words"],
+    ids=[
+        "none",
+        "target",
+        "version",
+        "kernel",
+        "segment",
+        "two segments",
+        "range",
+        "cuts",
+        "error",
+        "refusal",
+        "entry",
+        "same words",
+    ],
 )
 def test_every_kind_of_drift_is_reported(new: Plan, differences: list[str]) -> None:
     assert drift(new) == differences
@@ -125,7 +143,7 @@ def test_entries_of_the_same_words_are_compared_one_by_one() -> None:
 
     assert drift(twice(6), twice(6)) == []
     (difference,) = drift(twice(6), twice(5))
-    assert difference.startswith(f"{WHO}: range: ")
+    assert difference == f"{WHO}: m 1..5 in the file, m 1..6 now"
 
 
 def test_checking_names_the_file_and_how_to_accept(tmp_path: Path) -> None:
@@ -134,11 +152,18 @@ def test_checking_names_the_file_and_how_to_accept(tmp_path: Path) -> None:
     with pytest.raises(DriftError) as caught:
         check_lock(plan_of(*BASE.entries, target="h20"), path)
     assert str(caught.value) == (
-        f"{path}: 2 differences (- in the file, + planned now)\n"
-        "  target.name: - h100 + h20\n  target.num_sms: - 132 + 78\n"
+        f"{path}: the file and this plan differ in 2 points\n"
+        "  target: h100 in the file, h20 now\n  SMs of the target: 132 in the file, 78 now\n"
         f"hint: kregistry plan -o {path} accepts them"
     )
     assert caught.value.exit_code == 1
+
+
+def test_many_kernels_are_counted_and_not_all_named() -> None:
+    many = PlanFile.from_plan(BASE)
+    kernels = {f"gemm.{number}": each for number in range(20) for each in many.kernels.values()}
+    (line,) = [each for each in differ(many, evolve(many, kernels={**many.kernels, **kernels})) if "needed now" in each]
+    assert line.startswith("20 kernels needed now: gemm.0, gemm.1, ") and line.endswith(" and 12 more")
 
 
 def test_content_that_is_no_lock_file_is_one_clear_error(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from plans import K, plan_of, planned
 from kregistry.errors import InputError, StorageError
 from kregistry.plan import Refusal
 from kregistry.plan.plan_file import BuildSection, BuiltKernel, PlanFile, read_plan, write_plan
+from kregistry.store import signed_json
 
 PLAN = plan_of(planned((1, 4, "0"), (5, 8, "1"), refusals=(Refusal(9, 9, "no"),)), planned(error="crashes", n=16))
 BUILD = BuildSection(
@@ -32,13 +33,23 @@ def content_of(build: BuildSection | None = None) -> dict[str, Any]:
             name: {"cache_entry": each.cache_entry, "cubin_file": each.cubin_file, "files": list(each.files)}
             for name, each in build.kernels.items()
         }
-        content["build"] = {"kernels": built, "broken": dict(build.broken), "complete": build.complete}
+        content["fingerprint"] = "plan"
+        content["build"] = {
+            "kernels": built,
+            "broken": dict(build.broken),
+            "complete": build.complete,
+        }
     return content
+
+
+def signed(content: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(signed_json.encode(content))
+    return found
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan", PLAN, BUILD)
-    assert json.loads((tmp_path / "plan").read_text()) == content_of(BUILD)
+    assert signed_json.decode((tmp_path / "plan").read_bytes()) == content_of(BUILD)
     found = read_plan(tmp_path / "plan")
     assert found.build == BUILD
     assert [section.planned(each.entry) for section, each in zip(found.entries, PLAN.entries)] == list(PLAN.entries)
@@ -64,7 +75,9 @@ def test_a_lock_file_has_no_build(tmp_path: Path) -> None:
         ({**content_of(), "entries": 3}, "expected another type @ $.entries"),
         ({**content_of(), "entries": [{}]}, "the key 'model' is missing @ $.entries[0].model"),
         ({**content_of(), "kernels": {}}, "a segment names a kernel that is not in the plan"),
-        ({**content_of(), "build": {}}, "the key 'kernels' is missing @ $.build.kernels"),
+        ({**content_of(), "build": {}}, "the key 'digest' is missing"),
+        (signed({**content_of(), "build": {}}), "the key 'kernels' is missing @ $.build.kernels"),
+        ({**signed(content_of(BUILD)), "digest": "0" * 64}, "its content was changed after it was written"),
     ],
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, content: Any, why: str) -> None:
@@ -99,15 +112,30 @@ def test_another_version_names_the_command_that_renews_it(tmp_path: Path) -> Non
     ("build", "why"),
     [
         (BuildSection({}, {}, True), "the build is not of the kernels of the plan"),
-        (BuildSection({K[0].id: BuiltKernel("/a/b", "c", ())}, BUILD.broken, True), "not below a home directory"),
-        (BuildSection({K[0].id: BuiltKernel("a/../b", "c", ())}, BUILD.broken, True), "not below a home directory"),
-        (BuildSection({K[0].id: BuiltKernel("a", "c", ())}, BUILD.broken, True), "not below a home directory"),
-        (BuildSection({K[0].id: BuiltKernel("a/b", "../c", ())}, BUILD.broken, True), "the name of a file is a path"),
-        (BuildSection({K[0].id: BuiltKernel("a/b", "c", ("/d",))}, BUILD.broken, True), "the name of a file is a path"),
+        (
+            BuildSection({K[0].id: BuiltKernel("/a/b", "c", ())}, BUILD.broken, True),
+            "not below a home directory",
+        ),
+        (
+            BuildSection({K[0].id: BuiltKernel("a/../b", "c", ())}, BUILD.broken, True),
+            "not below a home directory",
+        ),
+        (
+            BuildSection({K[0].id: BuiltKernel("a", "c", ())}, BUILD.broken, True),
+            "not below a home directory",
+        ),
+        (
+            BuildSection({K[0].id: BuiltKernel("a/b", "../c", ())}, BUILD.broken, True),
+            "the name of a file is a path",
+        ),
+        (
+            BuildSection({K[0].id: BuiltKernel("a/b", "c", ("/d",))}, BUILD.broken, True),
+            "the name of a file is a path",
+        ),
     ],
 )
 def test_a_build_that_contradicts_its_plan_is_refused(tmp_path: Path, build: BuildSection, why: str) -> None:
-    (tmp_path / "plan").write_text(json.dumps(content_of(build)))
+    (tmp_path / "plan").write_bytes(signed_json.encode(content_of(build)))
     with pytest.raises(InputError, match=why):
         read_plan(tmp_path / "plan")
 
@@ -115,14 +143,14 @@ def test_a_build_that_contradicts_its_plan_is_refused(tmp_path: Path, build: Bui
 def test_a_key_that_is_a_path_is_refused(tmp_path: Path) -> None:
     content = content_of(BUILD)
     content["kernels"][K[0].id]["key"] = "../" * 21 + "a"
-    (tmp_path / "plan").write_text(json.dumps(content))
+    (tmp_path / "plan").write_bytes(signed_json.encode(content))
     with pytest.raises(InputError, match="a key of a kernel is not a sha256"):
         read_plan(tmp_path / "plan")
 
 
 def test_damage_at_any_place_is_an_input_error_or_a_plan(tmp_path: Path) -> None:
     """300 seeded mutations of a plan with a build: bytes changed, parts cut out, parts doubled, values replaced."""
-    raw, chance = json.dumps(content_of(BUILD)).encode(), random.Random(7)
+    raw, chance = signed_json.encode(content_of(BUILD)), random.Random(7)
     pieces = [b"", b"null", b"-1", b'"x"', b"[]", b"{}", b"1e999"]
     refused = 0
     for _ in range(300):
@@ -136,8 +164,21 @@ def test_damage_at_any_place_is_an_input_error_or_a_plan(tmp_path: Path) -> None
     assert refused > 250
 
 
+def test_no_changed_bit_of_a_build_is_believed(tmp_path: Path) -> None:
+    """Of each byte one bit. What is read all the same is what was written: the bit was in the space between values."""
+    raw = signed_json.encode(content_of(BUILD))
+    wanted = PlanFile.from_json(content_of(BUILD))
+    for place in range(len(raw)):
+        (tmp_path / "plan").write_bytes(raw[:place] + bytes([raw[place] ^ 1 << place % 8]) + raw[place + 1 :])
+        try:
+            found = read_plan(tmp_path / "plan")
+        except InputError:
+            continue
+        assert found == wanted
+
+
 def test_a_file_that_cannot_be_read_or_written(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No such file or directory"):
+    with pytest.raises(InputError, match="No such file or directory"):
         read_plan(tmp_path / "none")
     with pytest.raises(StorageError) as caught:
         write_plan(tmp_path, PLAN)

@@ -63,12 +63,25 @@ def test_only_what_the_source_is_to_blame_for_is_kept(output: str, lasting: bool
     assert (verdicts.get(small_kernel("k")) is not None) is lasting
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"command": "nvcc"}'])
+def test_the_record_of_another_kernel_is_passed_over(tmp_path: Path) -> None:
+    verdicts, other = BrokenKernels(tmp_path), small_kernel("other")
+    verdicts.put(failed(ASSERTION))
+    path = verdicts.path(other.key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(verdicts.path(failed(ASSERTION).kernel.key).read_bytes())
+    assert verdicts.get(other) is None and not verdicts.holds(other.key)
+    assert verdicts.holds(failed(ASSERTION).kernel.key)
+
+
+CHANGED = '{"key": "KEY", "command": "nvcc", "output": "a.cu(1): error: no", "digest": "0"}'
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"command": "nvcc"}', CHANGED])
 def test_a_damaged_record_is_passed_over(content: str, tmp_path: Path) -> None:
     verdicts, kernel = BrokenKernels(tmp_path), small_kernel("k")
     path = verdicts.path(kernel.key)
     path.parent.mkdir(parents=True)
-    path.write_text(content)
+    path.write_text(content.replace("KEY", kernel.key))
     assert verdicts.get(kernel) is None
     verdicts.put(failed(ASSERTION))
     assert verdicts.get(kernel) is not None

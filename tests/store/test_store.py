@@ -16,7 +16,7 @@ from attrs import evolve
 
 from kregistry.errors import StorageError
 from kregistry.kernel import Kernel
-from kregistry.store import Store
+from kregistry.store import Store, signed_json
 from kregistry.store.store import CUBIN, RECORD, DamagedEntry
 
 FULL = "No space left on device"
@@ -68,8 +68,8 @@ def test_a_store_can_be_moved(store: Store, kernel: Kernel, cubin: bytes, tmp_pa
 
 def edit_record(**changes: object) -> Callable[[Path], None]:
     def edit(entry: Path) -> None:
-        record = json.loads((entry / RECORD).read_text())
-        (entry / RECORD).write_text(json.dumps({**record, **changes}))
+        record = signed_json.decode((entry / RECORD).read_bytes())
+        (entry / RECORD).write_bytes(signed_json.encode({**record, **changes}))
 
     return edit
 
@@ -94,9 +94,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "record is empty": (lambda entry: (entry / RECORD).write_text(""), "kernel.json is not a record of a kernel"),
     "record is a list": (lambda entry: (entry / RECORD).write_text("[]"), "kernel.json is not a record of a kernel"),
     "hash is missing in the record": (
-        lambda entry: (entry / RECORD).write_text('{"seconds": 1}'),
+        lambda entry: (entry / RECORD).write_bytes(signed_json.encode({"seconds": 1})),
         "kernel.json is not a record of a kernel: 'sha256'",
     ),
+    "record has no digest": (
+        lambda entry: (entry / RECORD).write_text('{"seconds": 1}'),
+        "kernel.json has the format of kregistry 0.1.0, without a digest",
+    ),
+    "record is changed": (
+        lambda entry: (entry / RECORD).write_text((entry / RECORD).read_text().replace("nvcc", "nvc+")),
+        "its content was changed after it was written",
+    ),
+    "record of another kernel": (edit_record(key="a" * 64), "it is the entry of another kernel, a{64}"),
     "seconds are a text": (edit_record(seconds="long"), "kernel.json is not a record of a kernel"),
     "record is no text": (lambda entry: (entry / RECORD).write_bytes(b"\xff"), "kernel.json is not a record"),
     "cubin is a directory": (
@@ -119,6 +128,30 @@ def test_a_damaged_entry_is_named_discarded_and_made_anew(
     assert store.get(kernel.key) is None
     store.put(kernel, cubin, "nvcc", 1.0)
     assert store.get(kernel.key) is not None
+
+
+def test_another_kernels_folder_over_an_entry_is_found(store: Store, kernel: Kernel, cubin: bytes) -> None:
+    """Field fault: the folder was whole, so nothing was wrong with it but its place."""
+    other = evolve(kernel, key="f" * 64)
+    for each in (kernel, other):
+        store.put(each, cubin, "nvcc", 1.0)
+    shutil.rmtree(store.entry(kernel.key))
+    shutil.copytree(store.entry(other.key), store.entry(kernel.key))
+    with pytest.raises(DamagedEntry, match=r"another kernel, f{64}"):
+        store.get(kernel.key)
+
+
+def test_no_changed_bit_of_a_record_is_believed(store: Store, kernel: Kernel, cubin: bytes) -> None:
+    """Of each byte one bit. What is read all the same is what was written: the bit was in the space between values."""
+    wanted = store.put(kernel, cubin, "nvcc", 1.0)
+    path = store.entry(kernel.key) / RECORD
+    raw = path.read_bytes()
+    for place in range(len(raw)):
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ 1 << place % 8]) + raw[place + 1 :])
+        try:
+            assert store.get(kernel.key) == wanted
+        except DamagedEntry:
+            continue
 
 
 def test_discarding_what_is_not_there(store: Store) -> None:

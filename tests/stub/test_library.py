@@ -27,7 +27,7 @@ def test_it_is_compiled_once(toolchain: Toolchain, stub_directory: Path) -> None
 
 def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Path) -> None:
     (tmp_path / "include").mkdir()
-    bare = evolve(toolchain, cuda=CudaToolkit(tmp_path, "0", "test"))
+    bare = evolve(toolchain, cuda=CudaToolkit(tmp_path, toolchain.cuda.compiler, "test"))
     with pytest.raises(MissingRequirement) as caught:
         compile_stub(bare, tmp_path / "stub")
     assert caught.value.message.startswith(f"{toolchain.c_compiler} does not compile the stub GPU:\n")
@@ -37,8 +37,9 @@ def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Pa
 
 def test_another_toolkit_gets_a_stub_of_its_own(toolchain: Toolchain, stub_directory: Path, tmp_path: Path) -> None:
     here = compile_stub(toolchain, stub_directory)
+    other = evolve(toolchain.cuda, compiler=evolve(toolchain.cuda.compiler, version="0"))
     with pytest.raises(MissingRequirement):
-        compile_stub(evolve(toolchain, c_compiler="/bin/false", cuda=evolve(toolchain.cuda, version="0")), tmp_path)
+        compile_stub(evolve(toolchain, c_compiler="/bin/false", cuda=other), tmp_path)
     assert here.exists()
 
 

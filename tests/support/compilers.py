@@ -13,7 +13,7 @@ exit 2
 """
 #: Shares no front end: it does not say which steps a compile has.
 _COPYING = """#!/bin/sh
-case " $* " in *" --version "*) exec {nvcc} --version ;; *" --dryrun "*) exit 1 ;; esac
+case " $* " in *" --version "*) {version} ;; *" --dryrun "*) exit 1 ;; esac
 while [ "$1" != -o ]; do shift; done
 exec cp {cubin} "$2"
 """
@@ -36,11 +36,14 @@ def refusing_toolkit(home: Path, toolchain: Toolchain) -> Path:
     return home
 
 
-def copying_toolkit(home: Path, toolchain: Toolchain, cubin: bytes) -> Path:
-    """A ``CUDA_HOME`` whose nvcc gives the same cubin for every source, at once."""
+def copying_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, version: str = "") -> Path:
+    """A ``CUDA_HOME`` whose nvcc gives the same cubin for every source, at once; it may say another version."""
     (home / "bin").mkdir(parents=True)
     (home / "copied.cubin").write_bytes(cubin)
-    _write(home / "bin" / "nvcc", _COPYING.format(nvcc=toolchain.cuda.nvcc, cubin=home / "copied.cubin"))
+    major_minor = ".".join(version.split(".")[:2])
+    named = f"echo 'Cuda compilation tools, release {major_minor}, V{version}'; exit"
+    answer = named if version else f"exec {toolchain.cuda.nvcc} --version"
+    _write(home / "bin" / "nvcc", _COPYING.format(version=answer, cubin=home / "copied.cubin"))
     (home / "include").symlink_to(toolchain.cuda.include)
     return home
 

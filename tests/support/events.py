@@ -23,7 +23,8 @@ class EventLog:
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def names(self) -> list[str]:
-        return [name for name, _ in self.calls]
+        """The hooks in the order of their calls, but those of tasks, whose order depends on the threads."""
+        return [name for name, _ in self.calls if not name.startswith("kregistry_task_")]
 
 
 def _listener(name: str, parameters: tuple[str, ...]) -> Any:

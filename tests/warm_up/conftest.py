@@ -22,12 +22,13 @@ SCRIPT = Path(__file__).parents[1] / "support" / "warm_up_again.py"
 @pytest.fixture
 def warm_up(tmp_path: Path, tiny_file: Path, toolchain: Toolchain, stub_directory: Path) -> Any:
     """Runs the script, each time in a new process, on the same store and cache."""
-    forbidden = tmp_path / "forbidden_nvcc"
+    forbidden = tmp_path / "nvcc_monitor.sh"  # so named, kregistry itself takes the one behind it
     forbidden.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec "{toolchain.cuda.nvcc}" --version\nexit 1\n')
     forbidden.chmod(0o755)
     library = compile_stub(toolchain, stub_directory)
     environment = stub_environment(get_target("h100"), toolchain, library, Path(os.environ["HOME"]))
     environment["DG_JIT_NVCC_COMPILER"] = str(forbidden)
+    environment["KREGISTRY_MONITORED_NVCC"] = str(toolchain.cuda.nvcc)
 
     def run(*flags: str) -> dict[str, Any]:
         command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tiny_file)]

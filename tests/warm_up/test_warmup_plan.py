@@ -10,7 +10,8 @@ from attrs import evolve
 from plans import K, plan_of, planned
 
 from kregistry.compile import BuildReport
-from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.compile.built_plan import write_built_plan
+from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, StorageError
 from kregistry.kernel import Kernel
@@ -19,7 +20,7 @@ from kregistry.plan import Plan
 from kregistry.store.failures import FailedKernel
 from kregistry.target import get_target
 from kregistry.warm_up.ranks import Ranks
-from kregistry.warm_up.warmup_plan import WarmupPlan, write_warmup_plan
+from kregistry.warm_up.warmup_plan import WarmupPlan
 
 PLAN = plan_of(planned((1, 16, "01"), (17, 32, "02"), (33, 64, "3"), (65, 70, "13")), planned((1, 8, "0"), n=16))
 IDS = [kernel.id for kernel in K]
@@ -40,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def written(path: Path, plan: Plan, *broken: Kernel, output: str = "x.cu(1): error: no") -> WarmupPlan:
-    write_warmup_plan(path, report_of(plan, *broken, output=output))
+    write_built_plan(path, report_of(plan, *broken, output=output))
     return WarmupPlan.read(path, manifest_of(plan))
 
 
@@ -65,11 +66,11 @@ def test_a_compile_is_noticed_where_deep_gemm_writes_although_all_kernels_are_el
     plan = evolve(plan, kernels={name: evolve(each, cache_entry=entry) for name, each in plan.kernels.items()})
     (shared / "cache" / entry.name).mkdir(parents=True)
     cache = JitCache(environment={"DG_JIT_CACHE_DIR": f"{local}:{shared}"})
-    directories = written(path, plan).directories(cache)
+    watch = CompileWatch(written(path, plan).directories(cache))
     compiled = local / "cache" / "kernel.other.1"
     compiled.mkdir(parents=True)
     (compiled / "kernel.cubin").touch()
-    assert compiled_kernels(directories) == {compiled}
+    assert watch.compiled() == {compiled}
 
 
 def test_what_needs_a_broken_kernel_is_not_launched_and_is_reported(path: Path) -> None:
@@ -97,7 +98,7 @@ def test_all_ranks_take_what_rank_0_leaves(path: Path) -> None:
     def run(rank: int) -> None:
         ranks = Ranks.from_options(rank, barrier.wait)
         if ranks.builds:
-            write_warmup_plan(path, report_of(PLAN))
+            write_built_plan(path, report_of(PLAN))
         ranks.barrier()
         taken.append(WarmupPlan.read(path, manifest_of(PLAN)))
 
@@ -122,7 +123,7 @@ def test_content_that_cannot_be_used_is_one_clear_error(path: Path) -> None:
     with pytest.raises(InputError, match="not a lock file of version 1") as caught:
         WarmupPlan.read(path, manifest_of(PLAN))
     assert caught.value.hint == "remove the file, and warm up again"
-    write_warmup_plan(path, report_of(PLAN))
+    write_built_plan(path, report_of(PLAN))
     other = evolve(manifest_of(PLAN), entries=manifest_of(PLAN).entries[:1])
     with pytest.raises(InputError, match=r"not a built plan of k\.yaml"):
         WarmupPlan.read(path, other)
@@ -131,6 +132,6 @@ def test_content_that_cannot_be_used_is_one_clear_error(path: Path) -> None:
 def test_a_directory_that_cannot_be_written_or_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"Not a directory|File exists"):
-        write_warmup_plan(tmp_path / "file" / "x.json", report_of(PLAN))
-    with pytest.raises(StorageError, match="Is a directory"):
+        write_built_plan(tmp_path / "file" / "x.json", report_of(PLAN))
+    with pytest.raises(InputError, match="Is a directory"):
         WarmupPlan.read(tmp_path, manifest_of(PLAN))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
 from typing import TypeAlias
 
 from attrs import frozen
 
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.flags import reason_not_shareable
+from kregistry.deep_gemm.compiler import Compiler
+from kregistry.deep_gemm.cubin_inputs import cubin_key
 from kregistry.deep_gemm.generated_source import parse_source
-from kregistry.kernel import CompilerCommand, Kernel, header_digests
+from kregistry.kernel import CompilerCommand, Kernel
 
 Arguments: TypeAlias = tuple[str, ...]
 
@@ -24,10 +23,9 @@ class KernelFamily:
     prologue: str
     command: CompilerCommand
 
-    def digest(self, nvcc_version: str, cuda_home: Path) -> str:
+    def digest(self, compiler: Compiler) -> str:
         """A hash of all that the family's code depends on; it holds no path, so it is the same on every machine."""
-        parts = [self.prologue, self.command.flags, header_digests(self.command, cuda_home), nvcc_version]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return cubin_key(self.prologue.encode(), self.command, compiler)
 
     def __str__(self) -> str:
         """The first include, as a readable name."""

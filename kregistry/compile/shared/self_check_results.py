@@ -6,13 +6,13 @@ STORE/front_ends/DIGEST.json    one family: the kernel that was compared, and wh
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.compile.shared.kernel_family import KernelFamily
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.kernel import Kernel
-from kregistry.store import atomic
-from kregistry.toolchain import nvcc_version
+from kregistry.store import atomic, signed_json
 
 
 class SelfCheckResults:
@@ -29,16 +29,20 @@ class SelfCheckResults:
             MissingRequirement: nvcc does not report its version.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads(self._path(family).read_text())["difference"]
-            return found if isinstance(found, str) else None
+            path = self._path(family)
+            record = signed_json.decode(read_bounded(path))
+            if record["key"] == path.stem and isinstance(record["difference"], str):
+                return record["difference"]
         return None
 
     def remember(self, family: KernelFamily, kernel: Kernel, difference: str) -> None:
         """Keep the result of a check of one kernel of a family."""
-        content = {"family": str(family), "kernel": kernel.id, "difference": difference}
+        path = self._path(family)
+        content = {"key": path.stem, "family": str(family), "kernel": kernel.id, "difference": difference}
         with contextlib.suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True)
-            atomic.replace_file(self._path(family), json.dumps(content, indent=1).encode())
+            atomic.replace_file(path, signed_json.encode(content))
 
     def _path(self, family: KernelFamily) -> Path:
-        return self._directory / f"{family.digest(nvcc_version(self._nvcc), self._nvcc.parent.parent)}.json"
+        compiler = Compiler.at(self._nvcc, "", self._nvcc.parent.parent)
+        return self._directory / f"{family.digest(compiler)}.json"

@@ -23,6 +23,7 @@ from typing import Any
 
 from attrs import define, field
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.shared.kernel_family import Arguments, Member
 from kregistry.deep_gemm.generated_source import split_arguments
 from kregistry.store import atomic
@@ -126,8 +127,8 @@ class KernelSizes:
 
 
 def _read(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text(errors="replace")
+    with contextlib.suppress(OSError, ValueError):
+        return read_bounded(path).decode(errors="replace")
     return ""
 
 
@@ -135,7 +136,7 @@ def _parse(text: str) -> dict[str, tuple[float, dict[Arguments, int]]]:
     """The valid entries of a file; a damaged file only costs estimates."""
     found: dict[str, tuple[float, dict[Arguments, int]]] = {}
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
         for name, family in content.items():
             sizes = {split_arguments(each): nbytes for each, nbytes in family["bytes"].items() if _is_size(nbytes)}
             if sizes and _is_size(family["one"]):

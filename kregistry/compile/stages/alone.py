@@ -31,20 +31,21 @@ class Alone:
     _estimates: Estimates
     _record: BuildRecord
 
-    def put(self, job: Job, then: Callable[[Compilation], None]) -> None:
+    def put(self, job: Job, then: Callable[[Compilation], None], *, compares: bool = False) -> None:
         """Compile a job when its turn comes, once: a second call for the same job does nothing.
 
         Args:
             then: receives the result, unless the build is stopped or another builder publishes the kernel.
+            compares: the result is compared with that of a shared front end.
         """
         if job.send_to_nvcc():
-            self._schedule.put(self._estimates.cost(job).alone, partial(self._compile, job, then))
+            self._schedule.put(self._estimates.cost(job).alone, partial(self._compile, job, then, compares))
 
-    def _compile(self, job: Job, then: Callable[[Compilation], None]) -> None:
-        if not self._claim.take(job, again=partial(self._compile, job, then)):
+    def _compile(self, job: Job, then: Callable[[Compilation], None], compares: bool) -> None:
+        if not self._claim.take(job, again=partial(self._compile, job, then, compares)):
             return
         self._record.compile_started(job)
-        with self._record.compiler():
+        with self._record.task("compare" if compares else "alone", job.kernel.name, (job.kernel,)):
             result = self._nvcc.compile(job.kernel, self._scratch("compile"))
         if not self._nvcc.stopped:  # a compiler that was cut off says nothing about the kernel
             then(result)

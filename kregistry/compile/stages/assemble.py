@@ -48,7 +48,7 @@ class Assemble:
 
     def _assemble(self, job: FamilyJob, piece: Piece) -> None:
         self._record.compile_started(job)
-        with self._record.compiler():
+        with self._record.task("assemble", job.kernel.name, (job.kernel,)):
             result = assemble(self._nvcc, piece, self._scratch("assemble"))
         if self._nvcc.stopped:  # an assembler that was cut off says nothing about the kernel
             return

@@ -34,12 +34,12 @@ class Check:
         """Choose which of some jobs, cheapest first, are compiled both ways; nvcc compiles these alone as well."""
         samples = self._self_check.choose(jobs)
         for job in samples:
-            self.compile_alone(job)
+            self.compile_alone(job, compares=True)
         return samples
 
-    def compile_alone(self, job: FamilyJob) -> None:
+    def compile_alone(self, job: FamilyJob, *, compares: bool = False) -> None:
         """Let nvcc compile a job on its own, if it does not yet."""
-        self._alone.put(job, partial(self._made_alone, job))
+        self._alone.put(job, partial(self._made_alone, job), compares=compares)
 
     def shared(self, job: FamilyJob, result: Compilation) -> None:
         """A shared front end and the assembler have made a cubin."""

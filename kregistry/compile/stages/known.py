@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import frozen
 
 from kregistry.compile.build_record import BuildRecord
-from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.compile.stages.fill import Fill
 from kregistry.kernel import Kernel
 from kregistry.store.failures import BrokenKernels
-from kregistry.store.store import DamagedEntry, Store
+from kregistry.store.store import DamagedEntry, OutdatedEntry, Store
 
 
 @frozen(eq=False)
@@ -17,7 +17,7 @@ class Known:
 
     _store: Store
     _broken: BrokenKernels
-    _jit_cache: JitCache
+    _fill: Fill
     _record: BuildRecord
 
     def use(self, kernel: Kernel) -> bool:
@@ -36,14 +36,19 @@ class Known:
             self._record.kernel_failed(failed)
         return failed is not None
 
+    def tried(self, kernel: Kernel) -> bool:
+        """Whether an earlier build has left anything for a kernel, intact or not."""
+        return self._store.entry(kernel.key).exists() or self._broken.get(kernel) is not None
+
     def _use_stored(self, kernel: Kernel) -> bool:
         try:
             stored = self._store.get(kernel.key)
-        except DamagedEntry:
+        except DamagedEntry as error:
+            self._record.kernels_outdated(isinstance(error, OutdatedEntry))
             self._store.discard(kernel.key)
             return False
         if stored is None:
             return False
-        self._record.cache_filled(self._jit_cache.fill(kernel, stored))
+        self._fill.fill(kernel, stored)
         self._record.kernel_found(kernel)
         return True

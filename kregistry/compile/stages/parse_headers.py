@@ -44,7 +44,7 @@ class ParseHeaders:
         is_sample = ours and bool(self._check.choose_samples([first]))
         started = time.perf_counter()
         try:
-            with self._record.compiler():
+            with self._record.task("parse", first.kernel.name):
                 self._pool.parse(task.family)
         except CannotShare as error:
             waiting = self._waiting.give_up(task.family, str(error))

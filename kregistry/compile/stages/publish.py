@@ -9,7 +9,7 @@ from attrs import frozen
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job, State
 from kregistry.compile.nvcc import Compilation
-from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.compile.stages.fill import Fill
 from kregistry.events.compiled import CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.store.failures import BrokenKernels
@@ -27,7 +27,7 @@ class Publish:
 
     _store: Store
     _broken: BrokenKernels
-    _jit_cache: JitCache
+    _fill: Fill
     _compiler: str
     _record: BuildRecord
     _release: Callable[[Job], None]
@@ -51,5 +51,5 @@ class Publish:
     def _store_cubin(self, kernel: Kernel, result: Compilation) -> CompiledKernel:
         seconds = result.seconds + (result.front_end_seconds or 0.0)
         stored = self._store.put(kernel, result.cubin, self._compiler, seconds)
-        self._record.cache_filled(self._jit_cache.fill(kernel, stored))
+        self._fill.fill(kernel, stored)
         return CompiledKernel(kernel, seconds, stored.nbytes, result.front_end_seconds)

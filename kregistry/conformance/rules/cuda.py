@@ -14,7 +14,7 @@ from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.numerics import device_shapes
 from kregistry.conformance.trial import filled_buffers, results_of
-from kregistry.deep_gemm.compiled import compiled_kernels
+from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.kernel_type import Buffers, Shape
 
 if TYPE_CHECKING:
@@ -145,13 +145,13 @@ def warmed(subject: KernelTypeUnderTest) -> None:
         for m in planned.launch_points():
             kernel_type.execute(kernel_type.allocate_buffers(shape, m), m)
         torch.cuda.synchronize()
-        before = compiled_kernels(directories)
+        watch = CompileWatch(directories)
         for m in values:
             # Made for each value and not filled: the initial values of index buffers are valid for a launch at max_m.
             buffers = kernel_type.allocate_buffers(shape, max(m, kernel_type.run_dimension.start))
             call = kernel_type.arguments(buffers, m)
             kernel_type.launch(*call.args, **call.kwargs)
-            compiled = sorted(compiled_kernels(directories) - before)
+            compiled = sorted(watch.compiled())
             if compiled:
                 got = f"DeepGEMM compiled {', '.join(each.name for each in compiled)}"
                 raise RuleViolation(

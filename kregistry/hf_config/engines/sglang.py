@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import Rows, Verdict
 from kregistry.hf_config.engines.engine import ALIGNMENT, GOES, Decision, Engine, Layout, MoeShape
 from kregistry.hf_config.model_family import Experts, Linear, Special, Tokens
@@ -46,7 +46,9 @@ class SGLang(Engine):
     def _layout(self) -> Layout:
         given = self.deployment
         if given.a2a not in A2A_BACKENDS:
-            raise InputError(f"sglang has no all-to-all backend {given.a2a!r}", f"known: {', '.join(A2A_BACKENDS)}")
+            raise InputError(
+                f"sglang has no all-to-all backend {quoted(given.a2a)}", f"known: {', '.join(A2A_BACKENDS)}"
+            )
         if given.max_batched_tokens is not None:
             raise InputError("--max-batched-tokens is an option of vllm", "sglang: --chunked-prefill-size")
         if given.tp % given.dp:

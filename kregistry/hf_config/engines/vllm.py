@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import Rows, Verdict
 from kregistry.hf_config.engines.engine import ALIGNMENT, GOES, Decision, Engine, Layout, MoeShape
 from kregistry.hf_config.model_family import Experts, Linear, Special, Tokens
@@ -35,7 +35,7 @@ class VLLM(Engine):
     def _layout(self) -> Layout:
         given = self.deployment
         if given.a2a not in A2A_BACKENDS:
-            raise InputError(f"vllm has no all-to-all backend {given.a2a!r}", f"known: {', '.join(A2A_BACKENDS)}")
+            raise InputError(f"vllm has no all-to-all backend {quoted(given.a2a)}", f"known: {', '.join(A2A_BACKENDS)}")
         for option, value in (
             ("--moe-dense-tp-size", given.moe_dense_tp),
             ("--chunked-prefill-size", given.chunked_prefill),

@@ -1,6 +1,6 @@
 """SGLang: if it is installed, kregistry replaces its DeepGEMM warm-up.
 
-``KREGISTRY_SGLANG=0`` turns that off.
+``KREGISTRY_SGLANG=0`` turns that off, ``KREGISTRY=0`` turns kregistry off in every engine.
 
 :func:`register` is the entry point of the group ``sglang.srt.plugins``; SGLang calls it once in every process.
 """
@@ -19,15 +19,19 @@ _ENTRYPOINT = "sglang.srt.layers.deep_gemm_wrapper.entrypoint"
 def register() -> None:
     """Register kregistry's hooks with SGLang's HookRegistry. A failure is logged, and SGLang goes on without them.
 
-    A process that has not imported SGLang's DeepGEMM wrapper yet runs no model, and nothing is imported there.
+    A process that has imported SGLang's DeepGEMM wrapper runs a model. Another one may launch the processes that do.
     """
     from kregistry.integrations.switches import enabled, failures_logged
 
     if not enabled("KREGISTRY_SGLANG"):
         log.info("kregistry is off (KREGISTRY_SGLANG)")
-    elif _COMPILE_UTILS in sys.modules:
-        with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+        return
+    with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+        if _COMPILE_UTILS in sys.modules:
             _register()
+        from kregistry.integrations.sglang.launching import watch_the_launch
+
+        watch_the_launch()
 
 
 def _register() -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
+from kregistry.integrations.remembered_calls import model_key
 from kregistry.integrations.sglang.call_sites import HC_NUM_SPLITS, KERNEL_TYPES, Group, execution_key, read_compile
+from kregistry.integrations.sglang.launching import begin_build
+from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.switches import failures_logged
 
 log = logging.getLogger("kregistry.integrations")
@@ -56,9 +59,10 @@ class SglangOverride:
         return int(max(self.compile_utils._BUILTIN_M_LIST))
 
     def _warms_up(self) -> bool:
-        """SGLang's switches: no precompilation at all, or on the first rank of a node only."""
-        utils = self.compile_utils
-        return bool(utils._ENABLE_JIT_DEEPGEMM_PRECOMPILE and utils._DO_COMPILE_ALL)
+        """SGLang's switch. Its own warm-up runs on the first rank of a node only; every rank has to load its kernels,
+        and claims let ranks share what is to be built.
+        """
+        return bool(self.compile_utils._ENABLE_JIT_DEEPGEMM_PRECOMPILE)
 
     # ---- _compile_deep_gemm_one_type_all ---------------------------------------------------------------------
 
@@ -82,10 +86,20 @@ class SglangOverride:
         return False
 
     def _warm(self, group: Group, max_m: int) -> None:
-        self.engine.warm(
+        first_calls = self.first_calls
+        live = first_calls.live
+        if not live:
+            self.engine.load_what_was_built_ahead()
+        entries = [
             self.engine.entry(kernel_type, shape, max_m, group.kernel_type.name)
             for kernel_type, shape in group.shapes(self.engine.scale_forms)
-        )
+        ]
+        missing = [entry for entry in entries if not self.engine.covers(entry)]
+        if missing and live:
+            first_calls.missing.in_live_traffic(missing, missing[0].range.start)
+        elif missing:
+            self.engine.warm(missing)
+            first_calls.missing.while_starting(missing)
         self._warmed.add(group.key)
         # From now on the hook that SGLang calls for every GEMM of this group is an empty context, made once.
         self.compile_utils.deep_gemm_execution_hook = self._hook
@@ -102,9 +116,20 @@ class SglangOverride:
     # ---- update_deep_gemm_config -----------------------------------------------------------------------------
 
     def configured(self, result: Any, *args: Any, **kwargs: Any) -> None:
-        """Warm up the manifest that ``KREGISTRY_MANIFEST`` names, before weights and KV cache take the memory."""
-        with failures_logged("kregistry cannot warm up KREGISTRY_MANIFEST: SGLang's own path runs"):
-            if self.compile_utils._DO_COMPILE_ALL:
-                entries = self.engine.named_entries()
-                if entries:
-                    self.engine.warm(entries)
+        """Every rank reads what the launching process has had built; nothing is loaded before the weights are.
+
+        Where the launch went another way (``Engine`` in a process of a framework), the first rank has it built now.
+        """
+        with failures_logged("kregistry builds nothing before the first call"):
+            if not self._warms_up():
+                return
+            start = StartFolder.of_environment()
+            if start is None and self.compile_utils._DO_COMPILE_ALL:
+                start = begin_build((*args, *kwargs.values()))
+            if start is None:
+                return
+            self.first_calls.is_ready = start.is_ready
+            request = start.read_request()
+            if request is not None:
+                self.first_calls.missing.key = model_key(request)
+            self.engine.begin(start)

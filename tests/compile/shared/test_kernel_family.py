@@ -10,15 +10,20 @@ from families import FLAGS, HEADER, family_kernel
 
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.kernel_family import KernelFamily, member_of
+from kregistry.deep_gemm.compiler import Compiler
 from kregistry.kernel import CompilerCommand, Kernel
 
-CUDA = Path("/cuda")
+
+def compiler(cuda: Path, version: str = "13.0.88") -> Compiler:
+    return Compiler(cuda / "bin" / "nvcc", version, "test", includes=((cuda / "include").resolve(),))
 
 
 def family(include: Path, *, header: str = HEADER, flags: tuple[str, ...] = FLAGS, version: str = "13.0.88") -> str:
     """The digest of a family whose header lies in a directory of its own."""
     include.mkdir()
-    return member_of(family_kernel(include, 8, header=header, flags=flags)).family.digest(version, CUDA)
+    return member_of(family_kernel(include, 8, header=header, flags=flags)).family.digest(
+        compiler(Path("/cuda"), version)
+    )
 
 
 def test_kernels_of_one_family(tmp_path: Path) -> None:
@@ -57,15 +62,17 @@ def test_the_digest_changes_with_headers_flags_and_compiler(tmp_path: Path) -> N
     assert len(digests) == 4
 
 
-def test_the_headers_of_cuda_go_with_its_version(tmp_path: Path) -> None:
-    """Not read: they are many, and a toolkit at another place is the same."""
+def test_the_headers_of_cuda_count_by_their_content(tmp_path: Path) -> None:
+    """A toolkit at another place is the same; another text of a header that is included is not."""
     digests = []
-    for home in (tmp_path / "cuda", tmp_path / "opt" / "cuda"):
-        (home / "include").mkdir(parents=True)
-        (home / "include" / "cuda.h").write_text(f"// {home}\n")
-        family = KernelFamily("#include <cuda.h>\n", CompilerCommand(FLAGS, (home / "include",)))
-        digests.append(family.digest("13.0.88", home))
-    assert len(set(digests)) == 1
+    for home, text in (("cuda", ""), ("opt/cuda", ""), ("changed", "// changed\n")):
+        include = tmp_path / home / "include"
+        include.mkdir(parents=True)
+        (include / "cuda.h").write_text(text)
+        (include / "not_included.h").write_text(home)
+        family = KernelFamily("#include <cuda.h>\n", CompilerCommand(FLAGS, (include,)))
+        digests.append(family.digest(compiler(tmp_path / home)))
+    assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Stage:
         self.alone: list[tuple[Job, Callable[[Compilation], None]]] = []
         self.published: list[tuple[Job, Compilation]] = []
         self.said: list[str] = []
-        alone: Any = SimpleNamespace(put=lambda job, then: self.alone.append((job, then)))
+        alone: Any = SimpleNamespace(put=lambda job, then, compares: self.alone.append((job, then)))
         record: Any = SimpleNamespace(not_shared=lambda kernel, reason: self.said.append(reason))
         self_check = SelfCheck(results, False, lambda kernel, difference: None)
         self.check = Check(self_check, alone, self._publish, lambda: self.stopped, record)

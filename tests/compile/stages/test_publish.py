@@ -11,6 +11,7 @@ from small_kernels import small_kernel
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job
 from kregistry.compile.nvcc import Compilation
+from kregistry.compile.stages.fill import Fill
 from kregistry.compile.stages.publish import Publish
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
@@ -30,7 +31,7 @@ class Stage:
         self.events = EventBus()
         self.events.listen(self.log)
         self.record = BuildRecord(self.events.hook)
-        made = Publish(store, self.broken, self.jit_cache, "nvcc", self.record, self.released.append)
+        made = Publish(store, self.broken, Fill(self.jit_cache, self.record), "nvcc", self.record, self.released.append)
         self.publish = made.publish
 
 

@@ -1,0 +1,128 @@
+"""A real SGLang or vLLM server, with and without kregistry: time until ready, and compiles in live traffic.
+
+    python benchmarks/real_server.py run   --work DIR --arms kregistry:cold,kregistry:warm,no-warm-up:warm
+    python benchmarks/real_server.py table --work DIR
+
+`run` starts a server for each arm in turn, with dummy weights of a model that is cut to a few layers, waits until it is
+ready, sends real HTTP requests of growing lengths and bursts, and counts the kernels in DeepGEMM's JIT cache before, at
+ready, and after. It adds one line to DIR/results.jsonl as each arm ends, so an interrupted run keeps what it has.
+`table` prints a table of all lines, with the ratio of the bursts of each arm to those of `no-warm-up`.
+
+An arm is WHO:STATE. WHO is `kregistry`, `engine` (the engine's own warm-up, kregistry off), or `no-warm-up` (neither).
+STATE is `cold` (its JIT cache and kregistry's store are emptied before) or `warm` (they stay; `no-warm-up` uses the
+kernels of another arm). `kregistry:killed` is a cold start in which the last rank is killed while kernels are built.
+The engine is the one that Python imports, of any version. Arguments behind `--` go to the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from real_server_parts import models, servers, table, traffic
+
+WARM_UP_OFF = {
+    "sglang": {"KREGISTRY": "0", "SGLANG_JIT_DEEPGEMM_PRECOMPILE": "0"},
+    "vllm": {"KREGISTRY": "0", "VLLM_DEEP_GEMM_WARMUP": "skip"},
+}
+WHO = ("kregistry", "engine", "no-warm-up")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("run", "table"))
+    parser.add_argument("--work", type=Path, required=True, help="directory for caches, stores, logs and results")
+    parser.add_argument("--engine", choices=("sglang", "vllm"), default="sglang")
+    parser.add_argument("--model", choices=models.MODELS, default="deepseek-v3")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--tp", type=int, default=1)
+    parser.add_argument("--arms", default="kregistry:cold,kregistry:warm,no-warm-up:warm")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all arms are run in turn")
+    parser.add_argument("--bursts", type=int, default=3, help="bursts of 128 requests in each arm, 32 at once")
+    parser.add_argument("--longest", type=int, default=4000, help="longest prompt in tokens")
+    parser.add_argument("--limit", type=float, default=300, help="seconds that one server may take to be ready")
+    parser.add_argument("--until", type=float, default=570, help="seconds after which no further arm is begun")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for every server")
+    parser.add_argument("--copy", type=Path, help="a directory that results and logs are copied to as well")
+    own, _, server = " ".join(sys.argv[1:]).partition(" -- ")
+    options = parser.parse_args(own.split())
+    options.server = server.split()
+    if options.part == "table":
+        print(table.table(table.read(options.work / "results.jsonl")))
+        return
+    options.work = options.work.resolve()
+    options.work.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    for arm in options.arms.split(",") * options.rounds:
+        if time.monotonic() - began > options.until:
+            print(f"no time left for {arm}", flush=True)
+            continue
+        keep(options, run_arm(options, *arm.split(":")))
+    print(table.table(table.read(options.work / "results.jsonl")))
+
+
+def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]:
+    """Start a server, measure it, end it."""
+    if who not in WHO or state not in ("cold", "warm", "killed"):
+        raise SystemExit(f"an arm is one of {', '.join(WHO)}, with :cold, :warm or :killed; got {who}:{state}")
+    place = options.work / f"{options.engine}-{options.model}-{options.layers}-tp{options.tp}"
+    caches = servers.caches(place, who, empty=state != "warm")
+    environment = caches.environment(options.engine)
+    environment |= WARM_UP_OFF[options.engine] if who == "no-warm-up" else {}
+    environment |= {"KREGISTRY": "0"} if who == "engine" else {}
+    environment |= dict(each.split("=", 1) for each in (*models.environment(options), *options.env))
+    model = models.write(options, place)
+    log = place / f"{time.strftime('%H%M%S')}-{who}-{state}.log"
+    result: dict[str, Any] = {
+        "engine": f"{options.engine} {servers.version(options.engine)}",
+        "model": options.model,
+        "layers": options.layers,
+        "tp": options.tp,
+        "arm": f"{who}:{state}",
+        "log": log.name,
+        "kernels_before": len(caches.kernels()),
+    }
+    with servers.Server(options, model, environment, log) as server:
+        try:
+            if state == "killed":
+                result |= servers.kill_a_rank(server, caches)
+                return result
+            result["ready_s"] = server.wait_until_ready()
+            at_ready = caches.kernels()
+            result["kernels_at_ready"] = len(at_ready)
+            if result["ready_s"] is not None:
+                result |= traffic.measure(options, server, caches)
+                live = sorted(caches.kernels() - at_ready)
+                result["compiled_live"] = len(live)
+                result["compiled_live_names"] = live[:8]
+        except Exception as error:
+            result["error"] = f"{type(error).__name__}: {error}"
+    result |= servers.read_log(log, server.began)
+    result["start"] = caches.last_start()
+    return result
+
+
+def keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print a result, and add it to the file."""
+    line = json.dumps(result)
+    print(line, flush=True)
+    with (options.work / "results.jsonl").open("a") as file:
+        file.write(line + "\n")
+    if options.copy:
+        options.copy.mkdir(parents=True, exist_ok=True)
+        with (options.copy / "results.jsonl").open("a") as file:
+            file.write(line + "\n")
+        log = next(options.work.rglob(result["log"]), None)
+        if log is not None:  # all logs in one file: few files come back from a machine that is borrowed
+            with (options.copy / "logs.txt").open("a") as file:
+                file.write(f"==== {result['arm']} {result['log']}\n{log.read_text(errors='replace')[-200_000:]}\n")
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parent)  # nothing of the current directory is imported by the servers
+    main()

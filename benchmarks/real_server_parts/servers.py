@@ -1,0 +1,214 @@
+"""Starts a server and ends it, with caches of its own; reads its log."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from real_server_parts import models
+
+_SGLANG = shlex.split(
+    "-m sglang.launch_server --load-format dummy --skip-tokenizer-init --sampling-backend pytorch "
+    "--grammar-backend none --host 127.0.0.1 --mem-fraction-static 0.8 --disable-radix-cache --trust-remote-code "
+    "--max-total-tokens 120000 --max-running-requests 64 --cuda-graph-max-bs 64 --chunked-prefill-size 4096"
+)
+#: Only NCCL: other ways to add over GPUs use NVLink multicast, which not every machine allows.
+_SEVERAL_RANKS = ["--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion"]
+_VLLM = shlex.split(
+    "-m vllm.entrypoints.cli.main serve --load-format dummy --skip-tokenizer-init --enforce-eager --host 127.0.0.1 "
+    "--max-model-len 8704 --max-num-batched-tokens 4096 --max-num-seqs 32 --gpu-memory-utilization 0.8"
+)
+_VLLM_ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_USE_DEEP_GEMM": "1",
+    "VLLM_MOE_USE_DEEP_GEMM": "1",
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    "VLLM_HOST_IP": "127.0.0.1",
+}
+#: Lines of a log that say how far a start is.
+_MILESTONES = (
+    "server_args=",
+    "Init torch distributed begin",
+    "Load weight begin",
+    "Load weight end",
+    "KV Cache is allocated",
+    "Capture cuda graph begin",
+    "Capture cuda graph end",
+    "Uvicorn running",
+    "fired up",
+    "Model loading took",
+    "DeepGEMM",
+    "Application startup complete",
+)
+
+
+def version(engine: str) -> str:
+    try:
+        return metadata.version(engine)
+    except metadata.PackageNotFoundError:
+        return "?"
+
+
+@frozen
+class Caches:
+    """DeepGEMM's JIT cache and kregistry's store of one arm."""
+
+    directory: Path
+
+    def environment(self, engine: str) -> dict[str, str]:
+        cache = str(self.directory / "jit")
+        common = {"DG_JIT_CACHE_DIR": cache, "SGLANG_DG_CACHE_DIR": cache, "KREGISTRY_STORE": str(self.store)}
+        return {**common, **(_VLLM_ENVIRONMENT if engine == "vllm" else {})}
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "store"
+
+    def kernels(self) -> set[str]:
+        place = self.directory / "jit" / "cache"
+        return {path.name for path in place.iterdir() if path.name.startswith("kernel.")} if place.is_dir() else set()
+
+    def last_start(self) -> dict[str, Any]:
+        """What kregistry's build process said about the last start."""
+        found = sorted((self.store / "starts").glob("*/status.json")) if (self.store / "starts").is_dir() else []
+        return json.loads(found[-1].read_text()) if found else {}
+
+
+def caches(place: Path, who: str, *, empty: bool) -> Caches:
+    """The caches of an arm. `no-warm-up` has none of its own: it uses the kernels of another arm."""
+    name = who
+    if who == "no-warm-up":
+        name = next((each for each in ("kregistry", "engine") if (place / each).is_dir()), who)
+    directory = place / name
+    if empty and directory.is_dir():
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    return Caches(directory)
+
+
+class Server:
+    """A running server, as a context; it is ended with all its processes."""
+
+    def __init__(self, options: argparse.Namespace, model: Path, environment: dict[str, str], log: Path) -> None:
+        self.engine = options.engine
+        self.limit = options.limit
+        self.log = log
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        own = ["--port", str(self.port), *models.arguments(options), *options.server]
+        if self.engine == "vllm":
+            command = [*_VLLM[:3], str(model), *_VLLM[3:], "--tensor-parallel-size", str(options.tp), *own]
+        else:
+            ranks = ["--tp-size", str(options.tp), *(_SEVERAL_RANKS if options.tp > 1 else [])]
+            command = [*_SGLANG, "--model-path", str(model), *ranks, *own]
+        self._command = [sys.executable, "-W", "ignore", *command]
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+
+    def __enter__(self) -> Server:
+        self._output = self.log.open("w")
+        self.began = time.time()
+        self.process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            cwd=self.log.parent,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return self
+
+    def wait_until_ready(self) -> float | None:
+        """Seconds until /health says yes; ``None`` if the server ended or took too long."""
+        while time.time() - self.began < self.limit and self.process.poll() is None:
+            with suppress(OSError):
+                if urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200:
+                    return round(time.time() - self.began, 2)
+            time.sleep(0.2)
+        return None
+
+    def ranks(self) -> list[int]:
+        """The processes that run a model, in the order of their ranks."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if "scheduler" in text and os.getpgid(int(path.parent.name)) == self.process.pid:
+                    found.append((text, int(path.parent.name)))
+        return [pid for _, pid in sorted(found)]
+
+    def __exit__(self, *_: object) -> None:
+        for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 20.0)):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+            if not _group_lives(self.process.pid):
+                break
+        self._output.close()
+
+
+def _group_lives(group: int) -> bool:
+    time.sleep(0.5)
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill_a_rank(server: Server, caches: Caches) -> dict[str, Any]:
+    """Kill the last rank once kernels are being built; how long the server then takes to end."""
+    while time.time() - server.began < server.limit and server.process.poll() is None:
+        ranks = server.ranks()
+        if ranks and len(caches.kernels()) >= 3:
+            os.kill(ranks[-1], signal.SIGKILL)
+            killed = time.time()
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(server.limit)
+            ended = round(time.time() - killed, 2) if server.process.poll() is not None else None
+            return {
+                "killed_after_s": round(killed - server.began, 2),
+                "ended_after_s": ended,
+                "kernels_then": len(caches.kernels()),
+            }
+        time.sleep(0.2)
+    return {"error": "no rank was killed: nothing was built in time"}
+
+
+def read_log(log: Path, began: float) -> dict[str, Any]:
+    """When a start reached its milestones, in seconds, and the lines of kregistry."""
+    times: dict[str, float] = {}
+    ours: list[str] = []
+    tracebacks = 0
+    for line in log.read_text(errors="replace").splitlines():
+        stamp = re.search(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", line)
+        tracebacks += line.startswith("Traceback")
+        for milestone in _MILESTONES:
+            if milestone in line and stamp:
+                at = time.mktime(time.strptime(stamp.group(1), "%Y-%m-%d %H:%M:%S"))
+                times.setdefault(milestone, round(at - began, 1))
+        if "kregistry" in line.lower() and "hook" not in line and "plugin" not in line:
+            ours.append(line[:300])
+    return {"milestones": times, "kregistry": ours[:40], "tracebacks": tracebacks}

@@ -1,0 +1,76 @@
+"""Builds from a lock file with sources: needs nvcc and DeepGEMM's headers, but neither torch nor DeepGEMM's library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from kregistry.compile.build_report import BuildReport
+from kregistry.compile.locked_kernels import locked_kernels, read_sources
+from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.event_bus import EventBus
+from kregistry.machine import available_cores
+from kregistry.plan.plan import Plan
+from kregistry.plan.plan_file import TargetSection
+from kregistry.store import Store
+from kregistry.target import TARGETS, Target
+from kregistry.toolchain import find_cuda_toolkit
+
+
+def build_lock(
+    lock: Path,
+    events: EventBus,
+    *,
+    store: Store | None = None,
+    headers: Iterable[Path] = (),
+    jobs: int | None = None,
+    shared_front_end: bool | None = None,
+    paranoid: bool = False,
+) -> BuildReport:
+    """Compile the kernels of a lock file that are missing in the store. The JIT cache is not filled.
+
+    Args:
+        lock: a lock file that ``kregistry plan --sources`` wrote.
+        events: delivers the events of the build.
+        store: default: ``KREGISTRY_STORE``, else below the user's cache directory.
+        headers: directories of DeepGEMM's headers; default: those of the installed DeepGEMM.
+        jobs, shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
+
+    Raises:
+        InputError: it is not a lock file with sources, or asks for something that DeepGEMM does not generate.
+        MissingRequirement: there is no nvcc, or the compiler or the headers are not those of the lock file.
+        StorageError: the lock file cannot be read, or the store cannot be written.
+    """
+    started = time.perf_counter()
+    cuda = find_cuda_toolkit()
+    kernels = locked_kernels(lock, cuda.compiler, headers)
+    store = store or Store.default()
+    options = SharingOptions.choose(shared_front_end, paranoid)
+    with Pipeline(events, store, JitCache(), cuda.nvcc, jobs or available_cores(), options) as pipeline:
+        for kernel in kernels.values():
+            events.hook.kregistry_kernel_planned(kernel=kernel)
+            pipeline.add(kernel)
+        pipeline.finish()
+    record = pipeline.record
+    file, _ = read_sources(lock)
+    return BuildReport(
+        plan=Plan(_target(file.target), file.versions, kernels, ()),
+        compiled=tuple(record.compiled),
+        found=record.found,
+        failed=tuple(sorted(record.failed, key=lambda each: each.kernel.id)),
+        filled=0,
+        cache_directory=str(store.directory),
+        seconds=time.perf_counter() - started,
+        compiling_seconds=record.compiling_seconds,
+        sharing=record.sharing(),
+        outdated=record.outdated,
+    )
+
+
+def _target(section: TargetSection) -> Target:
+    """The GPU of a lock file. Compiling needs no more of it than its name."""
+    known = TARGETS.get(section.name)
+    return known or Target(section.name, section.name, section.compute_capability, section.num_sms, 1, 1, "a lock file")

@@ -1,0 +1,46 @@
+"""What a lock file may ask a compiler for: sources of DeepGEMM's form, and the flags that DeepGEMM passes.
+
+A lock file comes from somebody else, and it is code for a compiler. A source can read any file (``#include``), and a
+flag can run any program (``-ccbin``). So both must match what DeepGEMM generates, and everything else is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from kregistry.deep_gemm.generated_source import parse_source
+
+_INCLUDE = re.compile(r"#include <((?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*)>")
+_OTHER_LINE = re.compile(r"|// Includes' hash value: [0-9a-f]+|using namespace deep_gemm;")
+#: A reference to a kernel: no string, no preprocessor, no escape, and so no assembler.
+_REFERENCE = re.compile(r"[A-Za-z0-9_:<>,()&*.+\-\s]*")
+_FLAGS = re.compile(
+    r"--?cubin|-O[0-3]|-std=c\+\+\d\d|--diag-suppress=[\d,]+|--expt-relaxed-constexpr|--expt-extended-lambda"
+    r"|--gpu-architecture=sm_\d+[af]?|-gencode=arch=compute_\d+[af]?,code=sm_\d+[af]?|-lineinfo|--use_fast_math"
+    r"|--ptxas-options=(?:--?(?:register-usage-level=\d+|verbose|v|warn-on-local-memory-usage|warn-on-spills),?)+"
+    r"|--compiler-options=(?:-(?:O[0-3]|fPIC|fconcepts|Wno-deprecated-declarations|Wno-abi),?)+"
+)
+
+
+def reason_to_refuse(source: str, flags: Iterable[str], headers: Sequence[Iterable[str]]) -> str:
+    """Why a kernel of a lock file is not compiled; empty if there is no reason.
+
+    Args:
+        source: its CUDA source.
+        flags: the compiler's flags.
+        headers: for each directory in which the compiler looks first, the names of the files there.
+    """
+    flag = next((each for each in flags if not _FLAGS.fullmatch(each)), None)
+    if flag is not None:
+        return f"the flag {flag[:80]!r} is not one that DeepGEMM passes"
+    parsed = parse_source(source)
+    if parsed is None or not _REFERENCE.fullmatch(parsed.reference.text):
+        return "the source does not have the form that DeepGEMM generates"
+    for line in parsed.prologue.split("\n"):
+        include = _INCLUDE.fullmatch(line)
+        if include is None and not _OTHER_LINE.fullmatch(line):
+            return f"the source holds the line {line[:80]!r}, which DeepGEMM does not generate"
+        if include is not None and not any(include[1] in names for names in headers):
+            return f"the source includes {include[1][:80]}, which is not one of DeepGEMM's headers"
+    return ""

@@ -1,0 +1,172 @@
+"""Which nvcc compiles the kernels, and what is known of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from attrs import frozen
+from packaging.version import Version
+
+from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, DJ_JIT_NVCC_COMPILER
+from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags, for_nvcc
+from kregistry.deep_gemm.variables import Series
+from kregistry.errors import MissingRequirement
+
+INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+#: The oldest nvcc that DeepGEMM accepts.
+MINIMUM_NVCC = "12.3"
+#: The oldest nvcc that knows an architecture newer than Hopper's (compute capability).
+_MINIMUM_BY_ARCH = {(10, 0): "12.8", (10, 1): "12.8", (10, 3): "12.9", (12, 0): "12.8", (12, 1): "12.9"}
+#: Programs of kregistry that stand in for a compiler, and the variable that names the real one.
+_STANDING_IN = {"nvcc_monitor.sh": "KREGISTRY_MONITORED_NVCC", "nvcc_recorder.sh": "KREGISTRY_NVCC"}
+_NO_FLAGS = EnvironmentFlags()
+
+
+@frozen
+class Compiler:
+    """An nvcc, with all that decides its machine code besides source, headers and arguments.
+
+    Attributes:
+        path: the program.
+        version: e.g. ``"13.0.88"``.
+        found_by: the variable that names it, or how its toolkit was found.
+        flags: the arguments that it takes from its environment.
+        includes: where it looks for headers by itself, in order.
+        profile: what its nvcc.profile adds to its steps, without the directories of a standard one.
+    """
+
+    path: Path
+    version: str
+    found_by: str
+    flags: EnvironmentFlags = _NO_FLAGS
+    includes: tuple[Path, ...] = ()
+    profile: tuple[str, ...] = ()
+
+    @classmethod
+    def at(cls, path: Path, found_by: str, home: Path, environment: Mapping[str, str] = os.environ) -> Compiler:
+        """Ask a compiler what it is.
+
+        Args:
+            path: the program.
+            found_by: for messages.
+            home: its toolkit, if it does not say by itself where its headers are.
+            environment: of the build.
+
+        Raises:
+            MissingRequirement: it does not run, is too old, or takes arguments from its environment that read files.
+        """
+        version = nvcc_version(path)
+        if Version(version) < Version(MINIMUM_NVCC):
+            raise MissingRequirement(
+                f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {MINIMUM_NVCC} or newer",
+                f"install a newer CUDA toolkit, or unset {found_by}" if found_by.isupper() else INSTALL_HINT,
+            )
+        flags = EnvironmentFlags.read(environment)
+        includes, profile = _profile(path)
+        return cls(path, version, found_by, flags, includes or (home / "include", home / "include" / "cccl"), profile)
+
+
+def named_compiler(environment: Mapping[str, str], series: Series) -> tuple[Path, str] | None:
+    """The compiler that a variable names, and the variable; ``None`` if none does, so that the toolkit's is used.
+
+    A program of kregistry that stands in for a compiler is never the answer, but the one behind it.
+
+    Raises:
+        MissingRequirement: there is no such program.
+    """
+    names = (DG_JIT_NVCC_COMPILER,) if series is Series.ONE else (DG_JIT_NVCC_COMPILER, DJ_JIT_NVCC_COMPILER)
+    variable = next((name for name in names if name in environment), "")
+    value = environment.get(variable, "")
+    while Path(value).name in _STANDING_IN:
+        value = environment.get(_STANDING_IN[Path(value).name], "")
+    if not value:
+        return None
+    found = shutil.which(value, path=environment.get("PATH"))
+    if found is None:
+        raise MissingRequirement(
+            f"{variable}={value}: no such program", f"set it to the path of an nvcc, or unset {variable}"
+        )
+    return Path(found), variable
+
+
+@cache
+def nvcc_version(nvcc: Path) -> str:
+    """The version that ``nvcc --version`` prints, e.g. ``"13.0.88"``.
+
+    Raises:
+        MissingRequirement: it does not run, or prints no version.
+    """
+    try:
+        output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise MissingRequirement(f"{nvcc} does not run: {error}", INSTALL_HINT) from error
+    match = re.search(r"V(\d+\.\d+\.\d+)", output)
+    if match is None:
+        raise MissingRequirement(f"{nvcc} --version names no version: {output.strip()[:200]!r}", INSTALL_HINT)
+    return match.group(1)
+
+
+def check_architecture(compiler: Compiler, name: str, major: int, minor: int) -> None:
+    """Refuse a compiler that is older than a GPU.
+
+    Args:
+        compiler: the compiler.
+        name: of the GPU, for the message.
+        major, minor: its compute capability.
+
+    Raises:
+        MissingRequirement: naming the version that is needed.
+    """
+    needed = _MINIMUM_BY_ARCH.get((major, minor))
+    if needed is not None and Version(compiler.version) < Version(needed):
+        raise MissingRequirement(
+            f"nvcc {compiler.version} at {compiler.path} ({compiler.found_by}) does not know the architecture of "
+            f"{name} (sm_{major}{minor}): CUDA {needed} or newer is needed",
+            "install a newer CUDA toolkit, and name its nvcc in DG_JIT_NVCC_COMPILER",
+        )
+
+
+@cache
+def _profile(nvcc: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """(directories of headers, other additions) of nvcc.profile, as ``nvcc --dryrun`` prints them.
+
+    Both are empty for a compiler that does not print its steps.
+    """
+    command = [str(nvcc), "--dryrun", "-cubin", "-o", os.devnull, "-x", "cu", os.devnull]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=for_nvcc(os.environ), stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return (), ()
+    values: dict[str, str] = {}
+    for line in (done.stdout + done.stderr).splitlines():
+        name, equals, value = line.removeprefix("#$ ").partition("=")
+        if line.startswith("#$ ") and equals and name.strip().isidentifier():
+            values[name.strip()] = value
+    if done.returncode or "TOP" not in values:
+        return (), ()
+    includes = tuple(_directories(values))
+    top = Path(values["TOP"]).resolve()
+    foreign = [f"-I{each}" for each in includes if not each.is_relative_to(top)]
+    added = [f"{name}={value}" for name in _ADDED if (value := " ".join(values.get(name, "").split()))]
+    return includes, (*foreign, *added)
+
+
+#: Variables of nvcc.profile whose value becomes arguments of a step that makes machine code.
+_ADDED = ("CUDAFE_FLAGS", "PTXAS_FLAGS", "NVVM_FLAGS", "OCG_FLAGS")
+
+
+def _directories(values: Mapping[str, str]) -> Iterator[Path]:
+    """The directories of ``INCLUDES`` and ``SYSTEM_INCLUDES``."""
+    words = re.findall(r'"([^"]*)"|(\S+)', f"{values.get('INCLUDES', '')} {values.get('SYSTEM_INCLUDES', '')}")
+    for quoted, plain in words:
+        word = (quoted or plain).removeprefix("-I")
+        if word and word != "-isystem":
+            yield Path(word).resolve()

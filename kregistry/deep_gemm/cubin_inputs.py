@@ -1,0 +1,62 @@
+"""What decides a cubin: the one answer, for the key of the store, the digest of a family and the fingerprint of a plan.
+
+Source, headers, arguments, compiler: everything counts by its content, and no path does, so that the answer is the same
+on every machine. The headers of the CUDA toolkit count if the source may include them. The host compiler does not
+count: it only preprocesses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kregistry.deep_gemm.compiler import Compiler
+from kregistry.deep_gemm.included_headers import toolkit_headers
+from kregistry.kernel import CompilerCommand
+
+
+def cubin_inputs(source: bytes, command: CompilerCommand, compiler: Compiler) -> dict[str, Any]:
+    """Everything that the machine code of a source depends on, as plain values.
+
+    Args:
+        source: the text, or the part of it that kernels have in common.
+        command: the command that compiles it, with the arguments that nvcc takes from its environment.
+        compiler: the nvcc that runs it.
+    """
+    return {
+        "source": hashlib.sha256(source).hexdigest(),
+        "headers": [_header_digest(path, compiler) for path in command.includes],
+        "toolkit_headers": toolkit_headers(source, command.includes, compiler.includes),
+        "compiler": f"nvcc {compiler.version}",
+        "profile": profile_inputs(compiler),
+        "flags": command.flags,
+    }
+
+
+def cubin_key(source: bytes, command: CompilerCommand, compiler: Compiler) -> str:
+    """sha256 over :func:`cubin_inputs`: the key of a kernel in the store, or of a family."""
+    return hashlib.sha256(json.dumps(cubin_inputs(source, command, compiler), sort_keys=True).encode()).hexdigest()
+
+
+def profile_inputs(compiler: Compiler) -> list[str]:
+    """What a changed nvcc.profile adds: arguments as they are, directories of headers by their content."""
+    return [f"-I{tree_digest(Path(each[2:]))}" if each.startswith("-I") else each for each in compiler.profile]
+
+
+def _header_digest(path: Path, compiler: Compiler) -> str:
+    """A directory of the toolkit's headers counts by those that a source includes."""
+    return "toolkit" if path.resolve() in compiler.includes else tree_digest(path)
+
+
+@cache
+def tree_digest(directory: Path) -> str:
+    """sha256 over the relative names and the contents of all files below a directory."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(directory)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()

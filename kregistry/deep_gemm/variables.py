@@ -1,0 +1,178 @@
+"""The table of environment variables that decide a kernel, its name, or where it is looked for.
+
+Each row says what kregistry does with one variable, on each series of DeepGEMM. Tests and docs/environment.md are made
+from this table. A name that a new DeepGEMM reads and this table lacks fails tests/deep_gemm/test_variables_read.py.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import frozen
+
+
+class Series(enum.Enum):
+    """A series of DeepGEMM: its versions read the same variables."""
+
+    #: 0.1, and the copies in engines that derive from it.
+    ONE = "0.1"
+    #: 0.2.
+    TWO = "0.2"
+
+
+class Outcome(enum.Enum):
+    """What kregistry does with a variable."""
+
+    #: It changes kernels or their names: passed on to the dry run, and part of the plan's fingerprint.
+    PLANNED = "planned"
+    #: It changes no kernel and no name: not inherited by the dry run.
+    NEUTRAL = "neutral"
+    #: It chooses the compiler, whose version is in the key of every kernel.
+    COMPILER = "compiler"
+    #: nvcc reads flags from it: they become flags of the kernel's command, which is in its key.
+    IN_KEY = "in the key"
+    #: It chooses the host compiler, which does not decide device code: passed on to nvcc, and not in the key.
+    HOST_COMPILER = "host compiler"
+    #: It would change nvcc's code: taken out of nvcc's environment, with one warning.
+    REMOVED = "removed"
+    #: Kernels under it cannot be planned or built: exit 3, with what to unset. A value that says no is accepted.
+    REFUSED = "refused"
+    #: It decides where kernels are looked for.
+    LOCATION = "location"
+    #: This series does not read it.
+    UNREAD = "not read"
+
+
+@frozen
+class Variable:
+    """One environment variable.
+
+    Attributes:
+        name: of the variable.
+        series_1: what it means with DeepGEMM 0.1.
+        series_2: what it means with DeepGEMM 0.2.
+        about: what it does, as a clause.
+        example: a value that tests set; empty where a test has to choose one.
+    """
+
+    name: str
+    series_1: Outcome
+    series_2: Outcome
+    about: str
+    example: str = "1"
+
+    def outcome(self, series: Series) -> Outcome:
+        return self.series_1 if series is Series.ONE else self.series_2
+
+
+_P, _N, _C, _R, _L, _U = (
+    Outcome.PLANNED,
+    Outcome.NEUTRAL,
+    Outcome.COMPILER,
+    Outcome.REFUSED,
+    Outcome.LOCATION,
+    Outcome.UNREAD,
+)
+
+
+def _jit(name: str, series_1: Outcome, series_2: Outcome, about: str, example: str = "1") -> tuple[Variable, ...]:
+    """A setting of the JIT: 0.2 reads it under ``DG_`` and, if that is not set, under ``DJ_``."""
+    return (
+        Variable(f"DG_{name}", series_1, series_2, about, example),
+        Variable(f"DJ_{name}", _U, series_2, f"as DG_{name}, if that is not set", example),
+    )
+
+
+def _everywhere(outcome: Outcome, about: str, *names: str, example: str = "1") -> tuple[Variable, ...]:
+    return tuple(Variable(name, outcome, outcome, about, example) for name in names)
+
+
+DEEP_GEMM: tuple[Variable, ...] = (
+    *_jit("JIT_CACHE_DIR", _L, _L, "the JIT cache", ""),
+    *_jit("JIT_NVCC_COMPILER", _C, _C, "path of nvcc", ""),
+    *_jit("JIT_CPP_STANDARD", _P, _P, "the C++ standard of nvcc", "23"),
+    *_jit("JIT_WITH_LINEINFO", _P, _P, "line numbers in the machine code"),
+    *_jit("JIT_PTXAS_VERBOSE", _P, _P, "ptxas prints resources"),
+    *_jit("JIT_CHECK_NO_SPILLS", _U, _P, "ptxas reports spilled registers"),
+    *_jit("JIT_CHECK_NO_LOCAL_MEMORY", _U, _P, "ptxas reports local memory"),
+    *_jit("JIT_DEBUG", _P, _R, "prints; 0.2 also dumps each kernel, which needs its machine code"),
+    *_jit("JIT_DUMP_ASM", _N, _N, "writes PTX and SASS of each kernel that it compiles"),
+    *_jit("JIT_DUMP_PTX", _N, _N, "writes PTX of each kernel that it compiles"),
+    *_jit("JIT_DUMP_SASS", _N, _N, "writes SASS of each kernel that it compiles"),
+    *_jit("JIT_PRINT_COMPILER_COMMAND", _N, _N, "prints the compiler's command"),
+    *_jit("JIT_PRINT_LOAD_TIME", _N, _N, "prints how long a load takes"),
+    Variable("DG_JIT_PTXAS_CHECK", _P, _U, "fails if a kernel uses local memory"),
+    Variable("DG_JIT_USE_NVRTC", _R, _U, "compiles with NVRTC instead of nvcc, which makes other code"),
+    Variable("DG_JIT_USE_RUNTIME_API", _N, _N, "read where DeepGEMM itself is built"),
+    *_everywhere(_N, "prints the configuration of each call", "DG_PRINT_CONFIGS"),
+    *_everywhere(_N, "cuBLASLt runs with torch's handle", "DG_USE_PYTORCH_CUBLASLT_HANDLE"),
+    *_everywhere(_N, "cuBLASLt allocates its workspace for each call", "DG_USE_TEMP_CUBLASLT_WORKSPACE"),
+    *_everywhere(_N, "tools for DeepGEMM's own benchmarks", "DG_USE_NVIDIA_TOOLS"),
+    *_everywhere(_P, "mega MoE clears its buffers at each call", "DG_COMM_KERNEL_DEBUG"),
+    *_everywhere(_P, "operands of FP8 GEMMs are swapped on Hopper", "DG_SM90_FP8_SWAP_AB", example="0"),
+    *_everywhere(_P, "mega MoE combines in FP8", "DG_USE_FP8_COMBINE"),
+    *_everywhere(_P, "mega MoE takes FP4 activations", "DG_USE_FP4_ACTS"),
+    *_everywhere(_P, "mega MoE uses MXF4 instructions", "DG_USE_MXF4_KIND"),
+    Variable("DG_MEGA_MOE_TILES", _U, _P, "tile sizes of mega MoE", "128"),
+)
+
+#: Chooses the toolkit, and with it the headers and, unless another variable names it, the compiler.
+TOOLKIT: tuple[Variable, ...] = (
+    *_everywhere(_C, "the CUDA toolkit", "CUDA_HOME", "CUDA_PATH", example=""),
+    *_everywhere(_C, "nvcc is looked up there if no variable names a toolkit", "PATH", example=""),
+)
+
+#: What nvcc, and the host compiler that preprocesses for it, read besides their arguments.
+NVCC: tuple[Variable, ...] = (
+    *_everywhere(
+        Outcome.IN_KEY,
+        "arguments of nvcc; those that only choose the host compiler are not in the key",
+        "NVCC_PREPEND_FLAGS",
+        "NVCC_APPEND_FLAGS",
+        example="-lineinfo",
+    ),
+    *_everywhere(Outcome.HOST_COMPILER, "the host compiler", "NVCC_CCBIN", example="/usr/bin/gcc"),
+    *_everywhere(
+        Outcome.REMOVED,
+        "directories in which the host compiler looks for headers",
+        "CPATH",
+        "C_INCLUDE_PATH",
+        "CPLUS_INCLUDE_PATH",
+        example="/usr/include",
+    ),
+    *_everywhere(
+        Outcome.REMOVED,
+        "nvcc.profile adds to it, and so passes it on to a step of nvcc",
+        "INCLUDES",
+        "SYSTEM_INCLUDES",
+        "LIBRARIES",
+        "CUDAFE_FLAGS",
+        "PTXAS_FLAGS",
+        "NVVM_FLAGS",
+        "OCG_FLAGS",
+        example="-lineinfo",
+    ),
+    *_everywhere(
+        Outcome.REMOVED,
+        "the host compiler writes a file of dependencies, or changes its own arguments",
+        "DEPENDENCIES_OUTPUT",
+        "SUNPRO_DEPENDENCIES",
+        "CCC_OVERRIDE_OPTIONS",
+        example="/dev/null",
+    ),
+)
+
+#: Where DeepGEMM and the engines keep kernels, and what they set for DeepGEMM.
+PLACES: tuple[Variable, ...] = (
+    *_everywhere(_L, "the default of the JIT cache is below it", "HOME", example=""),
+    *_everywhere(_L, "SGLang: the JIT cache", "SGLANG_DG_CACHE_DIR", example=""),
+    *_everywhere(_L, "SGLang: the default of its JIT cache is below it", "SGLANG_CACHE_DIR", example=""),
+    *_everywhere(_L, "vLLM: the default of its JIT cache is below it", "VLLM_CACHE_ROOT", example=""),
+    *_everywhere(_L, "vLLM: the default of VLLM_CACHE_ROOT is below it", "XDG_CACHE_HOME", example=""),
+    Variable("SGLANG_DG_USE_NVRTC", _R, _U, "SGLang sets DG_JIT_USE_NVRTC to it", "true"),
+    Variable("SGL_DG_USE_NVRTC", _R, _U, "older versions of SGLang set DG_JIT_USE_NVRTC to it"),
+)
+
+#: Every row.
+VARIABLES: tuple[Variable, ...] = (*DEEP_GEMM, *TOOLKIT, *NVCC, *PLACES)
+BY_NAME = {variable.name: variable for variable in VARIABLES}

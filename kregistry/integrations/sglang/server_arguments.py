@@ -1,0 +1,108 @@
+"""What SGLang's ServerArgs say about a model and its deployment, as a request for the build process.
+
+Versions of SGLang have different arguments: one that is missing has the default of ``kregistry init``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kregistry.integrations.sglang.call_sites import KERNEL_TYPES
+from kregistry.integrations.start_folder import Request
+from kregistry.integrations.switches import AUTOMATIC, switched_on
+
+#: Argument of ServerArgs -> argument of Deployment, where the value stays as it is.
+_SAME = {
+    "tp_size": "tp",
+    "ep_size": "ep",
+    "moe_a2a_backend": "a2a",
+    "moe_runner_backend": "moe_runner",
+    "moe_dense_tp_size": "moe_dense_tp",
+    "ep_num_redundant_experts": "redundant_experts",
+}
+
+
+def find_server_args(values: Iterable[object]) -> Any:
+    """The ServerArgs among the arguments of a call; ``None`` if there are none."""
+    return next((each for each in values if hasattr(each, "model_path") and hasattr(each, "tp_size")), None)
+
+
+def request_of(server_args: Any) -> Request:
+    """
+    Raises:
+        Exception: of any kind, where this version of SGLang is not as expected.
+    """
+    chunk = _chunk(server_args)
+    return Request(
+        engine="sglang",
+        model=_name(str(server_args.model_path)),
+        config=dict(_config(server_args)),
+        deployment=_deployment(server_args, chunk),
+        largest=_largest(chunk // _dp(server_args) if chunk > 0 else chunk),
+        warmed=tuple(KERNEL_TYPES.values()),
+        automatic=switched_on(AUTOMATIC),
+    )
+
+
+def build_environment() -> dict[str, str]:
+    """DeepGEMM's settings as SGLang makes them from its own, when a scheduler imports ``compile_utils``."""
+    home = str(Path("~/.cache/deep_gemm").expanduser())
+    return {
+        "DG_JIT_CACHE_DIR": os.environ.get("SGLANG_DG_CACHE_DIR", home),
+        "DG_JIT_USE_NVRTC": os.environ.get("SGL_DG_USE_NVRTC", "0"),
+    }
+
+
+def _deployment(server_args: Any, chunk: int) -> dict[str, Any]:
+    options = {ours: getattr(server_args, theirs) for theirs, ours in _SAME.items() if hasattr(server_args, theirs)}
+    options = {name: getattr(value, "value", value) for name, value in options.items() if value is not None}
+    options["dp"] = _dp(server_args)
+    options["chunked_prefill"] = chunk
+    if getattr(server_args, "disable_shared_experts_fusion", False):
+        options["shared_expert_fusion"] = "off"
+    return options
+
+
+def _dp(server_args: Any) -> int:
+    """The size of data-parallel attention inside the tensor-parallel ranks; replicas do not count."""
+    return int(server_args.dp_size) if getattr(server_args, "enable_dp_attention", False) else 1
+
+
+def _chunk(server_args: Any) -> int:
+    """``--chunked-prefill-size`` as given: SGLang has divided it among data-parallel ranks."""
+    size = getattr(server_args, "chunked_prefill_size", None)
+    return -1 if size is None or size < 1 else int(size) * _dp(server_args)
+
+
+def _largest(chunk: int) -> int:
+    """The last m of SGLang's own warm-up: ``update_deep_gemm_config`` in ``compile_utils``."""
+    if chunk < 1:
+        return 1 << 16
+    return min(1 << 17, 2 * chunk if chunk > 8192 else 1 << 14)
+
+
+def _config(server_args: Any) -> Mapping[str, Any]:
+    """The model's config.json, with what the command line overrides.
+
+    The file itself comes first: transformers gives some keys other names.
+    """
+    found: dict[str, Any] = {}
+    path = Path(str(server_args.model_path)) / "config.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+    else:
+        hf_config = server_args.get_model_config().hf_config
+        found = json.loads(json.dumps(hf_config.to_dict(), default=str))
+        found.setdefault("architectures", list(hf_config.architectures))
+    return {**found, **json.loads(getattr(server_args, "json_model_override_args", None) or "{}")}
+
+
+def _name(path: str) -> str:
+    """``/models/DeepSeek-V3/`` -> ``deepseek-v3``"""
+    last = path.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-.") or "model"

@@ -1,0 +1,168 @@
+"""The folder of one start of an engine: how its processes learn what the background build does, and who is ready.
+
+STORE/starts/NAME/request.json    what the engine said about itself, for the automatic manifest
+                  manifest.yaml   the manifest that is built
+                  target.json     the GPU that it is built for
+                  status.json     how far the build is
+                  pid             the build process
+                  build.log       what the build process wrote
+                  ready           exists once the engine serves requests
+
+The environment variable ``KREGISTRY_START`` names the folder, so every process that the engine starts finds it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, field, frozen
+
+from kregistry.store import Store, atomic
+from kregistry.target import Target
+
+VARIABLE = "KREGISTRY_START"
+#: Folders of earlier starts that are kept, for bug reports.
+_KEPT = 8
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+@frozen
+class Request:
+    """What an engine says about itself before it loads the model.
+
+    Attributes:
+        engine: ``sglang`` or ``vllm``.
+        model: its name, for the manifest.
+        config: the content of the model's config.json.
+        deployment: arguments of :class:`kregistry.hf_config.deployment.Deployment`, without engine and target.
+        largest: the last m of the engine's own warm-up; entries of the kernel types that it warms up end no earlier.
+        warmed: these kernel types.
+        automatic: whether a manifest is made of ``config``; otherwise only remembered calls and ``KREGISTRY_MANIFEST``
+            are built.
+    """
+
+    engine: str
+    model: str
+    config: dict[str, Any] = field(factory=dict)
+    deployment: dict[str, Any] = field(factory=dict)
+    largest: int = 0
+    warmed: tuple[str, ...] = field(default=(), converter=_texts)
+    automatic: bool = True
+
+
+@frozen
+class Status:
+    """How far the build process of a start is.
+
+    Attributes:
+        state: ``starting``, ``planning``, ``done`` or ``failed``.
+        pid: the build process.
+        kernels: how many kernels the manifest needs; set when it is done.
+        built: how many of them were compiled by this start.
+        seconds: duration of the build process so far.
+        text: why it failed.
+        left_out: entries that could not be planned, and why.
+    """
+
+    state: str
+    pid: int
+    kernels: int = 0
+    built: int = 0
+    seconds: float = 0.0
+    text: str = ""
+    left_out: tuple[str, ...] = field(default=(), converter=_texts)
+
+
+@frozen
+class StartFolder:
+    """The folder of one start."""
+
+    directory: Path
+
+    @classmethod
+    def create(cls, store: Store) -> StartFolder:
+        """A new folder beside the store; the oldest ones are removed.
+
+        Raises:
+            OSError: the store cannot be written.
+        """
+        parent = store.directory / "starts"
+        parent.mkdir(parents=True, exist_ok=True)
+        for old in sorted(each for each in parent.iterdir() if each.is_dir())[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        directory = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{atomic.scratch_name('start')}"
+        directory.mkdir()
+        return cls(directory)
+
+    @classmethod
+    def of_environment(cls) -> StartFolder | None:
+        """The folder that another process of the engine has made, if there is one."""
+        value = os.environ.get(VARIABLE)
+        return cls(Path(value)) if value and Path(value).is_dir() else None
+
+    @property
+    def manifest(self) -> Path:
+        return self.directory / "manifest.yaml"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "build.log"
+
+    @property
+    def ready_file(self) -> Path:
+        return self.directory / "ready"
+
+    def write_request(self, request: Request) -> None:
+        text = json.dumps(asdict(request), indent=1, default=str)
+        atomic.replace_file(self.directory / "request.json", text.encode())
+
+    def read_request(self) -> Request | None:
+        """What the engine said; ``None`` if the folder holds only a manifest."""
+        path = self.directory / "request.json"
+        return Request(**json.loads(path.read_text())) if path.exists() else None
+
+    def write_manifest(self, text: str, target: Target) -> None:
+        """Write what is built, and for which GPU."""
+        atomic.replace_file(self.directory / "target.json", json.dumps(asdict(target)).encode())
+        atomic.replace_file(self.manifest, text.encode())
+
+    def read_target(self) -> Target:
+        """The GPU that the build process has found. Equal in every process, as a plan's key needs it."""
+        return Target(**json.loads((self.directory / "target.json").read_text()))
+
+    def write_status(self, status: Status) -> None:
+        atomic.replace_file(self.directory / "status.json", json.dumps(asdict(status)).encode())
+
+    def read_status(self) -> Status | None:
+        """How far the build process is; ``None`` before it has said anything."""
+        try:
+            return Status(**json.loads((self.directory / "status.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write_pid(self, pid: int) -> None:
+        """Keep the number of the build process, which may end before it writes a status."""
+        (self.directory / "pid").write_text(str(pid))
+
+    def read_pid(self) -> int:
+        """The number of the build process; 0 before it is started."""
+        try:
+            return int((self.directory / "pid").read_text() or 0)
+        except (OSError, ValueError):
+            return 0
+
+    def mark_ready(self) -> None:
+        """Say that the engine serves requests from now on."""
+        self.ready_file.touch()
+
+    def is_ready(self) -> bool:
+        return self.ready_file.exists()

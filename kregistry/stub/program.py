@@ -1,0 +1,50 @@
+"""Any program on the stub GPU, as the target's devices: its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kregistry.deep_gemm.environment import CACHE_DIRECTORIES
+from kregistry.stub.environment import stub_environment
+from kregistry.stub.library import compile_stub, default_stub_directory
+from kregistry.target import Target
+from kregistry.toolchain import find_toolchain
+
+#: What the stub can show at most (MAX_DEVICES in cuda/stub.h).
+MAX_DEVICES = 16
+#: What the engines set DeepGEMM's cache directory from.
+_ENGINE_CACHES = ("SGLANG_DG_CACHE_DIR",)
+
+
+@contextmanager
+def program_environment(
+    target: Target, devices: int = 1, base: Mapping[str, str] = os.environ
+) -> Iterator[dict[str, str]]:
+    """The environment of a program that sees ``devices`` GPUs like ``target``, with the memory that they have.
+
+    What stands in for kernels goes to a JIT cache that is removed afterwards; the caches of the user are not touched.
+
+    Raises:
+        MissingRequirement: torch, DeepGEMM or a compiler is missing.
+        StorageError: the compiled stub cannot be written.
+    """
+    toolchain = find_toolchain()
+    library = compile_stub(toolchain, default_stub_directory())
+    with TemporaryDirectory(prefix="kregistry-stub-", ignore_cleanup_errors=True) as scratch:
+        environment = stub_environment(target, toolchain, library, Path(scratch), base)
+        environment.update(
+            {name: str(Path(scratch) / "jit-cache") for name in (*CACHE_DIRECTORIES, *_ENGINE_CACHES)},
+            KREGISTRY_STUB_COUNT_MEMORY="1",
+            KREGISTRY_STUB_DEVICES=str(devices),
+        )
+        for name in ("HOME", "PYTHONUSERBASE"):  # a program has the user's
+            environment.pop(name)
+            if name in base:
+                environment[name] = base[name]
+        if base.get("CUDA_VISIBLE_DEVICES"):
+            environment["CUDA_VISIBLE_DEVICES"] = base["CUDA_VISIBLE_DEVICES"]
+        yield environment

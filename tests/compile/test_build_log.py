@@ -1,0 +1,83 @@
+"""Logs of builds: what is written is read, and the one that is shown is the newest that compiled something."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from kregistry.compile import BuildReport, build_log
+from kregistry.compile.build_log import BuildLog, build_ids, latest_build_log, read_build_log, write_build_log
+from kregistry.compile.cpu_samples import CpuSamples
+from kregistry.errors import InputError, UnknownNameError
+from kregistry.kernel import Kernel
+from kregistry.store import Store
+
+
+@pytest.fixture
+def log(tiny_build: BuildReport, session_store: Store) -> BuildLog:
+    return read_build_log(session_store.directory, tiny_build.id)
+
+
+def test_a_build_leaves_its_log(log: BuildLog, tiny_build: BuildReport, kernel: Kernel) -> None:
+    (compiled,) = tiny_build.compiled
+    assert log.kernels[kernel.id].tier == "compiled"
+    assert log.kernels[kernel.id].nbytes == compiled.nbytes
+    assert (log.fingerprint, log.reused, log.models) == (tiny_build.plan.fingerprint, False, ("tiny",))
+    stages = [(task.stage, task.kernels) for task in log.tasks]
+    assert ("alone", (kernel.id,)) in stages
+    assert {"start", "plan"} <= {stage for stage, _ in stages}
+    for task in log.tasks:
+        assert task.seconds is not None and log.started <= task.started <= log.started + log.seconds
+    assert tiny_build.to_json()["build"] == log.id
+
+
+def test_what_is_written_is_read(log: BuildLog, tmp_path: Path) -> None:
+    assert write_build_log(tmp_path, log) == tmp_path / "builds" / f"{log.id}.json"
+    assert read_build_log(tmp_path, log.id) == log
+    assert build_ids(tmp_path) == [log.id]
+
+
+def test_the_newest_that_compiled_something_is_shown(log: BuildLog, tmp_path: Path) -> None:
+    assert latest_build_log(tmp_path, log.fingerprint) is None
+    found = {name: evolve(each, tier="store") for name, each in log.kernels.items()}
+    later = evolve(log, id="29991231T000000-1", kernels=found)
+    write_build_log(tmp_path, later)
+    assert latest_build_log(tmp_path, log.fingerprint) == later
+    write_build_log(tmp_path, log)
+    assert latest_build_log(tmp_path, log.fingerprint) == log
+    assert latest_build_log(tmp_path, "another") is None
+
+
+def test_the_oldest_are_removed(log: BuildLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_log, "_KEPT", 2)
+    for year in (2001, 2002, 2003):
+        write_build_log(tmp_path, evolve(log, id=f"{year}0101T000000-1"))
+    assert build_ids(tmp_path) == ["20020101T000000-1", "20030101T000000-1"]
+
+
+def test_an_unknown_build_and_a_damaged_one(log: BuildLog, tmp_path: Path) -> None:
+    path = write_build_log(tmp_path, log)
+    assert path is not None
+    with pytest.raises(UnknownNameError, match="20010101T000000-1"):
+        read_build_log(tmp_path, "20010101T000000-1")
+    content = json.loads(path.read_text())
+    for damaged in ("", "[]", json.dumps({**content, "log_version": 0}), json.dumps({**content, "tasks": [{}]})):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match=str(path)):
+            read_build_log(tmp_path, log.id)
+        assert latest_build_log(tmp_path, log.fingerprint) is None
+
+
+def test_a_directory_that_cannot_be_written(log: BuildLog, tmp_path: Path) -> None:
+    (tmp_path / "builds").touch()
+    assert write_build_log(tmp_path, log) is None
+
+
+def test_cores_in_use_are_sampled() -> None:
+    with CpuSamples(0.01) as cpu:
+        time.sleep(0.2)
+    assert cpu.samples and all(cores >= 0 for _, cores in cpu.samples)

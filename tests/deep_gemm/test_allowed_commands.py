@@ -1,0 +1,95 @@
+"""What a lock file may ask a compiler for."""
+
+from __future__ import annotations
+
+import pytest
+
+from kregistry.compile import BuildReport
+from kregistry.deep_gemm.allowed_commands import reason_to_refuse
+
+HEADERS = ({"deep_gemm/impls/gemm.cuh", "secret"},)
+SOURCE = """// Includes' hash value: a8789b787f2748c5599847a6aedb294d
+
+#include <deep_gemm/impls/gemm.cuh>
+
+using namespace deep_gemm;
+
+static void __instantiate_kernel() {
+    auto ptr = reinterpret_cast<void*>(&gemm_impl<
+        cute::UMMA::Major::K, 0, -1, 1.5, false
+    >);
+};
+"""
+#: The flags of both series of DeepGEMM.
+FLAGS = (
+    *("-cubin", "--cubin", "-std=c++20", "--diag-suppress=39,161", "--ptxas-options=--register-usage-level=10"),
+    *("--gpu-architecture=sm_90a", "-gencode=arch=compute_100f,code=sm_100f", "-O3", "--expt-relaxed-constexpr"),
+    *("--expt-extended-lambda", "--compiler-options=-fPIC,-O3,-fconcepts,-Wno-deprecated-declarations,-Wno-abi"),
+    *("-lineinfo", "--ptxas-options=--verbose,--warn-on-local-memory-usage", "--compiler-options=-fPIC"),
+)
+
+
+def test_what_deep_gemm_generates_is_allowed() -> None:
+    assert reason_to_refuse(SOURCE, FLAGS, HEADERS) == ""
+
+
+@pytest.mark.stub
+@pytest.mark.nvcc
+def test_a_real_kernel_is_allowed(tiny_build: BuildReport) -> None:
+    (kernel,) = tiny_build.plan.kernels.values()
+    (directory,) = kernel.command.includes
+    names = {str(path.relative_to(directory)) for path in directory.rglob("*")}
+    assert reason_to_refuse(kernel.source, kernel.command.flags, [names]) == ""
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("-ccbin=/tmp/evil", "-ccbin", "--compiler-bindir=x", "-Xcompiler=-B/tmp", "--compiler-options=-B/tmp"),
+        *("--compiler-options=-fPIC,-fplugin=x.so", "-I/etc", "-include", "--pre-include=/etc/passwd", "-optf=x"),
+        *("--ptxas-options=--input-as-string=x", "-o", "--run", "-cubin\n-ccbin=x", "-std=c++20 -ccbin=x", "", "-Dx=y"),
+        *("--nvlink-options=x", "-Xptxas", "--keep-dir=/tmp/x", "-time=/tmp/x", "--fdevice-time-trace=/tmp/x"),
+    ],
+)
+def test_other_flags_are_refused(flag: str) -> None:
+    assert reason_to_refuse(SOURCE, (*FLAGS, flag), HEADERS).startswith(f"the flag {flag!r} is not one")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '#include "/etc/passwd"',
+        "#include </etc/passwd>",
+        "#include <deep_gemm/../../../etc/passwd>",
+        "#include <../secret>",
+        "#include <vector>",
+        "#include MACRO",
+        "#  include <secret>",
+        "#include <secret> // \\",
+        "# 1 <secret>",
+        "%:include <secret>",
+        "#define gemm_impl other",
+        "#pragma once",
+        "#embed <secret>",
+        'asm(".incbin \\"/etc/passwd\\"");',
+        "// Includes' hash value: ab\\",
+        "/* */",
+        "int x;",
+        "__attribute__((constructor)) void f();",
+    ],
+)
+def test_other_lines_are_refused(line: str) -> None:
+    source = SOURCE.replace("using namespace", f"{line}\nusing namespace")
+    assert reason_to_refuse(source, FLAGS, HEADERS) != ""
+
+
+@pytest.mark.parametrize("text", ['"x"', "[]{}", "__asm__", "$x", "a\\\nb", "'c'", "#x", "@", "x; int y"])
+def test_a_reference_is_a_template_with_plain_arguments(text: str) -> None:
+    allowed = text == "__asm__"  # without a string it assembles nothing
+    assert (reason_to_refuse(SOURCE.replace("false", text), FLAGS, HEADERS) == "") is allowed
+
+
+def test_the_header_that_is_not_deep_gemms_is_named() -> None:
+    source = SOURCE.replace("impls/gemm", "impls/other")
+    expected = "the source includes deep_gemm/impls/other.cuh, which is not one of DeepGEMM's headers"
+    assert reason_to_refuse(source, FLAGS, HEADERS) == expected

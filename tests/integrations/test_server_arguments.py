@@ -1,0 +1,86 @@
+"""What SGLang's ServerArgs become, whatever a version of SGLang calls them."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from attrs import asdict
+
+from kregistry.integrations.sglang.server_arguments import find_server_args, request_of
+from kregistry.integrations.start_folder import Request
+
+
+class Backend(Enum):
+    DEEP_GEMM = "deep_gemm"
+
+
+def args(path: object, **more: Any) -> SimpleNamespace:
+    return SimpleNamespace(model_path=str(path), tp_size=1, **more)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    directory = tmp_path / "Some Model-V3"
+    directory.mkdir()
+    (directory / "config.json").write_text('{"architectures": ["A"], "hidden_size": 8}')
+    return directory
+
+
+def test_they_become_the_options_of_init(model: Path) -> None:
+    given = args(
+        model,
+        ep_size=1,
+        dp_size=4,
+        enable_dp_attention=True,
+        moe_runner_backend=Backend.DEEP_GEMM,
+        moe_dense_tp_size=None,
+        disable_shared_experts_fusion=True,
+        chunked_prefill_size=4096,  # SGLang has divided 16,384 by four
+        json_model_override_args='{"hidden_size": 16}',
+    )
+    request = request_of(given)
+    assert request.deployment == {
+        "tp": 1,
+        "ep": 1,
+        "dp": 4,
+        "moe_runner": "deep_gemm",
+        "shared_expert_fusion": "off",
+        "chunked_prefill": 16384,
+    }
+    assert request.config == {"architectures": ["A"], "hidden_size": 16}
+    assert request.model == "some-model-v3" and request.largest == 16384 and request.automatic
+    assert "m_grouped_fp8_gemm_nt_masked" in request.warmed
+    assert Request(**json.loads(json.dumps(asdict(request)))) == request
+
+
+@pytest.mark.parametrize(("chunk", "largest"), [(None, 65536), (-1, 65536), (8192, 16384), (16384, 32768)])
+def test_the_largest_m_is_that_of_sglangs_own_warm_up(model: Path, chunk: int | None, largest: int) -> None:
+    assert request_of(args(model, chunked_prefill_size=chunk)).largest == largest
+
+
+def test_replicas_do_not_divide_a_rank(model: Path) -> None:
+    assert request_of(args(model, dp_size=4)).deployment["dp"] == 1
+
+
+def test_a_model_that_is_no_directory_is_asked_for_its_config() -> None:
+    config = SimpleNamespace(to_dict=lambda: {"hidden_size": 4, "dtype": object}, architectures=["B"])
+    given = args("org/Model", get_model_config=lambda: SimpleNamespace(hf_config=config))
+    request = request_of(given)
+    assert request.config["architectures"] == ["B"] and request.config["hidden_size"] == 4
+    assert request.model == "model"
+
+
+def test_the_automatic_manifest_can_be_turned_off(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KREGISTRY_AUTO", "0")
+    assert not request_of(args(model)).automatic
+
+
+def test_they_are_found_among_the_arguments_of_a_call(model: Path) -> None:
+    given = args(model)
+    assert find_server_args([0, None, given, "x"]) is given
+    assert find_server_args([0, None]) is None

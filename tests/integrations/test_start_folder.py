@@ -1,0 +1,42 @@
+"""The folder of a start: what its processes tell each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder, Status
+from kregistry.store import Store
+from kregistry.target import get_target
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    start = StartFolder.create(Store(tmp_path / "store"))
+    assert start.read_request() is None and start.read_status() is None and start.read_pid() == 0
+    request = Request("sglang", "m", {"a": [1]}, {"tp": 2}, 16384, ("fp8_gemm_nt",), automatic=False)
+    start.write_request(request)
+    status = Status("done", 7, 3, 2, 1.5, "", ("one entry",))
+    start.write_status(status)
+    start.write_manifest("version: 1\n", get_target("h100"))
+    assert start.read_request() == request and start.read_status() == status
+    assert start.read_target() == get_target("h100") and repr(start.read_target()) == repr(get_target("h100"))
+    assert not start.is_ready()
+    start.mark_ready()
+    assert start.is_ready()
+
+
+def test_old_folders_are_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = [StartFolder.create(store).directory for _ in range(12)]
+    left = list((tmp_path / "starts").iterdir())
+    assert len(left) == 9 and made[-1] in left
+
+
+def test_a_process_finds_the_folder_of_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert StartFolder.of_environment() == StartFolder(tmp_path)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
+    assert StartFolder.of_environment() is None
+    monkeypatch.delenv(VARIABLE)
+    assert StartFolder.of_environment() is None
