@@ -147,6 +147,10 @@ class KernelType(ABC):
         """Why a call would crash the process instead of raising an error; ``None`` if it would not."""
         return None
 
+    def largest_m(self, shape: Shape) -> int | None:
+        """The largest run-time value that DeepGEMM takes for a shape; ``None`` if only memory limits it."""
+        return None
+
     def collective(self, shape: Shape) -> str | None:
         """Why a launch waits for other processes; ``None`` if it needs none.
 

@@ -121,7 +121,8 @@ class Fp8Einsum(KernelType):
         if shape.target.arch == "sm90":
             return converted
         packed, kept = scales.ceil_div(columns, 4), int(getattr(shape, self.kept))
-        return copies + converted + 4 * shape.h * (rows * packed + kept * (columns + packed))
+        # While x is packed its exponents take a byte each; after that comes y.
+        return copies + converted + shape.h * (4 * rows * packed + max(rows * columns, 4 * kept * (columns + packed)))
 
     def read_m(self, expr: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]

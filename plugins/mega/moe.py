@@ -95,6 +95,9 @@ class MegaMoe(KernelType):
     def check(self, shape: Shape) -> None:
         symmetric_buffer.check_ranks(self.name, shape)
 
+    def largest_m(self, shape: Shape) -> int | None:
+        return int(shape.max_tokens)
+
     def collective(self, shape: Shape) -> str | None:
         return symmetric_buffer.partners(shape)
 

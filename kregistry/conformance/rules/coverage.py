@@ -27,17 +27,26 @@ def compared(subject: KernelTypeUnderTest) -> None:
     for shape in subject.every_shape:
         poisoned = poisoned_buffers(kernel_type, shape, subject.padded_rows(m), NAN_POISON, "cpu")
         for tensor in poisoned.buffers.tensors.values():
-            tensor.fill_(1)
+            _fill_distinct(tensor)
         before = _results(kernel_type, poisoned.buffers, m)
         for name, output in kernel_type.outputs(poisoned.buffers, m).items():
             for words, part in _parts(output):
-                part.fill_(2)
+                before_part = part.clone()
+                part.copy_(part.float() + 1)
                 after = _results(kernel_type, poisoned.buffers, m)
-                part.fill_(1)
+                part.copy_(before_part)
                 if all(each.equal(after[result]) for result, each in before.items()):
                     what = f"results(buffers, m={m}) after a change of {words} of the output {name!r}"
                     wanted = "other results: what is not compared may be wrong"
                     raise RuleViolation(what, "the same results", wanted, location(shape, m))
+
+
+def _fill_distinct(tensor: torch.Tensor) -> None:
+    """Small numbers that differ along the last dimension: an output may hold indices, which results may follow."""
+    import torch
+
+    columns = tensor.shape[-1] if tensor.dim() else 1
+    tensor.copy_((torch.arange(columns) % 8 + 1).float().expand(tensor.shape))
 
 
 def _results(kernel_type: KernelType, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

@@ -17,10 +17,11 @@ from kregistry.kernel_type import Buffers, KernelType, Shape
 VALUES = (65537, 257, 131072, 4096, 16384)
 
 
-def large_values(kernel_type: KernelType) -> tuple[int, ...]:
+def large_values(kernel_type: KernelType, shape: Shape) -> tuple[int, ...]:
     """The values that a range of the kernel type can reach, at or after each of :data:`VALUES`."""
-    start, step = start_of(kernel_type), kernel_type.run_dimension.step
-    return tuple(start + -(-max(value - start, 0) // step) * step for value in VALUES)
+    start, step, most = start_of(kernel_type), kernel_type.run_dimension.step, kernel_type.largest_m(shape)
+    values = tuple(start + -(-max(value - start, 0) // step) * step for value in VALUES)
+    return tuple(value for value in values if most is None or value <= most)
 
 
 @rule(
@@ -32,7 +33,7 @@ def large(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape in subject.every_shape:
         with subject.applied(shape):
-            sizes = {m: _size_at(kernel_type, shape, m) for m in (*_small(subject), *large_values(kernel_type))}
+            sizes = {m: _size_at(kernel_type, shape, m) for m in (*_small(subject), *large_values(kernel_type, shape))}
         _check_growth(kernel_type, shape, sizes, subject)
     refusals = list(_refusals(subject))
     if refusals:
@@ -95,7 +96,7 @@ def _check_growth(
     for name, before in sizes[block].items():
         if before >= sizes[largest].get(name, 0):
             continue
-        for m, n in itertools.pairwise((largest, *sorted(set(large_values(kernel_type)) - {largest}))):
+        for m, n in itertools.pairwise((largest, *sorted(set(large_values(kernel_type, shape)) - {largest}))):
             if m < n and sizes[n].get(name, 0) <= sizes[m].get(name, 0):
                 got = f"{sizes[n].get(name, 0)} elements at {n}, as many as at {m} or fewer"
                 wanted = f"more: it has {before} at {block} and {sizes[largest][name]} at {largest}"
@@ -104,7 +105,7 @@ def _check_growth(
 
 def _refusals(subject: KernelTypeUnderTest) -> Iterator[str]:
     for shape in subject.every_shape:
-        for m in large_values(subject.kernel_type):
+        for m in large_values(subject.kernel_type, shape):
             reason = subject.kernel_type.refusal(shape, m)
             if reason:
                 yield f"{reason} ({location(shape, m)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
+from kregistry.conformance.cases import start_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, NotProved, RuleViolation, rule
 from kregistry.conformance.rules.large_values import large_values
@@ -84,8 +85,9 @@ def _choices(dimension: Dimension) -> tuple[Value, ...]:
 @rule("KR223", "DeepGEMM accepts large run-time values, within the declared workspace", needs=("KR209", "KR132"))
 def large(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
-    values = tuple(sorted(large_values(kernel_type)))[:3]
     for shape, _ in probed_shapes(subject):
+        values = tuple(sorted(large_values(kernel_type, shape)))[:3]
+        _check_largest(subject, shape)
         probed = subject.probed(shape, values)
         if probed.error:
             raise RuleViolation(f"launches at {values}", probed.error, "launches", location(shape))
@@ -100,6 +102,18 @@ def large(subject: KernelTypeUnderTest) -> None:
                 what = f"workspace_requirement(shape, max_m={value.m})"
                 wanted = f"at least the {value.warm_up.nbytes} allocated"
                 raise RuleViolation(what, f"{declared} bytes", wanted, location(shape, value.m))
+
+
+def _check_largest(subject: KernelTypeUnderTest, shape: Shape) -> None:
+    """A limit that the kernel type claims must be one of DeepGEMM."""
+    kernel_type = subject.kernel_type
+    most = kernel_type.largest_m(shape)
+    if most is None:
+        return
+    run = kernel_type.run_dimension
+    beyond = start_of(kernel_type) + ((most - start_of(kernel_type)) // run.step + 1) * run.step
+    if not _first_error(subject.probed(shape, (beyond,))):
+        raise RuleViolation("largest_m(shape)", most, f"a larger one: DeepGEMM takes {beyond}", location(shape, beyond))
 
 
 @rule("KR224", "an empty call returns what a launch returns, without rows", needs=("KR204",))
