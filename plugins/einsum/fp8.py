@@ -121,8 +121,9 @@ class Fp8Einsum(KernelType):
         if shape.target.arch == "sm90":
             return converted
         packed, kept = scales.ceil_div(columns, 4), int(getattr(shape, self.kept))
-        # While x is packed its exponents take a byte each; after that comes y.
-        return copies + converted + shape.h * (4 * rows * packed + max(rows * columns, 4 * kept * (columns + packed)))
+        # While x is packed, its exponents take a byte each and a copy; after that comes y.
+        while_packed = rows * (columns + 4 * packed)
+        return copies + converted + shape.h * (4 * rows * packed + max(while_packed, 4 * kept * (columns + packed)))
 
     def read_m(self, expr: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]
