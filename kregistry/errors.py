@@ -4,6 +4,7 @@
     |-- InputError                 (2)   what the user wrote is wrong
     |   |-- ManifestError                one or more problems in a kernels.yaml
     |   |-- UnknownNameError             a target, model, kernel type ... that does not exist
+    |   |   `-- UnknownArchitectureError a model whose shapes `kregistry init` does not know
     |   |-- ShapeError                   a shape that its kernel type refuses
     |   |-- ProviderConflictError        two plugins offer one kernel type
     |   |-- ArgumentError                a call whose tensors do not fit (debug mode only)
@@ -113,6 +114,25 @@ class UnknownNameError(InputError):
 
 
 @define
+class UnknownArchitectureError(UnknownNameError):
+    """``kregistry init`` has no formulas for a model; ``reason`` says what is known of it, and may be empty."""
+
+    reason: str = ""
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        # Only another spelling is offered: shapes of a model with a similar name would be wrong.
+        spelled = [name for name in self.known if name.casefold() == self.name.casefold()]
+        if spelled:
+            return f"did you mean {spelled[0]!r}?"
+        said = f"{self.reason}; " if self.reason else ""
+        return (
+            f"{said}known: {', '.join(sorted(self.known))}; for another model, let the engine show its calls: "
+            "`kregistry rehearse` runs it on the stub GPU, `kregistry record` watches a server"
+        )
+
+
+@define
 class ShapeError(InputError):
     """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
 
@@ -141,21 +161,29 @@ class ArgumentError(InputError):
 
 @define
 class UnseenCallError(InputError):
-    """A call that no entry covers: DeepGEMM would compile a kernel now, or (``crashes``) fail to compile one."""
+    """A call that no entry covers: DeepGEMM would compile a kernel now, or (``crashes``) fail to compile one.
+
+    ``unknown`` is the reason why the kernel type does not know the call, so that no entry can cover it; else empty.
+    """
 
     kernel_type: str
     shape: str
     run_dimension: str
     m: int
     crashes: bool = False
+    unknown: str = ""
 
     @property
     def message(self) -> str:
+        if self.unknown:
+            return f"unknown call: {self.kernel_type} at {self.run_dimension} {self.m}: {self.unknown}"
         where = f"{self.kernel_type} {self.shape} at {self.run_dimension} {self.m}"
         return f"call of a kernel that does not compile: {where}" if self.crashes else f"unseen call: {where}"
 
     @property
     def hint(self) -> str:  # type: ignore[override]
+        if self.unknown:
+            return "no manifest can cover it: extend the kernel type, or call in a form that it knows"
         if self.crashes:
             return "DeepGEMM chooses a kernel here that the compiler refuses; see `kregistry docs broken-kernels`"
         return "add it to the manifest: kregistry record writes one that covers a run"

@@ -21,25 +21,28 @@ from kregistry.compile.costs import shipped_costs
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "manifests"
 DOCUMENT = ROOT / "docs" / "gallery.md"
-TARGETS = ("h100", "h200", "b200")
+#: Target of a manifest -> the targets that it is planned for.
+TARGETS = {"h100": ("h100", "h200"), "b200": ("b200",)}
 _CORES = 16
 HEAD = """\
 # Gallery
 
 Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a
 config in `manifests/configs/` (`_source` says where it comes from); the first line of each has the command.
-They are written for h100 with the engines' defaults; write your own with `--target` for another GPU.
-DeepSeek-R1 has the shapes of DeepSeek-V3.
+They are written for h100, or for b200 where the name says so, with the engines' defaults. Write your own with
+`--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
 
-- Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone.
+- From: what wrote the entries; `init` is the formulas of the model's family.
+- Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone. A manifest for h100 is
+  also one for h200. An engine calls other kernels on b200, so such manifests are apart.
 - Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of
   sum / {cores} and the longest kernel, from the rough seconds of each kernel family
   (`kregistry/compile/compile_seconds.json`); "not run" where the seconds of a family are not in it.
-- Build b200: not run, and no seconds are recorded for its kernels.
+- Build of b200 kernels: not run, and no seconds are recorded for them.
 
 This file is written by `python tools/gallery.py plan`.
 
-| manifest | setting | entries | kernels h100 | h200 | b200 | build h100, computed | build b200 |
+| manifest | from | setting | entries | kernels h100 | h200 | b200 | build h100, computed |
 |---|---|---|---|---|---|---|---|"""
 
 
@@ -94,26 +97,39 @@ def plan_together(
     return plans
 
 
+def target_of(name: str) -> str:
+    """The target that a manifest is written for."""
+    return next(target for target in reversed(TARGETS) if target == "h100" or f"--target {target}" in settings()[name])
+
+
+def paths_of(target: str) -> list[Path]:
+    """The manifests that are planned for a target."""
+    return [MANIFESTS / f"{name}.yaml" for name in settings() if target in TARGETS[target_of(name)]]
+
+
 def record() -> None:
-    """Plan the whole gallery for every target and write the table."""
-    paths = [MANIFESTS / f"{name}.yaml" for name in settings()]
+    """Plan the whole gallery, each manifest for its targets, and write the table."""
     registry = Registry()
-    plans = {target: plan_together(paths, registry, target) for target in TARGETS}
+    every = [target for group in TARGETS.values() for target in group]
+    plans = {target: plan_together(paths_of(target), registry, target) for target in every}
     problems = [line for each in plans.values() for plan in each.values() for line in plan.problems()]
     if problems:
         sys.exit("\n".join(problems))
-    versions = next(iter(plans[TARGETS[0]].values())).versions
+    versions = next(iter(plans["h100"].values())).versions
     lines = [HEAD.format(deep_gemm=versions.deep_gemm, torch=versions.torch, cores=_CORES)]
-    for path in paths:
-        own = [plans[target][path] for target in TARGETS]
-        arguments = settings()[path.name.removesuffix(".yaml")].split(maxsplit=2)[2]
-        counts = " | ".join(str(len(plan.kernels)) for plan in own)
-        built = _build_seconds(own[0])
-        lines.append(f"| {path.name} | `{arguments}` | {len(own[0].entries)} | {counts} | {built} | not run |")
-    for target in TARGETS:
+    for name, setting in settings().items():
+        path = MANIFESTS / f"{name}.yaml"
+        own = {target: plans[target][path] for target in every if path in plans[target]}
+        first = next(iter(own.values()))
+        counts = " | ".join(str(len(own[target].kernels)) if target in own else "-" for target in every)
+        built = _build_seconds(own["h100"]) if "h100" in own else "not run"
+        arguments = setting.split(maxsplit=2)[2]
+        lines.append(f"| {path.name} | init | `{arguments}` | {len(first.entries)} | {counts} | {built} |")
+    lines.append("")
+    for target in every:
         union = {kernel for plan in plans[target].values() for kernel in plan.kernels}
-        lines += [""] if target == TARGETS[0] else []
-        lines.append(f"All manifests together need {len(union)} kernels on {target}.")
+        count = len(paths_of(target))
+        lines.append(f"The {count} manifests for {target} together need {len(union)} kernels.")
     DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -44,6 +44,25 @@ if TYPE_CHECKING:
 )
 @click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: the same option; -1: not chunked.")
 @click.option("--max-batched-tokens", type=int, help="vllm: --max-num-batched-tokens.")
+@click.option(
+    "--max-requests", type=int, help="Requests of a decode step (sglang: --cuda-graph-max-bs; vllm: --max-num-seqs)."
+)
+@click.option(
+    "--speculative-tokens",
+    type=int,
+    help="sglang: --speculative-num-draft-tokens; vllm: num_speculative_tokens of --speculative-config.",
+)
+@click.option("--two-batch-overlap", is_flag=True, help="sglang: --enable-two-batch-overlap; vllm: --enable-dbo.")
+@click.option("--single-batch-overlap", is_flag=True, help="sglang: --enable-single-batch-overlap.")
+@click.option("--eplb", is_flag=True, help="The expert load balancer runs, also without redundant experts.")
+@click.option("--pp", type=int, default=1, show_default=True, help="Pipeline stages.")
+@click.option(
+    "--cp",
+    type=int,
+    default=1,
+    show_default=True,
+    help="sglang: --attn-cp-size, inside --tp; vllm: --prefill-context-parallel-size.",
+)
 @click.option("--max-dispatch-tokens", type=int, help="Tokens a rank dispatches in DeepEP's low-latency mode.")
 @click.option(
     "--stop", "stops", multiple=True, metavar="WHAT=N", help="Last value of the range of a label or kernel type."
@@ -164,6 +183,9 @@ def _command_line(config: Path, name: str | None) -> str:
         if not given or parameter.name in ("config", "explain", "other", "output", "plugins"):
             continue
         value = context.params[parameter.name or ""]
+        if value is True:
+            words.append(max(parameter.opts, key=len))
+            continue
         for each in value if isinstance(value, tuple) else (value,):
             words += [max(parameter.opts, key=len), str(each)]
     return shlex.join(words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -43,11 +42,12 @@ def command(output: Path, model: str, target: str | None, plugins: tuple[str, ..
     from kregistry.recording.manifest_building import build_manifest
     from kregistry.recording.recorded_run import RecordedRun
     from kregistry.recording.usable_calls import usable_calls
+    from kregistry.scratch import scratch_directory
     from kregistry.toolchain import require_deep_gemm
 
-    with TemporaryDirectory(prefix="kregistry-record-") as directory, environment_on(target) as environment:
-        code = run_recorded(run, Path(directory), environment)
-        recorded = RecordedRun(Path(directory))
+    with scratch_directory("record") as directory, environment_on(target) as environment:
+        code = run_recorded(run, directory, environment)
+        recorded = RecordedRun(directory)
     for function, problem in recorded.problems.items():
         say(f"not recorded: {function}: {problem}")
     for damaged in recorded.damaged:
@@ -88,13 +88,12 @@ def run_recorded(command: tuple[str, ...], directory: Path, base: Mapping[str, s
 
 
 def _write(output: Path, text: str) -> None:
-    from kregistry.store.atomic import replace_file, storage_errors
+    from kregistry.store.atomic import write_output
 
     if str(output) == "-":
         echo(text, nl=False)
-        return
-    with storage_errors(output):
-        replace_file(output, text.encode())
+    else:
+        write_output(output, text.encode())
 
 
 def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:

@@ -17,6 +17,7 @@ class Verdict(enum.Enum):
     OTHER_BACKEND = "goes to another backend"
     NOT_QUANTIZED = "is not quantised"
     FUSED = "is part of another layer"
+    NOT_REACHED = "is not called with these options"
     DOES_NOT_LOAD = "does not load"
     NO_KERNEL_TYPE = "goes to DeepGEMM, but no installed plugin describes it"
 

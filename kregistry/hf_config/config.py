@@ -11,6 +11,8 @@ from attrs import frozen
 
 from kregistry.bounded_input import parse_json, read_input_text
 from kregistry.errors import InputError, shorten
+from kregistry.hf_config import modelopt
+from kregistry.hf_config.formula import evaluate
 from kregistry.hf_config.model_family import Family, Symbol
 from kregistry.hf_config.quantization import Quantization, read_quantization
 
@@ -47,13 +49,18 @@ class ModelConfig:
                     f"{' or '.join(_show(value) for value in allowed)}",
                     "its shapes are unknown: write the manifest by hand, or add a family: kregistry docs models",
                 )
-        return {symbol.name: self._number(symbol, family) for symbol in family.symbols}
+        found: dict[str, int] = {}
+        for symbol in family.symbols:
+            found[symbol.name] = self._number(symbol, family, found)
+        return found
 
-    def _number(self, symbol: Symbol, family: Family) -> int:
+    def _number(self, symbol: Symbol, family: Family, earlier: Mapping[str, int]) -> int:
         for key in symbol.keys:
-            value = self.values.get(key)
+            present, value = _look_up(self.values, key)
             if value is not None:
                 return self._read(symbol, key, value)
+            if symbol.null and present:
+                return evaluate(symbol.null, earlier)
         if symbol.default is not None:
             return symbol.default
         raise InputError(
@@ -66,10 +73,17 @@ class ModelConfig:
             if isinstance(value, list) and all(type(each) is int for each in value):
                 return value.count(symbol.count)
             raise InputError(f"{self.file}: {key}: expected a list of integers, got {_show(value)}")
+        if symbol.length:
+            entries = value.split(",") if isinstance(value, str) else value
+            if isinstance(entries, list):
+                return len(entries)
+            raise InputError(f"{self.file}: {key}: expected a list, got {_show(value)}")
         if symbol.flag:
             if isinstance(value, bool):
                 return int(value)
             raise InputError(f"{self.file}: {key}: expected true or false, got {_show(value)}")
+        if symbol.whole_float and isinstance(value, float) and value.is_integer():
+            value = int(value)
         if type(value) is int and symbol.minimum <= value <= _LARGEST:
             return value
         expected = f"an integer from {symbol.minimum} to {_LARGEST}"
@@ -89,16 +103,18 @@ def read_config(path: str | Path) -> ModelConfig:
         data = parse_json(text)
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON: {error}") from error
-    return parse_config(data, str(path))
+    return parse_config(data, str(path), modelopt.read_beside(Path(path)))
 
 
-def parse_config(data: object, file: str = "config.json") -> ModelConfig:
-    """Like :func:`read_config`, for parsed JSON."""
+def parse_config(data: object, file: str = "config.json", beside: object = None) -> ModelConfig:
+    """Like :func:`read_config`, for parsed JSON; ``beside`` is the content of hf_quant_config.json."""
     if not isinstance(data, dict):
         raise InputError(f"{file}: expected a JSON object, got {_show(data)}")
     text = data.get("text_config")
     values = {**data, **text} if isinstance(text, dict) else data
     quantization = data.get("quantization_config", values.get("quantization_config"))
+    if quantization is None and beside is not None:
+        quantization = beside
     layers = values.get("num_hidden_layers")
     return ModelConfig(
         file,
@@ -106,6 +122,15 @@ def parse_config(data: object, file: str = "config.json") -> ModelConfig:
         values,
         read_quantization(quantization, layers if type(layers) is int else 0, file),
     )
+
+
+def _look_up(values: Mapping[str, Any], key: str) -> tuple[bool, Any]:
+    """Whether a key is there, and its value; ``outer.inner`` is a key of an object."""
+    outer, dot, inner = key.partition(".")
+    if not dot:
+        return key in values, values.get(key)
+    found = values.get(outer)
+    return _look_up(found, inner) if isinstance(found, dict) else (False, None)
 
 
 def _architecture(data: Mapping[str, Any], file: str) -> str:

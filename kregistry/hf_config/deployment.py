@@ -32,6 +32,15 @@ class Deployment:
         chunked_prefill: SGLang ``--chunked-prefill-size`` as given, before data-parallel attention divides it.
         max_batched_tokens: vLLM ``--max-num-batched-tokens``.
         max_dispatch_tokens: tokens that a rank may dispatch at once in DeepEP's low-latency mode.
+        max_requests: requests of one decode step (SGLang ``--cuda-graph-max-bs``, vLLM ``--max-num-seqs``).
+        speculative_tokens: SGLang ``--speculative-num-draft-tokens``: tokens of a request in a verify step; vLLM
+            ``num_speculative_tokens``: a verify step has one more.
+        two_batch_overlap: SGLang ``--enable-two-batch-overlap``, vLLM ``--enable-dbo``.
+        single_batch_overlap: SGLang ``--enable-single-batch-overlap``.
+        eplb: whether the expert load balancer runs; redundant experts imply it.
+        pp: pipeline stages.
+        cp: context parallel size of attention in a prefill: SGLang ``--attn-cp-size`` inside ``tp``; vLLM
+            ``--prefill-context-parallel-size``, which multiplies the ranks.
     """
 
     engine: str
@@ -47,6 +56,13 @@ class Deployment:
     chunked_prefill: int | None = field(default=None, metadata={"minimum": -1})
     max_batched_tokens: int | None = field(default=None, metadata={"minimum": 1})
     max_dispatch_tokens: int | None = field(default=None, metadata={"minimum": 1})
+    max_requests: int | None = field(default=None, metadata={"minimum": 1})
+    speculative_tokens: int | None = field(default=None, metadata={"minimum": 1})
+    two_batch_overlap: bool = False
+    single_batch_overlap: bool = False
+    eplb: bool = False
+    pp: int = field(default=1, metadata={"minimum": 1})
+    cp: int = field(default=1, metadata={"minimum": 1})
 
     def __attrs_post_init__(self) -> None:
         for attribute in fields(type(self)):

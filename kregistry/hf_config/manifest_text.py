@@ -19,7 +19,13 @@ from kregistry.target import TARGETS, Target
 
 _WIDTH = 118
 #: Verdicts of layers that are left out, in the order of the list.
-LEFT_OUT = (Verdict.NO_KERNEL_TYPE, Verdict.OTHER_BACKEND, Verdict.FUSED, Verdict.NOT_QUANTIZED)
+LEFT_OUT = (
+    Verdict.NO_KERNEL_TYPE,
+    Verdict.OTHER_BACKEND,
+    Verdict.FUSED,
+    Verdict.NOT_REACHED,
+    Verdict.NOT_QUANTIZED,
+)
 
 
 def refuse_unusable(calls: ModelCalls) -> None:
@@ -53,6 +59,15 @@ def setting(calls: ModelCalls) -> str:
     words += [f"moe-dense-tp-size {given.moe_dense_tp}"] if given.moe_dense_tp is not None else []
     words += [given.a2a] if given.a2a != "none" else []
     words += [f"MoE runner {given.moe_runner}"] if given.moe_runner != "auto" else []
+    words += [f"speculative tokens {given.speculative_tokens}"] if given.speculative_tokens is not None else []
+    words += [f"pp {given.pp}"] if given.pp > 1 else []
+    words += [f"cp {given.cp}"] if given.cp > 1 else []
+    for name, flag in (
+        ("two-batch overlap", given.two_batch_overlap),
+        ("single-batch overlap", given.single_batch_overlap),
+        ("EPLB", given.eplb),
+    ):
+        words += [name] if flag else []
     return ", ".join((*words, given.target.name))
 
 

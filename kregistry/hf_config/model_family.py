@@ -25,6 +25,11 @@ LAYOUT_SYMBOLS: Mapping[str, str] = {
     "moe_tp": "ranks that share one expert",
     "fused": "shared experts that are fused into the routed ones",
     "redundant": "redundant experts of the expert load balancer",
+    "sms": "SMs of the GPU",
+    "verify": "tokens of a request that one decode step computes: 1 without speculation",
+    "pp": "pipeline stages",
+    "mega_tokens": "tokens that one rank's buffer of mega MoE holds",
+    "mega_sms": "SMs that mega MoE uses",
 }
 
 
@@ -35,6 +40,9 @@ class Tokens(enum.Enum):
     GATHERED = "tokens of one step, gathered from all data-parallel ranks that share the layer"
     KV = "cached key-value tokens of a prefill chunk"
     REQUESTS = "requests of one decode step on this rank"
+    VERIFIED = "tokens that the requests of one decode step compute on this rank"
+    CAPTURED = "tokens of a decode step in a CUDA graph, where a second stream runs beside"
+    MEGA = "tokens of one step on this rank, as many as its buffer of mega MoE holds"
 
 
 @frozen
@@ -43,11 +51,15 @@ class Symbol:
 
     Attributes:
         name: its name in formulas.
-        keys: the keys that may hold it; the first one that is present is read.
+        keys: the keys that may hold it; the first one that is present is read. ``outer.inner`` is a key of an object.
         default: the value if no key is present; ``None`` if the config must have one.
         minimum: smallest allowed value.
         count: if given, the key holds a list of numbers, and the symbol counts this number in it (compression ratios).
+        length: whether the key holds a list, or words with commas between them; the symbol is their number.
         flag: whether the key holds true or false; the symbol is then 1 or 0.
+        whole_float: whether a float without a fraction is accepted, such as ``10.0``.
+        null: a formula over earlier symbols: the value if the key is there and says ``null``. Empty: ``null`` means the
+            same as no key.
     """
 
     name: str
@@ -55,11 +67,15 @@ class Symbol:
     default: int | None = None
     minimum: int = 1
     count: int | None = None
+    length: bool = False
     flag: bool = False
+    whole_float: bool = False
+    null: str = ""
 
     def meaning(self) -> str:
         """``"H = num_attention_heads"``."""
         key = self.keys[0] if self.count is None else f"times that {self.count} is in {self.keys[0]}"
+        key = f"entries of {key}" if self.length else key
         return key if key == self.name else f"{self.name} = {key}"
 
 
@@ -79,7 +95,11 @@ class Linear:
         m_factor: m is this many times the tokens (a formula).
         when: a formula; the layer exists if it is not 0.
         engines: the engines that have the layer; empty: all.
-        block_rule: whether the engines' block partition rule applies.
+        archs: the GPU archs on which the layer exists, e.g. ``("sm90",)``; empty: all.
+        block_rule: what parts of a weight that are not multiples of the quantisation block mean. ``checked``: the
+            engine refuses to load them, as its rule says. ``unchecked``: the model's code turns the rule off.
+            ``unquantized``: the checkpoint keeps such a layer in BF16, because no engine would load it otherwise.
+        num_sms: a formula; the SMs that DeepGEMM may use during the call. Empty: all, or what the engine's options say.
         note: a text that is printed with the entry.
     """
 
@@ -94,7 +114,9 @@ class Linear:
     m_factor: str = "1"
     when: str = "1"
     engines: tuple[str, ...] = ()
-    block_rule: bool = True
+    archs: tuple[str, ...] = ()
+    block_rule: Literal["checked", "unchecked", "unquantized"] = "checked"
+    num_sms: str = ""
     note: str = ""
 
     @property
@@ -137,8 +159,11 @@ class Special:
 
     Attributes:
         kernel_type: its name.
-        shape: dimension -> formula, or a name in quotes (``"'occupancy'"``) for a policy.
+        shape: dimension -> formula, or a name in quotes (``"'occupancy'"``) for a word, or a formula after ``?`` for a
+            dimension that is left out if the formula gives 0.
         needs: a condition that the engines check in addition to ``when``: ``fp8_wo_a``, ``deepgemm_bmm``, ``megamoe``.
+        start: the smallest m at which the engine makes the call (a threshold of the engine).
+        engines, archs: as in :class:`Linear`.
     """
 
     label: str
@@ -148,18 +173,26 @@ class Special:
     tokens: Tokens = Tokens.STEP
     when: str = "1"
     engines: tuple[str, ...] = ()
+    archs: tuple[str, ...] = ()
     needs: str = ""
+    start: int | None = None
     note: str = ""
 
 
 @frozen
 class Unquantized:
-    """A matrix product that never goes to DeepGEMM; it is listed with its reason."""
+    """A matrix product that never goes to DeepGEMM; it is listed with its reason.
+
+    Attributes:
+        elsewhere: whether it is quantised, or no matrix product, and a kernel of the engine's own computes it.
+    """
 
     label: str
     reason: str
     when: str = "1"
     engines: tuple[str, ...] = ()
+    archs: tuple[str, ...] = ()
+    elsewhere: bool = False
 
 
 Layer: TypeAlias = Linear | Experts | Special | Unquantized
@@ -176,6 +209,8 @@ class Family:
         symbols: the numbers that are read from config.json.
         layers: the layers, in the order of the model's forward.
         shared_experts: shared experts of the model (a formula).
+        shared_fusion: how sglang fuses shared experts into the routed ones by default. ``deepseek``: models of 256
+            routed experts and one shared one, named in its rules. ``same size``: if both have the same size.
         fixed: key of config.json -> the values that the formulas assume; other values are refused.
         source: files of the engines from which the formulas were taken.
     """
@@ -186,6 +221,7 @@ class Family:
     symbols: tuple[Symbol, ...]
     layers: tuple[Layer, ...]
     shared_experts: str = "0"
+    shared_fusion: Literal["deepseek", "same size"] = "deepseek"
     fixed: Mapping[str, tuple[Any, ...]] = field(factory=dict)
     source: str = ""
 
@@ -196,7 +232,8 @@ def declaration_fault(family: Family) -> str | None:
         return f"family {family.name!r} must name at least one architecture and one layer"
     known = {symbol.name for symbol in family.symbols} | set(LAYOUT_SYMBOLS)
     formulas = [formula for layer in family.layers for formula in _formulas(layer)]
-    for formula in (*formulas, family.shared_experts):
+    nulls = [symbol.null for symbol in family.symbols if symbol.null]
+    for formula in (*formulas, *nulls, family.shared_experts):
         try:
             unknown = names(formula) - known
         except InputError as error:
@@ -209,11 +246,12 @@ def declaration_fault(family: Family) -> str | None:
 def _formulas(layer: Layer) -> tuple[str, ...]:
     match layer:
         case Linear():
-            return (*layer.n, layer.k, layer.m_factor, layer.when, *((layer.over,) if layer.over else ()))
+            optional = (*((layer.over,) if layer.over else ()), *((layer.num_sms,) if layer.num_sms else ()))
+            return (*layer.n, layer.k, layer.m_factor, layer.when, *optional)
         case Experts():
             return (layer.intermediate, layer.hidden, layer.groups, layer.top_k, layer.count, layer.when)
         case Special():
-            return (*(text for text in layer.shape.values() if not is_word(text)), layer.when)
+            return (*(text.lstrip("?") for text in layer.shape.values() if not is_word(text)), layer.when)
         case Unquantized():
             return (layer.when,)
 

@@ -6,9 +6,10 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.errors import InputError, quoted
+from kregistry.hf_config import modelopt
 from kregistry.hf_config.bounded_regex import MAX_PATTERN, compile_bounded
 
 #: Rows and columns of a weight block in DeepGEMM's FP8 kernels.
@@ -28,6 +29,7 @@ class Quantization:
         skipped: patterns of modules that stay unquantised.
         layers: ``num_hidden_layers``, to decide whether patterns cover every layer.
         ue8m0: whether ``scale_fmt`` says that scales are powers of two.
+        mixed: name of a module -> its algorithm, for a checkpoint of mixed precision; others stay unquantised.
     """
 
     method: str
@@ -36,6 +38,30 @@ class Quantization:
     skipped: tuple[str, ...] = ()
     layers: int = 0
     ue8m0: bool = False
+    mixed: Mapping[str, str] = field(factory=dict)
+
+    def of(self, weights: tuple[str, ...]) -> Quantization:
+        """The quantisation of one layer, by the names of its weights below the layer."""
+        if not self.mixed:
+            return self
+        found = {algorithm for name, algorithm in self.mixed.items() if any(_is_below(name, each) for each in weights)}
+        if len(found) != 1:
+            return Quantization("", None, "unquantised", (), self.layers)
+        [algorithm] = found
+        block = BLOCK if algorithm in modelopt.BLOCKS else None
+        return Quantization(self.method, block, f"{algorithm} ({self.method})", (), self.layers)
+
+    @property
+    def draft_in_bf16(self) -> bool:
+        """Whether the draft layer behind the model's layers stays in BF16, while the model is quantised."""
+        draft = (f"model.layers.{self.layers}.mlp.experts.0.gate_proj", "mtp.layers.0.mlp.experts.0.gate_proj")
+        return self.quantized and any(
+            compile_bounded(pattern[3:]).match(name)
+            if pattern.startswith("re:")
+            else any(fnmatch.fnmatchcase(name, each) for each in (pattern, f"{pattern}.*"))
+            for pattern in self.skipped
+            for name in draft
+        )
 
     @property
     def quantized(self) -> bool:
@@ -69,6 +95,8 @@ def read_quantization(data: object, layers: int, file: str) -> Quantization:
         return Quantization("", None, "unquantised (no quantization_config)", (), layers)
     if not isinstance(data, dict):
         raise InputError(f"{file}: quantization_config: expected an object, got {type(data).__name__}")
+    if modelopt.is_modelopt(data):
+        return _modelopt(modelopt.settings(data, file), layers, file)
     method = data.get("quant_method")
     if not isinstance(method, str) or not method:
         raise InputError(
@@ -87,6 +115,20 @@ def read_quantization(data: object, layers: int, file: str) -> Quantization:
     if method == "compressed-tensors":
         return Quantization(method, *_compressed_tensors(data, file), skipped, layers)
     return Quantization(method, None, f"quantised by {method}", skipped, layers)
+
+
+def _modelopt(data: Mapping[str, Any], layers: int, file: str) -> Quantization:
+    """A checkpoint of NVIDIA's Model Optimizer: one algorithm for all modules, or one for each."""
+    algorithm = modelopt.algorithm(data, file)
+    skipped = _skipped(data, file)
+    if algorithm == modelopt.MIXED:
+        return Quantization(modelopt.NAME, None, "mixed", skipped, layers, mixed=modelopt.algorithms(data, file))
+    return Quantization(modelopt.NAME, None, f"{algorithm} ({modelopt.NAME})", skipped, layers)
+
+
+def _is_below(module: str, weight: str) -> bool:
+    """Whether a module of a checkpoint is a weight, or lies in it: ``layers.3.mlp.experts.0``, ``mlp.experts``."""
+    return f".{weight}." in f".{module}."
 
 
 def _compressed_tensors(data: Mapping[str, Any], file: str) -> tuple[tuple[int, int] | None, str]:
@@ -119,7 +161,7 @@ def _block(value: object, file: str, key: str) -> tuple[int, int] | None:
 
 def _skipped(data: Mapping[str, Any], file: str) -> tuple[str, ...]:
     patterns: list[str] = []
-    for key in ("modules_to_not_convert", "ignored_layers", "ignore"):
+    for key in ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules"):
         value = data.get(key)
         if value is None:
             continue

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import evolve, field, frozen
 
-from kregistry.errors import ShapeError, UnknownNameError
+from kregistry.errors import InputError, ShapeError, UnknownArchitectureError
+from kregistry.hf_config.architectures import reason_of
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.deployment import Deployment
@@ -26,6 +27,8 @@ from kregistry.hf_config.model_family import (
 from kregistry.kernel_type import Value
 from kregistry.registry import Registry
 
+#: The rule of a call that an option of the engine leaves fewer SMs.
+_FEWER_SMS = "num_sms"
 _GROUPED = {
     "fp8": "m_grouped_fp8_gemm_nt_{}",
     "bf16": "m_grouped_bf16_gemm_nt_{}",
@@ -60,15 +63,24 @@ class ModelCalls:
 def find_family(architecture: str, families: Iterable[Family]) -> Family:
     """
     Raises:
-        UnknownNameError: no family has the architecture; the message names the known ones.
+        UnknownArchitectureError: no family has the architecture; the message lists the known ones.
+        InputError: two families claim it.
     """
-    known: dict[str, Family] = {}
+    known: dict[str, list[Family]] = {}
     for family in families:
         for name in family.architectures:
-            known.setdefault(name, family)
-    if architecture not in known:
-        raise UnknownNameError("architecture", architecture, tuple(known))
-    return known[architecture]
+            known.setdefault(name, []).append(family)
+    match known.get(architecture):
+        case None:
+            raise UnknownArchitectureError("architecture", architecture, tuple(known), reason_of(architecture))
+        case [family]:
+            return family
+        case several:
+            names_ = " and ".join(repr(family.name) for family in several)
+            raise InputError(
+                f"families {names_} both claim the architecture {architecture}",
+                "uninstall one of the distributions that offer them",
+            )
 
 
 def model_calls(
@@ -84,7 +96,8 @@ def model_calls(
             :func:`~kregistry.hf_config.installed_families.installed_families`.
 
     Raises:
-        UnknownNameError: unknown engine or architecture.
+        UnknownNameError: unknown engine.
+        UnknownArchitectureError: no family has the architecture.
         InputError: the config or the setting is wrong, or they do not match.
     """
     family = find_family(config.architecture, families)
@@ -95,11 +108,21 @@ def model_calls(
         if isinstance(layer, Experts) and evaluate(layer.when, symbols)
     )
     shared = evaluate(family.shared_experts, symbols)
-    engine = get_engine(deployment.engine)(deployment, config, experts, shared)
+    engine = get_engine(deployment.engine)(deployment, config, experts, shared, family.shared_fusion)
     values = {**symbols, **engine.layout.symbols()}
-    sites = _Resolver(family, config, engine, values).sites()
-    known = tuple(_with_kernel_type(site, registry, deployment) for site in sites)
+    sites = tuple(_Resolver(family, config, engine, values).sites())
+    every = (*sites, *engine.loads(sites))
+    known = tuple(
+        _with_kernel_type(site, registry, deployment) for site in every if not _same_with_fewer_sms(site, registry)
+    )
     return ModelCalls(family, config, deployment, engine, values, known)
+
+
+def _same_with_fewer_sms(site: CallSite, registry: Registry) -> bool:
+    """Whether a form with fewer SMs has the kernels of the plain call, as those of tf32_hc_prenorm_gemm do."""
+    if site.rule != _FEWER_SMS or site.kernel_type not in registry.names():
+        return False
+    return all(setting.name != "num_sms" for setting in registry[site.kernel_type].settings)
 
 
 def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment) -> CallSite:
@@ -130,21 +153,42 @@ class _Resolver:
     values: Mapping[str, int]
 
     def sites(self) -> Iterator[CallSite]:
+        arch = self.engine.deployment.target.arch
         for layer in self.family.layers:
             engines = () if isinstance(layer, Experts) else layer.engines
-            if evaluate(layer.when, self.values) and (not engines or self.engine.name in engines):
+            archs = () if isinstance(layer, Experts) else layer.archs
+            if (engines and self.engine.name not in engines) or (archs and arch not in archs):
+                continue
+            if evaluate(layer.when, self.values):
                 yield from self._sites(layer)
 
     def _sites(self, layer: Layer) -> Iterator[CallSite]:
         match layer:
             case Linear():
-                yield self._linear(layer)
+                yield from self._limited(self._linear(layer), layer)
             case Experts():
                 yield from self._experts(layer)
             case Special():
-                yield self._special(layer)
+                yield from self._limited(self._special(layer), layer)
             case Unquantized():
-                yield CallSite(layer.label, "", "", {}, "", Verdict.NOT_QUANTIZED, layer.reason, rule="bf16")
+                verdict = Verdict.OTHER_BACKEND if layer.elsewhere else Verdict.NOT_QUANTIZED
+                rule = "backend" if layer.elsewhere else "bf16"
+                yield CallSite(layer.label, "", "", {}, "", verdict, layer.reason, rule=rule)
+
+    def _limited(self, site: CallSite, layer: Linear | Experts | Special, kind: str = "") -> Iterator[CallSite]:
+        """A call, and its forms with fewer SMs."""
+        yield site
+        if site.verdict is not Verdict.DEEP_GEMM or "num_sms" in site.shape:
+            return
+        for limit in self.engine.sm_limits(layer, kind):
+            yield evolve(
+                site,
+                label=f"{site.label}, {limit.label}",
+                shape={**site.shape, "num_sms": limit.num_sms},
+                formula=f"{site.formula}; num_sms = {limit.num_sms}",
+                reason=limit.rule,
+                rule=_FEWER_SMS,
+            )
 
     # ---- the kinds of layers ---------------------------------------------------------------------------------
 
@@ -155,23 +199,32 @@ class _Resolver:
             parts = tuple(self._size(part) for part in layer.n)
             k = self._size(layer.k)
             factor = self._size(layer.m_factor)
+            num_sms = {"num_sms": self._size(layer.num_sms)} if layer.num_sms else {}
         except FormulaError as error:
             return self._indivisible(layer.label, role, "fp8_gemm_nt", error)
         n = sum(parts)
-        formula = self._written({"n": layer.n_formula, "k": layer.k})
+        written = {"n": layer.n_formula, "k": layer.k}
+        formula = self._written({**written, "num_sms": layer.num_sms} if layer.num_sms else written)
         if layer.over == "S" and self.engine.layout.fused:
             decision = Decision(Verdict.FUSED, "computed as a routed expert (shared-expert fusion)", "fused")
         else:
             decision = self.engine.linear_decision(layer, n, k, parts, ways)
         rows = self.engine.linear_rows(layer, factor)
-        return _site(layer.label, role, "fp8_gemm_nt", {"n": n, "k": k}, formula, decision, rows, layer.note)
+        kernel_type = "fp8_gemm_nt"
+        if decision.verdict is Verdict.DEEP_GEMM:
+            chosen = self.engine.dense_kernel_type(layer, n, k)
+            assert isinstance(chosen, str), "a layer that goes to DeepGEMM has a kernel type"
+            kernel_type = chosen
+        shape = {"n": n, "k": k, **num_sms}
+        return _site(layer.label, role, kernel_type, shape, formula, decision, rows, layer.note)
 
     def _experts(self, layer: Experts) -> Iterator[CallSite]:
         cut = f"each cut over {self.values['moe_tp']} ranks" if self.values["moe_tp"] > 1 else "each whole on one rank"
         role = f"routed experts, spread over {self.values['ep']} ranks, {cut}"
         try:
+            intermediate = self._size(layer.intermediate)
             moe = MoeShape(
-                self._size(layer.intermediate),
+                self.engine.padded_intermediate(intermediate, 128),
                 self._size(layer.hidden),
                 self._size(layer.groups),
                 self._size(layer.count) + self.engine.layout.fused,
@@ -182,11 +235,21 @@ class _Resolver:
             return
         decision = self.engine.experts_decision(moe, layer)
         number = self._number_format(layer)
+        yield from self._grouped(layer, moe, moe.intermediate - intermediate, decision, role, "experts", number)
+        if self.config.quantization.draft_in_bf16 and self.engine.layout.verify > 1:
+            draft = self.engine.bf16_experts_decision()
+            yield from self._grouped(layer, moe, 0, draft, f"{role}, of the draft layer", "draft experts", "bf16")
+
+    def _grouped(
+        self, layer: Experts, moe: MoeShape, padding: int, decision: Decision, role: str, name: str, number: str
+    ) -> Iterator[CallSite]:
+        """The two grouped products of experts, in each layout that the engine uses."""
         kinds = self.engine.expert_kernel_types()
+        inner = f"{layer.intermediate} + {padding}" if padding else layer.intermediate
         for kind in kinds if decision.verdict is Verdict.DEEP_GEMM else kinds[:1]:
             for label, sizes in (
-                ("w13", {"n": f"2 * ({layer.intermediate})", "k": layer.hidden}),
-                ("w2", {"n": layer.hidden, "k": layer.intermediate}),
+                ("w13", {"n": f"2 * ({inner})", "k": layer.hidden}),
+                ("w2", {"n": layer.hidden, "k": inner}),
             ):
                 formulas = {"num_groups": layer.groups, **sizes}
                 shape: dict[str, Value] = {name: self._size(text) for name, text in formulas.items()}
@@ -194,24 +257,39 @@ class _Resolver:
                 phase = f" ({kind})" if decision.verdict is Verdict.DEEP_GEMM else ""
                 kernel_type = _GROUPED[number].format(kind)
                 written = self._written(formulas)
-                yield _site(f"experts {label}{phase}", role, kernel_type, shape, written, decision, rows, "")
+                note = "padded to whole blocks" if padding else ""
+                site = _site(f"{name} {label}{phase}", role, kernel_type, shape, written, decision, rows, note)
+                yield from self._limited(site, layer, kind)
 
     def _special(self, layer: Special) -> CallSite:
+        shape: dict[str, Value] = {}
+        written: dict[str, str] = {}
+        words: dict[str, str] = {}
         try:
-            shape: dict[str, Value] = {
-                name: text.strip("'") if is_word(text) else self._size(text) for name, text in layer.shape.items()
-            }
+            for name, text in layer.shape.items():
+                if is_word(text):
+                    shape[name] = _word(text)
+                    words[name] = f"{name} = {shape[name]}"
+                elif not text.startswith("?"):
+                    shape[name], written[name] = self._size(text), text
+                elif evaluate(text[1:], self.values):
+                    shape[name], written[name] = self._size(text[1:]), text[1:]
         except FormulaError as error:
             return self._indivisible(layer.label, layer.part, layer.kernel_type, error)
         decision = self.engine.special_decision(layer)
         rows = self.engine.linear_rows(layer, 1)
-        written = self._written({name: text for name, text in layer.shape.items() if not is_word(text)})
-        return _site(layer.label, layer.part, layer.kernel_type, shape, written, decision, rows, layer.note)
+        if decision.verdict is Verdict.DEEP_GEMM and layer.start is not None:
+            if rows.stop < layer.start:
+                reason = f"it takes {layer.start} rows at least, and a step has {rows.stop} at most ({rows.rule})"
+                decision = Decision(Verdict.NOT_REACHED, reason, "threshold")
+            rows = evolve(rows, start=layer.start, rule=f"from {layer.start} rows on; {rows.rule}")
+        formula = "; ".join(filter(None, (self._written(written), *words.values())))
+        return _site(layer.label, layer.part, layer.kernel_type, shape, formula, decision, rows, layer.note)
 
     # ---- numbers and words -----------------------------------------------------------------------------------
 
     def _number_format(self, layer: Experts) -> str:
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         if not quantization.quantized or quantization.skips(layer.weights):
             return "bf16"
         return "fp4" if layer.fp4 and self.config.values.get("expert_dtype") == "fp4" else "fp8"
@@ -245,6 +323,12 @@ class _Resolver:
     def _indivisible(self, label: str, role: str, kernel_type: str, error: FormulaError) -> CallSite:
         reason = f"{self.engine.name} cannot split it: {error.text}"
         return CallSite(label, role, kernel_type, {}, "", Verdict.DOES_NOT_LOAD, reason, rule="division")
+
+
+def _word(text: str) -> Value:
+    """A word of a :class:`Special`: ``"'true'"`` is the flag."""
+    word = text.strip("'")
+    return {"true": True, "false": False}.get(word, word)
 
 
 def _role(layer: Linear, ways: int) -> str:

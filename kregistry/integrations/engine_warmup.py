@@ -137,6 +137,11 @@ class EngineWarmup:
         except Exception:
             log.exception("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one")
 
+    def wait_for_what_is_built_ahead(self) -> None:
+        """Wait for the build process of this start, and load nothing."""
+        if self._ahead is not None:
+            self._ahead.wait()
+
     def covers(self, entry: Entry) -> bool:
         """Whether this process has every kernel of an entry ready."""
         kernel_type, span = self.registry[entry.kernel_type], entry.range

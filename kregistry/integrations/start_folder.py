@@ -31,6 +31,13 @@ VARIABLE = "KREGISTRY_START"
 _KEPT = 8
 
 
+def _prune(parent: Path) -> None:
+    """Keep the folders of the last starts."""
+    folders = sorted((each for each in parent.iterdir() if each.is_dir()), key=lambda each: each.stat().st_mtime)
+    for old in folders[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
@@ -97,11 +104,33 @@ class StartFolder:
         """
         parent = store.directory / "starts"
         parent.mkdir(parents=True, exist_ok=True)
-        for old in sorted(each for each in parent.iterdir() if each.is_dir())[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        _prune(parent)
         directory = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{atomic.scratch_name('start')}"
         directory.mkdir()
         return cls(directory)
+
+    @classmethod
+    def shared(cls, store: Store) -> tuple[StartFolder, bool]:
+        """The folder that the children of one process share, and whether this process has just made it.
+
+        Raises:
+            OSError: the store cannot be written.
+        """
+        parent = store.directory / "starts"
+        parent.mkdir(parents=True, exist_ok=True)
+        owner = os.getppid()
+        try:
+            born = Path(f"/proc/{owner}/stat").read_text().rpartition(")")[2].split()[19]
+        except (OSError, IndexError):
+            born = "0"
+        _prune(parent)
+        directory = parent / f"parent-{owner}-{born}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            return cls(directory), False
+        cls(directory).write_status(Status("starting", 0))  # the others may look before the build process is there
+        return cls(directory), True
 
     @classmethod
     def of_environment(cls) -> StartFolder | None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from attrs import asdict
 
+from kregistry.deep_gemm.settings import observe as observe_settings
 from kregistry.kernel_type import EmptyInput
-from kregistry.recording.recognition import known_by, recognise
+from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.recording.recorded_call import CallLine, Line, ProblemLine, TargetLine, write_line
 from kregistry.recording.recording import Recording
 from kregistry.registry import Registry
@@ -24,6 +25,7 @@ def observe(module: ModuleType, directory: str) -> None:
 
     Each new call is written at once, so that a process that is killed loses nothing.
     """
+    observe_settings(module)
     observer = _Observer(Registry(), Path(directory))
     names = {name for kernel_type in observer.kernel_types() for name in kernel_type.function_names}
     for name in sorted(names):
@@ -56,8 +58,8 @@ class _Observer:
         try:
             found = recognise(self._registry, function, args, kwargs)
             if found is None:
-                names = ", ".join(each.name for each in known_by(self._registry, function))
-                self._report(function, f"no kernel type ({names}) can read the call")
+                reasons = why_unknown(self._registry, function, args, kwargs)
+                self._report(function, f"no kernel type knows the call: {reasons}")
                 return
             kernel_type, shape, m = found
             if m > 0 or kernel_type.empty_input is EmptyInput.LAUNCH:

@@ -88,7 +88,10 @@ class Store:
             probe = self.scratch("probe")
             probe.touch()
             probe.unlink()
-        atomic.remove_abandoned(self.directory / "tmp", _ABANDONED_SECONDS)
+        for name in ("tmp", "claims"):  # a claim is touched every few seconds
+            atomic.remove_abandoned(self.directory / name, _ABANDONED_SECONDS)
+        for place in (self.directory, *(self.directory / name for name in ("plans", "builds", "front_ends"))):
+            atomic.remove_leftovers(place, _ABANDONED_SECONDS)
         return old_format.renew(self.directory)
 
     @property

@@ -75,7 +75,7 @@ class Worker:
             shape = kernel_type.resolve(job.shape, self.target)
             with applied(kernel_type, shape):
                 before = process_state()
-                values = probe(kernel_type, shape, job.values, self.recorder)
+                values = probe(kernel_type, shape, job.values, self.recorder, job.keywords)
                 return Probed(values, changed=changed_names(before, process_state()))
         except Exception as error:
             return Probed(error=describe_error(error))

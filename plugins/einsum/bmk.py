@@ -39,6 +39,8 @@ class _BatchSum(KernelType):
     output: ClassVar[str]
     #: Whether a launch adds to ``d``.
     adds: ClassVar[bool] = False
+    #: What a call gives for ``c``.
+    added_to: ClassVar[str | None] = None
 
     dimensions = (
         Size("m", "rows of the output", "rows", multiple_of=64),
@@ -82,6 +84,7 @@ class _BatchSum(KernelType):
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         calls.belongs(self.name, "expression", call.expr, (EXPRESSION,))
         calls.belongs(self.name, "d.dtype", calls.dtype_of(call.d), (self.output,))
+        calls.belongs(self.name, "c", None if call.c is None else "a tensor", (self.added_to,))
         _, m, k = call.a.shape
         return {"m": m, "n": call.b.shape[1], "k": k}
 
@@ -123,6 +126,7 @@ class EinsumBmkBnkMnAccumulate(_BatchSum):
     summary = "BF16 einsum bmk,bnk->mn: the products of a batch added to an FP32 output"
     output = "float32"
     adds = True
+    added_to = "a tensor"
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((EXPRESSION, buffers.a[:m], buffers.b[:m], buffers.d), {"c": buffers.d})

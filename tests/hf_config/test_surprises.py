@@ -66,7 +66,7 @@ def test_compressed_tensors_in_blocks(resolve: Resolve, raw: Callable[..., Any])
     ("quantization", "expected"),
     [
         ({"quant_method": "fp8"}, "FP8 per tensor"),
-        ({"quant_method": "fp8", "weight_block_size": [32, 32]}, "FP8 in blocks of 32x32"),
+        ({"quant_method": "fp8", "weight_block_size": [64, 64]}, "FP8 in blocks of 64x64"),
         ({"quant_method": "awq"}, "quantised by awq"),
         ("fp8", "quantization_config: expected an object, got str"),
         ({}, "quant_method: expected a name"),
@@ -115,7 +115,7 @@ def test_config(resolve: Resolve, raw: Callable[..., Any], config: str, changes:
         ("sglang", {"tp": 8, "ep": 3}, "256 experts cannot be spread evenly over ep 3"),
         ("sglang", {"tp": 2, "ep": 4}, "ep 4 does not divide the 2 ranks"),
         ("sglang", {"a2a": "depep"}, "sglang has no all-to-all backend 'depep'"),
-        ("sglang", {"tp": 8, "moe_dense_tp": 4}, "sglang takes --moe-dense-tp-size 1, 8 or 8, got 4"),
+        ("sglang", {"tp": 8, "moe_dense_tp": 4}, "sglang takes --moe-dense-tp-size 1 or 8 (tp), got 4"),
         ("sglang", {"tp": 0}, "tp: expected an integer from 1"),
         ("sglang", {"max_batched_tokens": 8192}, "is an option of vllm"),
         ("sglang", {"tp": 8, "a2a": "deepep", "shared_expert_fusion": "on"}, "fuses shared experts only without"),

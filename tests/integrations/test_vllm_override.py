@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kregistry import get_target
+from kregistry.integrations.start_folder import StartFolder
+from kregistry.integrations.vllm import warmup_override
+from kregistry.integrations.vllm.config_request import request_of
 from kregistry.integrations.vllm.warmup_override import VllmOverride
 from kregistry.jit_monitor import JitEvent, Outcome
 from kregistry.manifest import Entry
+from kregistry.store import Store
 
 
 class Model:
@@ -98,7 +103,7 @@ def test_on_blackwell_both_forms_of_scale_factors_and_vllms_own_grouped_warm_up(
     assert len(warmed) == 6 and warmup.calls == ["grouped", "mega moe"]
 
 
-@pytest.mark.parametrize("missing", ["_deep_gemm_linear_data", "deepgemm_fp8_fp4_mega_moe_warmup"])
+@pytest.mark.parametrize("missing", ["_deep_gemm_linear_data", "_get_grouped_gemm_params"])
 def test_a_vllm_without_a_function_runs_its_own_path(
     override: VllmOverride,
     warmup: Warmup,
@@ -110,6 +115,65 @@ def test_a_vllm_without_a_function_runs_its_own_path(
     assert warmup.deep_gemm_warmup(Model(), 64, more=1) == "vLLM's own (64,) {'more': 1}"
     assert warmup.calls == ["own"]
     assert "kregistry cannot warm up DeepGEMM: vLLM's own path runs" in caplog.text
+
+
+def test_vllm_0_26_has_other_names(
+    override: VllmOverride, warmup: Warmup, warmed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two functions in place of ``_deep_gemm_linear_data``, and no warm-up of mega MoE."""
+    monkeypatch.delattr(Warmup, "_deep_gemm_linear_data")
+    monkeypatch.delattr(Warmup, "deepgemm_fp8_fp4_mega_moe_warmup")
+    monkeypatch.setattr(warmup, "_fp8_linear_may_use_deep_gemm", lambda layer: layer == "linear", raising=False)
+    data = (tensor(512, 1024), None, [128, 128])
+    monkeypatch.setattr(warmup, "_extract_data_from_linear_base_module", lambda layer: data, raising=False)
+    assert warmup.deep_gemm_warmup(Model(), 64) is None
+    assert len(warmed) == 3 and "n=512 k=1024" in warmed[0] and warmup.calls == []
+
+
+def config(path: Path, **parallel: Any) -> SimpleNamespace:
+    usual = {"tensor_parallel_size": 2, "data_parallel_size": 1, "enable_expert_parallel": False}
+    return SimpleNamespace(
+        model_config=SimpleNamespace(model=str(path), hf_overrides={"num_hidden_layers": 4}),
+        parallel_config=SimpleNamespace(**{**usual, **parallel}),
+        scheduler_config=SimpleNamespace(max_num_batched_tokens=4096),
+        kernel_config=SimpleNamespace(moe_backend="deep_gemm"),
+    )
+
+
+def test_the_configuration_of_vllm_becomes_the_options_of_init(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["A"], "num_hidden_layers": 61}')
+    request = request_of(config(tmp_path))
+    assert request.deployment == {"tp": 2, "dp": 1, "max_batched_tokens": 4096, "moe_runner": "deep_gemm"}
+    assert request.config == {"architectures": ["A"], "num_hidden_layers": 4}
+    wide = request_of(config(tmp_path, data_parallel_size=4, enable_expert_parallel=True, all2all_backend="pplx"))
+    assert wide.deployment["ep"] == 8 and wide.deployment["a2a"] == "pplx"
+
+
+def test_the_build_starts_before_the_model_is_made_and_once(
+    override: VllmOverride, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.delenv("VLLM_DEEP_GEMM_WARMUP", raising=False)
+    monkeypatch.setattr(override.engine, "store", Store(tmp_path / "store"))
+    monkeypatch.setattr(override.engine, "begin", lambda start: done.append("read"))
+    monkeypatch.setattr(warmup_override, "start_build", lambda start, environment: done.append("built"))
+    monkeypatch.setattr(warmup_override, "use_deep_gemm_of_vllm", lambda: None)
+    loader = ModuleType("vllm.model_executor.model_loader.base_loader")
+    loader.initialize_model = lambda **kwargs: done.append("made")  # type: ignore[attr-defined]
+    override.watch_the_load(loader)
+    (tmp_path / "config.json").write_text('{"architectures": ["A"]}')
+    for _ in range(2):
+        loader.initialize_model(vllm_config=config(tmp_path), model_config=None)
+    assert done == ["built", "read", "made", "made"]
+    assert StartFolder.shared(Store(tmp_path / "store"))[1] is False  # another rank of the same engine reads it
+
+
+@pytest.mark.parametrize("args", [(), (None,) * 9, (object(),), (SimpleNamespace(model_config=None),)])
+def test_a_call_that_cannot_be_read_goes_on(override: VllmOverride, args: tuple[Any, ...]) -> None:
+    loader = ModuleType("vllm.model_executor.model_loader.base_loader")
+    loader.initialize_model = lambda *args, **kwargs: (args, kwargs)  # type: ignore[attr-defined]
+    override.watch_the_load(loader)
+    assert loader.initialize_model(*args, more=1) == (args, {"more": 1})
 
 
 def test_the_name_is_replaced_wherever_it_was_imported_to(override: VllmOverride, warmup: Warmup) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from attrs import frozen
 
 from kregistry.errors import InputError
-from kregistry.hf_config.call_site import Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.model_family import Experts, Linear, Special
-from kregistry.hf_config.quantization import BLOCK
 
 #: DeepGEMM's alignment of the rows of each group in contiguous layouts.
 ALIGNMENT = 128
@@ -30,6 +30,11 @@ class Layout:
         moe_tp: ranks that share one expert.
         fused: shared experts that are fused into the routed ones.
         redundant: redundant experts of the load balancer, over all ranks.
+        sms: SMs of the GPU.
+        verify: tokens of a request that one decode step computes.
+        pp: pipeline stages.
+        mega_tokens: tokens that one rank's buffer of mega MoE holds.
+        mega_sms: SMs that mega MoE uses.
     """
 
     attention: int
@@ -39,6 +44,11 @@ class Layout:
     moe_tp: int
     fused: int = 0
     redundant: int = 0
+    sms: int = 0
+    verify: int = 1
+    pp: int = 1
+    mega_tokens: int = 0
+    mega_sms: int = 0
 
     def symbols(self) -> dict[str, int]:
         return {
@@ -49,6 +59,11 @@ class Layout:
             "moe_tp": self.moe_tp,
             "fused": self.fused,
             "redundant": self.redundant,
+            "sms": self.sms,
+            "verify": self.verify,
+            "pp": self.pp,
+            "mega_tokens": self.mega_tokens,
+            "mega_sms": self.mega_sms,
         }
 
 
@@ -62,6 +77,21 @@ class Decision:
 
 
 GOES = Decision(Verdict.DEEP_GEMM)
+
+
+@frozen
+class SmLimit:
+    """A second form of a call: an option of the engine leaves DeepGEMM fewer SMs, which changes its kernels.
+
+    Attributes:
+        label: words that are added to the label of the call.
+        num_sms: the SMs that DeepGEMM may use.
+        rule: the option and its arithmetic, as text.
+    """
+
+    label: str
+    num_sms: int
+    rule: str
 
 
 @frozen
@@ -91,6 +121,7 @@ class Engine(ABC):
         config: the model.
         experts: routed experts of the model; 0 for a dense one.
         shared_experts: shared experts of the model.
+        shared_fusion: the rule by which they are fused; see :class:`~kregistry.hf_config.model_family.Family`.
 
     Raises:
         InputError: the engine refuses the setting for this model.
@@ -99,11 +130,19 @@ class Engine(ABC):
     name: ClassVar[str]
     version: ClassVar[str]
 
-    def __init__(self, deployment: Deployment, config: ModelConfig, experts: int, shared_experts: int) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        config: ModelConfig,
+        experts: int,
+        shared_experts: int,
+        shared_fusion: str = "deepseek",
+    ) -> None:
         self.deployment = deployment
         self.config = config
         self.experts = experts
         self.shared_experts = shared_experts
+        self.shared_fusion = shared_fusion
         #: Notes on the changes that the engine makes to the setting.
         self.notes: list[str] = []
         self.layout = self._layout()
@@ -113,12 +152,16 @@ class Engine(ABC):
         """The parallel layout, after the engine's own adjustments."""
 
     @abstractmethod
-    def block_decision(self, reason: str) -> Decision:
-        """The verdict on a weight whose part on a rank is not a multiple of the block."""
+    def block_decision(self, layer: Linear, k: int, parts: tuple[int, ...], ways: int) -> Decision | None:
+        """The verdict on a weight whose parts on a rank are not multiples of the block; ``None`` if it loads."""
 
     @abstractmethod
     def experts_decision(self, moe: MoeShape, layer: Experts) -> Decision:
         """Whether the routed experts go to DeepGEMM."""
+
+    @abstractmethod
+    def bf16_experts_decision(self) -> Decision:
+        """Whether routed experts in BF16 go to DeepGEMM."""
 
     @abstractmethod
     def special_decision(self, layer: Special) -> Decision:
@@ -136,6 +179,22 @@ class Engine(ABC):
     def expert_rows(self, kind: str, moe: MoeShape) -> Rows:
         """The range of the run-time dimension of a grouped layout."""
 
+    @abstractmethod
+    def dense_kernel_type(self, layer: Linear, n: int, k: int) -> str | Decision:
+        """The kernel type of a quantised linear layer, or the reason why another backend computes it."""
+
+    @abstractmethod
+    def loads(self, sites: Sequence[CallSite]) -> Iterator[CallSite]:
+        """Calls that the engine makes while it loads the weights of the sites that go to DeepGEMM."""
+
+    def sm_limits(self, layer: Linear | Experts | Special, kind: str = "") -> tuple[SmLimit, ...]:
+        """Forms of a call with fewer SMs; ``kind`` is the grouped layout of experts."""
+        return ()
+
+    def padded_intermediate(self, intermediate: int, block: int) -> int:
+        """The columns of an expert on one rank, after the engine has padded them."""
+        return intermediate
+
     # ---- common to the engines -------------------------------------------------------------------------------
 
     def linear_decision(self, layer: Linear, n: int, k: int, parts: tuple[int, ...], ways: int) -> Decision:
@@ -144,7 +203,7 @@ class Engine(ABC):
         Source: SGLang 0.5.23 ``layers/quantization/fp8_utils.py`` (``validate_fp8_block_shape``,
         ``_deepgemm_block_fp8_supported``); vLLM 0.33.0 ``utils/deep_gemm.py`` (``should_use_deepgemm_for_fp8_linear``).
         """
-        quantization = self.config.quantization
+        quantization = self.config.quantization.of(layer.weights)
         if not quantization.quantized:
             return Decision(Verdict.NOT_QUANTIZED, "the checkpoint is unquantised: a BF16 matrix product", "bf16")
         skipped = quantization.skips(layer.weights)
@@ -152,20 +211,16 @@ class Engine(ABC):
             return Decision(Verdict.NOT_QUANTIZED, f"kept in BF16 by the checkpoint ({skipped})", "bf16")
         if quantization.block is None:
             return Decision(Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: not FP8 in blocks", "scheme")
-        if quantization.block != BLOCK:
-            return Decision(
-                Verdict.OTHER_BACKEND,
-                f"weights are {quantization.scheme}: kernels for this block are not described yet",
-                "scheme",
-            )
-        if layer.block_rule:
-            fault = _block_fault(layer, k, parts, ways)
+        if layer.block_rule == "unquantized":
+            fault = column_fault(parts, quantization.block[0])
             if fault:
-                return self.block_decision(fault)
-        if n % 64 or k % 128:
-            fault = f"n = {n} is no multiple of 64" if n % 64 else f"k = {k} is no multiple of 128"
-            return Decision(Verdict.OTHER_BACKEND, f"{fault}: {self.name} falls back to another kernel", "alignment")
-        return GOES
+                return Decision(Verdict.NOT_QUANTIZED, f"BF16 in every checkpoint that loads: {fault}", "bf16")
+        elif layer.block_rule == "checked":
+            refused = self.block_decision(layer, k, parts, ways)
+            if refused is not None:
+                return refused
+        kernel_type = self.dense_kernel_type(layer, n, k)
+        return kernel_type if isinstance(kernel_type, Decision) else GOES
 
     def check_experts(self, ranks: int, ep: int) -> None:
         """
@@ -189,15 +244,24 @@ class Engine(ABC):
             raise InputError(f"ep {ep} does not divide the {ranks} ranks that hold experts")
 
 
-def _block_fault(layer: Linear, k: int, parts: tuple[int, ...], ways: int) -> str:
-    """The part of a weight on one rank that is not a multiple of the quantisation block; empty if there is none.
+def aligned(n: int, k: int, engine: str, rows: int = 64, columns: int = 128) -> Decision | None:
+    """The decision on a weight that DeepGEMM cannot take because of its size; ``None`` if it can."""
+    if n % rows or k % columns:
+        fault = f"n = {n} is no multiple of {rows}" if n % rows else f"k = {k} is no multiple of {columns}"
+        return Decision(Verdict.OTHER_BACKEND, f"{fault}: {engine} falls back to another kernel", "alignment")
+    return None
 
-    A merged layer that is not split may end in a shorter part (kv_a_proj: 576 rows).
-    """
-    if layer.split == "row" and ways > 1 and k % BLOCK[1]:
-        return f"k = {k} of this rank is no multiple of the block's {BLOCK[1]} columns"
-    cut = layer.split == "column" and ways > 1
-    for part in parts if cut else parts[:-1]:
-        if part % BLOCK[0]:
-            return f"{part} output rows of this rank are no multiple of the block's {BLOCK[0]}"
+
+def row_fault(layer: Linear, k: int, ways: int, block: int) -> str:
+    """The fault of a row-parallel weight whose columns on a rank are no whole blocks; empty if there is none."""
+    if layer.split == "row" and ways > 1 and k % block:
+        return f"k = {k} of this rank is no multiple of the block's {block} columns"
+    return ""
+
+
+def column_fault(parts: tuple[int, ...], block: int) -> str:
+    """The fault of the first part that is no whole number of blocks; empty if there is none."""
+    for part in parts:
+        if part % block:
+            return f"{part} output rows of this rank are no multiple of the block's {block}"
     return ""

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from kregistry.errors import InputError, quoted
-from kregistry.hf_config.call_site import Rows, Verdict
-from kregistry.hf_config.engines.engine import ALIGNMENT, GOES, Decision, Engine, Layout, MoeShape
+from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.engines import weight_loading
+from kregistry.hf_config.engines.engine import (
+    ALIGNMENT,
+    GOES,
+    Decision,
+    Engine,
+    Layout,
+    MoeShape,
+    SmLimit,
+    aligned,
+    column_fault,
+    row_fault,
+)
 from kregistry.hf_config.model_family import Experts, Linear, Special, Tokens
 from kregistry.target import GIB, MIB
 
@@ -19,8 +32,15 @@ _SM100_RUNNERS = {
     "DeepseekV3ForCausalLM": "flashinfer_trtllm",
     "DeepseekV32ForCausalLM": "flashinfer_trtllm",
     "GlmMoeDsaForCausalLM": "flashinfer_trtllm",
+    "Glm4MoeForCausalLM": "flashinfer_trtllm",
+    "KimiK25ForConditionalGeneration": "flashinfer_trtllm",
     "Qwen3MoeForCausalLM": "flashinfer_trtllm",
+    "Qwen3VLMoeForConditionalGeneration": "flashinfer_trtllm",
+    "Qwen3NextForCausalLM": "flashinfer_trtllm",
+    "Qwen3_5MoeForConditionalGeneration": "flashinfer_trtllm",
     "MiniMaxM2ForCausalLM": "flashinfer_trtllm_routed",
+    "MiMoV2FlashForCausalLM": "flashinfer_trtllm",
+    "MiMoV2ForCausalLM": "flashinfer_trtllm",
 }
 # shared_experts_fusion_disable_reason: fused by default for these, with 256 routed experts and 1 shared one.
 _FUSING = ("DeepseekV3ForCausalLM", "GlmMoeDsaForCausalLM")
@@ -33,6 +53,18 @@ _KV_CHUNK_CAPACITY = 128 * 1024
 _MAX_DISPATCH = 128
 # --max-prefill-tokens: bounds a step when prefill is not chunked.
 _MAX_PREFILL_TOKENS = 16384
+# layers/attention/dsa/dsa_indexer.py, DUAL_STREAM_TOKEN_THRESHOLD.
+_DUAL_STREAM_TOKENS = 1024
+# SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK and _RESERVED_SMS; DeepGEMM rounds the buffer up.
+_MEGA_TOKENS = 8192
+_MEGA_ROUNDING = 384
+_MEGA_RESERVED_SMS = 2
+# deep_ep.Buffer.num_sms, which layers/moe/token_dispatcher/deepep.py takes unless a DeepEP config says otherwise.
+_DEEPEP_SMS = 20
+# batch_overlap/single_batch_overlap.py: SMs that send the results of experts, by arch.
+_COMBINE_SMS = {"sm90": 3, "sm100": 32}
+# batch_overlap/operations_strategy.py: models whose layers give up SMs in a prefill of two batches.
+_TWO_BATCH = ("deepseekv2", "deepseekv3", "glmmoedsa", "kimik25", "qwen3moe", "qwen3vlmoe", "mimov2")
 
 
 class SGLang(Engine):
@@ -51,20 +83,30 @@ class SGLang(Engine):
             )
         if given.max_batched_tokens is not None:
             raise InputError("--max-batched-tokens is an option of vllm", "sglang: --chunked-prefill-size")
-        if given.tp % given.dp:
+        if given.tp % (given.dp * given.cp):
+            what = f"dp {given.dp}" if given.cp == 1 else f"dp {given.dp} * cp {given.cp}"
             raise InputError(
-                f"dp {given.dp} does not divide tp {given.tp}",
+                f"{what} does not divide tp {given.tp}",
                 "sglang: dp attention divides the tp ranks, e.g. --tp 8 --dp 8",
             )
-        attention = given.tp // given.dp
-        if given.moe_dense_tp not in (None, 1, attention, given.tp):
-            raise InputError(f"sglang takes --moe-dense-tp-size 1, {attention} or {given.tp}, got {given.moe_dense_tp}")
+        if given.cp > 1 and given.pp > 1:
+            raise InputError("sglang has no pipeline stages with context parallel attention")
+        attention = given.tp // given.dp // given.cp
+        # arg_groups/validation_hook.py: moe_dense_tp_size only supports None, 1 or tp_size.
+        if given.moe_dense_tp not in (None, 1, given.tp):
+            raise InputError(f"sglang takes --moe-dense-tp-size 1 or {given.tp} (tp), got {given.moe_dense_tp}")
+        if given.two_batch_overlap and not self._a2a:
+            raise InputError(
+                "sglang overlaps two batches only with an all-to-all backend", "e.g. --moe-a2a-backend deepep"
+            )
         ep = given.ep or 1
         if self._a2a and self.experts and ep != given.tp:
             if given.ep is not None:
                 self.notes.append(f"{given.a2a} makes sglang use ep = tp = {given.tp} (--ep {given.ep} was given)")
             ep = given.tp
         self.check_experts(given.tp, ep)
+        sms = given.target.num_sms
+        mega_sms = max(2, sms - _MEGA_RESERVED_SMS) // 2 * 2 if given.target.arch == "sm100" else sms
         return Layout(
             attention=attention,
             dense=given.moe_dense_tp or given.tp,
@@ -73,11 +115,20 @@ class SGLang(Engine):
             moe_tp=given.tp // ep if self.experts else 1,
             fused=self._fused(ep),
             redundant=given.redundant_experts,
+            sms=sms,
+            verify=given.speculative_tokens or 1,
+            pp=given.pp,
+            mega_tokens=-(-_MEGA_TOKENS // _MEGA_ROUNDING) * _MEGA_ROUNDING,
+            mega_sms=mega_sms,
         )
 
     @property
     def _a2a(self) -> bool:
         return self.deployment.a2a != "none"
+
+    @property
+    def _arch(self) -> str:
+        return self.deployment.target.arch
 
     def _runner(self) -> str:
         """The MoE runner after SGLang's defaults."""
@@ -90,7 +141,7 @@ class SGLang(Engine):
             return given.a2a
         if self._fp4_experts:
             return "flashinfer_mxfp4"
-        if given.target.arch == "sm100":
+        if self._arch == "sm100":
             return _SM100_RUNNERS.get(self.config.architecture, "triton")
         return "triton"
 
@@ -102,6 +153,13 @@ class SGLang(Engine):
         wish = self.deployment.shared_expert_fusion
         if wish == "off" or not self.shared_experts:
             return 0
+        # models/qwen2_moe.py, can_fuse_shared_expert: one more expert of the same size, also where experts are spread.
+        if self.shared_fusion == "same size":
+            trtllm = self._runner().startswith("flashinfer_trtllm")
+            sizes = (
+                self.config.values.get(key) for key in ("moe_intermediate_size", "shared_expert_intermediate_size")
+            )
+            return 0 if self._a2a or trtllm or len(set(sizes)) > 1 else self.shared_experts
         possible = ep == 1 and not self._a2a
         if wish == "on":
             if not possible:
@@ -112,54 +170,79 @@ class SGLang(Engine):
             and self.experts == 256
             and self.shared_experts == 1
             and not self._runner().startswith("flashinfer_trtllm")
+            and not self.deployment.single_batch_overlap
         )
         return self.shared_experts if possible and by_default else 0
 
     # ---- what goes to DeepGEMM -------------------------------------------------------------------------------
 
-    def block_decision(self, reason: str) -> Decision:
-        return Decision(Verdict.DOES_NOT_LOAD, f"sglang refuses to load the model: {reason}", "block")
+    def block_decision(self, layer: Linear, k: int, parts: tuple[int, ...], ways: int) -> Decision | None:
+        """Source: layers/quantization/fp8.py, validate_block_quant_shapes.
 
-    def linear_decision(self, layer: Linear, n: int, k: int, parts: tuple[int, ...], ways: int) -> Decision:
-        decision = super().linear_decision(layer, n, k, parts, ways)
-        quantization = self.config.quantization
-        if (
-            decision is GOES
-            and self.config.architecture.startswith("LongcatFlash")
-            and self.deployment.target.arch == "sm100"
-            and not quantization.ue8m0
-        ):
+        A merged layer that is not split may end in a shorter part: SGLang holds it as one (kv_a_proj: 576 rows).
+        """
+        block = self.config.quantization.of(layer.weights).block
+        assert block is not None, "only weights in blocks are checked"
+        cut = layer.split == "column" and (ways > 1 or len(parts) > 1)
+        fault = row_fault(layer, k, ways, block[1]) or column_fault(parts if cut else parts[:-1], block[0])
+        return self._refused(fault) if fault else None
+
+    @staticmethod
+    def _refused(fault: str) -> Decision:
+        return Decision(Verdict.DOES_NOT_LOAD, f"sglang refuses to load the model: {fault}", "block")
+
+    def dense_kernel_type(self, layer: Linear, n: int, k: int) -> str | Decision:
+        """Source: layers/quantization/fp8_utils.py, dispatch_w8a8_block_fp8_linear, _deepgemm_block_fp8_supported."""
+        quantization = self.config.quantization.of(layer.weights)
+        if quantization.block == (32, 32):
+            # Native on SM90; on SM100 only with --fp8-gemm-backend deep_gemm and powers of two as scale factors.
+            if self._arch != "sm90":
+                return Decision(
+                    Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: Triton on {self._arch}", "scheme"
+                )
+            return aligned(n, k, self.name, 8, 32) or "fp8_gemm_nt_block32"
+        if quantization.block != (128, 128):
+            return Decision(Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: Triton", "scheme")
+        longcat = self.config.architecture.startswith("LongcatFlash")
+        if longcat and self._arch == "sm100" and not quantization.ue8m0:
             return Decision(Verdict.OTHER_BACKEND, "LongCat without ue8m0 scales uses flashinfer_trtllm", "backend")
-        return decision
+        return aligned(n, k, self.name) or "fp8_gemm_nt"
 
     def experts_decision(self, moe: MoeShape, layer: Experts) -> Decision:
-        quantization = self.config.quantization
-        bf16 = not quantization.quantized or quantization.skips(layer.weights)
+        quantization = self.config.quantization.of(layer.weights)
+        bf16 = not quantization.quantized or bool(quantization.skips(layer.weights))
+        if self.deployment.a2a == "megamoe" and not bf16:
+            return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         if quantization.block is None and not bf16:
             return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: not FP8 in blocks", "scheme")
         if not bf16:
             if quantization.block != (128, 128):
-                return Decision(
-                    Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: not described yet", "scheme"
-                )
+                return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: Triton", "scheme")
             if moe.intermediate % 128:
-                fault = f"{moe.intermediate} rows of an expert on this rank are no multiple of the block's 128"
-                return self.block_decision(fault)
+                return self._refused(
+                    f"{moe.intermediate} rows of an expert on this rank are no multiple of the block's 128"
+                )
             if quantization.method == "compressed-tensors":
                 return Decision(
                     Verdict.OTHER_BACKEND, "experts of compressed-tensors checkpoints do not use DeepGEMM", "scheme"
                 )
-        runner = self._runner()
-        if runner != "deep_gemm":
-            hint = " (DeepGEMM with --moe-a2a-backend deepep or --moe-runner-backend deep_gemm)"
-            return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
-        if not bf16 and layer.fp4 and self._fp4_experts and self.deployment.target.arch == "sm90":
+        decision = self.bf16_experts_decision()
+        if decision is not GOES:
+            return decision
+        if not bf16 and layer.fp4 and self._fp4_experts and self._arch == "sm90":
             return Decision(Verdict.OTHER_BACKEND, "DeepGEMM takes FP4 weights on sm100 and later only", "arch")
         return GOES
 
+    def bf16_experts_decision(self) -> Decision:
+        runner = self._runner()
+        if runner == "deep_gemm":
+            return GOES
+        hint = " (DeepGEMM with --moe-a2a-backend deepep or --moe-runner-backend deep_gemm)"
+        return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
+
     def special_decision(self, layer: Special) -> Decision:
-        sm90 = self.deployment.target.arch == "sm90"
-        if layer.needs == "fp8_wo_a" and sm90:
+        given = self.deployment
+        if layer.needs == "fp8_wo_a" and self._arch == "sm90":
             return Decision(
                 Verdict.OTHER_BACKEND,
                 "BF16 bmm on sm90, unless SGLANG_OPT_FP8_WO_A_GEMM=1 is set explicitly",
@@ -167,12 +250,56 @@ class SGLang(Engine):
             )
         if layer.needs == "deepgemm_bmm":
             return Decision(Verdict.OTHER_BACKEND, "bmm, unless SGLANG_USE_DEEPGEMM_BMM=1 (sm90 only)", "backend")
-        if layer.needs == "megamoe" and self.deployment.a2a != "megamoe":
-            return Decision(Verdict.OTHER_BACKEND, "only with --moe-a2a-backend megamoe", "backend")
+        if layer.needs.startswith("megamoe"):
+            if given.a2a != "megamoe":
+                return Decision(Verdict.OTHER_BACKEND, "only with --moe-a2a-backend megamoe", "backend")
+            # layers/quantization/fp8.py: FP8 experts on SM90 (mega_moe_sm90.py), FP4 experts on SM100.
+            if (self._arch == "sm90") == self._fp4_experts:
+                what = "FP4" if self._fp4_experts else "FP8"
+                return Decision(Verdict.OTHER_BACKEND, f"mega MoE does not take {what} experts on {self._arch}", "arch")
         return GOES
 
     def expert_kernel_types(self) -> tuple[str, ...]:
         return ("contiguous", "masked")
+
+    # ---- fewer SMs -------------------------------------------------------------------------------------------
+
+    def sm_limits(self, layer: Linear | Experts | Special, kind: str = "") -> tuple[SmLimit, ...]:
+        given, sms = self.deployment, self.layout.sms
+        limits: list[SmLimit] = []
+        if given.two_batch_overlap and self._overlaps(layer, kind):
+            rule = f"two-batch overlap leaves {sms} - {_DEEPEP_SMS} (DeepEP) SMs in a prefill"
+            limits.append(SmLimit("two-batch overlap", sms - _DEEPEP_SMS, rule))
+        shared = isinstance(layer, Linear) and layer.over == "S"
+        if given.single_batch_overlap and self._arch == "sm100" and shared and self._a2a:
+            combine = _COMBINE_SMS[self._arch]
+            rule = f"single-batch overlap leaves {sms} - {combine} (combine) SMs"
+            limits.append(SmLimit("single-batch overlap", sms - combine, rule))
+        return tuple(limits)
+
+    def _overlaps(self, layer: Linear | Experts | Special, kind: str) -> bool:
+        """Whether a call is part of the layers that two batches pass together, in a prefill."""
+        if not self.config.architecture.lower().startswith(_TWO_BATCH):
+            return False
+        match layer:
+            case Experts():
+                return kind == "contiguous"
+            case Linear():
+                return layer.over != "T" and layer.part != "NextN"
+            case Special():
+                return layer.tokens is Tokens.STEP
+
+    # ---- while weights load ----------------------------------------------------------------------------------
+
+    def loads(self, sites: Sequence[CallSite]) -> Iterator[CallSite]:
+        """Source: layers/quantization/fp8_utils.py, transform_scale_ue8m0; layers/quantization/fp8.py for FP4."""
+        if self._arch != "sm100":
+            return
+        yield from weight_loading.packed(weight_loading.fp8_weights(sites), "transform_scale_ue8m0")
+        yield from weight_loading.transformed(weight_loading.einsum_weights(sites), 128, 128, "_setup_fp8_wo_a_scales")
+        yield from weight_loading.transformed(
+            weight_loading.fp4_weights(sites), 1, 32, "process_weights_after_loading_block_quant"
+        )
 
     # ---- how large m becomes ---------------------------------------------------------------------------------
 
@@ -201,13 +328,33 @@ class SGLang(Engine):
         """The largest number of tokens of a step on one data-parallel rank."""
         return self._chunk if self._chunk >= 1 else _MAX_PREFILL_TOKENS
 
+    @property
+    def _requests(self) -> tuple[int, str]:
+        """The requests of a decode step, and the rule (arg_groups/memory_hook.py)."""
+        given = self.deployment
+        if given.max_requests is not None:
+            return given.max_requests, "requests of a decode step, --max-requests"
+        few = given.tp < 4 and given.target.memory_bytes < 160 * GIB
+        return (256 if few else 512), "requests of a decode step, the default of --cuda-graph-max-bs"
+
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:
-        if layer.tokens is Tokens.KV:
-            rule = "key-value tokens of one prefill chunk, SGLANG_MAX_KV_CHUNK_CAPACITY"
-            return Rows(max(self._warmed, _KV_CHUNK_CAPACITY), rule)
-        if layer.tokens is Tokens.REQUESTS:
-            few = self.deployment.tp < 4 and self.deployment.target.memory_bytes < 160 * GIB
-            return Rows(256 if few else 512, "requests of a decode step, the default of --cuda-graph-max-bs")
+        requests, rule = self._requests
+        verify = self.layout.verify
+        match layer.tokens:
+            case Tokens.KV:
+                rule = "key-value tokens of one prefill chunk, SGLANG_MAX_KV_CHUNK_CAPACITY"
+                return Rows(max(self._warmed, _KV_CHUNK_CAPACITY), rule)
+            case Tokens.REQUESTS:
+                return Rows(requests, rule)
+            case Tokens.VERIFIED:
+                return Rows(requests * verify, f"{rule}{f' * {verify} tokens' if verify > 1 else ''}")
+            case Tokens.CAPTURED:
+                return Rows(_DUAL_STREAM_TOKENS, "tokens of a captured decode step, DUAL_STREAM_TOKEN_THRESHOLD")
+            case Tokens.MEGA:
+                rule = f"chunked prefill {self._step}, at most {_MEGA_TOKENS} tokens in the buffer of mega MoE"
+                return Rows(min(max(self._step, requests * verify), _MEGA_TOKENS), rule)
+        if isinstance(layer, Special) and layer.start is not None:
+            return Rows(self._step, f"chunked prefill {self._step}")
         gathered = self.deployment.dp if self._gathers(layer) else 1
         reached = self._step * gathered * factor
         if reached > self._warmed:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from kregistry.hf_config.model_family import Linear, Symbol, Tokens
 
-#: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads.
+#: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads; where it is
+#: null, the engines do.
 GQA_SYMBOLS = (
     Symbol("hidden", ("hidden_size",)),
     Symbol("H", ("num_attention_heads",)),
-    Symbol("KV", ("num_key_value_heads",)),
-    Symbol("hd", ("head_dim",)),
+    Symbol("KV", ("num_key_value_heads",), null="H"),
+    Symbol("hd", ("head_dim",), null="hidden / H"),
 )
+
+_EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts")
 
 QKV = Linear(
     "qkv_proj",
@@ -28,6 +31,11 @@ O_PROJ = Linear(
     over="A",
     weights=("self_attn.o_proj",),
 )
+
+
+def experts_symbol(key: str) -> Symbol:
+    """The number of routed experts; transformers may write it under another key than the model's own."""
+    return Symbol("E", (key, *(other for other in _EXPERTS if other != key)))
 
 
 def mlp(

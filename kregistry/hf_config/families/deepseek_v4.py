@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
+from kregistry.hf_config.families.indexer import vllm
 from kregistry.hf_config.model_family import Experts, Family, Linear, Special, Symbol, Tokens, Unquantized
+
+_INDEXER = "indexer of compression ratio 4"
+#: The draft layer is loaded only where the engine speculates.
+_DRAFT = "nextn > 0 and verify > 1"
+_WO_A = {"h": "o_groups/A", "d": "o_lora", "r": "H*head_dim/o_groups"}
+_MEGA = {
+    "num_experts": "E + redundant",
+    "top_k": "top_k",
+    "hidden": "hidden",
+    "intermediate": "moe_inter",
+    "max_tokens": "mega_tokens",
+    "num_ranks": "ep",
+    "num_sms": "mega_sms",
+    "activation_clamp": "?clamp",
+}
 
 FAMILY = Family(
     name="deepseek-v4",
@@ -18,12 +34,13 @@ FAMILY = Family(
         Symbol("o_lora", ("o_lora_rank",)),
         Symbol("hc", ("hc_mult",)),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", ("n_routed_experts",)),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("n_shared", ("n_shared_experts",), default=0, minimum=0),
         Symbol("index_heads", ("index_n_heads",)),
         Symbol("index_dim", ("index_head_dim",)),
         Symbol("c4_layers", ("compress_ratios",), count=4),
+        Symbol("clamp", ("swiglu_limit",), default=0, minimum=0, whole_float=True),
         Symbol("nextn", ("num_nextn_predict_layers",), default=0, minimum=0),
     ),
     layers=(
@@ -43,10 +60,19 @@ FAMILY = Family(
         Linear("wq_b", n=("H/A * head_dim",), k="q_lora", split="column", over="A", weights=("attn.wq_b",)),
         Special(
             "wo_a",
-            "fp8_einsum",
-            {"h": "o_groups/A", "d": "o_lora", "r": "H*head_dim/o_groups"},
+            "fp8_einsum_bhr_hdr_bhd",
+            {**_WO_A, "scales": "'f32'"},
             needs="fp8_wo_a",
-            note="bhr,hdr->bhd",
+            archs=("sm90",),
+            note="recipe (1, 128, 128)",
+        ),
+        Special(
+            "wo_a",
+            "fp8_einsum_bhr_hdr_bhd",
+            {**_WO_A, "scales": "'ue8m0'"},
+            needs="fp8_wo_a",
+            archs=("sm100",),
+            note="recipe (1, 1, 128)",
         ),
         Linear("wo_b", n=("hidden",), k="o_groups * o_lora / A", split="row", over="A", weights=("attn.wo_b",)),
         Linear(
@@ -58,30 +84,70 @@ FAMILY = Family(
             when="c4_layers > 0",
         ),
         Special(
-            "indexer logits, prefill",
+            "indexer logits, long prefill",
             "fp8_mqa_logits",
-            {"num_heads": "index_heads", "head_dim": "index_dim"},
-            part="indexer of compression ratio 4",
+            {"num_heads": "index_heads", "head_dim": "index_dim", "logits": "'compressed'"},
+            part=_INDEXER,
             when="c4_layers > 0",
+            engines=("sglang",),
+            start=8192,
+            note="one request alone, SGLANG_OPT_DSV4_NONPAGED_INDEXER_MIN_QUERY_TOKENS",
         ),
         Special(
-            "indexer logits, decode",
+            "indexer logits",
             "fp8_paged_mqa_logits",
             {"num_heads": "index_heads", "head_dim": "index_dim"},
-            part="indexer of compression ratio 4",
-            tokens=Tokens.REQUESTS,
+            part=_INDEXER,
             when="c4_layers > 0",
+            engines=("sglang",),
+            note="a row for each token of a decode or prefill step",
         ),
+        Unquantized(
+            "indexer schedule",
+            "computed by a kernel of sglang's own (SGLANG_OPT_USE_JIT_INDEXER_METADATA)",
+            when="c4_layers > 0",
+            engines=("sglang",),
+            elsewhere=True,
+        ),
+        *vllm(_INDEXER, "c4_layers > 0"),
         *mlp("shared expert", "moe_inter * n_shared", "S", "n_shared > 0", "ffn.shared_experts"),
         Experts("moe_inter/moe_tp", "hidden", weights=("ffn.experts",), fp4=True),
         Special(
             "mega MoE",
             "fp8_fp4_mega_moe",
-            {"num_experts": "E", "hidden": "hidden", "intermediate": "moe_inter", "top_k": "top_k"},
+            _MEGA,
             part="routed experts",
+            tokens=Tokens.MEGA,
             needs="megamoe",
+            archs=("sm100",),
         ),
-        Linear("NextN e_proj", n=("hidden",), k="hidden", part="NextN", weights=("e_proj",), when="nextn > 0"),
+        Special(
+            "mega MoE",
+            "fp8_mega_moe",
+            _MEGA,
+            part="routed experts",
+            tokens=Tokens.MEGA,
+            needs="megamoe",
+            engines=("sglang",),
+            archs=("sm90",),
+        ),
+        Special(
+            "mega MoE pre-dispatch",
+            "mega_moe_pre_dispatch_sm90",
+            {"hidden": "hidden", "top_k": "top_k"},
+            part="routed experts",
+            tokens=Tokens.MEGA,
+            needs="megamoe",
+            engines=("sglang",),
+            archs=("sm90",),
+        ),
+        Unquantized(
+            "mega MoE pre-dispatch",
+            "computed by a kernel of the engine's own on sm100",
+            archs=("sm100",),
+            elsewhere=True,
+        ),
+        Linear("NextN e_proj", n=("hidden",), k="hidden", part="NextN", weights=("e_proj",), when=_DRAFT),
         Linear(
             "NextN h_proj",
             n=("hidden",),
@@ -89,7 +155,7 @@ FAMILY = Family(
             part="NextN",
             weights=("h_proj",),
             m_factor="hc",
-            when="nextn > 0",
+            when=_DRAFT,
             note="m = tokens * hc",
         ),
         Unquantized("compressor wkv_gate, indexer weights_proj", "BF16, cuBLAS by default"),

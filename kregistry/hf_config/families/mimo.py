@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
 from kregistry.hf_config.model_family import Experts, Family, Linear, Symbol, Unquantized
 
 
@@ -15,6 +15,7 @@ def _attention(kind: str, heads: str, kv: str, hd: str, v_hd: str) -> tuple[Line
         over="A",
         part=f"{kind} attention",
         weights=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        block_rule="unchecked",
     )
     o_proj = Linear(
         f"{kind} o_proj",
@@ -30,22 +31,22 @@ def _attention(kind: str, heads: str, kv: str, hd: str, v_hd: str) -> tuple[Line
 
 FAMILY = Family(
     name="mimo-v2",
-    summary="full and sliding-window attention with different KV heads, routed experts: MiMo-V2-Flash",
-    architectures=("MiMoV2FlashForCausalLM",),
+    summary="full and sliding-window attention with different KV heads, routed experts: MiMo-V2",
+    architectures=("MiMoV2FlashForCausalLM", "MiMoV2ForCausalLM"),
     symbols=(
         Symbol("hidden", ("hidden_size",)),
         Symbol("H", ("num_attention_heads",)),
         Symbol("KV", ("num_key_value_heads",)),
         Symbol("hd", ("head_dim",)),
-        Symbol("v_hd", ("v_head_dim",)),
+        Symbol("v_hd", ("v_head_dim",), null="hd"),
         Symbol("swa_H", ("swa_num_attention_heads",)),
         Symbol("swa_KV", ("swa_num_key_value_heads",)),
         Symbol("swa_hd", ("swa_head_dim",)),
-        Symbol("swa_v_hd", ("swa_v_head_dim",)),
+        Symbol("swa_v_hd", ("swa_v_head_dim",), null="swa_hd"),
         Symbol("inter", ("intermediate_size",)),
         Symbol("dense_layers", ("moe_layer_freq",), default=0, count=0),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", ("n_routed_experts",)),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
     ),
     layers=(
@@ -55,6 +56,6 @@ FAMILY = Family(
         Experts("moe_inter/moe_tp", "hidden"),
         Unquantized("lm_head, MoE gate", "BF16 in every checkpoint"),
     ),
-    fixed={"n_shared_experts": (None, 0)},
-    source="SGLang 0.5.23 models/mimo_v2.py",
+    fixed={"n_shared_experts": (None, 0), "attention_projection_layout": (None, "split")},
+    source="SGLang 0.5.23 and vLLM 0.33.0, models/mimo_v2.py",
 )

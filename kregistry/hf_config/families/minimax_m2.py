@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV
+from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV, experts_symbol
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
 FAMILY = Family(
@@ -12,7 +12,7 @@ FAMILY = Family(
     symbols=(
         *GQA_SYMBOLS,
         Symbol("moe_inter", ("intermediate_size",)),
-        Symbol("E", ("num_local_experts",)),
+        experts_symbol("num_local_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
     ),
     layers=(

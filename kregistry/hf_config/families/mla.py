@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import mlp
+from kregistry.hf_config.families.blocks import experts_symbol, mlp
+from kregistry.hf_config.families.indexer import sglang_dsa, vllm
 from kregistry.hf_config.model_family import Experts, Family, Layer, Linear, Special, Symbol, Tokens, Unquantized
 
 ATTENTION_SYMBOLS = (
     Symbol("hidden", ("hidden_size",)),
     Symbol("H", ("num_attention_heads",)),
-    Symbol("q_lora", ("q_lora_rank",)),
+    Symbol("q_lora", ("q_lora_rank",), null="0"),
     Symbol("kv_lora", ("kv_lora_rank",)),
     Symbol("qk_nope", ("qk_nope_head_dim",)),
     Symbol("qk_rope", ("qk_rope_head_dim",)),
@@ -21,6 +22,7 @@ ATTENTION: tuple[Layer, ...] = (
         n=("q_lora", "kv_lora + qk_rope"),
         k="hidden",
         weights=("self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa"),
+        when="q_lora > 0",
     ),
     Linear(
         "q_b_proj",
@@ -29,6 +31,24 @@ ATTENTION: tuple[Layer, ...] = (
         split="column",
         over="A",
         weights=("self_attn.q_b_proj",),
+        when="q_lora > 0",
+    ),
+    # Models whose queries have no low rank (q_lora_rank null), such as DeepSeek-V2-Lite.
+    Linear(
+        "q_proj",
+        n=("H/A * (qk_nope + qk_rope)",),
+        k="hidden",
+        split="column",
+        over="A",
+        weights=("self_attn.q_proj",),
+        when="q_lora == 0",
+    ),
+    Linear(
+        "kv_a_proj_with_mqa",
+        n=("kv_lora + qk_rope",),
+        k="hidden",
+        weights=("self_attn.kv_a_proj_with_mqa",),
+        when="q_lora == 0",
     ),
     Linear(
         "kv_b_proj",
@@ -38,7 +58,8 @@ ATTENTION: tuple[Layer, ...] = (
         over="A",
         weights=("self_attn.kv_b_proj",),
         tokens=Tokens.KV,
-        note="only where prefill runs as multi-head attention; m counts key-value tokens",
+        note="only where prefill runs as multi-head attention: without a prefix, or with one of 8,192 tokens in all; m "
+        "counts key-value tokens",
     ),
     Linear(
         "o_proj",
@@ -72,6 +93,18 @@ _INDEXER = (
         when="index_heads > 0",
     ),
     Linear(
+        "indexer wq_b, captured decode",
+        n=("index_heads * index_dim",),
+        k="q_lora",
+        part="indexer",
+        weights=("self_attn.indexer.wq_b",),
+        tokens=Tokens.CAPTURED,
+        when="index_heads > 0 and not rope_interleave",
+        engines=("sglang",),
+        num_sms="(sms // 2 + 7) // 8 * 8",
+        note="half of the SMs, since a second stream computes the keys",
+    ),
+    Linear(
         "indexer wk",
         n=("index_dim",),
         k="hidden",
@@ -87,32 +120,25 @@ _INDEXER = (
         engines=("sglang",),
     ),
     Unquantized("indexer wk_weights_proj", "fused and BF16", when="index_heads > 0", engines=("vllm",)),
-    Special(
-        "indexer logits, prefill",
-        "fp8_mqa_logits",
-        {"num_heads": "max(32, index_heads)", "head_dim": "index_dim"},
-        part="indexer",
-        when="index_heads > 0",
-    ),
-    Special(
-        "indexer logits, decode",
-        "fp8_paged_mqa_logits",
-        {"num_heads": "max(32, index_heads)", "head_dim": "index_dim"},
-        part="indexer",
-        tokens=Tokens.REQUESTS,
-        when="index_heads > 0",
-    ),
+    *sglang_dsa("indexer", "index_heads > 0"),
+    *vllm("indexer", "index_heads > 0"),
 )
 
 FAMILY = Family(
     name="mla",
-    summary="multi-head latent attention with routed experts: DeepSeek-V3/R1/V3.2, Kimi-K2, GLM-5",
-    architectures=("DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"),
+    summary="multi-head latent attention with routed experts: DeepSeek-V2/V3/R1/V3.2, Kimi-K2/K2.5, GLM-5",
+    architectures=(
+        "DeepseekV2ForCausalLM",
+        "DeepseekV3ForCausalLM",
+        "DeepseekV32ForCausalLM",
+        "GlmMoeDsaForCausalLM",
+        "KimiK25ForConditionalGeneration",
+    ),
     symbols=(
         *ATTENTION_SYMBOLS,
         Symbol("inter", ("intermediate_size",)),
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", ("n_routed_experts",)),
+        experts_symbol("n_routed_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
         Symbol("n_shared", ("n_shared_experts",), default=0, minimum=0),
         Symbol("dense_layers", ("first_k_dense_replace",), default=0, minimum=0),

@@ -7,14 +7,14 @@ from kregistry.hf_config.model_family import Family, Symbol, Unquantized
 
 FAMILY = Family(
     name="qwen3",
-    summary="grouped-query attention and a dense MLP: Qwen3",
-    architectures=("Qwen3ForCausalLM",),
+    summary="grouped-query attention and a dense MLP: Qwen3, Qwen3-VL",
+    architectures=("Qwen3ForCausalLM", "Qwen3VLForConditionalGeneration"),
     symbols=(*GQA_SYMBOLS, Symbol("inter", ("intermediate_size",))),
     layers=(
         QKV,
         O_PROJ,
         *mlp("dense", "inter", "T", "1", "mlp"),
-        Unquantized("lm_head", "BF16 in every checkpoint"),
+        Unquantized("lm_head, vision tower", "BF16 in every checkpoint"),
     ),
     source="SGLang 0.5.23 and vLLM 0.33.0, models/qwen3.py",
 )

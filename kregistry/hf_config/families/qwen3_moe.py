@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV
+from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV, experts_symbol
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
 FAMILY = Family(
     name="qwen3-moe",
-    summary="grouped-query attention with routed experts in every layer: Qwen3 MoE",
-    architectures=("Qwen3MoeForCausalLM",),
+    summary="grouped-query attention with routed experts in every layer: Qwen3 MoE, Qwen3-VL MoE",
+    architectures=("Qwen3MoeForCausalLM", "Qwen3VLMoeForConditionalGeneration"),
     symbols=(
         *GQA_SYMBOLS,
         Symbol("moe_inter", ("moe_intermediate_size",)),
-        Symbol("E", ("num_experts",)),
+        experts_symbol("num_experts"),
         Symbol("top_k", ("num_experts_per_tok",)),
     ),
     layers=(
         QKV,
         O_PROJ,
         Experts("moe_inter/moe_tp", "hidden"),
-        Unquantized("lm_head, MoE gate", "BF16 in every checkpoint"),
+        Unquantized("lm_head, MoE gate, vision tower", "BF16 in every checkpoint"),
     ),
     fixed={
         "mlp_only_layers": ([], None),

@@ -14,6 +14,7 @@ import sys
 log = logging.getLogger("kregistry.integrations")
 
 _WARMUP = "vllm.model_executor.warmup.deep_gemm_warmup"
+_LOADER = "vllm.model_executor.model_loader.base_loader"
 _KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
 
 
@@ -41,5 +42,6 @@ def _register() -> None:
     start_monitor(override.engine)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, override.first_calls.watch)
+    after_import(_LOADER, override.watch_the_load)
     after_import(_WARMUP, override.replace)
     after_import(_KERNEL_WARMUP, override.replace)

@@ -45,7 +45,11 @@ _Call = tuple[str, Mapping[str, Value], int, str]
 
 
 def _linear(warmup: Any, layer: Any, max_tokens: int) -> Iterator[_Call]:
-    data = warmup._deep_gemm_linear_data(layer)
+    if hasattr(warmup, "_deep_gemm_linear_data"):
+        data = warmup._deep_gemm_linear_data(layer)
+    else:  # vLLM 0.26
+        asked = warmup._fp8_linear_may_use_deep_gemm(layer)
+        data = warmup._extract_data_from_linear_base_module(layer) if asked else None
     if data is not None:
         n, k = data[0].shape
         yield "fp8_gemm_nt", {"n": n, "k": k}, max_tokens, "linear"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -12,10 +13,14 @@ from typing import Any
 
 from kregistry.events import JitEvent
 from kregistry.hookspecs import hookimpl
+from kregistry.integrations.build_ahead import start_build
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
+from kregistry.integrations.remembered_calls import model_key
+from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.switches import failures_logged
 from kregistry.integrations.vllm.call_sites import HC_NUM_SPLITS, layer_calls
+from kregistry.integrations.vllm.config_request import request_of
 from kregistry.integrations.vllm.vendored_deep_gemm import use_deep_gemm_of_vllm
 
 log = logging.getLogger("kregistry.integrations")
@@ -40,9 +45,14 @@ class VllmOverride:
     def __init__(self) -> None:
         self.engine = VllmWarmup()
         self.first_calls = FirstCalls(self.engine, HC_NUM_SPLITS, lambda: self._max_tokens, _warms_up)
+        self.first_calls.is_ready = self._is_ready
+        self.first_calls.may_launch = lambda: self._measured
+        #: Whether vLLM has measured the memory that a forward takes: a launch before would count as the model's.
+        self._measured = False
         self._max_tokens = 1
         self._original: Callable[..., Any] | None = None
         self._module: Any = None
+        self._begun = False
         self.engine.registry.listen(self)
 
     def replace(self, module: ModuleType) -> None:
@@ -52,6 +62,39 @@ class VllmOverride:
             if self._original is None or module.__name__.endswith(".deep_gemm_warmup"):
                 self._original, self._module = own, module
             module.deep_gemm_warmup = self.deep_gemm_warmup  # type: ignore[attr-defined]
+
+    def watch_the_load(self, module: ModuleType) -> None:
+        """Have the model's kernels built as soon as vLLM makes the model, before its weights are loaded."""
+        own = module.initialize_model
+
+        @functools.wraps(own)
+        def initialize_model(*args: Any, **kwargs: Any) -> Any:
+            with failures_logged("kregistry builds nothing before the first call"):
+                self._begin((*args, *kwargs.values()))
+            return own(*args, **kwargs)
+
+        module.initialize_model = initialize_model  # type: ignore[attr-defined]
+
+    def _begin(self, arguments: tuple[Any, ...]) -> None:
+        config = next((each for each in arguments if hasattr(each, "model_config")), None)
+        if self._begun or config is None or not _warms_up():
+            return
+        self._begun = True  # a draft model comes second
+        use_deep_gemm_of_vllm()
+        request = request_of(config)
+        start, made = StartFolder.shared(self.engine.store)
+        if made:
+            start.write_request(request)
+            start_build(start, {})
+            log.info("kregistry: building the kernels of %s while vLLM starts: %s", request.model, start.log)
+        self.first_calls.missing.key = model_key(request)
+        self.engine.begin(start)
+
+    @staticmethod
+    def _is_ready() -> bool:
+        """vLLM starts its own JIT monitor at the end of a worker's warm-up, graphs captured."""
+        monitor: Any = sys.modules.get("vllm.utils.jit_monitor")
+        return monitor is not None and bool(monitor.is_active())
 
     def deep_gemm_warmup(self, *args: Any, **kwargs: Any) -> Any:
         """Plan, parallel build and one launch for each kernel of the layers that vLLM would warm up.
@@ -68,18 +111,23 @@ class VllmOverride:
     def _warm(self, model: Any, max_tokens: int, *_: object, **__: object) -> None:
         """Warm up a model; further arguments that a version of vLLM passes are ignored."""
         self._max_tokens = max_tokens
+        self._measured = True
         engine = self.engine
+        engine.load_what_was_built_ahead()
         named = engine.named_entries()  # first: it may choose providers
         layers = layer_calls(self._module, model, max_tokens, engine.scale_forms)
         entries = [engine.entry(each.kernel_type, each.shape, each.stop, each.label) for each in layers]
-        entries += named
+        entries = [entry for entry in (*entries, *named) if not engine.covers(entry)]
         if entries:
             engine.warm(entries)
+            self.first_calls.missing.while_starting(entries)
         with engine.warming_up():
             if engine.target.arch != "sm90":
                 # There vLLM varies DeepGEMM's alignment of grouped rows, which makes other kernels.
                 self._module.deepgemm_grouped_fp8_gemm_nt_contiguous_warmup(model, max_tokens, None)
-            self._module.deepgemm_fp8_fp4_mega_moe_warmup(model, max_tokens, None)
+            mega_moe = getattr(self._module, "deepgemm_fp8_fp4_mega_moe_warmup", None)  # vLLM 0.26 has none
+            if mega_moe is not None:
+                mega_moe(model, max_tokens, None)
 
     @hookimpl
     def kregistry_jit_compiled(self, event: JitEvent) -> None:

@@ -41,6 +41,8 @@ static int limited(void) {
   if (value < 0) value = (int)setting("KREGISTRY_STUB_COUNT_MEMORY", 0);
   return value;
 }
+/* Bytes that are allocated before any is counted: room for a model that does not fit. */
+static size_t uncounted(void) { return (size_t)setting("KREGISTRY_STUB_UNCOUNTED", 0); }
 /* The first grain of a run of n free ones, or 0. */
 static size_t find_room(struct arena *a, size_t n) {
   for (int pass = 0; pass < 2; pass++) {
@@ -58,7 +60,7 @@ static void *allocate(size_t bytes, int device, int is_counted) {
   size_t n = bytes ? (bytes + GRAIN - 1) / GRAIN : 1, at;
   void *pointer = NULL;
   pthread_mutex_lock(&lock);
-  if (n < GRAINS && open_arena(a) && !(is_counted && limited() && (a->used + n) * GRAIN > memory())) {
+  if (n < GRAINS && open_arena(a) && !(is_counted && limited() && (a->used + n) * GRAIN > memory() + uncounted())) {
     at = find_room(a, n);
     if (at) {
       a->size[at] = (uint32_t)n;
@@ -110,7 +112,8 @@ cudaError_t cudaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t 
 cudaError_t cudaFree(void *pointer) { give_back(pointer); return cudaSuccess; }
 cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream) { return cudaFree(pointer); }
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
-  size_t used = limited() ? arenas[current_device].used * GRAIN : 0;
+  size_t used = limited() ? arenas[current_device].used * GRAIN : 0, ignored = uncounted();
+  used = used > ignored ? used - ignored : 0;
   *total = memory();
   *free_bytes = used < *total ? *total - used : 0;
   return cudaSuccess;

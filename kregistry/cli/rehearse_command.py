@@ -1,0 +1,76 @@
+"""kregistry rehearse"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from kregistry.cli.options import make_registry, plugin_option
+from kregistry.cli.output import echo
+
+
+@click.command(name="rehearse", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.argument("engine")
+@click.option("-t", "--target", default="h100", show_default=True, help="A target's name or a YAML file.")
+@click.option("--name", help="The model's name in the manifest (default: from the path of the model).")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
+@click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
+@click.option("--any-version", is_flag=True, help="Try a version of the engine that the patches do not know.")
+@plugin_option
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- ENGINE-ARGUMENT...")
+def command(
+    engine: str,
+    target: str,
+    name: str | None,
+    output: Path | None,
+    log: Path | None,
+    any_version: bool,
+    plugins: tuple[str, ...],
+    arguments: tuple[str, ...],
+) -> None:
+    """Run the installed ENGINE (sglang or vllm) on the stub GPU, and write the manifest of its DeepGEMM calls.
+
+    The engine loads the model's class with dummy weights from its config.json, and serves requests that reach the sizes
+    that traffic has. No weights, no tokenizer and no GPU are needed. One process plays rank 0 of all ranks.
+    """
+    from kregistry.manifest.document import parse_document
+    from kregistry.manifest.reader import read_manifest
+    from kregistry.manifest.targets import named_target
+    from kregistry.rehearsal.manifest_text import default_name, render
+    from kregistry.rehearsal.rehearse import rehearse
+
+    registry = make_registry(plugins)
+    gpu = named_target(target)
+    done = rehearse(
+        engine,
+        gpu,
+        arguments,
+        any_version=any_version,
+        log=log,
+        on_start=lambda text: click.echo(f"rehearsal: {text}", err=True),
+    )
+    title = name or default_name(arguments)
+    words = ["kregistry", "rehearse", engine, "--target", target, *(("--name", name) if name else ()), "--"]
+    text = render(done, registry, name=title, command=shlex.join([*words, *_without_paths(arguments)]))
+    manifest = read_manifest(parse_document(text, str(output or title)), registry, gpu)
+    if output is None:
+        echo(text, nl=False)
+    else:
+        from kregistry.store.atomic import replace_file, storage_errors
+
+        with storage_errors(output):
+            replace_file(output, text.encode())
+    where = f" -> {output}" if output else ""
+    replaced = sum(done.findings.replaced.values())
+    click.echo(
+        f"{len(manifest.entries)} entries from {len(done.findings.forwards)} forwards{where}; {replaced} calls of "
+        f"{len(done.findings.replaced)} other kernels were not run (the manifest lists them)",
+        err=True,
+    )
+
+
+def _without_paths(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments, with the last part of each path alone."""
+    return tuple(Path(word).name if word.startswith(("/", "./", "../", "~")) else word for word in arguments)

@@ -1,0 +1,127 @@
+"""From calls to entries: one for each place of the model with one shape, with the range that its rule covers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from attrs import field, frozen
+
+from kregistry.kernel_type import KernelType, Value
+from kregistry.rehearsal.findings import Call, Facts
+
+_LAYER = re.compile(r"\.\d+(?=\.|$)")
+
+
+@frozen
+class RehearsedEntry:
+    """One entry of a manifest.
+
+    Attributes:
+        kernel_type: the kernel type.
+        label: the name of the layer, as ``kregistry init`` has it.
+        shape: the dimensions.
+        start, stop, step: the range of the run-time dimension.
+        rule: how the range was found, as text.
+        sites: the engine's files and lines that make the call.
+        modules: the modules of the model, with ``*`` for the layer.
+        calls: what was seen.
+    """
+
+    kernel_type: KernelType
+    label: str
+    shape: Mapping[str, Value]
+    start: int
+    stop: int
+    step: int
+    rule: str
+    sites: tuple[str, ...]
+    modules: tuple[str, ...]
+    calls: tuple[Call, ...] = field(repr=False)
+
+
+def entries(calls: Iterable[Call], kernel_types: Callable[[str], KernelType], facts: Facts) -> list[RehearsedEntry]:
+    """The entries, in the order in which the model makes the calls.
+
+    Args:
+        calls: what was seen.
+        kernel_types: gives the kernel type of a name.
+        facts: what the engine says of its limits.
+    """
+    groups: dict[object, list[Call]] = {}
+    for call in calls:
+        sizes = kernel_types(call.kernel_type).buffer_sizes
+        shape = tuple(item for item in call.shape.items() if item[0] not in sizes)
+        groups.setdefault((call.kernel_type, shape, label(call)), []).append(call)
+    return [_entry(tuple(group), kernel_types(group[0].kernel_type), facts) for group in groups.values()]
+
+
+def label(call: Call) -> str:
+    """The name of the layer: the last part of its module, with the part of the model that it belongs to."""
+    name = call.kernel_type
+    parts = [part for part in call.module.split(".") if not part.isdigit()]
+    last = parts[-1].removesuffix("_with_mqa") if parts else ""
+    phase = "masked" if name.endswith("masked") else "contiguous"
+    if "mqa_logits" in name:
+        kind = "metadata" if "metadata" in name else "decode" if "paged" in name else "prefill"
+        return f"indexer logits, {kind}"
+    if name.startswith("m_grouped"):
+        return f"experts {call.weight.partition('_')[0] or last} ({phase})"
+    if "indexer" in parts:
+        return f"indexer {last}"
+    if any(part.startswith("shared_expert") for part in parts):
+        return f"shared expert {last}"
+    if "mlp" in parts:
+        return f"dense {last}"
+    return last or name
+
+
+def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> RehearsedEntry:
+    sizes = kernel_type.buffer_sizes & calls[0].shape.keys()
+    largest = {name: max(call.shape[name] for call in calls) for name in sizes}  # type: ignore[type-var]
+    start, stop = min(call.m for call in calls), max(call.m for call in calls)
+    rule = _rule(calls, kernel_type.run_dimension.name)
+    if _of_requests(calls) and stop < facts.most_requests:
+        stop = facts.most_requests
+        rule += f"; at most {stop} requests run"
+    if stop < facts.warmed.get(kernel_type.name, 0):
+        stop = facts.warmed[kernel_type.name]
+        rule += f"; the engine's own warm-up goes to {stop}"
+    step = kernel_type.run_dimension.step
+    aligned = all(call.m % step == 0 for call in calls)
+    return RehearsedEntry(
+        kernel_type,
+        label(calls[0]),
+        {**calls[0].shape, **largest},
+        start,
+        stop,
+        step if aligned else 1,
+        rule,
+        tuple(dict.fromkeys(call.model_site or call.site for call in calls)),
+        tuple(dict.fromkeys(_LAYER.sub(".*", call.module) for call in calls if call.module)),
+        calls,
+    )
+
+
+def _of_requests(calls: Iterable[Call]) -> bool:
+    """Whether the calls are of decode steps alone, and follow their requests, seen at two sizes at least."""
+    calls = tuple(calls)
+    return all(call.step == "decode" and call.m == call.requests for call in calls) and len(calls) > 1
+
+
+def _rule(calls: Iterable[Call], name: str) -> str:
+    """``"m = tokens of a forward"``, or what was seen at which sizes."""
+    calls = tuple(calls)
+    if _of_requests(calls):
+        return f"{name} = requests of a decode step; seen at {_some(sorted({call.requests for call in calls}))}"
+    if all(call.m == call.tokens for call in calls):
+        return f"{name} = tokens of a forward; seen at {_some(sorted({call.tokens for call in calls}))}"
+    seen = sorted({(call.tokens, call.m) for call in calls})
+    ratios = {m / tokens for tokens, m in seen if tokens}
+    if len(ratios) == 1 and len(seen) > 1:
+        return f"{name} = {ratios.pop():g} x tokens of a forward; seen at {_some([tokens for tokens, _ in seen])}"
+    return f"{name} at tokens of a forward: " + ", ".join(f"{m} at {tokens}" for tokens, m in seen[:6])
+
+
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers if len(numbers) < 7 else [*numbers[:3], "...", *numbers[-2:]]))

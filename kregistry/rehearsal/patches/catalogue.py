@@ -1,0 +1,28 @@
+"""Which patches an engine needs, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kregistry.rehearsal.patches import Patch, compilers, ranks, sglang
+
+#: The versions of the engines that the patches were tested with.
+VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.23",), "vllm": ("0.33.0",)}
+
+_FIRST = (compilers.triton_kernels, compilers.torch_compile, compilers.flashinfer_kernels, ranks.process_groups)
+#: Engine -> its patches, which are applied once it is imported.
+PATCHES: Mapping[str, tuple[Patch, ...]] = {
+    "sglang": (
+        compilers.sglang_kernels,
+        ranks.sglang_communicators,
+        sglang.sglang_scales,
+        sglang.sglang_tilelang,
+        sglang.sglang_dummy_weights,
+    ),
+    "vllm": (),
+}
+
+
+def before_import(engine: str) -> tuple[Patch, ...]:
+    """Patches of what the engine itself imports."""
+    return _FIRST

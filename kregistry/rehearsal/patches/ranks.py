@@ -1,0 +1,82 @@
+"""One process is rank 0 of any number of ranks: collectives do nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kregistry.rehearsal.patches import patch, replace
+from kregistry.rehearsal.replaced import count
+
+
+@patch("torch")
+def process_groups() -> None:
+    """There are no other ranks: torch's own "fake" process group takes their place."""
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    own_init, own_new = dist.init_process_group, dist.new_group
+
+    def init_process_group(
+        backend: Any = None,
+        init_method: Any = None,
+        timeout: Any = None,
+        world_size: int = -1,
+        rank: int = -1,
+        store: Any = None,
+        **rest: Any,
+    ) -> Any:
+        return own_init(backend="fake", store=FakeStore(), world_size=max(world_size, 1), rank=max(rank, 0))
+
+    def new_group(ranks: Any = None, timeout: Any = None, backend: Any = None, **rest: Any) -> Any:
+        return own_new(ranks=ranks, backend="fake")
+
+    def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
+        object_list[:] = [obj] * len(object_list)
+
+    def broadcast_object_list(object_list: list[Any], *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def barrier(*args: Any, **kwargs: Any) -> None:
+        count("torch.distributed barrier")
+
+    for name, new in (
+        ("init_process_group", init_process_group),
+        ("new_group", new_group),
+        ("all_gather_object", all_gather_object),
+        ("broadcast_object_list", broadcast_object_list),
+        ("monitored_barrier", barrier),
+        ("barrier", barrier),
+    ):
+        replace(distributed_c10d, name, new)
+        replace(dist, name, new)
+
+
+class _Queue:
+    """A queue of shared memory with one process."""
+
+    def broadcast_object(self, obj: Any = None) -> Any:
+        return obj
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+@patch("sglang")
+def sglang_communicators() -> None:
+    """NCCL and queues of shared memory would wait for the other ranks."""
+    from sglang.srt.distributed.device_communicators import pynccl, shm_broadcast
+
+    def init(self: Any, group: Any, device: Any, *args: Any, **kwargs: Any) -> None:
+        self.disabled, self.available = True, False
+        self.world_size, self.rank, self.group, self.device = 1, 0, group, device
+
+    replace(
+        pynccl.PyNcclCommunicator,
+        "__init__",
+        init,
+        parameters="self group device library_path is_symmetric_memory_enabled cta_policy",
+    )
+    replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: _Queue()))

@@ -1,0 +1,82 @@
+"""The process of the engine, on the stub GPU: patches it, loads the model, serves requests, and writes what it finds.
+
+Its standard output and error are the engine's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from kregistry.rehearsal.findings import Failure, Replaced, write_line
+from kregistry.rehearsal.observer import Observer
+from kregistry.rehearsal.patches import PatchError, apply
+from kregistry.rehearsal.patches.catalogue import PATCHES, before_import
+from kregistry.rehearsal.replaced import COUNTS
+
+#: What engines say when weights and caches do not fit.
+_NO_MEMORY = re.compile(r"(not enough|no available|no GPU|insufficient) memory|KV cache memory", re.IGNORECASE)
+
+
+def main(engine: str, file: str, arguments: list[str]) -> None:
+    """Rehearse, and end the process: threads of the engine would keep it."""
+    with Path(file).open("a") as out:
+        stage = "patches"
+        try:
+            observer = _observer(out)
+            apply(before_import(engine))
+            module = importlib.import_module(f"kregistry.rehearsal.{engine}")
+            importlib.import_module(module.MODULE)
+            apply(PATCHES[engine])
+            stage = "arguments"
+            running: Any = module.ENGINE(arguments, observer)
+            stage = "load"
+            running.load()
+            stage = "serve"
+            running.serve()
+            code = 0
+        except BaseException as error:
+            traceback.print_exc()
+            write_line(out, Failure(_kind(error), stage, _text(error), _place(error)))
+            code = 1
+        write_line(out, Replaced(dict(COUNTS.most_common())))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _observer(out: TextIO) -> Observer:
+    import deep_gemm
+
+    observer = Observer(out)
+    observer.observe(deep_gemm)
+    return observer
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, PatchError):
+        return "patch"
+    memory = type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY.search(str(error))
+    return "memory" if memory else "engine"
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return ""  # the parser of the arguments has said why
+    if isinstance(error, PatchError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

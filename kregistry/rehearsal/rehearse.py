@@ -1,0 +1,172 @@
+"""Starts the process of an engine on the stub GPU, and says what became of it."""
+
+from __future__ import annotations
+
+import subprocess
+import textwrap
+from collections.abc import Callable, Mapping
+from importlib import import_module, metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from attrs import evolve, frozen
+
+from kregistry.errors import IncompleteError, InputError, MissingRequirement, StorageError, UnknownNameError
+from kregistry.python_child import child_command, child_environment
+from kregistry.rehearsal.findings import Failure, Findings, read_findings
+from kregistry.rehearsal.patches.catalogue import VERSIONS
+from kregistry.stub.program import program_environment
+from kregistry.target import GIB, Target
+
+#: Usage statistics of engines and of what they load are off; nothing is fetched from a hub.
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "KREGISTRY_SGLANG": "0",
+    "KREGISTRY_VLLM": "0",
+}
+_CODE = "from kregistry.rehearsal.process import main\nmain(sys.argv[1], sys.argv[2], sys.argv[3:])"
+#: Memory that is not counted if the model does not fit, as a multiple of the target's.
+_ROOM = 16
+
+
+@frozen
+class Rehearsal:
+    """A rehearsal that was carried out.
+
+    Attributes:
+        engine: ``sglang`` or ``vllm``.
+        version: the version of the engine.
+        arguments: the engine's arguments as the user gave them.
+        target: the GPU.
+        findings: the calls, and what was not run.
+        notes: what the user should know.
+    """
+
+    engine: str
+    version: str
+    arguments: tuple[str, ...]
+    target: Target
+    findings: Findings
+    notes: tuple[str, ...]
+
+
+def rehearse(
+    engine: str,
+    target: Target,
+    arguments: tuple[str, ...],
+    *,
+    any_version: bool = False,
+    log: Path | None = None,
+    on_start: Callable[[str], None] = lambda text: None,
+) -> Rehearsal:
+    """Run an engine on the stub GPU as rank 0 of all its ranks, and read its DeepGEMM calls.
+
+    Args:
+        engine: ``sglang`` or ``vllm``.
+        target: the GPU to show.
+        arguments: the engine's own arguments, as its server takes them.
+        any_version: try the patches with a version that they were not tested with.
+        log: the file for the engine's output; ``None``: it is read if the engine fails, and then forgotten.
+        on_start: called when an attempt begins, with a text for the user.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+        MissingRequirement: the engine is not installed, has another version, or has changed under a patch.
+        InputError: the engine rejects the arguments or the model.
+        IncompleteError: the engine fails while it serves.
+        StorageError: a file cannot be written.
+    """
+    version = _installed(engine, any_version=any_version)
+    attempt = _Attempt(engine, target, arguments, log)
+    on_start(f"{engine} {version} as {target.name}")
+    found = attempt.run()
+    notes: tuple[str, ...] = ()
+    if found.failure is not None and found.failure.kind == "memory":
+        notes = (
+            f"the model does not fit into {target.memory_bytes // GIB} GiB at this setting, and was rehearsed with as "
+            "much memory as it asks for; a server needs more or larger GPUs",
+        )
+        on_start(notes[0])
+        found = evolve(attempt, does_not_fit=True).run()
+    if found.failure is not None:
+        raise _error(engine, version, found.failure)
+    return Rehearsal(engine, version, arguments, target, found, notes)
+
+
+def _installed(engine: str, *, any_version: bool) -> str:
+    if engine not in VERSIONS:
+        raise UnknownNameError("engine", engine, tuple(VERSIONS))
+    known = ", ".join(VERSIONS[engine])
+    try:
+        version = metadata.version(engine)
+    except metadata.PackageNotFoundError:
+        raise MissingRequirement(
+            f"{engine} is not installed", f"a rehearsal runs the engine itself; its patches know {engine} {known}"
+        ) from None
+    if version not in VERSIONS[engine] and not any_version:
+        raise MissingRequirement(
+            f"{engine} {version} is installed, and the patches of a rehearsal know {known}",
+            "--any-version tries them all the same: a patch that does not fit is named",
+        )
+    return version
+
+
+@frozen
+class _Attempt:
+    engine: str
+    target: Target
+    arguments: tuple[str, ...]
+    log: Path | None
+    does_not_fit: bool = False
+
+    def run(self) -> Findings:
+        module = import_module(f"kregistry.rehearsal.{self.engine}")
+        variables: Mapping[str, str] = module.ENVIRONMENT
+        arguments = (*self.arguments, *(module.IF_IT_DOES_NOT_FIT if self.does_not_fit else ()))
+        base = {**child_environment(), **_QUIET, **variables}
+        more = _ROOM * self.target.memory_bytes if self.does_not_fit else 0
+        with TemporaryDirectory(prefix="kregistry-rehearsal-") as scratch:
+            file, log = Path(scratch) / "findings.jsonl", self.log or Path(scratch) / "engine.log"
+            with program_environment(self.target, base=base, uncounted_bytes=more) as environment:
+                code = self._wait(child_command(_CODE, self.engine, str(file), *arguments), environment, log)
+            found = read_findings(file)
+            failure = found.failure
+            if failure is None and code:
+                failure = Failure("died", "", f"it has ended with code {code}: {_last_words(log)}", "")
+            if failure is not None and not failure.text:
+                failure = evolve(failure, text=_last_words(log))
+            return evolve(found, failure=failure)
+
+    def _wait(self, command: list[str], environment: Mapping[str, str], log: Path) -> int:
+        try:
+            with log.open("wb") as out:
+                return subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment
+                ).returncode
+        except OSError as error:
+            raise StorageError.from_oserror(error, log) from error
+
+
+def _last_words(log: Path) -> str:
+    """The last paragraph that the engine has printed: the message of its parser of arguments."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it has said nothing"
+
+
+def _error(engine: str, version: str, failure: Failure) -> InputError | IncompleteError | MissingRequirement:
+    text = textwrap.shorten(" ".join(failure.text.split()), 600, placeholder=" ...")
+    where = f" ({failure.site})" if failure.site else ""
+    if failure.kind == "patch":
+        return MissingRequirement(f"{engine} {version}: {text}")
+    if failure.kind == "memory":
+        return InputError(f"{engine} {version}: the model does not fit, even with more memory: {text}")
+    if failure.stage in ("arguments", "load"):
+        return InputError(f"{engine} {version} rejects it: {text}{where}", "the engine's log: --log FILE")
+    return IncompleteError(f"{engine} {version} failed on the stub GPU: {text}{where}")
+
+
+__all__ = ["Rehearsal", "rehearse"]

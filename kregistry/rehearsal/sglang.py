@@ -1,0 +1,150 @@
+"""Runs SGLang's own scheduler with dummy weights, and gives it requests that reach what serving reaches."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from kregistry.rehearsal.findings import Facts, Forward
+from kregistry.rehearsal.observer import Observer
+
+#: What a rehearsal adds to the user's arguments.
+ARGUMENTS = (
+    "--load-format=dummy",
+    "--skip-tokenizer-init",
+    "--skip-server-warmup",
+    "--disable-custom-all-reduce",
+    "--disable-overlap-schedule",
+    "--disable-radix-cache",
+    "--disable-cuda-graph",
+    "--sampling-backend=pytorch",
+)
+#: Environment variables of the process: no warm-up of SGLang's own, which would call every m.
+ENVIRONMENT = {"SGLANG_JIT_DEEPGEMM_PRECOMPILE": "0", "KREGISTRY_SGLANG": "0"}
+#: Arguments for a model that does not fit into the device.
+IF_IT_DOES_NOT_FIT: tuple[str, ...] = ()
+#: The most requests of a decode step; larger steps follow the same rules.
+_MOST_REQUESTS = 512
+#: Kernel types that SGLang warms up itself (DeepGemmKernelType in its compile_utils).
+_WARMED = (
+    "fp8_gemm_nt",
+    "fp8_gemm_nt_block32",
+    "bf16_gemm_nt",
+)
+
+
+class SglangEngine:
+    """SGLang's scheduler of rank 0.
+
+    Args:
+        arguments: the user's, as of ``sglang.launch_server``.
+        observer: is told of each forward.
+    """
+
+    def __init__(self, arguments: list[str], observer: Observer) -> None:
+        from sglang.srt.server_args import prepare_server_args
+
+        self._observer = observer
+        self._skip = False
+        self._forwards = 0
+        self._args = prepare_server_args([*arguments, *ARGUMENTS])
+        self._args.resolve_once()
+
+    def load(self) -> None:
+        """Make the model and its caches, as a server does before its first request."""
+        from sglang.srt.layers.deep_gemm_wrapper import compile_utils
+        from sglang.srt.managers.scheduler import Scheduler
+        from sglang.srt.runtime_context import SpawnRanks, get_parallel, publish
+        from sglang.srt.server_args import PortArgs
+
+        publish(self._args, role="scheduler", ranks=SpawnRanks(world_rank=0, dp_rank=self._dp_rank(), gpu_id=0))
+        self._scheduler: Any = Scheduler(self._args, PortArgs.init_new(self._args))
+        self._model: Any = self._scheduler.tp_worker.model_runner.model
+        self._observer.models.append(self._model)
+        largest = max(compile_utils._BUILTIN_M_LIST, default=0)
+        warmed = dict.fromkeys(_WARMED, largest)
+        parallel = get_parallel()
+        ranks = parallel.tp_size * parallel.pp_size
+        running = self._scheduler.max_running_requests
+        self._observer.write(Facts(type(self._model).__name__, ranks, running, warmed))
+
+    def serve(self) -> None:
+        """Serve requests of the sizes that traffic has."""
+        import torch
+        from sglang.srt.runtime_context import get_schedule
+
+        scheduler = self._scheduler
+        longest = min(scheduler.max_req_input_len - 1, scheduler.max_total_num_tokens - 256)
+        chunk = get_schedule().chunked_prefill_size or longest
+        chunk = longest if chunk < 1 else min(chunk, longest)
+        with torch.inference_mode():
+            self._own_forward = self._model.forward
+            self._model.forward = self._forward
+            self._generate([1], new=2)
+            self._generate([chunk // 2], new=1)
+            self._generate([longest], new=2)
+            self._generate([1] * min(scheduler.max_running_requests, _MOST_REQUESTS, chunk), new=2)
+
+    def _dp_rank(self) -> int | None:
+        return 0 if getattr(self._args, "dp_size", 1) > 1 else None
+
+    def _generate(self, lengths: list[int], new: int) -> None:
+        """Serve requests with prompts of these lengths to their end, ``new`` tokens each."""
+        scheduler = self._scheduler
+        scheduler.process_input_requests([_request(index, length, new) for index, length in enumerate(lengths)])
+        before, chunks, done = self._forwards, 0, 0
+        while True:
+            plan = scheduler.get_next_batch_to_run(
+                running_batch=scheduler.running_batch, last_batch=scheduler.last_batch
+            )
+            scheduler.running_batch, batch = plan.running_batch, plan.batch_to_run
+            scheduler.last_batch = batch
+            if not batch:
+                if self._forwards == before:
+                    raise RuntimeError(f"SGLang has not run {len(lengths)} requests of {lengths[0]} tokens")
+                return
+            self._forwards += 1
+            prefill = batch.forward_mode.is_extend()
+            tokens = batch.extend_num_tokens if prefill else batch.batch_size()
+            chunks, done = chunks + 1, done + tokens
+            # The chunks between the third and the last one differ from these in no more than the tokens before them.
+            self._skip = prefill and chunks > 3 and done < sum(lengths)
+            if not self._skip:
+                self._observer.forward(Forward("prefill" if prefill else "decode", tokens, batch.batch_size()))
+            scheduler.process_batch_result(batch, scheduler.run_batch(batch))
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's forward, or the logits alone."""
+        if not self._skip:
+            return self._own_forward(*args, **kwargs)
+        import torch
+        from sglang.srt.layers.logits_processor import LogitsProcessorOutput
+
+        return LogitsProcessorOutput(next_token_logits=torch.zeros(1, self._model.config.vocab_size, device="cuda"))
+
+
+def _request(index: int, length: int, new: int) -> Any:
+    from sglang.srt.managers.io_struct import TokenizedGenerateReqInput
+    from sglang.srt.sampling.sampling_params import SamplingParams
+
+    parameters = SamplingParams(max_new_tokens=new, ignore_eos=True, temperature=0.0)
+    parameters.normalize(None)
+    return TokenizedGenerateReqInput(
+        rid=f"rehearsal-{index}",
+        input_text=None,
+        input_ids=array("q", [1]) * length,
+        input_embeds=None,
+        mm_inputs=None,
+        token_type_ids=None,
+        sampling_params=parameters,
+        return_logprob=False,
+        logprob_start_len=-1,
+        top_logprobs_num=0,
+        token_ids_logprob=None,
+        stream=False,
+    )
+
+
+#: What :mod:`kregistry.rehearsal.process` imports first, and what it runs.
+MODULE = "sglang.srt.managers.scheduler"
+ENGINE = SglangEngine
