@@ -101,6 +101,12 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {"num_groups": len(call.grouped_layout), "mn": call.sf.shape[1], "use_psum_layout": call.use_psum_layout}
 
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        """Packed scale factors of no rows."""
+        import torch
+
+        return call.sf.new_empty((0, call.sf.shape[1]), dtype=torch.int32)
+
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.grouped_layout.copy_(buffers.grouped_layout.new_tensor(_layout(buffers.shape, m)))
         scale_factors.fill_powers_of_two(buffers.sf[:m], generator)
