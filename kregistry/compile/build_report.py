@@ -11,6 +11,7 @@ from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
 from kregistry.remote.tier import TierUse
+from kregistry.store.failures import is_lasting
 
 
 @frozen
@@ -135,13 +136,17 @@ class BuildReport:
         """Raise an error if a kernel or an entry failed.
 
         Args:
-            allow_broken: accept kernels that do not compile: no call will reach the values that need them.
+            allow_broken: accept kernels that the compiler rejects: no call will reach the values that need them. A
+                compiler that was killed, or had no memory, has rejected nothing.
 
         Raises:
             CompileError: a kernel does not compile.
             PlanError: an entry could not be planned.
         """
-        raise_plan_problems(self.plan, () if allow_broken else self.broken, self)
+        unaccepted = [
+            broken for broken, failed in zip(self.broken, self.failed) if not (allow_broken and is_lasting(failed))
+        ]
+        raise_plan_problems(self.plan, tuple(unaccepted), self)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from kregistry.compile.build_record import BuildRecord
@@ -43,6 +44,8 @@ from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
 from kregistry.remote.chain import Chain
+from kregistry.scratch import is_literal, scratch_directory
+from kregistry.store import atomic
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
@@ -76,7 +79,10 @@ class Pipeline:
         remote: Chain | None = None,
     ) -> None:
         options = options or SharingOptions()
-        directory, scratch = store.directory, store.scratch
+        directory, scratch = store.directory, self._scratch
+        #: Where compilers run, if they would not take the path of the store literally.
+        self._elsewhere: Path | None = None
+        self._resources = ExitStack()
 
         # What the stages share.
         self.record = record = BuildRecord(events.hook)
@@ -97,7 +103,7 @@ class Pipeline:
         # The stages, from the last to the first, except for those that all others need.
         self._fill = fill = Fill(jit_cache, record)
         self._known = Known(store, broken, fill, record)
-        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close)
+        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record)
         publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
@@ -112,6 +118,8 @@ class Pipeline:
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
+        if not is_literal(self._store.directory.absolute()):
+            self._elsewhere = self._resources.enter_context(scratch_directory("build"))
         self._claims.__enter__()
         self._schedule.start(self._group_tasks)
         return self
@@ -124,6 +132,12 @@ class Pipeline:
         self._schedule.close()
         self._pool.close()
         self._claims.__exit__()
+        self._nvcc.close()
+        self._resources.close()
+
+    def _scratch(self, kind: str) -> Path:
+        """A path where a compiler may run: nvcc passes it to a shell."""
+        return self._store.scratch(kind) if self._elsewhere is None else self._elsewhere / atomic.scratch_name(kind)
 
     def add(self, kernel: Kernel) -> None:
         """Make a kernel ready: at once if the store has it, otherwise by compiling it when its turn comes.

@@ -17,6 +17,7 @@ from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.read_only import use_read_only
+from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
@@ -45,6 +46,7 @@ def build_kernels(
     replan: bool = False,
     lock: Path | None = None,
     remote: Chain | None = None,
+    shard: Shard | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -66,6 +68,7 @@ def build_kernels(
         lock: a lock file with sources of the same manifest, perhaps an older one. Its kernels are compiled while the
             dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
         remote: tiers that are asked before a kernel is compiled; default: those of ``KREGISTRY_REMOTE``.
+        shard: compile only this part of the kernels. Then compiling starts once the plan is complete.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -87,17 +90,21 @@ def build_kernels(
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
         with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
-            for kernel in _early_kernels(lock, toolchain):
+            for kernel in _early_kernels(lock, toolchain) if shard is None else ():
                 pipeline.add_early(kernel)
             plan = make_plan(
                 manifest,
                 registry,
                 toolchain=toolchain,
-                on_kernel=pipeline.add,
+                on_kernel=pipeline.add if shard is None else None,
                 on_task=pipeline.record.add_task,
                 keep_in=store.directory,
                 replan=replan,
             )
+            if shard is not None:
+                plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
+                for kernel in plan.kernels.values():
+                    pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
     planned = {kernel.key for kernel in plan.kernels.values()}
@@ -116,7 +123,8 @@ def build_kernels(
         outdated=record.outdated,
         remote=remote.use,
     )
-    keep_built_plan(store.directory, report)
+    if shard is None:
+        keep_built_plan(store.directory, report)
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 

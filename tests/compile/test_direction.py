@@ -15,7 +15,7 @@ FLOORS = (
     ("build_log", "built_plan"),
     ("pipeline", "read_only"),
     ("stages",),
-    ("open_jobs", "schedule", "build_record", "shared"),
+    ("open_jobs", "shard", "schedule", "build_record", "shared"),
     ("job", "costs", "nvcc", "cpu_samples", "locked_kernels"),
     ("build_report",),
     ("broken_calls",),
