@@ -23,7 +23,7 @@ from kregistry.stub.refusing import Refused
 from kregistry.stub.segments import Run
 from kregistry.target import TARGETS
 
-LAUNCH = ProbedLaunch("odd\nerror", (3, 3, 1), (), 1, 2, 3, 1 << 40)
+LAUNCH = ProbedLaunch("odd\nerror", (3, 3, 1), (), 1, 2, 3, nbytes=1 << 40)
 
 
 @pytest.mark.parametrize(
