@@ -247,6 +247,9 @@ class StorageError(KregistryError):
             errno.EDQUOT: "free some of your quota, or name another directory with --store or --cache-dir",
             errno.EACCES: "name a writable directory with --store or --cache-dir",
             errno.EPERM: "name a writable directory with --store or --cache-dir",
+            errno.ENOTDIR: "a file is where a directory should be: remove it",
+            errno.EEXIST: "something else is there: remove it",
+            errno.EISDIR: "a directory is where a file should be: remove it",
             errno.EROFS: "the file system is read-only: name another directory with --store or --cache-dir",
         }
         text = error.strerror or str(error)
