@@ -95,7 +95,7 @@ class Selection:
 #: What to do without a manifest.
 _NO_MANIFEST = (
     "kregistry init --config config.json --engine sglang > kernels.yaml writes one for a model; "
-    "kregistry rehearse runs the engine itself to write it; kregistry init --example > kernels.yaml is one to start from"
+    "kregistry rehearse runs the engine itself to write it; kregistry init --example > kernels.yaml is a small one"
 )
 
 
