@@ -223,6 +223,16 @@ def test_mega_moe_of_hopper(resolve: Resolve, model: str, experts: int, hidden: 
     assert labelled(calls, "experts w13")[0].verdict is Verdict.FUSED
 
 
+@pytest.mark.parametrize("model", ["deepseek-v3", "qwen3-235b-a22b-fp8", "qwen3-next-80b-a3b-fp8"])
+def test_mega_moe_of_other_models(resolve: Resolve, model: str) -> None:
+    """On Hopper for FP8 experts of every model that has the path; SGLang builds none of them on Blackwell."""
+    calls = resolve(model, "sglang", tp=8, a2a="megamoe")
+    found = shape(calls, "mega MoE")
+    assert (found["num_ranks"], found["max_tokens"]) == (8, 8448)
+    [site] = labelled(resolve(model, "sglang", "b200", tp=8, a2a="megamoe"), "experts w13")
+    assert (site.verdict, site.rule) == (Verdict.OTHER_BACKEND, "arch")
+
+
 def test_the_draft_layer_is_loaded_only_where_the_engine_speculates(resolve: Resolve, changed: Change) -> None:
     for model, labels in (
         ("deepseek-v4-flash-fp8", ("NextN e_proj", "NextN h_proj")),
@@ -336,6 +346,7 @@ def test_context_parallel_attention(resolve: Resolve) -> None:
     [
         ("sglang", {"tp": 8, "two_batch_overlap": True}, "only with an all-to-all backend"),
         ("vllm", {"single_batch_overlap": True}, "is an option of sglang"),
+        ("sglang", {"tp": 8, "a2a": "megamoe", "two_batch_overlap": True}, "no two-batch or single-batch overlap"),
         ("sglang", {"tp": 8, "cp": 3}, "dp 1 * cp 3 does not divide tp 8"),
         ("sglang", {"tp": 8, "moe_dense_tp": 2}, "sglang takes --moe-dense-tp-size 1 or 8"),
         ("sglang", {"speculative_tokens": 0}, "speculative_tokens: expected an integer from 1"),

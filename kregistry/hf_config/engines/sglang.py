@@ -95,6 +95,8 @@ class SGLang(Engine):
         # arg_groups/validation_hook.py: moe_dense_tp_size only supports None, 1 or tp_size.
         if given.moe_dense_tp not in (None, 1, given.tp):
             raise InputError(f"sglang takes --moe-dense-tp-size 1 or {given.tp} (tp), got {given.moe_dense_tp}")
+        if given.a2a == "megamoe" and (given.two_batch_overlap or given.single_batch_overlap):
+            raise InputError("sglang has no two-batch or single-batch overlap with --moe-a2a-backend megamoe")
         if given.two_batch_overlap and not self._a2a:
             raise InputError(
                 "sglang overlaps two batches only with an all-to-all backend", "e.g. --moe-a2a-backend deepep"
@@ -212,6 +214,9 @@ class SGLang(Engine):
         quantization = self.config.quantization.of(layer.weights)
         bf16 = not quantization.quantized or bool(quantization.skips(layer.weights))
         if self.deployment.a2a == "megamoe" and not bf16:
+            refused = self._mega_moe_fault()
+            if refused:
+                return Decision(Verdict.OTHER_BACKEND, refused, "arch")
             return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         if quantization.block is None and not bf16:
             return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: not FP8 in blocks", "scheme")
@@ -253,11 +258,22 @@ class SGLang(Engine):
         if layer.needs.startswith("megamoe"):
             if given.a2a != "megamoe":
                 return Decision(Verdict.OTHER_BACKEND, "only with --moe-a2a-backend megamoe", "backend")
-            # layers/quantization/fp8.py: FP8 experts on SM90 (mega_moe_sm90.py), FP4 experts on SM100.
-            if (self._arch == "sm90") == self._fp4_experts:
-                what = "FP4" if self._fp4_experts else "FP8"
-                return Decision(Verdict.OTHER_BACKEND, f"mega MoE does not take {what} experts on {self._arch}", "arch")
+            refused = self._mega_moe_fault()
+            if refused:
+                return Decision(Verdict.OTHER_BACKEND, refused, "arch")
         return GOES
+
+    def _mega_moe_fault(self) -> str:
+        """Why mega MoE does not take the experts; empty if it does.
+
+        Source: layers/quantization/fp8.py: FP8 experts in blocks on SM90 (mega_moe_sm90.py), FP4 experts on SM100.
+        """
+        quantization = self.config.quantization
+        if quantization.block != (128, 128):
+            return f"mega MoE does not take experts that are {quantization.scheme}"
+        if (self._arch == "sm90") == self._fp4_experts:
+            return f"mega MoE does not take {'FP4' if self._fp4_experts else 'FP8'} experts on {self._arch}"
+        return ""
 
     def expert_kernel_types(self) -> tuple[str, ...]:
         return ("contiguous", "masked")
