@@ -30,6 +30,7 @@ LAYOUT_SYMBOLS: Mapping[str, str] = {
     "pp": "pipeline stages",
     "mega_tokens": "tokens that one rank's buffer of mega MoE holds",
     "mega_sms": "SMs that mega MoE uses",
+    "mega_shared": "shared experts that mega MoE computes too",
 }
 
 

@@ -11,6 +11,7 @@ from kregistry.hf_config.engines import weight_loading
 from kregistry.hf_config.engines.engine import (
     ALIGNMENT,
     GOES,
+    MEGA_ROUNDING,
     Decision,
     Engine,
     Layout,
@@ -55,9 +56,8 @@ _MAX_DISPATCH = 128
 _MAX_PREFILL_TOKENS = 16384
 # layers/attention/dsa/dsa_indexer.py, DUAL_STREAM_TOKEN_THRESHOLD.
 _DUAL_STREAM_TOKENS = 1024
-# SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK and _RESERVED_SMS; DeepGEMM rounds the buffer up.
+# SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK and _RESERVED_SMS.
 _MEGA_TOKENS = 8192
-_MEGA_ROUNDING = 384
 _MEGA_RESERVED_SMS = 2
 # deep_ep.Buffer.num_sms, which layers/moe/token_dispatcher/deepep.py takes unless a DeepEP config says otherwise.
 _DEEPEP_SMS = 20
@@ -107,6 +107,13 @@ class SGLang(Engine):
                 self.notes.append(f"{given.a2a} makes sglang use ep = tp = {given.tp} (--ep {given.ep} was given)")
             ep = given.tp
         self.check_experts(given.tp, ep)
+        if given.a2a == "megamoe" and self._step > self._mega_tokens:
+            # arg_groups/mega_moe_hook.py, validate_mega_moe_token_budget.
+            self.notes.append(
+                f"sglang does not start with {self._step} tokens of a prefill step and {self._mega_tokens} in the "
+                f"buffer of mega MoE: lower --chunked-prefill-size, or raise --max-dispatch-tokens "
+                f"(SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK)"
+            )
         sms = given.target.num_sms
         mega_sms = max(2, sms - _MEGA_RESERVED_SMS) // 2 * 2 if given.target.arch == "sm100" else sms
         return Layout(
@@ -120,13 +127,23 @@ class SGLang(Engine):
             sms=sms,
             verify=given.speculative_tokens or 1,
             pp=given.pp,
-            mega_tokens=-(-_MEGA_TOKENS // _MEGA_ROUNDING) * _MEGA_ROUNDING,
+            mega_tokens=-(-self._mega_tokens // MEGA_ROUNDING) * MEGA_ROUNDING,
             mega_sms=mega_sms,
+            mega_shared=self._mega_shared(),
         )
 
     @property
     def _a2a(self) -> bool:
         return self.deployment.a2a != "none"
+
+    def _mega_shared(self) -> int:
+        """Source: layers/moe/mega_moe.py, should_fuse_mega_moe_shared_experts: on SM100, beside FP4 experts."""
+        used = self.deployment.a2a == "megamoe" and self._arch == "sm100" and not self._mega_moe_fault()
+        return self.mega_shared_experts() if used else 0
+
+    @property
+    def _mega_tokens(self) -> int:
+        return self.deployment.max_dispatch_tokens or _MEGA_TOKENS
 
     @property
     def _arch(self) -> str:
@@ -313,9 +330,8 @@ class SGLang(Engine):
             return
         yield from weight_loading.packed(weight_loading.fp8_weights(sites), "transform_scale_ue8m0")
         yield from weight_loading.transformed(weight_loading.einsum_weights(sites), 128, 128, "_setup_fp8_wo_a_scales")
-        yield from weight_loading.transformed(
-            weight_loading.fp4_weights(sites), 1, 32, "process_weights_after_loading_block_quant"
-        )
+        fp4 = (*weight_loading.fp4_weights(sites), *weight_loading.mega_weights(sites))
+        yield from weight_loading.transformed(fp4, 1, 32, "process_weights_after_loading_block_quant")
 
     # ---- how large m becomes ---------------------------------------------------------------------------------
 
@@ -367,8 +383,8 @@ class SGLang(Engine):
             case Tokens.CAPTURED:
                 return Rows(_DUAL_STREAM_TOKENS, "tokens of a captured decode step, DUAL_STREAM_TOKEN_THRESHOLD")
             case Tokens.MEGA:
-                rule = f"chunked prefill {self._step}, at most {_MEGA_TOKENS} tokens in the buffer of mega MoE"
-                return Rows(min(max(self._step, requests * verify), _MEGA_TOKENS), rule)
+                rule = f"chunked prefill {self._step}, at most {self._mega_tokens} tokens in the buffer of mega MoE"
+                return Rows(min(max(self._step, requests * verify), self._mega_tokens), rule)
         if isinstance(layer, Special) and layer.start is not None:
             return Rows(self._step, f"chunked prefill {self._step}")
         gathered = self.deployment.dp if self._gathers(layer) else 1

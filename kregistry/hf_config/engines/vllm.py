@@ -11,6 +11,7 @@ from kregistry.hf_config.engines import weight_loading
 from kregistry.hf_config.engines.engine import (
     ALIGNMENT,
     GOES,
+    MEGA_ROUNDING,
     Decision,
     Engine,
     Layout,
@@ -72,7 +73,6 @@ _DISABLED_ON_BLACKWELL = ("qwen3_5_text", "qwen3_5_moe_text")
 _FLASHINFER_ROWS = 32
 # VLLM_DBO_COMM_SMS.
 _DBO_SMS = 20
-_MEGA_ROUNDING = 384
 
 
 class VLLM(Engine):
@@ -123,7 +123,6 @@ class VLLM(Engine):
         return Layout(
             attention=given.tp,
             dense=given.tp,
-            # The native mega MoE keeps the shared expert whole on every rank as well (models/deepseek_v4).
             shared=1 if sequence_parallel else given.tp,
             ep=ep,
             moe_tp=ranks // ep if self.experts else 1,
@@ -131,8 +130,12 @@ class VLLM(Engine):
             sms=given.target.num_sms,
             verify=1 + (given.speculative_tokens or 0),
             pp=given.pp,
-            mega_tokens=-(-step // _MEGA_ROUNDING) * _MEGA_ROUNDING,
+            mega_tokens=-(-step // MEGA_ROUNDING) * MEGA_ROUNDING,
             mega_sms=given.target.num_sms,
+            # models/deepseek_v4/nvidia/model.py: where each rank has the shared expert whole.
+            mega_shared=self.mega_shared_experts()
+            if given.moe_runner == "deep_gemm_mega_moe" and (sequence_parallel or given.tp == 1)
+            else 0,
         )
 
     @property

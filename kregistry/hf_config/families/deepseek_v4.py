@@ -105,7 +105,7 @@ FAMILY = Family(
         Special(
             "mega MoE",
             "fp8_fp4_mega_moe",
-            {**MEGA_MOE, "activation_clamp": "?clamp"},
+            {**MEGA_MOE, "activation_clamp": "?clamp", "num_shared_experts": "?mega_shared"},
             part="routed experts",
             tokens=Tokens.MEGA,
             needs="megamoe",
