@@ -127,7 +127,7 @@ class SGLang(Engine):
             sms=sms,
             verify=given.speculative_tokens or 1,
             pp=given.pp,
-            mega_tokens=-(-self._mega_tokens // MEGA_ROUNDING) * MEGA_ROUNDING,
+            mega_tokens=-(-self._mega_tokens // MEGA_ROUNDING) * MEGA_ROUNDING if given.a2a == "megamoe" else 0,
             mega_sms=mega_sms,
             mega_shared=self._mega_shared(),
         )
@@ -263,7 +263,6 @@ class SGLang(Engine):
         return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
 
     def special_decision(self, layer: Special) -> Decision:
-        given = self.deployment
         if layer.needs == "fp8_wo_a" and self._arch == "sm90":
             return Decision(
                 Verdict.OTHER_BACKEND,
@@ -272,9 +271,7 @@ class SGLang(Engine):
             )
         if layer.needs == "deepgemm_bmm":
             return Decision(Verdict.OTHER_BACKEND, "bmm, unless SGLANG_USE_DEEPGEMM_BMM=1 (sm90 only)", "backend")
-        if layer.needs.startswith("megamoe"):
-            if given.a2a != "megamoe":
-                return Decision(Verdict.OTHER_BACKEND, "only with --moe-a2a-backend megamoe", "backend")
+        if layer.needs == "megamoe":
             refused = self._mega_moe_fault()
             if refused:
                 return Decision(Verdict.OTHER_BACKEND, refused, "arch")

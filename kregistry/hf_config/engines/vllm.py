@@ -119,7 +119,7 @@ class VLLM(Engine):
                 "choose --moe-runner deep_gemm",
             )
         sequence_parallel = given.a2a in _SEQUENCE_PARALLEL and ep > 1 and given.tp > 1 and given.dp > 1
-        step = self._step
+        step, mega = self._step, given.moe_runner == "deep_gemm_mega_moe"
         return Layout(
             attention=given.tp,
             dense=given.tp,
@@ -130,12 +130,10 @@ class VLLM(Engine):
             sms=given.target.num_sms,
             verify=1 + (given.speculative_tokens or 0),
             pp=given.pp,
-            mega_tokens=-(-step // MEGA_ROUNDING) * MEGA_ROUNDING,
+            mega_tokens=-(-step // MEGA_ROUNDING) * MEGA_ROUNDING if mega else 0,
             mega_sms=given.target.num_sms,
             # models/deepseek_v4/nvidia/model.py: where each rank has the shared expert whole.
-            mega_shared=self.mega_shared_experts()
-            if given.moe_runner == "deep_gemm_mega_moe" and (sequence_parallel or given.tp == 1)
-            else 0,
+            mega_shared=self.mega_shared_experts() if mega and (sequence_parallel or given.tp == 1) else 0,
         )
 
     @property
@@ -246,11 +244,8 @@ class VLLM(Engine):
             return Decision(Verdict.OTHER_BACKEND, "bmm", "backend")
         if layer.needs == "fp8_wo_a" and self._disabled:
             return Decision(Verdict.OTHER_BACKEND, "vllm does not use DeepGEMM for this model here", "backend")
-        if layer.needs.startswith("megamoe"):
-            if self.deployment.moe_runner != "deep_gemm_mega_moe":
-                return Decision(Verdict.OTHER_BACKEND, "only with --moe-backend deep_gemm_mega_moe", "backend")
-            if self.config.values.get("expert_dtype", "fp4") != "fp4":
-                return Decision(Verdict.DOES_NOT_LOAD, "vllm takes FP4 experts only with deep_gemm_mega_moe", "runner")
+        if layer.needs == "megamoe" and self.config.values.get("expert_dtype", "fp4") != "fp4":
+            return Decision(Verdict.DOES_NOT_LOAD, "vllm takes FP4 experts only with deep_gemm_mega_moe", "runner")
         return GOES
 
     def expert_kernel_types(self) -> tuple[str, ...]:

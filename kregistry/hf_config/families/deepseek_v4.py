@@ -108,6 +108,7 @@ FAMILY = Family(
             {**MEGA_MOE, "activation_clamp": "?clamp", "num_shared_experts": "?mega_shared"},
             part="routed experts",
             tokens=Tokens.MEGA,
+            when="mega_tokens > 0",
             needs="megamoe",
             archs=("sm100",),
         ),
@@ -115,6 +116,7 @@ FAMILY = Family(
         Unquantized(
             "mega MoE pre-dispatch",
             "computed by a kernel of the engine's own on sm100",
+            when="mega_tokens > 0",
             archs=("sm100",),
             elsewhere=True,
         ),
