@@ -10,7 +10,8 @@ mkdir -p "$site"
 for each in "$packed"/*.tar.xz; do
   if command -v xz >/dev/null; then xz -dc -T0 "$each" | tar -xf - -C "$site"; else python3 -m tarfile -e "$each" "$site"; fi
 done
-cp "$here/real_server_parts/absent_modules.py" "$site/sitecustomize.py"
+# SGLang imports packages that its models here do not use; vLLM looks which of them are there.
+if [ -d "$site/sglang" ]; then cp "$here/real_server_parts/absent_modules.py" "$site/sitecustomize.py"; fi
 python3 - "$here/.." "$site" <<'PYTHON'
 """What `pip install --editable` would do, without a build: links, and the metadata that entry points are read from."""
 import sys

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kregistry.compile.plan_and_build import build_kernels
-    from kregistry.deep_gemm.settings import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS
+    from kregistry.deep_gemm.settings import (
+        BLOCK_SIZE_MULTIPLE_OF,
+        DETERMINISTIC,
+        IGNORE_COMPILE_DIMS,
+        MK_ALIGNMENT,
+        NUM_SMS,
+    )
     from kregistry.deep_gemm.version import deep_gemm_version
     from kregistry.errors import KregistryError, ShapeError
     from kregistry.hookspecs import hookimpl
@@ -59,6 +65,8 @@ _HOMES = {
     "Gemm": "kernel_type",
     "KernelType": "kernel_type",
     "KregistryError": "errors",
+    "BLOCK_SIZE_MULTIPLE_OF": "deep_gemm.settings",
+    "IGNORE_COMPILE_DIMS": "deep_gemm.settings",
     "MK_ALIGNMENT": "deep_gemm.settings",
     "Manifest": "manifest",
     "NUM_SMS": "deep_gemm.settings",
@@ -86,7 +94,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "BLOCK_SIZE_MULTIPLE_OF",
     "DETERMINISTIC",
+    "IGNORE_COMPILE_DIMS",
     "MK_ALIGNMENT",
     "NUM_SMS",
     "REQUIRED",

@@ -161,21 +161,29 @@ class ArgumentError(InputError):
 
 @define
 class UnseenCallError(InputError):
-    """A call that no entry covers: DeepGEMM would compile a kernel now, or (``crashes``) fail to compile one."""
+    """A call that no entry covers: DeepGEMM would compile a kernel now, or (``crashes``) fail to compile one.
+
+    ``unknown`` is the reason why the kernel type does not know the call, so that no entry can cover it; else empty.
+    """
 
     kernel_type: str
     shape: str
     run_dimension: str
     m: int
     crashes: bool = False
+    unknown: str = ""
 
     @property
     def message(self) -> str:
+        if self.unknown:
+            return f"unknown call: {self.kernel_type} at {self.run_dimension} {self.m}: {self.unknown}"
         where = f"{self.kernel_type} {self.shape} at {self.run_dimension} {self.m}"
         return f"call of a kernel that does not compile: {where}" if self.crashes else f"unseen call: {where}"
 
     @property
     def hint(self) -> str:  # type: ignore[override]
+        if self.unknown:
+            return "no manifest can cover it: extend the kernel type, or call in a form that it knows"
         if self.crashes:
             return "DeepGEMM chooses a kernel here that the compiler refuses; see `kregistry docs broken-kernels`"
         return "add it to the manifest: kregistry record writes one that covers a run"
@@ -239,6 +247,9 @@ class StorageError(KregistryError):
             errno.EDQUOT: "free some of your quota, or name another directory with --store or --cache-dir",
             errno.EACCES: "name a writable directory with --store or --cache-dir",
             errno.EPERM: "name a writable directory with --store or --cache-dir",
+            errno.ENOTDIR: "a file is where a directory should be: remove it",
+            errno.EEXIST: "something else is there: remove it",
+            errno.EISDIR: "a directory is where a file should be: remove it",
             errno.EROFS: "the file system is read-only: name another directory with --store or --cache-dir",
         }
         text = error.strerror or str(error)

@@ -85,6 +85,11 @@ def kregistry_kernel_found(kernel: Kernel) -> None:
 
 
 @hookspec
+def kregistry_kernel_awaited(kernel: Kernel, owner: str) -> None:
+    """Another builder has been compiling a kernel for some seconds; ``owner`` is e.g. ``process 12 on node-3``."""
+
+
+@hookspec
 def kregistry_kernel_failed(kernel: Kernel, failed: FailedKernel) -> None:
     """A kernel did not compile, now or (``failed.known``) in an earlier build. The build goes on with the others."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -134,3 +135,11 @@ def detect_target(device: int = 0) -> Target:
         memory_bytes=properties.total_memory,
         source="read off the device",
     )
+
+
+def device_arch() -> str | None:
+    """The arch of the current CUDA device; ``None`` if this process has not loaded torch, or has no device."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return f"sm{torch.cuda.get_device_capability()[0]}0"

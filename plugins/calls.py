@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from kregistry import ShapeError
+
+#: ``disable_ue8m0_cast`` is for scale factors that DeepGEMM would convert: SM90 converts none, and SM100 refuses FP32.
+#: SM120 runs another kernel for them.
+NO_CAST: Mapping[str, tuple[str, ...]] = {"disable_ue8m0_cast": ("sm90", "sm100")}
 
 
 def belongs(kernel_type: str, argument: str, found: object, expected: Collection[object]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kregistry import MK_ALIGNMENT, NUM_SMS, Buffers, KernelType, RunDimension
+from kregistry_plugins import compiled_dims
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ class MaskedGemm(KernelType):
     group. The size of the buffers does not affect the kernel; on SM100 the alignment of contiguous layouts does.
     """
 
-    settings = (MK_ALIGNMENT, NUM_SMS)
+    settings = (MK_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
     raises_on_empty = ""  # it asserts expected_m > 0, and a buffer without rows has no stride
 

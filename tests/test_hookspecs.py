@@ -18,6 +18,7 @@ from shapes import entry_of
 
 from kregistry import Dispatch, KernelType, Registry, hookimpl
 from kregistry.compile import BuildReport, CompiledKernel, FailedKernel
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
@@ -203,3 +204,10 @@ def test_kregistry_task_finished(tiny_build: BuildReport, event_log: EventLog) -
     started = [arguments["task"] for arguments in heard(event_log, "kregistry_task_started")]
     finished = [evolve(arguments["task"], seconds=None) for arguments in heard(event_log, "kregistry_task_finished")]
     assert sorted(map(repr, finished)) == sorted(map(repr, started))
+
+
+def test_kregistry_kernel_awaited(listening: tuple[Registry, EventLog], kernel: Kernel) -> None:
+    registry, log = listening
+    BuildRecord(registry.events.hook).kernel_awaited(kernel, "process 12 on node-3")
+    registry.events.flush()
+    assert log.calls == [("kregistry_kernel_awaited", {"kernel": kernel, "owner": "process 12 on node-3"})]

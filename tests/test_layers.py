@@ -14,12 +14,22 @@ ROOT = Path(__file__).parent.parent
 #: From the bottom. Rooms of one floor do not know each other.
 FLOORS = (
     ("errors", "import_hook"),
-    ("bounded_input", "entry_points", "kernel", "machine", "python_child", "target"),
+    (
+        "bounded_input",
+        "entry_points",
+        "full_disk",
+        "kernel",
+        "machine",
+        "python_child",
+        "scratch",
+        "target",
+        "watchdog",
+    ),
     ("kernel_type",),
     ("manifest",),
     ("events",),
     ("store",),
-    ("deep_gemm",),
+    ("deep_gemm", "remote"),
     ("toolchain",),
     ("hookspecs", "event_delivery"),
     ("event_bus",),
@@ -32,7 +42,7 @@ FLOORS = (
     ("recording",),
     ("serving",),
     ("jit_monitor",),
-    ("conformance",),
+    ("conformance", "report"),
     ("integrations", "rehearsal"),
     # The public names, imported on first use. What stands below does not go through them.
     ("kregistry",),

@@ -45,6 +45,14 @@ _VLLM_ENVIRONMENT = {
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
     "VLLM_HOST_IP": "127.0.0.1",
 }
+#: vLLM shows the lines of kregistry only if it is told to.
+_VLLM_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "[%(asctime)s] %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
+    "loggers": {name: {"handlers": ["out"], "level": "INFO", "propagate": False} for name in ("vllm", "kregistry")},
+}
 #: Lines of a log that say how far a start is.
 _MILESTONES = (
     "server_args=",
@@ -78,7 +86,12 @@ class Caches:
     def environment(self, engine: str) -> dict[str, str]:
         cache = str(self.directory / "jit")
         common = {"DG_JIT_CACHE_DIR": cache, "SGLANG_DG_CACHE_DIR": cache, "KREGISTRY_STORE": str(self.store)}
-        return {**common, **(_VLLM_ENVIRONMENT if engine == "vllm" else {})}
+        if engine == "sglang":
+            return common
+        logging = self.directory / "logging.json"
+        logging.write_text(json.dumps(_VLLM_LOGGING))
+        own = {"VLLM_LOGGING_CONFIG_PATH": str(logging), "VLLM_CACHE_ROOT": str(self.directory.parent / "vllm")}
+        return {**common, **_VLLM_ENVIRONMENT, **own}
 
     @property
     def store(self) -> Path:

@@ -15,16 +15,22 @@ COMMANDS = {
     "check": "Check a manifest, and report every problem with line and column.",
     "plan": "Find every kernel that DeepGEMM will JIT, without a GPU.",
     "build": "Compile missing kernels in parallel, without a GPU.",
+    "show": "Show which m needs which kernel, in the terminal.",
+    "report": "Write a page that shows a plan and its build.",
     "warmup": "Build missing kernels, then load every kernel on this GPU.",
     "rehearse": "Run the engine itself without a GPU, and write the manifest of its calls.",
     "record": "Run a command and write a manifest that covers its DeepGEMM calls.",
     "stub": "Run a command on the stub GPU: a program for CUDA, without a GPU.",
     "monitor": "Turn the log of a JIT monitor into manifest entries.",
+    "push": "Write the kernels of a manifest to a remote: S3, a directory, a web server.",
+    "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
+    "lookup": "Ask whether a remote has the kernels of a manifest.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
     "conformance": "Test installed kernel types with the rules of the conformance kit.",
     "new-plugin": "Write an installable plugin with one kernel type and its tests.",
+    "completion": "Print the completion script of bash, zsh or fish.",
     "docs": "Print a page of the documentation.",
     "doctor": "Check this machine: what is there, what is missing, and how to fix it.",
 }
@@ -40,7 +46,7 @@ Exit codes:
   5    complete, except that DeepGEMM chooses kernels that do not compile:
        the message names the calls that would crash a server
   70   a bug in kregistry or a plugin, with its traceback
-  130  interrupted"""
+  130  interrupted (Ctrl-C); 143 by SIGTERM, 129 by SIGHUP"""
 
 
 class _LazyGroup(click.Group):
@@ -66,7 +72,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from kregistry.errors import UnknownNameError
 
             raise UnknownNameError("command", args[0], tuple(COMMANDS))
@@ -81,27 +87,43 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point. A known error is shown as a message; a bug is shown with its traceback."""
-    from kregistry.errors import KregistryError
+    from kregistry.cli.signals import Signals
+
+    signals = Signals()
+    with signals.as_interrupts():
+        code = _run()
+    sys.exit(128 + signals.received if signals.received else code)
+
+
+def _run() -> int:
+    """Run the command; its exit code."""
+    from kregistry.errors import KregistryError, StorageError
 
     try:
         cli(prog_name="kregistry", standalone_mode=False)
     except KregistryError as error:
         _print_error(str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         _print_error("interrupted; finished work is kept, and the next run continues from there")
-        sys.exit(130)
-    except Exception:
+        return 130
+    except Exception as error:
+        import errno
         import traceback
+
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _print_error(str(StorageError.from_oserror(error, "a file")))
+            return StorageError.exit_code
 
         traceback.print_exc()
         click.echo(
             "this is a bug in kregistry or in a plugin: please report it with `kregistry doctor --json`", err=True
         )
-        sys.exit(70)
+        return 70
+    return 0
 
 
 def _print_error(message: str) -> None:

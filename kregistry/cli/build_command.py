@@ -23,8 +23,11 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
+from kregistry.cli.remote_kernels import remote_options
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.shard import Shard
 from kregistry.errors import InputError
+from kregistry.remote.chain import Chain
 
 
 @click.command(name="build")
@@ -40,7 +43,9 @@ from kregistry.errors import InputError
     type=click.Path(path_type=Path),
     help="With --lock: a directory of DeepGEMM's headers (default: the installed DeepGEMM's; can be repeated).",
 )
+@click.option("--shard", metavar="I/N", help="Build part I of N; 'auto': as Slurm, Kubernetes or the CI system says.")
 @storage_options
+@remote_options
 @jobs_option
 @replan_option
 @verbosity_options
@@ -51,7 +56,9 @@ def command(
     selection: Selection,
     lock: Path | None,
     headers: tuple[Path, ...],
+    shard: str | None,
     storage: Storage,
+    remote: Chain,
     jobs: int | None,
     shared_front_end: bool | None,
     paranoid: bool,
@@ -69,6 +76,7 @@ def command(
     from kregistry.compile.plan_and_build import build_kernels
 
     registry = selection.registry
+    part = Shard.parse(shard) if shard else None
     if lock is not None:
         _refuse_selection(selection)
         with ProgressBar(registry, verbosity, None, storage.store.directory, jobs):
@@ -80,6 +88,8 @@ def command(
                 jobs=jobs,
                 shared_front_end=shared_front_end,
                 paranoid=paranoid,
+                remote=remote,
+                shard=part,
             )
     else:
         if headers:
@@ -98,11 +108,15 @@ def command(
                 paranoid=paranoid,
                 replan=replan,
                 lock=beside if beside.is_file() else None,
+                remote=remote,
+                shard=part,
             )
         storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
+    for line in remote.summaries():
+        say(line)
     if as_json:
         print_json(report.to_json())
     else:

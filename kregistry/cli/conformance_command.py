@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
 from kregistry.cli.output import echo, say
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="conformance")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete.kernel_types)
 @click.option(
     "--require",
     type=click.Choice(["stub", "gpu"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 from attrs import frozen
@@ -32,17 +33,37 @@ def _check(subject: str, find: Callable[[], str]) -> Finding:
 
 @click.command(name="doctor")
 @json_option
-def command(as_json: bool) -> None:
-    """Check what planning and building need on this machine; exit 3 if something is missing."""
-    findings = all_findings()
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what a bug report needs to a .tar.gz: versions, environment, the last starts; no secrets.",
+)
+def command(as_json: bool, bundle: Path | None) -> None:
+    """Check what planning and building need on this machine; exit 3 if something is missing.
+
+    A table shows what decides kernels: the compiler, each variable that has an influence, and where kernels are kept.
+    """
+    from kregistry.cli.influences import influences
+    from kregistry.cli.tables import print_table
+
+    findings, rows = all_findings(), influences()
+    shown = [*findings, *(Finding(row.what, f"{row.value} ({row.why})") for row in rows)]
+    content = [{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in shown]
+    if bundle is not None:
+        from kregistry.cli.bug_report import write_bundle
+        from kregistry.store import Store
+
+        names = write_bundle(bundle, content, Store.default().directory)
+        click.echo(f"{bundle}: {len(names)} files", err=True)
     if as_json:
-        print_json([{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in findings])
+        print_json(content)
     else:
         for finding in findings:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
             echo(f" {finding.subject}: {finding.found}", mark=mark)
             if finding.hint:
                 echo(f"     hint: {finding.hint}")
+        print_table(("what decides kernels", "value", "~why"), [(row.what, row.value, row.why) for row in rows])
     missing = [finding.subject for finding in findings if not finding.ok]
     if missing:
         raise MissingRequirement(f"failed checks: {', '.join(missing)}")
@@ -64,6 +85,7 @@ def all_findings() -> list[Finding]:
         *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
         _check("torch", toolchain.torch_version),
         _check("DeepGEMM", toolchain.require_deep_gemm),
+        _check("environment", _environment),
         _check("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
         _check("C compiler", toolchain.find_c_compiler),
         Finding("store", str(Store.default().directory)),
@@ -77,7 +99,23 @@ def _toolkit(toolkit: object) -> str:
     from kregistry.toolchain import CudaToolkit
 
     assert isinstance(toolkit, CudaToolkit)
+    if toolkit.compiler.found_by != toolkit.found_by:
+        named = f"nvcc {toolkit.version} at {toolkit.nvcc} ({toolkit.compiler.found_by})"
+        return f"{named}, headers in {toolkit.home} ({toolkit.found_by})"
     return f"nvcc {toolkit.version} in {toolkit.home} ({toolkit.found_by})"
+
+
+def _environment() -> str:
+    """Refuse variables under which nothing can be planned or built, and places where DeepGEMM finds no JIT cache."""
+    import os
+
+    from kregistry.deep_gemm.cache_layout import check_layout
+    from kregistry.deep_gemm.environment import check_environment
+    from kregistry.toolchain import installed_series
+
+    check_environment(os.environ, installed_series())
+    check_layout(installed_series())
+    return "no variable is refused"
 
 
 def _try_stub() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
+from kregistry.cli import complete
 from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ plugin_option = click.option(
     "plugins",
     multiple=True,
     metavar="TYPE=PLUGIN",
+    shell_complete=complete.providers,
     help="Use PLUGIN for the kernel type TYPE, if two plugins offer it.",
 )
 jobs_option = click.option(
@@ -121,7 +124,16 @@ class Storage:
 
 def manifest_options(command: Command) -> Command:
     """Add FILE, --model, --target and --plugin; the command receives ``selection``."""
+    file = click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml"))
+    return selection_options(file)(command)
 
+
+def selection_options(file: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Add an argument or option ``file``, --model, --target and --plugin; the command receives ``selection``."""
+    return functools.partial(_with_selection, file)
+
+
+def _with_selection(file_option: Callable[[Command], Command], command: Command) -> Command:
     @functools.wraps(command)
     def with_selection(
         *, file: Path, models: tuple[str, ...], target: str | None, plugins: tuple[str, ...], **rest: Any
@@ -130,12 +142,20 @@ def manifest_options(command: Command) -> Command:
 
     return _with_options(
         with_selection,
-        click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml")),
-        click.option("-m", "--model", "models", multiple=True, help="Only this model (can be repeated)."),
+        file_option,
+        click.option(
+            "-m",
+            "--model",
+            "models",
+            multiple=True,
+            shell_complete=complete.models,
+            help="Only this model (can be repeated).",
+        ),
         click.option(
             "-t",
             "--target",
             envvar="KREGISTRY_TARGET",
+            shell_complete=complete.targets,
             help="A target's name, 'detect', or a YAML file (default: the manifest's).",
         ),
         plugin_option,
@@ -153,7 +173,11 @@ def store_option(command: Command) -> Command:
 
 
 def _store(directory: Path | None) -> Store:
+    from kregistry.errors import InputError
     from kregistry.store import Store
+
+    if directory and re.match(r"\w+:/", str(directory)):  # Path has made one slash of two
+        raise InputError(f"--store {directory}: the store is a directory on this machine", "--remote names a URL")
 
     return Store(directory) if directory else Store.default()
 

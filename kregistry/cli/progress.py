@@ -89,6 +89,10 @@ class ProgressBar:
             self._say(f"{kernel.id} is compiled alone: {reason}")
 
     @hookimpl
+    def kregistry_kernel_awaited(self, kernel: Kernel, owner: str) -> None:
+        self._say(f"waiting for {owner}, which compiles {kernel.id}", "yellow")
+
+    @hookimpl
     def kregistry_kernel_failed(self, kernel: Kernel, failed: FailedKernel) -> None:
         words = "is known not to compile" if failed.known else "does not compile"
         self._say(f"{kernel.id} {words}", "red")

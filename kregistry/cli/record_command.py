@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
 from kregistry.cli.options import make_registry, plugin_option
 from kregistry.cli.output import echo, say
+from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 from kregistry.cli.run_program import environment_on, run_program
 
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     default=Path("recorded.yaml"),
     help="File to write; - is standard output.",
 )
+@force_option
 @click.option("--model", default="recorded", help="Name of the model in the manifest.")
 @click.option(
     "--stub", "target", metavar="TARGET", help="Run the command on the stub GPU as this target; no GPU is needed."
 )
 @plugin_option
 @click.argument("run", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(output: Path, model: str, target: str | None, plugins: tuple[str, ...], run: tuple[str, ...]) -> None:
+def command(
+    output: Path, force: bool, model: str, target: str | None, plugins: tuple[str, ...], run: tuple[str, ...]
+) -> None:
     """Run COMMAND, and write a manifest that covers every DeepGEMM call of its Python processes.
 
     End a server with Ctrl-C; the manifest is then written.
@@ -43,11 +46,13 @@ def command(output: Path, model: str, target: str | None, plugins: tuple[str, ..
     from kregistry.recording.manifest_building import build_manifest
     from kregistry.recording.recorded_run import RecordedRun
     from kregistry.recording.usable_calls import usable_calls
+    from kregistry.scratch import scratch_directory
     from kregistry.toolchain import require_deep_gemm
 
-    with TemporaryDirectory(prefix="kregistry-record-") as directory, environment_on(target) as environment:
-        code = run_recorded(run, Path(directory), environment)
-        recorded = RecordedRun(Path(directory))
+    check_output(output, force)
+    with scratch_directory("record") as directory, environment_on(target) as environment:
+        code = run_recorded(run, directory, environment)
+        recorded = RecordedRun(directory)
     for function, problem in recorded.problems.items():
         say(f"not recorded: {function}: {problem}")
     for damaged in recorded.damaged:
@@ -88,13 +93,10 @@ def run_recorded(command: tuple[str, ...], directory: Path, base: Mapping[str, s
 
 
 def _write(output: Path, text: str) -> None:
-    from kregistry.store.atomic import replace_file, storage_errors
-
     if str(output) == "-":
         echo(text, nl=False)
-        return
-    with storage_errors(output):
-        replace_file(output, text.encode())
+    else:
+        write_or_rescue(output, with_digest(text))
 
 
 def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:

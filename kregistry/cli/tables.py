@@ -14,6 +14,7 @@ from attrs import frozen
 from rich.cells import cell_len
 
 from kregistry.cli.output import data_stream, echo, escape_controls
+from kregistry.kernel_type.display import human_bytes as human_bytes
 
 _GAP = "  "
 _INDENT = "    "
@@ -120,13 +121,3 @@ def _wrap(text: str, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines
-
-
-def human_bytes(count: int) -> str:
-    """``1536`` -> ``1.5 KiB``."""
-    value, units = float(count), ("B", "KiB", "MiB", "GiB", "TiB")
-    for unit in units:
-        if value < 1024 or unit == units[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError

@@ -31,6 +31,8 @@ _KERNELS_OF_ENTRY = 4
 _LAUNCH = 0.005
 #: The recorded seconds count like so many seconds of this run when its pace is measured.
 _PRIOR = 1.5
+#: The pace is at most this: a group of kernels that runs long says little about the others.
+_MOST = 4.0
 #: What is overdue is expected to take this share of its time again.
 _OVERDUE = 0.25
 #: Running work is never counted as complete.
@@ -170,7 +172,8 @@ class Work:
         if self._plan_ended is None:
             return 1.0
         elapsed = self._clock() - self._plan_ended
-        return (elapsed + _PRIOR) / ((self._progress(1.0) - self._progress_at_plan_end) / self._jobs + _PRIOR)
+        pace = (elapsed + _PRIOR) / ((self._progress(1.0) - self._progress_at_plan_end) / self._jobs + _PRIOR)
+        return min(pace, _MOST)
 
     def _left(self) -> float:
         compiling = 0.0

@@ -9,12 +9,14 @@ from pathlib import Path
 from kregistry.compile.build_report import BuildReport
 from kregistry.compile.locked_kernels import locked_kernels, read_sources
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.machine import available_cores
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import TargetSection
+from kregistry.remote.chain import Chain
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
 from kregistry.toolchain import find_cuda_toolkit
@@ -29,6 +31,8 @@ def build_lock(
     jobs: int | None = None,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
+    remote: Chain | None = None,
+    shard: Shard | None = None,
 ) -> BuildReport:
     """Compile the kernels of a lock file that are missing in the store. The JIT cache is not filled.
 
@@ -37,7 +41,7 @@ def build_lock(
         events: delivers the events of the build.
         store: default: ``KREGISTRY_STORE``, else below the user's cache directory.
         headers: directories of DeepGEMM's headers; default: those of the installed DeepGEMM.
-        jobs, shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
+        jobs, shared_front_end, paranoid, remote, shard: see :func:`kregistry.build_kernels`.
 
     Raises:
         InputError: it is not a lock file with sources, or asks for something that DeepGEMM does not generate.
@@ -47,9 +51,12 @@ def build_lock(
     started = time.perf_counter()
     cuda = find_cuda_toolkit()
     kernels = locked_kernels(lock, cuda.compiler, headers)
+    if shard is not None:
+        kernels = {each.id: each for each in shard.part(kernels.values())}
     store = store or Store.default()
+    remote = Chain.from_environment() if remote is None else remote
     options = SharingOptions.choose(shared_front_end, paranoid)
-    with Pipeline(events, store, JitCache(), cuda.nvcc, jobs or available_cores(), options) as pipeline:
+    with Pipeline(events, store, JitCache(), cuda.nvcc, jobs or available_cores(), options, remote) as pipeline:
         for kernel in kernels.values():
             events.hook.kregistry_kernel_planned(kernel=kernel)
             pipeline.add(kernel)
@@ -67,6 +74,7 @@ def build_lock(
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
         outdated=record.outdated,
+        remote=remote.use,
     )
 
 

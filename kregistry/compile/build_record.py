@@ -80,6 +80,10 @@ class BuildRecord:
         with self._lock:
             self.outdated += count
 
+    def kernel_awaited(self, kernel: Kernel, owner: str) -> None:
+        """Another builder has been compiling a kernel for some seconds."""
+        self._hook.kregistry_kernel_awaited(kernel=kernel, owner=owner)
+
     def kernel_failed(self, failed: FailedKernel) -> None:
         """A kernel does not compile."""
         with self._lock:

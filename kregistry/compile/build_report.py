@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
+from kregistry.remote.tier import TierUse
+from kregistry.store.failures import is_lasting
 
 
 @frozen
@@ -89,6 +91,7 @@ class BuildReport:
         compiling_seconds: wall time from the start of the first compiler to the end of the last.
         sharing: the front ends that kernels have shared.
         id: name of the build's log beside the store; empty if there is none.
+        remote: how each remote tier was used.
         outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
@@ -103,6 +106,7 @@ class BuildReport:
     sharing: SharingReport = SharingReport()
     id: str = field(default="", eq=False)
     outdated: int = 0
+    remote: tuple[TierUse, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -132,13 +136,17 @@ class BuildReport:
         """Raise an error if a kernel or an entry failed.
 
         Args:
-            allow_broken: accept kernels that do not compile: no call will reach the values that need them.
+            allow_broken: accept kernels that the compiler rejects: no call will reach the values that need them. A
+                compiler that was killed, or had no memory, has rejected nothing.
 
         Raises:
             CompileError: a kernel does not compile.
             PlanError: an entry could not be planned.
         """
-        raise_plan_problems(self.plan, () if allow_broken else self.broken, self)
+        unaccepted = [
+            broken for broken, failed in zip(self.broken, self.failed) if not (allow_broken and is_lasting(failed))
+        ]
+        raise_plan_problems(self.plan, tuple(unaccepted), self)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -161,4 +169,5 @@ class BuildReport:
             "compiling_seconds": round(self.compiling_seconds, 3),
             "outdated": self.outdated,
             "sharing": self.sharing.to_json(),
+            "remote": [asdict(each) for each in self.remote],
         }

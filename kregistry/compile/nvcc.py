@@ -17,10 +17,16 @@ from typing import IO
 
 from attrs import frozen
 
+from kregistry.deep_gemm.compiler import architecture_error
 from kregistry.deep_gemm.nvcc_flags import for_nvcc
+from kregistry.full_disk import raise_if_full
 from kregistry.kernel import Kernel
 from kregistry.store.atomic import storage_errors
 from kregistry.store.cubin import DamagedCubin, single_kernel
+from kregistry.watchdog import Watchdog
+
+#: A compiler writes some MiB of temporary files for a kernel of DeepGEMM.
+_NEEDED_BYTES = 32 << 20
 
 
 @frozen
@@ -57,18 +63,24 @@ class Nvcc:
         self.path = path
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
+        self._watchdog = Watchdog()
         self.stopped = False
 
     def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
         """Compile a kernel with DeepGEMM's flags, in a scratch directory that is removed afterwards.
 
         Raises:
+            MissingRequirement: nvcc does not know the architecture.
             StorageError: the scratch directory cannot be written.
         """
         with scratch_directory(scratch):
             source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
             source.write_text(kernel.source)
-            return self.make([str(self.path), *kernel.command.arguments(source, output)], output, scratch)
+            made = self.make([str(self.path), *kernel.command.arguments(source, output)], output, scratch)
+        error = architecture_error(made.failure, self.path)
+        if error is not None:  # another kernel would fail alike: the compiler is at fault
+            raise error
+        return made
 
     def make(
         self,
@@ -81,12 +93,16 @@ class Nvcc:
 
         Raises:
             OSError: the command cannot be started.
+            StorageError: it failed, and the disk is full: that says nothing about the kernel.
         """
         started = time.perf_counter()
         code, text = self.run(command, scratch, environment)
         seconds = time.perf_counter() - started
         cubin = output.read_bytes() if output.exists() else b""
-        return Compilation(cubin, seconds, shlex.join(command), _failure(code, text, cubin))
+        failure = _failure(code, text, cubin)
+        if failure and not self.stopped:
+            raise_if_full(scratch, _NEEDED_BYTES, failure)
+        return Compilation(cubin, seconds, shlex.join(command), failure)
 
     def run(
         self, command: list[str], scratch: Path, environment: Mapping[str, str] = MappingProxyType({})
@@ -125,6 +141,7 @@ class Nvcc:
         with self._lock:
             if self.stopped:
                 return None
+            self._watchdog.start()
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
@@ -132,7 +149,7 @@ class Nvcc:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={**for_nvcc(os.environ), **environment, "TMPDIR": str(scratch)},
+                env={**for_nvcc(os.environ), **environment, "TMPDIR": str(scratch), **self._watchdog.environment},
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
@@ -143,6 +160,10 @@ class Nvcc:
         """Forget a command that has ended, so that :meth:`stop` leaves it alone."""
         with self._lock:
             self._running.discard(process)
+
+    def close(self) -> None:
+        """After the last command: end what would end the commands if this process were killed."""
+        self._watchdog.stop()
 
     def stop(self) -> None:
         """Kill all running compilers, and start no further one."""

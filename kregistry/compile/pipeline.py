@@ -1,7 +1,7 @@
 """The pipeline: takes kernels one by one, while the plan is still being made, and makes them ready in parallel.
 
-    known -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
-                  +-> nvcc alone ---------------------------------------------------> publish
+    known -> fetch -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
+                           +-> nvcc alone ------------------------------------------> publish
 
 A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
 of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
@@ -11,6 +11,7 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from kregistry.compile.build_record import BuildRecord
@@ -30,6 +31,7 @@ from kregistry.compile.stages.assemble import Assemble
 from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.divide import Divide
+from kregistry.compile.stages.fetch import Fetch
 from kregistry.compile.stages.fill import Fill
 from kregistry.compile.stages.group_tasks import GroupTasks
 from kregistry.compile.stages.known import Known
@@ -41,6 +43,9 @@ from kregistry.compile.stages.waiting import Waiting
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
+from kregistry.remote.chain import Chain
+from kregistry.scratch import is_literal, scratch_directory
+from kregistry.store import atomic
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
@@ -57,6 +62,7 @@ class Pipeline:
         nvcc: path of the compiler.
         jobs: number of compilers at once.
         options: how front ends are shared.
+        remote: tiers that are asked before a kernel is compiled; default: none.
 
     Attributes:
         record: what the build has done so far.
@@ -70,9 +76,13 @@ class Pipeline:
         nvcc: Path,
         jobs: int,
         options: SharingOptions | None = None,
+        remote: Chain | None = None,
     ) -> None:
         options = options or SharingOptions()
-        directory, scratch = store.directory, store.scratch
+        directory, scratch = store.directory, self._scratch
+        #: Where compilers run, if they would not take the path of the store literally.
+        self._elsewhere: Path | None = None
+        self._resources = ExitStack()
 
         # What the stages share.
         self.record = record = BuildRecord(events.hook)
@@ -93,8 +103,8 @@ class Pipeline:
         # The stages, from the last to the first, except for those that all others need.
         self._fill = fill = Fill(jit_cache, record)
         self._known = Known(store, broken, fill, record)
-        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close)
-        publish = Publish(store, broken, fill, nvcc.name, record, claim.release).publish
+        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record)
+        publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
         assemble = Assemble(schedule, compiler, scratch, estimates, check, record)
@@ -103,10 +113,13 @@ class Pipeline:
         front_end = RunFrontEnd(claim, waiting, pool, scratch, assemble, divide, check, record)
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
-        self._route = Route(options.shared, self_check, waiting, alone, publish, record)
+        route = Route(options.shared, self_check, waiting, alone, publish, record)
+        self._fetch = Fetch(remote or Chain(()), store, self._known, route.send, self._open_jobs, schedule)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
+        if not is_literal(self._store.directory.absolute()):
+            self._elsewhere = self._resources.enter_context(scratch_directory("build"))
         self._claims.__enter__()
         self._schedule.start(self._group_tasks)
         return self
@@ -115,9 +128,16 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
+        self._fetch.close(cancel=kind is not None)
         self._schedule.close()
         self._pool.close()
         self._claims.__exit__()
+        self._nvcc.close()
+        self._resources.close()
+
+    def _scratch(self, kind: str) -> Path:
+        """A path where a compiler may run: nvcc passes it to a shell."""
+        return self._store.scratch(kind) if self._elsewhere is None else self._elsewhere / atomic.scratch_name(kind)
 
     def add(self, kernel: Kernel) -> None:
         """Make a kernel ready: at once if the store has it, otherwise by compiling it when its turn comes.
@@ -128,7 +148,7 @@ class Pipeline:
         if kernel.key in self._early:
             self._confirmed.append(kernel)
         elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
-            self._route.send(kernel)
+            self._fetch.send(kernel)
 
     def add_early(self, kernel: Kernel) -> None:
         """Compile a kernel of a lock file before the dry run asks for it.
@@ -140,7 +160,10 @@ class Pipeline:
         """
         if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
             self._early.add(kernel.key)
-            self._route.send(kernel)
+            self._fetch.send(kernel)
+
+    def _write_back(self, kernel: Kernel) -> None:
+        self._fetch.write_back(kernel)
 
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
@@ -148,6 +171,7 @@ class Pipeline:
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
+        self._fetch.wait()
         self._waiting.complete()
         self._open_jobs.wait()
         for kernel in self._confirmed:

@@ -17,6 +17,7 @@ from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.read_only import use_read_only
+from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
@@ -25,6 +26,7 @@ from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
 from kregistry.plan.planner import make_plan
 from kregistry.registry import Registry
+from kregistry.remote.chain import Chain
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
 
@@ -43,6 +45,8 @@ def build_kernels(
     paranoid: bool = False,
     replan: bool = False,
     lock: Path | None = None,
+    remote: Chain | None = None,
+    shard: Shard | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -63,6 +67,8 @@ def build_kernels(
         replan: plan again, although the store keeps a plan of this manifest on this stack.
         lock: a lock file with sources of the same manifest, perhaps an older one. Its kernels are compiled while the
             dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
+        remote: tiers that are asked before a kernel is compiled; default: those of ``KREGISTRY_REMOTE``.
+        shard: compile only this part of the kernels. Then compiling starts once the plan is complete.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -75,6 +81,7 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
+    remote = Chain.from_environment() if remote is None else remote
     cpu = CpuSamples()
     if store.read_only:
         record = BuildRecord(registry.hook)
@@ -82,18 +89,22 @@ def build_kernels(
             plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options) as pipeline:
-            for kernel in _early_kernels(lock, toolchain):
+        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
+            for kernel in _early_kernels(lock, toolchain) if shard is None else ():
                 pipeline.add_early(kernel)
             plan = make_plan(
                 manifest,
                 registry,
                 toolchain=toolchain,
-                on_kernel=pipeline.add,
+                on_kernel=pipeline.add if shard is None else None,
                 on_task=pipeline.record.add_task,
                 keep_in=store.directory,
                 replan=replan,
             )
+            if shard is not None:
+                plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
+                for kernel in plan.kernels.values():
+                    pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
     planned = {kernel.key for kernel in plan.kernels.values()}
@@ -110,8 +121,10 @@ def build_kernels(
         compiling_seconds=record.compiling_seconds,
         sharing=record.sharing(),
         outdated=record.outdated,
+        remote=remote.use,
     )
-    keep_built_plan(store.directory, report)
+    if shard is None:
+        keep_built_plan(store.directory, report)
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 

@@ -134,7 +134,7 @@ class Schedule:
 
     def _work(self, on_demand: OnDemandTasks) -> None:
         # Only the main thread handles an interrupt. Compilers inherit this mask and are ended by Nvcc.stop() instead.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         while (task := self._next(on_demand)) is not None:
             seconds, work = task
             try:

@@ -23,6 +23,9 @@ INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and t
 MINIMUM_NVCC = "12.3"
 #: The oldest nvcc that knows an architecture newer than Hopper's (compute capability).
 _MINIMUM_BY_ARCH = {(10, 0): "12.8", (10, 1): "12.8", (10, 3): "12.9", (12, 0): "12.8", (12, 1): "12.9"}
+_UNSUPPORTED = re.compile(
+    r"Unsupported gpu architecture '(\w+)'|Value '(\w+)' is not defined for option 'gpu-(?:architecture|code)'"
+)
 #: Programs of kregistry that stand in for a compiler, and the variable that names the real one.
 _STANDING_IN = {"nvcc_monitor.sh": "KREGISTRY_MONITORED_NVCC", "nvcc_recorder.sh": "KREGISTRY_NVCC"}
 _NO_FLAGS = EnvironmentFlags()
@@ -130,6 +133,25 @@ def check_architecture(compiler: Compiler, name: str, major: int, minor: int) ->
             f"{name} (sm_{major}{minor}): CUDA {needed} or newer is needed",
             "install a newer CUDA toolkit, and name its nvcc in DG_JIT_NVCC_COMPILER",
         )
+
+
+def architecture_error(output: str, nvcc: Path) -> MissingRequirement | None:
+    """The error for a compiler that says it does not know an architecture; ``None`` if its output says nothing so.
+
+    Args:
+        output: what it printed.
+        nvcc: the compiler.
+    """
+    found = _UNSUPPORTED.search(output)
+    if found is None:
+        return None
+    name = found[1] or found[2]
+    digits = "".join(filter(str.isdigit, name))
+    needed = _MINIMUM_BY_ARCH.get((int(digits[:-1] or 0), int(digits[-1:] or 0)), MINIMUM_NVCC)
+    return MissingRequirement(
+        f"nvcc {nvcc_version(nvcc)} at {nvcc} does not know the architecture {name}: CUDA {needed} or newer is needed",
+        "install a newer CUDA toolkit, and name its nvcc in DG_JIT_NVCC_COMPILER",
+    )
 
 
 @cache

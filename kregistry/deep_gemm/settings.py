@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
+from kregistry.deep_gemm.setters import last_argument, observe_setters, remember
 from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import KernelType, Setting, Shape, Value
@@ -47,9 +49,38 @@ DETERMINISTIC = Setting(
     set="use_deterministic_algorithms",
     default=False,
 )
-#: What conformance tries on kernel types that do not declare it. DeepGEMM 0.2 also has a setting block_size_multiple_of
-#: and ignore_compile_dims, but not asked for them: a real call would not show them.
-KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC)
+
+
+def _pair(text: Any) -> tuple[int, ...]:
+    return tuple(map(int, text.split("x")))
+
+
+def _words(argument: Any) -> str:
+    rows, columns = (argument, argument) if isinstance(argument, int) else argument
+    return f"{rows}x{columns}"
+
+
+_MULTIPLES = (1, 16, 32, 64, 128)
+BLOCK_SIZE_MULTIPLE_OF = Setting(
+    "block_size_multiple_of",
+    "rows x columns that tiles are a multiple of: deep_gemm.set_block_size_multiple_of((rows, columns))",
+    set="set_block_size_multiple_of",
+    default="1x1",
+    choices=tuple(f"{rows}x{columns}" for rows in _MULTIPLES for columns in _MULTIPLES),
+    to_argument=_pair,
+    from_argument=_words,
+)
+IGNORE_COMPILE_DIMS = Setting(
+    "ignore_compile_dims",
+    "deep_gemm.set_ignore_compile_dims(True): no dimension is compiled into a kernel, whatever compiled_dims says",
+    set="set_ignore_compile_dims",
+    default=False,
+)
+#: Every setting that kernels may depend on. Conformance tries them on kernel types that do not declare them.
+KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC, BLOCK_SIZE_MULTIPLE_OF, IGNORE_COMPILE_DIMS)
+#: Setters that change no kernel (tests/deep_gemm/test_setters.py).
+HARMLESS_SETTERS = ("set_pdl", "set_tc_util")
+_WITHOUT_GETTER = tuple(setting.set for setting in KNOWN if not setting.get)
 
 #: Held while a setting is changed: DeepGEMM has one value for all threads of the process.
 _CHANGED = threading.RLock()
@@ -109,6 +140,11 @@ def current(kernel_type: KernelType) -> dict[str, Value]:
     }
 
 
+def observe(deep_gemm: ModuleType) -> None:
+    """Remember from now on what is set with the setters of a DeepGEMM module that have no getter."""
+    observe_setters(deep_gemm, _WITHOUT_GETTER)
+
+
 def is_known(setting: Setting) -> bool:
     """Whether the installed DeepGEMM has a setting (imports deep_gemm)."""
     import deep_gemm
@@ -127,10 +163,18 @@ def _changed_in_this_process(kernel_type: str, setting: Setting) -> bool:
     if deep_gemm is None:
         return False
     default = _default_here(setting)
-    return default is not None and hasattr(deep_gemm, setting.get) and _get(kernel_type, setting) != default
+    return default is not None and _is_readable(setting) and _get(kernel_type, setting) != default
+
+
+def _is_readable(setting: Setting) -> bool:
+    """Whether DeepGEMM, or what was seen of its setter, tells the value in force."""
+    deep_gemm = sys.modules["deep_gemm"]
+    return hasattr(deep_gemm, setting.get if setting.get else setting.set)
 
 
 def _get(kernel_type: str, setting: Setting) -> Value:
+    if not setting.get:
+        return _last(kernel_type, setting)
     try:
         value: Value = getattr(sys.modules["deep_gemm"], setting.get)()
     except Exception as error:
@@ -138,11 +182,28 @@ def _get(kernel_type: str, setting: Setting) -> Value:
     return value
 
 
-def _put(kernel_type: str, setting: Setting, value: Value) -> None:
+def _last(kernel_type: str, setting: Setting) -> Value:
+    """The value of the last call of a setter that was seen, or the default.
+
+    Raises:
+        ShapeError: it is none that a manifest can give.
+    """
+    default = _default_here(setting)
+    argument = last_argument(sys.modules["deep_gemm"], setting.set, setting.to_argument(default))
     try:
-        getattr(sys.modules["deep_gemm"], setting.set)(value)
+        value: Any = setting.from_argument(argument)
+    except Exception:  # whatever the caller gave
+        value = repr(argument)
+    return setting.dimension.check(kernel_type, value)
+
+
+def _put(kernel_type: str, setting: Setting, value: Value) -> None:
+    deep_gemm, argument = sys.modules["deep_gemm"], setting.to_argument(value)
+    try:
+        getattr(deep_gemm, setting.set)(argument)
     except Exception as error:
-        raise _refused(kernel_type, setting, f"{setting.set}({value}) is refused", error) from error
+        raise _refused(kernel_type, setting, f"{setting.set}({argument}) is refused", error) from error
+    remember(deep_gemm, setting.set, argument)
 
 
 def _refused(kernel_type: str, setting: Setting, text: str, error: Exception) -> ShapeError:
@@ -174,7 +235,7 @@ def _in_force(kernel_type: str, setting: Setting, value: Value) -> Iterator[None
     if not hasattr(deep_gemm, setting.set):
         raise ShapeError(kernel_type, setting.name, f"this DeepGEMM has no {setting.set}()", "leave it out")
     with _CHANGED:
-        before = _get(kernel_type, setting) if hasattr(deep_gemm, setting.get) else _default_here(setting)
+        before = _get(kernel_type, setting) if _is_readable(setting) else _default_here(setting)
         try:
             _put(kernel_type, setting, value)
         except BaseException:

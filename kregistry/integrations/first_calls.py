@@ -25,14 +25,14 @@ from typing import Any
 
 from attrs import define, field
 
-from kregistry.deep_gemm.settings import DETERMINISTIC
+from kregistry.deep_gemm.settings import DETERMINISTIC, observe
 from kregistry.errors import KregistryError
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
-from kregistry.recording.recognition import recognise
+from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
@@ -89,9 +89,12 @@ class FirstCalls:
         #: Whether device memory may be used for launches now, as opposed to while the engine measures its own use.
         self.may_launch: Callable[[], bool] = lambda: True
         self._live = False
+        #: Functions of which an unknown call has been reported.
+        self._unknown: set[str] = set()
 
     def watch(self, deep_gemm: ModuleType) -> None:
         """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
+        observe(deep_gemm)
         names: dict[Callable[..., Any], list[str]] = {}
         for registration in self._engine.registry.registrations():
             for name in registration.kernel_type.function_names:
@@ -161,7 +164,9 @@ class FirstCalls:
         found = next(
             filter(None, (recognise(self._engine.registry, name, args, kwargs) for name in watched.names)), None
         )
-        if found is not None and self._is_new(*found):
+        if found is None:
+            self._report_unknown(watched.names, args, kwargs)
+        elif self._is_new(*found):
             watched.quiet = self._quiet = 0
             self._first_call(*found, live)
         if live and watched.quiet >= _SETTLED_CALLS:
@@ -180,6 +185,14 @@ class FirstCalls:
         self._engine.load_what_was_built_ahead()
         if not self._engine.coverage.covers(kernel_type, shape, m):
             self._warm(kernel_type, shape, m)
+
+    def _report_unknown(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Once for each function: later calls may have other reasons, and are as many as the calls of a server."""
+        if names[0] in self._unknown:
+            return
+        self._unknown.add(names[0])
+        reasons = "; ".join(why_unknown(self._engine.registry, name, args, kwargs) for name in names)
+        log.warning("kregistry knows no kernel of a call of %s: DeepGEMM compiles on demand: %s", names[0], reasons)
 
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:

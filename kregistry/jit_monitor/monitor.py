@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import weakref
 from collections import Counter
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kregistry.deep_gemm.cache_layout import all_roots
+from kregistry.deep_gemm.settings import observe
 from kregistry.errors import KregistryError, MissingRequirement, StorageError
 from kregistry.events import JitEvent, Outcome, WarmupOutcome
+from kregistry.import_hook import after_import
 from kregistry.jit_monitor.compile_report import StartedCompile
 from kregistry.jit_monitor.listener import Listener
 from kregistry.jit_monitor.loads import LoadWatcher
@@ -25,6 +26,7 @@ from kregistry.jit_monitor.mode import Mode
 from kregistry.jit_monitor.monitored_compiler import MonitoredCompiler
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
+from kregistry.scratch import make_scratch
 
 _log = logging.getLogger("kregistry.jit_monitor")
 
@@ -77,19 +79,20 @@ class JitMonitor:
             self._compiler = MonitoredCompiler()
             self._open(self._compiler)
             _after_fork(self)
+        after_import("deep_gemm", observe)
         return self
 
     def _open(self, compiler: MonitoredCompiler) -> None:
         try:
-            self._home = Path(tempfile.mkdtemp(prefix="kregistry-monitor-"))
+            self._home, hold = make_scratch("monitor")
             self._write_mode()
             if self._log_file is not None:
                 self._log_file.touch()
         except OSError as error:
-            raise StorageError.from_oserror(error, self._log_file or Path(tempfile.gettempdir())) from error
+            raise StorageError.from_oserror(error, self._log_file or self._home or "TMPDIR") from error
         self._listener = Listener(self._home / "socket", self._begin, self._end)
         compiler.report_to(self._home)
-        weakref.finalize(self, _remove, self._home, os.getpid())
+        weakref.finalize(self, _remove, self._home, os.getpid(), hold)
 
     def stop(self) -> None:
         """End the monitor, once listeners have heard everything that it saw.
@@ -185,9 +188,12 @@ class JitMonitor:
         self.registry.hook.kregistry_jit_loaded(cubin=cubin)
 
 
-def _remove(home: Path, owner: int) -> None:
+def _remove(home: Path, owner: int, hold: int | None = None) -> None:
     if os.getpid() == owner:
         shutil.rmtree(home, ignore_errors=True)
+    if hold is not None:
+        with contextlib.suppress(OSError):
+            os.close(hold)
 
 
 def _after_fork(monitor: JitMonitor) -> None:

@@ -16,8 +16,8 @@ from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape, Value
-from kregistry.kernel_type.signature import Arguments, Signature
-from kregistry.target import Target
+from kregistry.kernel_type.signature import Arguments, Signature, parameters_of
+from kregistry.target import Target, device_arch
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +77,9 @@ class KernelType(ABC):
     function_names: ClassVar[tuple[str, ...]]
     #: Parameters of that function, for :meth:`shape_of` and :meth:`empty_result`.
     signature: ClassVar[Signature] = Signature("*args, **kwargs")
+    #: Optional parameters of that function that :meth:`shape_of` does not read, and that change no kernel, whatever
+    #: their value (rule KR211): name -> the archs on which that is so; empty: all.
+    without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     #: One item for each arch that the author knows about. An arch that is not listed is not supported.
     archs: ClassVar[tuple[ArchSupport, ...]]
     empty_input: ClassVar[EmptyInput] = EmptyInput.RETURN
@@ -122,6 +125,8 @@ class KernelType(ABC):
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         """The dimensions of a real call, without settings. They resolve to the shape that was planned for it.
+
+        An optional argument that this method does not read must have its default: :meth:`read_shape` sees to that.
 
         Raises:
             ShapeError: the call belongs to another kernel type of the same function.
@@ -193,6 +198,11 @@ class KernelType(ABC):
         """Names of the dimensions that only affect the sizes of buffers, never which kernel is chosen."""
         return frozenset(each.name for each in self.dimensions if not each.affects_kernel)
 
+    def hidden_defaults(self, target: Target) -> Mapping[str, Value]:
+        """The defaults of the settings, and of the dimensions that manifests leave out at their default."""
+        hidden = (each for each in self.dimensions if each.hidden_at_default)
+        return {each.name: each.default_for(target) for each in (*hidden, *(one.dimension for one in self.settings))}
+
     def resolve(self, values: Mapping[str, object], target: Target) -> Shape:
         """The complete, checked shape for values of a manifest; defaults are filled in.
 
@@ -209,7 +219,7 @@ class KernelType(ABC):
                 value = dimension.default_for(target)
             dimension.check_for(self.name, value, target)
             items.append((dimension.name, value))
-        defaults = {each.name: each.dimension.default_for(target) for each in self.settings}
+        defaults = self.hidden_defaults(target)
         hidden = frozenset(name for name, value in items if name in defaults and value == defaults[name])
         shape = Shape(self.name, tuple(items), target, hidden)
         self.check(shape)
@@ -283,8 +293,32 @@ class KernelType(ABC):
         )
 
     def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:
-        """The dimensions of a real call, without settings; see :meth:`shape_of`."""
-        return self.shape_of(self.signature.bind(args, kwargs))
+        """The dimensions of a real call, without settings; see :meth:`shape_of`.
+
+        Raises:
+            ShapeError: the call belongs to another kernel type, or has an optional argument that may choose other
+                kernels, and that the kernel type does not read.
+        """
+        call = self.signature.bind(args, kwargs)
+        shape = self.shape_of(call)
+        for name, value in self.signature.ignored(call, args, self._own_parameters()):
+            if not self._has_no_effect(name):
+                shown = value if isinstance(value, (str, int, float, tuple, list)) else type(value).__name__
+                text = f"a call with {name} = {shown!r}, which the kernel type does not read"
+                raise ShapeError(self.name, "", text, "no kernel type plans such a call")
+        return shape
+
+    def _has_no_effect(self, argument: str) -> bool:
+        """Whether an optional argument changes no kernel on the device of this process; on all if there is none."""
+        archs = self.without_effect.get(argument)
+        return archs is not None and (not archs or device_arch() in (*archs, None))
+
+    def _own_parameters(self) -> Mapping[str, Any]:
+        """The parameters of the function, with their defaults; empty if the function is not there."""
+        try:
+            return parameters_of(self.function())
+        except (MissingRequirement, ImportError):
+            return {}
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         """The call that an engine makes: DeepGEMM's function, after the check for an empty input."""

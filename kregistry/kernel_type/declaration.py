@@ -37,6 +37,7 @@ _EXPECTED: dict[str, type] = {
     "empty_input": EmptyInput,
     "handles_empty": str,
     "raises_on_empty": str,
+    "without_effect": Mapping,
     "proof": Proof,
 }
 #: What the tuples of a kernel type hold.

@@ -33,6 +33,7 @@ class Dimension(ABC):
         policies: names of rules that give the number at each run-time value; sizes only.
         affects_kernel: whether DeepGEMM's choice of a kernel may depend on it; ``False`` for sizes only.
         needs: value -> PEP 440 specifier of the DeepGEMM versions that accept it; for other values, all versions.
+        hidden_at_default: whether manifests and texts leave it out if it has its default, as they do with settings.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dimension(ABC):
     policies: Mapping[str, Policy] = _NOTHING
     affects_kernel: bool = True
     needs: Mapping[Any, str] = _NOTHING
+    hidden_at_default: bool = False
 
     @abstractmethod
     def accepts(self, value: object) -> bool:
@@ -146,12 +148,13 @@ class Choice(Dimension):
     default: Any = REQUIRED
     unit: str = ""
     needs: Mapping[Any, str] = field(factory=dict)
+    hidden_at_default: bool = False
 
     def accepts(self, value: object) -> bool:
         return isinstance(value, (int, str)) and not isinstance(value, bool) and value in self.choices
 
     def named_values(self) -> tuple[str, ...]:
-        return tuple(each if isinstance(each, str) else show(each) for each in self.choices)
+        return tuple(each if isinstance(each, str) and each else show(each) for each in self.choices)
 
 
 @frozen

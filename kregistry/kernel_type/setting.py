@@ -15,6 +15,10 @@ from kregistry.kernel_type.dimension import REQUIRED, Choice, Dimension, Flag, S
 from kregistry.target import Target
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
 @frozen
 class Setting:
     """One setting: a flag if its default is a bool, one of ``choices`` if given, and otherwise a whole number.
@@ -24,7 +28,10 @@ class Setting:
         meaning: a description in one line; by default the name of the function that sets it.
         set: name of the function of ``deep_gemm`` that sets it.
         get: name of the function of ``deep_gemm`` that returns it; empty if there is none. A real call is then assumed
-            to have the default, and the default is restored after launches.
+            to have the value of the last call of ``set`` that was seen (:mod:`kregistry.deep_gemm.setters`), and the
+            default if none was.
+        to_argument: value of the manifest -> argument of ``set``; default: the value itself.
+        from_argument: argument of ``set`` -> value of the manifest; default: the argument itself.
         default: the value if a manifest gives none; a function of the target if it depends on the device.
         unit, minimum, multiple_of, maximum, choices: as in :class:`Size` or :class:`Choice`.
         archs: the archs on which the kernels depend on it, e.g. ``("sm100",)``; empty: all. On other archs a real
@@ -45,6 +52,8 @@ class Setting:
     multiple_of: int = field(default=1, kw_only=True)
     maximum: Callable[[Target], int] | None = field(default=None, kw_only=True)
     choices: tuple[int | str, ...] = field(default=(), kw_only=True)
+    to_argument: Callable[[Any], Any] = field(default=_itself, kw_only=True)
+    from_argument: Callable[[Any], Any] = field(default=_itself, kw_only=True)
     archs: tuple[str, ...] = field(default=(), kw_only=True)
     dimension: Dimension = field(init=False, eq=False, repr=False)
 

@@ -30,8 +30,8 @@ class Varying(Protocol):
 class Shape(Mapping[str, Value]):
     """The dimensions of a call site, as items or attributes: ``shape["n"]``, ``shape.n``. Immutable and hashable.
 
-    As a mapping it holds every dimension and every setting. Text and files omit settings that have their default; see
-    :meth:`shown`.
+    As a mapping it holds every dimension and every setting. Text and files omit settings that have their default, and
+    dimensions that are hidden at it; see :meth:`shown`.
 
     Attributes:
         kernel_type: name of the kernel type that the shape belongs to.
@@ -66,7 +66,7 @@ class Shape(Mapping[str, Value]):
         return len(self._values)
 
     def shown(self) -> dict[str, Value]:
-        """The values that a manifest must give for this shape: all except settings that have their default."""
+        """The values that a manifest must give for this shape: all that are not hidden at their default."""
         return {name: value for name, value in self.items_ if name not in self._hidden}
 
     def __str__(self) -> str:

@@ -7,27 +7,52 @@ that the caller left out.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
 
+#: In place of the default of a parameter that has none, or that is not known.
+_NONE = object()
+
 
 class Arguments:
-    """The arguments of one call by name, defaults included: ``call.recipe``."""
+    """The arguments of one call by name, defaults included: ``call.recipe``. It knows which of them have been read.
+
+    ``vars(call)`` are all of them, and counts as reading all.
+    """
+
+    __slots__ = ("__dict__", "_read")
+    _read: set[str]
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self.__dict__.update(values)
+        object.__setattr__(self, "_read", set())
+        object.__getattribute__(self, "__dict__").update(values)
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        object.__getattribute__(self, "_read").update(found if name == "__dict__" else (name,))
+        return found
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the signature has no parameter {name!r}")
+
+    @staticmethod
+    def unread(call: Arguments) -> dict[str, Any]:
+        """The arguments of a call that have not been read."""
+        read = object.__getattribute__(call, "_read")
+        return {name: value for name, value in object.__getattribute__(call, "__dict__").items() if name not in read}
 
 
 @frozen
 class Signature:
     """The parameters of a function of ``deep_gemm``, as Python writes them: ``"a, b, d, c=None, recipe=None"``.
 
-    ``*args`` and ``**kwargs`` stand for parameters that the kernel type does not use. Defaults must be literals.
+    ``*args`` and ``**kwargs`` stand for optional parameters that the kernel type does not read: a call that gives one
+    of them another value than the function's own default is not its call. Defaults must be literals.
 
     Raises:
         ValueError: the text is not a list of parameters, a name occurs twice, or a default is mutable.
@@ -87,6 +112,27 @@ class Signature:
             values[self._named_rest] = others
         return Arguments(values)
 
+    def ignored(self, call: Arguments, args: tuple[Any, ...], own: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """The optional arguments of a call that have not been read, and that do not have their default.
+
+        Args:
+            call: what :meth:`bind` made of the call.
+            args: its arguments by position.
+            own: the parameters of the function itself, name -> default, in order; see :func:`parameters_of`.
+        """
+        for name, value in Arguments.unread(call).items():
+            if name == self._rest:
+                names = [*own][len(self._positional) : len(args)]
+                padded = [*names, *(f"number {len(args) - i}" for i in range(len(value) - len(names)))]
+                given = dict(zip(padded, value))
+            elif name == self._named_rest:
+                given = value
+            elif name in self._defaults and not same_value(value, self._defaults[name]):
+                given = {name: value}
+            else:
+                continue
+            yield from ((each, found) for each, found in given.items() if not same_value(found, own.get(each, _NONE)))
+
     def _another_function(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypeError:
         shown = ", ".join([f"{len(args)} by position", *kwargs])
         return TypeError(f"no call of a function with the parameters ({self.text}): {shown}")
@@ -136,3 +182,56 @@ def _literal(name: str, default: ast.expr) -> Any:
     except TypeError:
         raise ValueError(f"the default of {name!r} is mutable: {ast.unparse(default)}") from None
     return value
+
+
+@lru_cache(maxsize=256)
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Name -> default of the parameters of a function, in order; empty if Python cannot tell them.
+
+    A parameter without a default has ``inspect.Parameter.empty``.
+    """
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return MappingProxyType({})
+    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return MappingProxyType({each.name: each.default for each in found if each.kind not in many})
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two arguments are the same plain value; lists count as tuples, tensors only as themselves."""
+    if one is other:
+        return True
+    one, other = (tuple(each) if isinstance(each, list) else each for each in (one, other))
+    plain = (bool, int, float, str, bytes, tuple)
+    return type(one) is type(other) and isinstance(one, plain) and bool(one == other)
+
+
+def with_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call of a function, with other values for some parameters.
+
+    ``{"argument": "d"}`` as a value stands for the tensor that the call gives for ``d``, and ``{"dtype": "bfloat16"}``
+    for a dtype of torch.
+    """
+    names, changed, named = [*parameters_of(function)], list(args), dict(kwargs)
+
+    def given(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return tuple(value) if isinstance(value, list) else value
+        if "dtype" in value:
+            import torch
+
+            return getattr(torch, value["dtype"])
+        name = value["argument"]
+        found = named[name] if name in named else args[names.index(name)]
+        return found[0] if isinstance(found, (tuple, list)) else found
+
+    for name, value in values.items():
+        place = names.index(name) if name in names else len(args)
+        if place < len(args):
+            changed[place] = given(value)
+        else:
+            named[name] = given(value)
+    return tuple(changed), named

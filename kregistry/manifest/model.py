@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kregistry.errors import UnknownNameError
 from kregistry.kernel_type import Shape
@@ -33,12 +33,20 @@ class Range:
 
 @frozen
 class Entry:
-    """One call site of a model: a kernel type with one shape and a range of the run-time dimension."""
+    """One call site of a model: a kernel type with one shape and a range of the run-time dimension.
+
+    Attributes:
+        model, label: of the manifest.
+        shape: the kernel type and its fixed dimensions.
+        range: values of the run-time dimension.
+        line: where it begins in the file; 0 if it comes from no file.
+    """
 
     model: str
     label: str
     shape: Shape
     range: Range
+    line: int = field(default=0, eq=False, repr=False)
 
     @property
     def kernel_type(self) -> str:

@@ -164,6 +164,7 @@ class _Reader:
         span = self._range(kernel_type, data.get(run_name), (*path, run_name))
         if source is None:
             return
+        line, _ = self.document.marks.get(path, (0, 0))
         for values, path_of in self._fan_out(source.shape, (*path, "shape")):
             faults = list(kernel_type.validation_errors(values))
             if self.target is not None and not faults:
@@ -173,7 +174,7 @@ class _Reader:
                     faults.append(error)
                 else:
                     if span is not None:
-                        yield Entry(model, source.label, shape, span)
+                        yield Entry(model, source.label, shape, span, line)
             for fault in faults:
                 self.document.report(path_of(fault.dimension), fault.text, fault.hint)
 

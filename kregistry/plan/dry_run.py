@@ -13,6 +13,7 @@ from attrs import evolve
 
 from kregistry.events.planned import PlannedEntry
 from kregistry.events.tasks import Task
+from kregistry.full_disk import raise_if_full
 from kregistry.kernel import Kernel
 from kregistry.plan.sweep import Part, PartialEntry, Sweep, cut
 from kregistry.stub.pickling import NotPicklable, pickle_kernel_type, why_not_importable
@@ -21,6 +22,9 @@ from kregistry.stub.process import StubProcess
 from kregistry.stub.protocol import Swept
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
+
+#: What DeepGEMM writes for a kernel has some KiB.
+_NEEDED_BYTES = 1 << 20
 
 
 class DryRun:
@@ -130,6 +134,9 @@ class DryRun:
                 answer = _ask(process, sweep, part)
             if self._failure is not None:
                 return  # ended in the middle, which says nothing about the entry
+            if answer.error or answer.refusals:
+                said = "\n".join([answer.error, *(str(refusal.content) for refusal in answer.refusals)])
+                raise_if_full(process.home, _NEEDED_BYTES, said.strip())
             self._take(part, answer, process.kernels)
 
     @contextmanager

@@ -11,10 +11,14 @@ from attrs import evolve
 from kregistry.deep_gemm.compiler import Compiler
 from kregistry.errors import DriftError, count_of
 from kregistry.events.planned import Refusal, Segment, span
+from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.kernel_type.display import show_shape
+from kregistry.manifest import Entry
 from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import EntrySection, KernelSection, PlanFile, read_plan, write_plan
+from kregistry.registry import Registry
+from kregistry.target import get_target
 
 #: At most so many kernels or intervals are named in one line.
 _SHOWN = 8
@@ -34,6 +38,31 @@ def write_lock(plan: Plan, path: Path, compiler: Compiler | None = None) -> None
     write_plan(path, plan, sources=None if compiler is None else SourcesSection.of_plan(plan, compiler))
 
 
+def plan_of_lock(path: Path, registry: Registry) -> Plan:
+    """The plan in a lock file, as far as it says: its kernels have a name and a key, and sources only if it has them.
+
+    Raises:
+        StorageError, InputError: as of :func:`~kregistry.plan.plan_file.read_plan`.
+        UnknownNameError, ShapeError: no installed plugin offers a kernel type, or its dimensions have changed.
+    """
+    file = read_plan(path)
+    target = get_target(file.target.name)
+    entries = []
+    for section in file.entries:
+        kernel_type = registry[section.type]
+        values = {name: None if value == "none" else value for name, value in section.shape.items()}
+        shape = kernel_type.resolve(values, target)
+        entry = Entry(section.model, section.label, shape, section.range)
+        entries.append(section.planned(entry).with_buffers(kernel_type))
+    known = file.sources.kernels if file.sources else {}
+    kernels = {}
+    for name, each in file.kernels.items():
+        source = known[name].source if name in known else ""
+        flags = known[name].flags if name in known else ()
+        kernels[name] = Kernel(each.name, each.key, source, CompilerCommand(flags, ()), Path(), "", {})
+    return Plan(target, file.versions, kernels, tuple(entries))
+
+
 def check_lock(plan: Plan, path: Path) -> None:
     """Compare a plan with a lock file.
 
@@ -42,7 +71,7 @@ def check_lock(plan: Plan, path: Path) -> None:
         StorageError: the file cannot be read.
         InputError: it is not a lock file of this version.
     """
-    differences = tuple(differ(_without_defaults(read_plan(path), plan), PlanFile.from_plan(plan)))
+    differences = tuple(differ(without_defaults(read_plan(path), plan), PlanFile.from_plan(plan)))
     if differences:
         raise DriftError(
             f"{path}: the file and this plan differ in {count_of(len(differences), 'point')}",
@@ -51,7 +80,7 @@ def check_lock(plan: Plan, path: Path) -> None:
         )
 
 
-def _without_defaults(old: PlanFile, plan: Plan) -> PlanFile:
+def without_defaults(old: PlanFile, plan: Plan) -> PlanFile:
     """A lock file as it is written today: lock files of 0.1.0 also show some settings that have their default."""
     defaults: dict[str, dict[str, object]] = {}
     for planned in plan.entries:
@@ -136,7 +165,7 @@ def _differ_entry(identity: str, before: EntrySection, after: EntrySection) -> I
         yield _changed(f"{identity}: error", before.error or "none", after.error or "none")
     if before.refusals != after.refusals:
         yield _changed(f"{identity}: refused", _refusals(name, before.refusals), _refusals(name, after.refusals))
-    changed = _changed_spans(before.segments, after.segments)
+    changed = changed_spans(before.segments, after.segments)
     for old, new in changed[:1]:
         where = f"{name} {span(new.start, new.stop)}"
         yield _changed(f"{identity}: {where}", _kernels(old.kernels), _kernels(new.kernels)) + _further(name, changed)
@@ -144,7 +173,7 @@ def _differ_entry(identity: str, before: EntrySection, after: EntrySection) -> I
         yield _changed(f"{identity}: planned", _covered(name, before.segments), _covered(name, after.segments))
 
 
-def _changed_spans(before: Iterable[Segment], after: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
+def changed_spans(before: Iterable[Segment], after: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
     """The intervals that both plans have, but with other kernels: (as before, as after)."""
     changed: list[tuple[Segment, Segment]] = []
     for new in after:

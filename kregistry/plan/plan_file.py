@@ -18,7 +18,7 @@ import cattrs
 from attrs import asdict, frozen
 
 from kregistry.bounded_input import MAX_JSON_BYTES, parse_json, read_input
-from kregistry.errors import InputError, StorageError, quoted, shorten
+from kregistry.errors import InputError, quoted, shorten
 from kregistry.events.planned import CUBLASLT_REMARK, PlannedEntry, Refusal, Segment
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Range
@@ -216,13 +216,7 @@ def write_plan(
     else:
         lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
         content = (json.dumps(lock, indent=1) + "\n").encode()
-    try:
-        if path.is_file() or not path.exists():
-            atomic.replace_file(path.resolve(), content)
-        else:
-            path.write_bytes(content)  # a pipe or a terminal; a directory raises an error
-    except OSError as error:  # its file name may be the one that was written aside
-        raise StorageError.from_oserror(OSError(error.errno, error.strerror), path) from error
+    atomic.write_output(path, content)
 
 
 def read_plan(path: Path) -> PlanFile:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kregistry.deep_gemm.settings import read_call
-from kregistry.errors import KregistryError
+from kregistry.errors import KregistryError, ShapeError, describe_error
 from kregistry.kernel_type import KernelType, Value
 from kregistry.registry import Registry
 
@@ -23,6 +23,20 @@ def recognise(registry: Registry, function: str, args: tuple[Any, ...], kwargs: 
         except Exception:  # not its call: another kernel type of the same function may know it
             continue
     return None
+
+
+def why_unknown(registry: Registry, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Why :func:`recognise` finds nothing: the reason of each kernel type of the function, with its name."""
+    reasons: list[str] = []
+    for kernel_type in known_by(registry, function):
+        try:
+            kernel_type.read_m(*args, **kwargs)
+            read_call(kernel_type, args, kwargs)
+        except ShapeError as error:
+            reasons.append(f"{kernel_type.name}: {error.text}")
+        except Exception as error:
+            reasons.append(f"{kernel_type.name}: {describe_error(error)}")
+    return "; ".join(reasons) or "no kernel type is of this function"
 
 
 def known_by(registry: Registry, function: str) -> Iterator[KernelType]:

@@ -52,8 +52,19 @@ def entries(calls: Iterable[Call], kernel_types: Callable[[str], KernelType], fa
     for call in calls:
         sizes = kernel_types(call.kernel_type).buffer_sizes
         shape = tuple(item for item in call.shape.items() if item[0] not in sizes)
-        groups.setdefault((call.kernel_type, shape, label(call)), []).append(call)
-    return [_entry(tuple(group), kernel_types(group[0].kernel_type), facts) for group in groups.values()]
+        # While weights load, m is the size of a weight: no range follows from it.
+        size = call.m if call.step == "load" else 0
+        groups.setdefault((call.kernel_type, shape, label(call) if call.step != "load" else "", size), []).append(call)
+    found = [_entry(tuple(group), kernel_types(group[0].kernel_type), facts) for group in groups.values()]
+    return [entry for entry in found if not any(_covers(other, entry) for other in found)]
+
+
+def _covers(one: RehearsedEntry, other: RehearsedEntry) -> bool:
+    """Whether an entry of serving covers one of loading: the engine has tried a size that it serves."""
+    if one.calls[0].step == "load" or other.calls[0].step != "load":
+        return False
+    same = one.kernel_type is other.kernel_type and one.shape == other.shape
+    return same and one.start <= other.start and other.stop <= one.stop
 
 
 def label(call: Call) -> str:
@@ -80,11 +91,13 @@ def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> Re
     sizes = kernel_type.buffer_sizes & calls[0].shape.keys()
     largest = {name: max(call.shape[name] for call in calls) for name in sizes}  # type: ignore[type-var]
     start, stop = min(call.m for call in calls), max(call.m for call in calls)
-    rule = _rule(calls, kernel_type.run_dimension.name)
-    if _of_requests(calls) and stop < facts.most_requests:
+    loading = calls[0].step == "load"
+    name = kernel_type.run_dimension.name
+    rule = f"{name} = {stop} while the model loads" if loading else _rule(calls, name)
+    if not loading and _of_requests(calls) and stop < facts.most_requests:
         stop = facts.most_requests
         rule += f"; at most {stop} requests run"
-    if stop < facts.warmed.get(kernel_type.name, 0):
+    if not loading and stop < facts.warmed.get(kernel_type.name, 0):
         stop = facts.warmed[kernel_type.name]
         rule += f"; the engine's own warm-up goes to {stop}"
     step = kernel_type.run_dimension.step
@@ -104,9 +117,13 @@ def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> Re
 
 
 def _of_requests(calls: Iterable[Call]) -> bool:
-    """Whether the calls are of decode steps alone, and follow their requests, seen at two sizes at least."""
-    calls = tuple(calls)
-    return all(call.step == "decode" and call.m == call.requests for call in calls) and len(calls) > 1
+    """Whether the calls are of decode steps alone, and the largest of each step is the number of its requests."""
+    largest: dict[int, int] = {}
+    for call in calls:
+        if call.step != "decode":
+            return False
+        largest[call.requests] = max(call.m, largest.get(call.requests, 0))
+    return len(largest) > 1 and all(requests == m for requests, m in largest.items())
 
 
 def _rule(calls: Iterable[Call], name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from types import FrameType, ModuleType
 from typing import Any, TextIO
 
@@ -31,6 +31,7 @@ class Observer:
         self._seen: set[object] = set()
         self._modules: dict[int, str] = {}
         self._now = Forward("load", 0, 0)
+        self._calls: set[object] = set()
         self.models: list[Any] = []
 
     def observe(self, module: ModuleType) -> None:
@@ -41,6 +42,11 @@ class Observer:
             function = getattr(module, name, None)
             if function is not None:
                 setattr(module, name, self._wrap(name, function))
+
+    def calls(self) -> Set[object]:
+        """The calls since this was asked last: kernel types with shapes, without sizes."""
+        calls, self._calls = self._calls, set()
+        return calls
 
     def forward(self, forward: Forward) -> None:
         """The calls from now on belong to this forward."""
@@ -71,6 +77,8 @@ class Observer:
         kernel_type, shape, m = found
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return
+        sizes = kernel_type.buffer_sizes
+        self._calls.add((kernel_type.name, tuple(item for item in shape.items() if item[0] not in sizes)))
         site = _site(frame)
         key = (kernel_type.name, tuple(shape.items()), m, self._now, site)
         if key in self._seen:

@@ -5,6 +5,7 @@ Its standard output and error are the engine's own.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import re
@@ -13,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from kregistry.import_hook import after_import
 from kregistry.rehearsal.findings import Failure, Replaced, write_line
 from kregistry.rehearsal.observer import Observer
 from kregistry.rehearsal.patches import PatchError, apply
@@ -23,8 +25,9 @@ from kregistry.rehearsal.replaced import COUNTS
 _NO_MEMORY = re.compile(r"(not enough|no available|no GPU|insufficient) memory|KV cache memory", re.IGNORECASE)
 
 
-def main(engine: str, file: str, arguments: list[str]) -> None:
-    """Rehearse, and end the process: threads of the engine would keep it."""
+def main(engine: str, file: str, seconds: float, arguments: list[str]) -> None:
+    """Rehearse, and end the process: threads of the engine would keep it. After ``seconds`` it prints where it is."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
     with Path(file).open("a") as out:
         stage = "patches"
         try:
@@ -55,11 +58,12 @@ def _observer(out: TextIO) -> Observer:
 
     observer = Observer(out)
     observer.observe(deep_gemm)
+    after_import("vllm.third_party.deep_gemm", observer.observe)  # the copy that vLLM brings, if it is used
     return observer
 
 
 def _kind(error: BaseException) -> str:
-    if isinstance(error, PatchError):
+    if isinstance(error, (PatchError, ImportError)):
         return "patch"
     memory = type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY.search(str(error))
     return "memory" if memory else "engine"
@@ -79,4 +83,4 @@ def _place(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])

@@ -28,7 +28,7 @@ _QUIET = {
     "KREGISTRY_SGLANG": "0",
     "KREGISTRY_VLLM": "0",
 }
-_CODE = "from kregistry.rehearsal.process import main\nmain(sys.argv[1], sys.argv[2], sys.argv[3:])"
+_CODE = "from kregistry.rehearsal.process import main\nmain(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])"
 #: Memory that is not counted if the model does not fit, as a multiple of the target's.
 _ROOM = 16
 
@@ -60,6 +60,7 @@ def rehearse(
     arguments: tuple[str, ...],
     *,
     any_version: bool = False,
+    seconds: float = 600,
     log: Path | None = None,
     on_start: Callable[[str], None] = lambda text: None,
 ) -> Rehearsal:
@@ -70,6 +71,7 @@ def rehearse(
         target: the GPU to show.
         arguments: the engine's own arguments, as its server takes them.
         any_version: try the patches with a version that they were not tested with.
+        seconds: the longest that the engine may take.
         log: the file for the engine's output; ``None``: it is read if the engine fails, and then forgotten.
         on_start: called when an attempt begins, with a text for the user.
 
@@ -81,7 +83,7 @@ def rehearse(
         StorageError: a file cannot be written.
     """
     version = _installed(engine, any_version=any_version)
-    attempt = _Attempt(engine, target, arguments, log)
+    attempt = _Attempt(engine, target, arguments, seconds, log)
     on_start(f"{engine} {version} as {target.name}")
     found = attempt.run()
     notes: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ class _Attempt:
     engine: str
     target: Target
     arguments: tuple[str, ...]
+    seconds: float
     log: Path | None
     does_not_fit: bool = False
 
@@ -132,7 +135,9 @@ class _Attempt:
         with TemporaryDirectory(prefix="kregistry-rehearsal-") as scratch:
             file, log = Path(scratch) / "findings.jsonl", self.log or Path(scratch) / "engine.log"
             with program_environment(self.target, base=base, uncounted_bytes=more) as environment:
-                code = self._wait(child_command(_CODE, self.engine, str(file), *arguments), environment, log)
+                code = self._wait(
+                    child_command(_CODE, self.engine, str(file), str(self.seconds), *arguments), environment, log
+                )
             found = read_findings(file)
             failure = found.failure
             if failure is None and code:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Set
 from typing import Any
 
+from kregistry.rehearsal.boundaries import find_boundaries
 from kregistry.rehearsal.findings import Facts, Forward
 from kregistry.rehearsal.observer import Observer
 
@@ -77,16 +79,22 @@ class SglangEngine:
         longest = min(scheduler.max_req_input_len - 1, scheduler.max_total_num_tokens - 256)
         chunk = get_schedule().chunked_prefill_size or longest
         chunk = longest if chunk < 1 else min(chunk, longest)
+        last = (longest - 1) // chunk * chunk + 1  # the last chunk of this prompt is one token
         with torch.inference_mode():
             self._own_forward = self._model.forward
             self._model.forward = self._forward
             self._generate([1], new=2)
-            self._generate([chunk // 2], new=1)
-            self._generate([longest], new=2)
+            find_boundaries(self._prefill, [1, chunk // 2, chunk])
+            self._generate([last], new=2)
             self._generate([1] * min(scheduler.max_running_requests, _MOST_REQUESTS, chunk), new=2)
 
     def _dp_rank(self) -> int | None:
         return 0 if getattr(self._args, "dp_size", 1) > 1 else None
+
+    def _prefill(self, length: int) -> Set[object]:
+        self._observer.calls()
+        self._generate([length], new=1)
+        return self._observer.calls()
 
     def _generate(self, lengths: list[int], new: int) -> None:
         """Serve requests with prompts of these lengths to their end, ``new`` tokens each."""

@@ -48,10 +48,9 @@ class Coverage:
 
 
 def _fits(kernel_type: KernelType, entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
-    """A dimension that the call does not show, or that only affects buffer sizes, counts as covered; a setting that it
-    does not show has its default. A rule stands for its number at ``m``."""
-    defaults = {each.name: each.dimension.default_for(entry.shape.target) for each in kernel_type.settings}
-    shown = {**defaults, **shape}
+    """A dimension that the call does not show, or that only affects buffer sizes, counts as covered; a setting, or a
+    dimension that is hidden at its default, then has that default. A rule stands for its number at ``m``."""
+    shown = {**kernel_type.hidden_defaults(entry.shape.target), **shape}
     for dimension in kernel_type.all_dimensions:
         if dimension.name not in shown or not dimension.affects_kernel:
             continue

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from kregistry.deep_gemm.settings import read_call
+from kregistry.deep_gemm.settings import observe, read_call
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
-from kregistry.errors import KregistryError, MissingRequirement, UnseenCallError
+from kregistry.errors import KregistryError, MissingRequirement, ShapeError, UnseenCallError, describe_error
 from kregistry.events import BrokenKernel, WarmupOutcome
+from kregistry.import_hook import after_import
 from kregistry.kernel_type import EmptyInput, KernelType, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.kernel_type.sealed_call import sealed_call
@@ -68,6 +69,7 @@ class Dispatch:
             MissingRequirement: debug mode needs a target, and this process has no device.
         """
         policy = Unseen.parse(unseen)
+        after_import("deep_gemm", observe)
         with self._lock:
             self._debug_target = (target or detect_target()) if debug else None
             self._unseen = policy
@@ -112,6 +114,7 @@ class Dispatch:
         Calls of functions that :meth:`seal` has returned are not recorded. ``kregistry record`` records every call.
         """
         recording = Recording()
+        after_import("deep_gemm", observe)
         with self._lock:
             self._recordings = (*self._recordings, recording)
             self._bind_all()
@@ -134,7 +137,7 @@ class Dispatch:
             function = _sealed_call(kernel_type, version) if self._sealed else None
             if function is not None and kernel_type is self._own(kernel_type.name):
                 sealed[kernel_type.name] = function
-            kernel_type.bind(_watched(kernel_type, watchers) if watchers else function)
+            kernel_type.bind(_watched(kernel_type, watchers, self._unknown_call) if watchers else function)
         return sealed
 
     def _own(self, name: str) -> KernelType | None:
@@ -167,23 +170,45 @@ class Dispatch:
         error = UnseenCallError(kernel_type.name, words, kernel_type.run_dimension.name, m, crashes)
         if self._unseen is Unseen.ERROR:
             raise error
-        key = (kernel_type.name, words, m)
-        with self._lock:
-            new = key not in self._reported
-            self._reported.add(key)
-        if new:
+        if self._is_new(kernel_type.name, words, m):
             _log.warning("%s", error.message)
             self._registry.hook.kregistry_unseen_call(kernel_type=kernel_type.name, shape=shape, m=m)
 
+    def _unknown_call(self, kernel_type: KernelType, m: int, reason: Exception) -> None:
+        """A call that the kernel type cannot read: whatever DeepGEMM launches for it, no entry has planned."""
+        text = reason.text if isinstance(reason, ShapeError) else describe_error(reason)
+        error = UnseenCallError(kernel_type.name, "", kernel_type.run_dimension.name, m, unknown=text)
+        watching = not self._sealed
+        if watching and (self._unseen is Unseen.ERROR or self._debug_target is not None):
+            raise error from reason
+        if self._is_new(kernel_type.name, text, 0):
+            _log.warning("%s", error.message)
+            if watching and self._unseen is Unseen.WARN:
+                self._registry.hook.kregistry_unseen_call(kernel_type=kernel_type.name, shape={}, m=m)
 
-def _watched(kernel_type: KernelType, watchers: tuple[_Watcher, ...]) -> Callable[..., Any]:
+    def _is_new(self, *key: object) -> bool:
+        with self._lock:
+            new = key not in self._reported
+            self._reported.add(key)
+        return new
+
+
+def _watched(
+    kernel_type: KernelType,
+    watchers: tuple[_Watcher, ...],
+    unknown: Callable[[KernelType, int, Exception], None],
+) -> Callable[..., Any]:
     def watched(*args: Any, **kwargs: Any) -> Any:
         m = kernel_type.read_m(*args, **kwargs)
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
             return kernel_type.handle_empty(*args, **kwargs)
-        shape = read_call(kernel_type, args, kwargs)
-        for watcher in watchers:
-            watcher(kernel_type, shape, m, args, kwargs)
+        try:
+            shape = read_call(kernel_type, args, kwargs)
+        except Exception as reason:  # whatever a reader of a plugin raises, the call is made
+            unknown(kernel_type, m, reason)
+        else:
+            for watcher in watchers:
+                watcher(kernel_type, shape, m, args, kwargs)
         return kernel_type.launch(*args, **kwargs)
 
     return watched

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
+import stat
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from kregistry.errors import StorageError
 from kregistry.errors import storage_errors as storage_errors
 
 _LOST_RACE = (errno.EEXIST, errno.ENOTEMPTY)
@@ -18,6 +22,21 @@ _LOST_RACE = (errno.EEXIST, errno.ENOTEMPTY)
 def scratch_name(kind: str) -> str:
     """A name that no other process uses: ``kind.PID.RANDOM``."""
     return f"{kind}.{os.getpid()}.{uuid.uuid4().hex[:12]}"
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write what a user has asked for: a file in one step, at the end of links; a pipe or a terminal directly.
+
+    Raises:
+        StorageError: it cannot be written; a file that was there is unchanged.
+    """
+    try:
+        if path.is_file() or not path.exists():
+            replace_file(path.resolve(), content)
+        else:
+            path.write_bytes(content)  # a directory raises an error
+    except OSError as error:  # its file name may be the one that was written aside
+        raise StorageError.from_oserror(OSError(error.errno, error.strerror), path) from error
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -84,12 +103,48 @@ def flush_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def remove_abandoned(directory: Path, older_than_seconds: float) -> None:
-    """Remove scratch entries that are older than this: killed processes have left them."""
-    import time
+_SCRATCH_NAME = re.compile(r"\.?.+\.\d+\.[0-9a-f]{12}")
 
+
+def remove_leftovers(directory: Path, older_than_seconds: float, prefix: str = ".") -> None:
+    """Remove what killed processes have left of files that they wrote aside, by its name and its age.
+
+    Args:
+        directory: where they lie.
+        older_than_seconds: age.
+        prefix: with which their names start.
+    """
+    _remove(
+        directory,
+        older_than_seconds,
+        lambda name: name.startswith(prefix) and _SCRATCH_NAME.fullmatch(name) is not None,
+    )
+
+
+def make_way(path: Path, aside: Path) -> None:
+    """Remove what lies where a directory should be: a file, a named pipe, a link to nowhere.
+
+    Args:
+        path: of the directory; where there is one, or a link to one, nothing happens.
+        aside: a path in the same file system, to which it is renamed first.
+    """
+    if path.is_dir() or not os.path.lexists(path):
+        return
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        path.rename(aside)
+        aside.unlink()
+
+
+def remove_abandoned(directory: Path, older_than_seconds: float) -> None:
+    """Remove everything that is older than this: killed processes have left it."""
+    _remove(directory, older_than_seconds, lambda name: True)
+
+
+def _remove(directory: Path, older_than_seconds: float, wanted: Callable[[str], bool]) -> None:
     with contextlib.suppress(OSError):
         for path in directory.iterdir():
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > older_than_seconds:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                found = path.lstat()
+                if wanted(path.name) and time.time() - found.st_mtime > older_than_seconds:
+                    shutil.rmtree(path) if stat.S_ISDIR(found.st_mode) else path.unlink()

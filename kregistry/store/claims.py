@@ -11,15 +11,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
+import stat
 import threading
 import time
 from pathlib import Path
 
+from attrs import frozen
+
+from kregistry.bounded_input import parse_json, read_bounded
+from kregistry.errors import shorten
 from kregistry.store import atomic
 
 LEASE_SECONDS = 60.0
 _TOUCH_SECONDS = 10.0
+#: What names no owner is a claim that is being written, for this long.
+_WRITING_SECONDS = 5.0
 
 
 class Claims:
@@ -29,6 +37,8 @@ class Claims:
         self.directory = directory
         self.lease_seconds = lease_seconds
         self._held: set[Path] = set()
+        #: Claims of others: their inode and time, and when we have first seen them so.
+        self._seen: dict[Path, tuple[tuple[int, int] | None, float]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -45,6 +55,8 @@ class Claims:
     def acquire(self, key: str) -> bool:
         """Try to claim a kernel, until the claim is released or this context ends. Returns whether it succeeded.
 
+        Whatever lies at the path of a claim, and whatever it holds, it is taken over after the lease.
+
         Raises:
             StorageError: the claim cannot be written.
         """
@@ -56,37 +68,73 @@ class Claims:
         return owned
 
     def release(self, key: str) -> None:
+        """Give a claim back."""
         path = self.directory / key
         self._held.discard(path)
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # removed by others, or a read-only store: its lease ends
+            path.unlink()
+
+    def owner(self, key: str) -> str:
+        """Who holds the claim of another builder, for messages: ``"process 12 on node-3"``."""
+        found = _read_owner(self.directory / key)
+        return f"process {found.pid} on {shorten(found.host, 60)}" if found else "another process"
 
     def _create(self, path: Path) -> bool:
+        """Write the claim aside and link it to its path: a claim is never there without its content."""
+        aside = self.directory / atomic.scratch_name(f".{path.name[:16]}")
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            _write_claim(aside)
+            try:
+                os.link(aside, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                return self._create_in_place(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return True
+
+    @staticmethod
+    def _create_in_place(path: Path) -> bool:
+        try:
+            _write_claim(path)
         except FileExistsError:
             return False
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+        except OSError:  # a full disk: an empty claim would hold up the next build
+            path.unlink(missing_ok=True)
+            raise
         return True
 
     def _expired(self, path: Path) -> bool:
+        """Whether a claim may be taken over: it is old, by its own clock or by ours, or its owner is dead."""
         try:
-            age = time.time() - path.stat().st_mtime
-            owner = json.loads(path.read_text() or "null")
-        except (OSError, ValueError):
-            return False  # just released, or being written: try again later
+            found = path.lstat()
+        except OSError:
+            return False  # just released: try again later
+        stamp = (found.st_ino, found.st_mtime_ns)
+        if self._seen.get(path, (None, 0.0))[0] != stamp:
+            self._seen[path] = (stamp, time.monotonic())
+        # A clock that runs ahead: a claim that has not been touched for a lease, as we have watched it, is old too.
+        watched = time.monotonic() - self._seen[path][1]
+        age = max(watched, time.time() - found.st_mtime)
         if age > self.lease_seconds:
             return True
-        return owner is not None and owner["host"] == socket.gethostname() and not _alive(owner["pid"])
+        owner = _read_owner(path)
+        if owner is None:  # no claim, or one that a full disk or a kill has cut: a claim is written at once
+            return age > _WRITING_SECONDS
+        return owner.host == socket.gethostname() and not _alive(owner.pid)
 
     def _take_over(self, path: Path) -> bool:
         """Take over an old claim: of several processes, only one can rename it."""
-        grave = path.with_name(atomic.scratch_name("." + path.name))
+        grave = path.with_name(atomic.scratch_name("." + path.name[:16]))
         try:
             path.rename(grave)
         except FileNotFoundError:
             return False
-        grave.unlink(missing_ok=True)
+        if grave.is_dir() and not grave.is_symlink():
+            shutil.rmtree(grave, ignore_errors=True)
+        else:
+            grave.unlink(missing_ok=True)
         return self._create(path)
 
     def _touch(self) -> None:
@@ -94,6 +142,34 @@ class Claims:
             for path in list(self._held):
                 with contextlib.suppress(OSError):
                     os.utime(path)
+
+
+def _write_claim(path: Path) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+
+
+@frozen
+class _Owner:
+    host: str
+    pid: int
+
+
+def _read_owner(path: Path) -> _Owner | None:
+    """The owner that a claim names; ``None`` if it is no claim of ours: then only its age counts."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        content = parse_json(read_bounded(path, 4096))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    host, pid = content.get("host"), content.get("pid")
+    if isinstance(host, str) and type(pid) is int and 0 < pid < 1 << 31:
+        return _Owner(host, pid)
+    return None
 
 
 def _alive(pid: int) -> bool:

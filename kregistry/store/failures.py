@@ -19,7 +19,11 @@ from kregistry.store import atomic, signed_json
 
 #: Errors that only the source can cause, unlike a missing header, a full disk or a killed compiler.
 _VERDICT = re.compile(r"\(\d+\): error|^ptxas .*error|the cubin holds \d+ kernels", re.MULTILINE)
-_INTERRUPTED = re.compile(r"died due to signal|No space left on device")
+_INTERRUPTED = re.compile(
+    r"died due to signal|No space left on device|Disk quota exceeded|Cannot allocate memory|out of memory"
+    r"|virtual memory exhausted|Killed|Segmentation fault|Input/output error",
+    re.IGNORECASE,
+)
 
 
 class BrokenKernels:

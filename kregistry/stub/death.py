@@ -6,10 +6,12 @@ import signal
 from pathlib import Path
 
 from kregistry.errors import MissingRequirement
+from kregistry.full_disk import raise_if_full
 from kregistry.stub.library import HOST_ACCESS_EXIT_CODE
 
 #: What a process prints, in its home.
 LOG_FILE = "log"
+_NEEDED_BYTES = 1 << 20
 
 
 def describe_death(code: int, home: Path) -> str:
@@ -22,7 +24,12 @@ def describe_death(code: int, home: Path) -> str:
 
 
 def not_loaded(code: int, home: Path) -> MissingRequirement:
-    """The error for a process that ended with this exit code before it was ready for jobs."""
+    """The error for a process that ended with this exit code before it was ready for jobs.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    raise_if_full(home, _NEEDED_BYTES, _log_tail(home, 5))
     return MissingRequirement(
         f"torch and DeepGEMM do not load on the stub GPU ({describe_death(code, home)}):\n{_log_tail(home, 30)}",
         "kregistry doctor names what is missing",
@@ -31,4 +38,7 @@ def not_loaded(code: int, home: Path) -> MissingRequirement:
 
 def _log_tail(home: Path, lines: int) -> str:
     """The last lines that a process printed."""
-    return "\n".join((home / LOG_FILE).read_text(errors="replace").splitlines()[-lines:])
+    try:
+        return "\n".join((home / LOG_FILE).read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,11 +14,14 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.errors import MissingRequirement, storage_errors
+from kregistry.full_disk import raise_if_full
 from kregistry.toolchain import Toolchain
 
 #: A process on the stub GPU ends with this code when its host code touches device memory.
 HOST_ACCESS_EXIT_CODE = 86
+_NEEDED_BYTES = 1 << 20
 _SOURCES = resources.files(__package__) / "cuda"
 _DECLARED = re.compile(r"\b(cu[A-Z]\w*|cuda[A-Z]\w*) *\(")
 #: The real runtime answers these without a device.
@@ -40,8 +45,8 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
     sources = {entry.name: entry.read_text() for entry in _SOURCES.iterdir() if entry.name.endswith((".c", ".h"))}
     content = "\0".join([*(f"{name}\0{text}" for name, text in sorted(sources.items())), Path(__file__).read_text()])
     key = hashlib.sha256(f"{content}\0{toolchain.cuda.version}\0{toolchain.cuda.home}".encode()).hexdigest()[:16]
-    library = directory / f"libkregistry_stub.{key}.so"
-    if library.exists():
+    library, second = (directory / f"libkregistry_{name}.{key}.so" for name in ("stub", "nvml"))
+    if _intact(library) and _intact(second):
         return library
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -53,22 +58,42 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
             cuda_sources = [name for name in (*sources, "generated.c") if name not in ("nvml.c", "stub.h")]
             nvml = _compile(toolchain, place, "libnvidia-ml.so.1", ["nvml.c"])
             cuda = _compile(toolchain, place, "libcuda.so.1", cuda_sources)
-            nvml.replace(directory / f"libkregistry_nvml.{key}.so")
-            cuda.replace(library)
+            for built, final in ((nvml, second), (cuda, library)):
+                _seal(built)
+                if final.is_dir() and not final.is_symlink():
+                    shutil.rmtree(final)
+                built.replace(final)
     return library
+
+
+def _seal(library: Path) -> None:
+    """Append a digest of the library, which loaders ignore: a file that was cut is found, and compiled again."""
+    content = library.read_bytes()
+    library.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def _intact(library: Path) -> bool:
+    try:
+        content = read_bounded(library)
+    except (OSError, ValueError):
+        return False
+    return hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
 def _compile(toolchain: Toolchain, place: Path, soname: str, sources: list[str]) -> Path:
     library = place / soname
     command = [toolchain.c_compiler, "-shared", "-fPIC", "-O1", "-w", f"-I{toolchain.cuda.include}"]
     command += [f"-Wl,-soname,{soname}", *(str(place / name) for name in sources), "-ldl", "-lpthread"]
-    _run(toolchain, [*command, "-o", str(library)])
+    _run(toolchain, [*command, "-o", str(library)], place)
     return library
 
 
-def _run(toolchain: Toolchain, command: list[str]) -> str:
-    result = subprocess.run(command, capture_output=True, text=True)
+def _run(toolchain: Toolchain, command: list[str], place: Path) -> str:
+    """What a C compiler prints, whose files go to ``place``."""
+    environment = {**os.environ, "TMPDIR": str(place)}
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
     if result.returncode:
+        raise_if_full(place, _NEEDED_BYTES, result.stderr)
         raise MissingRequirement(
             f"{toolchain.c_compiler} does not compile the stub GPU:\n{result.stderr.strip()[-2000:]}",
             f"the CUDA headers in {toolchain.cuda.include} may be incomplete",
@@ -83,7 +108,7 @@ def _weak_functions(toolchain: Toolchain, place: Path) -> Iterator[str]:
     """
     request = place / "headers.h"
     request.write_text("#include <cuda.h>\n#include <cuda_runtime_api.h>\n")
-    text = _run(toolchain, [toolchain.c_compiler, "-E", "-w", f"-I{toolchain.cuda.include}", str(request)])
+    text = _run(toolchain, [toolchain.c_compiler, "-E", "-w", f"-I{toolchain.cuda.include}", str(request)], place)
     yield "int missing(const char *name);"
     yield '#define MISSING __attribute__((weak, section("kregistry_missing")))'
     for name in sorted(set(_DECLARED.findall(text))):

@@ -3,6 +3,7 @@
 # compile it writes, as the "cubin", its own arguments, each ended by a NUL, then one more NUL and the source: DeepGEMM
 # moves that file to where the real cubin would be, beside whatever else its version writes, and so the command
 # travels with the kernel that it makes.
+set -e # a full disk must not look like a compile
 case "$1" in --version) exec "$KREGISTRY_NVCC" --version ;; esac
 output=
 source=

@@ -9,11 +9,11 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from kregistry.errors import MissingRequirement, StorageError, storage_errors
+from kregistry.errors import MissingRequirement, storage_errors
 from kregistry.kernel import Kernel
 from kregistry.python_child import child_command, child_environment, search_path
+from kregistry.scratch import scratch_directory
 from kregistry.stub.death import LOG_FILE, not_loaded
 from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub
@@ -22,6 +22,7 @@ from kregistry.stub.protocol import ORDER_FILE, StartOrder
 from kregistry.stub.recorded_kernel import RecordedKernels
 from kregistry.target import Target
 from kregistry.toolchain import Toolchain
+from kregistry.watchdog import Watchdog
 
 #: If a process does not start, the fork server has this time to die as well. If it lives, only that process failed.
 _DEATH_SECONDS = 5.0
@@ -67,15 +68,16 @@ class StubPool:
         self._stopped = False
         with ExitStack() as failing:
             #: Where the processes have their homes.
-            self.directory = Path(failing.enter_context(_scratch_directory()))
+            self.directory = failing.enter_context(scratch_directory("stub"))
+            watchdog = failing.enter_context(Watchdog())
             self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             failing.enter_context(self._channel)
             with theirs:
-                self._server = self._start_server(library, theirs)
+                self._server = self._start_server(library, theirs, watchdog.environment)
             self._resources = failing.pop_all()
         return self
 
-    def _start_server(self, library: Path, channel: socket.socket) -> subprocess.Popen[bytes]:
+    def _start_server(self, library: Path, channel: socket.socket, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
         code = "import sys\nfrom kregistry.stub.fork_server import main\nmain(int(sys.argv[1]))"
         environment = stub_environment(self._target, self._toolchain, library, self.directory, child_environment())
         with storage_errors(self.directory):
@@ -87,7 +89,7 @@ class StubPool:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(channel.fileno(),),
-                env=environment,
+                env={**environment, **token},
                 start_new_session=True,
             )
 
@@ -145,13 +147,6 @@ class StubPool:
             return not_loaded(self._server.wait(_DEATH_SECONDS), self.directory)
         except subprocess.TimeoutExpired:  # only this process failed
             return not_loaded(process.code or 0, process.home)
-
-
-def _scratch_directory() -> TemporaryDirectory[str]:
-    try:
-        return TemporaryDirectory(prefix="kregistry-stub-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise StorageError.from_oserror(error, "the directory for temporary files (TMPDIR)") from error
 
 
 def check_stub(toolchain: Toolchain, target: Target, stub_directory: Path) -> None:

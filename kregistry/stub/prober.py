@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from attrs import evolve
 
@@ -49,8 +51,21 @@ class Prober:
         """Every kernel that a probe has loaded, by its id."""
         return self._pool.kernels
 
-    def probe(self, kernel_type: KernelType, shape: Mapping[str, Value], values: Sequence[int]) -> Probed:
+    def probe(
+        self,
+        kernel_type: KernelType,
+        shape: Mapping[str, Value],
+        values: Sequence[int],
+        keywords: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Probed:
         """Launch at each value; what is launched there, :class:`~kregistry.stub.probed.ProbedValue` says.
+
+        Args:
+            kernel_type: what to launch.
+            shape: its dimensions.
+            values: run-time values.
+            keywords: optional arguments to give in each call: plain values, as JSON can hold them, and the forms that
+                :func:`~kregistry.kernel_type.signature.with_arguments` knows.
 
         Raises:
             MissingRequirement: torch or DeepGEMM cannot be loaded on the stub.
@@ -62,7 +77,7 @@ class Prober:
             return Probed(error=str(error), loaded=False)
         if self._process is None or not self._process.alive:
             self._process = self._start()
-        answer = self._process.ask(ProbeJob(pickled, dict(shape), tuple(values)))
+        answer = self._process.ask(ProbeJob(pickled, dict(shape), tuple(values), dict(keywords)))
         if answer is None:
             return Probed(error=self._process.death())
         if not answer.loaded:

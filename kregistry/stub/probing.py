@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import describe_error
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.kernel_type.sealed_call import sealed_call
+from kregistry.kernel_type.signature import with_arguments
 from kregistry.stub.probed import ProbedLaunch, ProbedValue
 from kregistry.stub.recorder import Recorder
 
 
-def probe(kernel_type: KernelType, shape: Shape, values: Sequence[int], recorder: Recorder) -> tuple[ProbedValue, ...]:
-    """What the launches of :class:`~kregistry.stub.probed.ProbedValue` did at each run-time value."""
+def probe(
+    kernel_type: KernelType,
+    shape: Shape,
+    values: Sequence[int],
+    recorder: Recorder,
+    keywords: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[ProbedValue, ...]:
+    """What the launches of :class:`~kregistry.stub.probed.ProbedValue` did at each run-time value.
+
+    Args:
+        keywords: optional arguments to give in each call, see :func:`~kregistry.kernel_type.signature.with_arguments`.
+    """
     import torch
 
     first = kernel_type.run_dimension.start
@@ -29,22 +41,30 @@ def probe(kernel_type: KernelType, shape: Shape, values: Sequence[int], recorder
             found.append(ProbedValue(m, reason))
             continue
         exact = kernel_type.allocate_buffers(shape, max(m, first))
-        execute = partial(kernel_type.execute, exact, m)
+        launch = kernel_type.launch
+        execute: Callable[[], object] = partial(kernel_type.execute, exact, m)
+        if keywords:
+            execute = partial(_call, launch, kernel_type, exact, m, keywords)
         warm_up = _watch(recorder, execute)
-        serving = _watch(recorder, partial(_call, kernel_type.launch, kernel_type, large, m))
+        serving = _watch(recorder, partial(_call, launch, kernel_type, large, m, keywords))
         with torch.cuda.stream(side):
             stream = _watch(recorder, execute)
         sealed = ProbedLaunch()
         if m == 0:
             function = sealed_call(kernel_type, deep_gemm_version() or UNKNOWN)
-            sealed = _watch(recorder, partial(_call, function, kernel_type, large, m))
+            sealed = _watch(recorder, partial(_call, function, kernel_type, large, m, keywords))
         found.append(ProbedValue(m, "", warm_up, serving, stream, sealed))
     return tuple(found)
 
 
-def _call(function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int) -> None:
+def _call(
+    function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int, keywords: Mapping[str, Any]
+) -> None:
     call = kernel_type.arguments(buffers, m)
-    function(*call.args, **call.kwargs)
+    args, kwargs = call.args, call.kwargs
+    if keywords:
+        args, kwargs = with_arguments(kernel_type.function(), args, kwargs, keywords)
+    function(*args, **kwargs)
 
 
 def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from kregistry.deep_gemm.environment import CACHE_DIRECTORIES
+from kregistry.scratch import scratch_directory
 from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub, default_stub_directory
 from kregistry.target import Target
@@ -36,10 +35,10 @@ def program_environment(
     """
     toolchain = find_toolchain()
     library = compile_stub(toolchain, default_stub_directory())
-    with TemporaryDirectory(prefix="kregistry-stub-", ignore_cleanup_errors=True) as scratch:
-        environment = stub_environment(target, toolchain, library, Path(scratch), base)
+    with scratch_directory("stub") as scratch:
+        environment = stub_environment(target, toolchain, library, scratch, base)
         environment.update(
-            {name: str(Path(scratch) / "jit-cache") for name in (*CACHE_DIRECTORIES, *_ENGINE_CACHES)},
+            {name: str(scratch / "jit-cache") for name in (*CACHE_DIRECTORIES, *_ENGINE_CACHES)},
             KREGISTRY_STUB_COUNT_MEMORY="1",
             KREGISTRY_STUB_DEVICES=str(devices),
             KREGISTRY_STUB_UNCOUNTED=str(uncounted_bytes),

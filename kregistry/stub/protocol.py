@@ -66,11 +66,13 @@ class ProbeJob:
         kernel_type: pickled.
         shape: its dimensions.
         values: run-time values.
+        keywords: optional arguments to add to each call, or to give another value in it.
     """
 
     kernel_type: str
     shape: Mapping[str, Value]
     values: tuple[int, ...]
+    keywords: Mapping[str, Any] = {}
 
 
 @frozen

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from kregistry.deep_gemm.compiler import Compiler
 from kregistry.deep_gemm.cubin_inputs import cubin_key
+from kregistry.full_disk import raise_if_full
 from kregistry.kernel import CompilerCommand, Kernel
+
+_NEEDED_BYTES = 1 << 16
 
 
 class RecordedKernels:
@@ -27,6 +30,7 @@ class RecordedKernels:
 
     def add(self, home: Path, cubin: Path) -> str:
         """The id of the kernel that a process with this home has loaded from ``cubin``."""
+        raise_if_full(home, _NEEDED_BYTES, probe=False)  # DeepGEMM may not notice that its files are cut
         kernel = read_recorded(home, cubin, self._compiler)
         with self._lock:
             known = self.kernels.setdefault(kernel.id, kernel)

@@ -73,7 +73,7 @@ class Worker:
         try:
             shape = kernel_type.resolve(job.shape, self.target)
             with applied(kernel_type, shape):
-                return Probed(probe(kernel_type, shape, job.values, self.recorder))
+                return Probed(probe(kernel_type, shape, job.values, self.recorder, job.keywords))
         except Exception as error:
             return Probed(error=describe_error(error))
 

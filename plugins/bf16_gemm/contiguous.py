@@ -12,6 +12,7 @@ from kregistry import (
     Buffers,
     BufferSpec,
     Call,
+    Dimension,
     Gemm,
     Proof,
     Shape,
@@ -20,7 +21,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins import contiguous_rows
+from kregistry_plugins import compiled_dims, contiguous_rows
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.contiguous_rows import GROUPS
 
@@ -35,7 +36,7 @@ class _MGroupedBf16GemmContiguous(Gemm):
 
     transposed_b: ClassVar[bool]
 
-    settings = (MK_ALIGNMENT, NUM_SMS)
+    settings = (MK_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = contiguous_rows.RUN
     signature = Signature(
         "a, b, d, grouped_layout, compiled_dims='nk', use_psum_layout=False, ensure_zero_padding=True, "
@@ -67,7 +68,9 @@ class _MGroupedBf16GemmContiguous(Gemm):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         layout = contiguous_rows.layout_of(buffers, m)
-        return Call((buffers.a[:m], buffers.b, buffers.d[:m], layout), contiguous_rows.keywords(buffers.shape, m))
+        compiled = compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)
+        keywords = {**contiguous_rows.keywords(buffers.shape, m), **compiled}
+        return Call((buffers.a[:m], buffers.b, buffers.d[:m], layout), keywords)
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         super().fill(buffers, m, generator)
@@ -89,12 +92,12 @@ class MGroupedBf16GemmNtContiguous(_MGroupedBf16GemmContiguous):
     name = "m_grouped_bf16_gemm_nt_contiguous"
     transposed_b = True
     summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x n x k (MoE prefill)"
-    dimensions = (GROUPS, N, K, *contiguous_rows.NT_LAYOUT)
+    dimensions = (GROUPS, N, K, *contiguous_rows.NT_LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_bf16_gemm_nt_contiguous",)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         groups, n, k = call.b.shape
-        return {"num_groups": groups, "n": n, "k": k, **contiguous_rows.read_layout(call, contiguous_rows.NT_LAYOUT)}
+        return {"num_groups": groups, "n": n, "k": k, **_read(call, contiguous_rows.NT_LAYOUT)}
 
 
 class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
@@ -103,12 +106,17 @@ class MGroupedBf16GemmNnContiguous(_MGroupedBf16GemmContiguous):
     name = "m_grouped_bf16_gemm_nn_contiguous"
     transposed_b = False
     summary = "grouped BF16 GEMM, rows of all groups contiguous, b num_groups x k x n (MoE prefill)"
-    dimensions = (GROUPS, N, K, *contiguous_rows.LAYOUT)
+    dimensions = (GROUPS, N, K, *contiguous_rows.LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_bf16_gemm_nn_contiguous",)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         groups, k, n = call.b.shape
-        return {"num_groups": groups, "n": n, "k": k, **contiguous_rows.read_layout(call, contiguous_rows.LAYOUT)}
+        return {"num_groups": groups, "n": n, "k": k, **_read(call, contiguous_rows.LAYOUT)}
+
+
+def _read(call: Arguments, layout: tuple[Dimension, ...]) -> dict[str, Value]:
+    """The dimensions that are arguments of the call."""
+    return {**contiguous_rows.read_layout(call, layout), **compiled_dims.read(call, compiled_dims.GROUPED)}
 
 
 def check_k(kernel_type: str, shape: Shape) -> None:

@@ -25,10 +25,11 @@ from kregistry import (
     Proof,
     Shape,
     ShapeError,
+    Signature,
     Size,
     Value,
 )
-from kregistry_plugins import calls, installed
+from kregistry_plugins import calls, compiled_dims, installed
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +54,9 @@ class _Bf16Gemm(Gemm):
 
     layout: ClassVar[str]
 
-    dimensions = (N, K, OUTPUT)
-    settings = (DETERMINISTIC, ALIGNMENT, NUM_SMS)
+    dimensions = (N, K, OUTPUT, compiled_dims.DENSE)
+    signature = Signature("a, b, d, c=None, compiled_dims='', *args, **kwargs")
+    settings = (DETERMINISTIC, ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     archs = ARCHS
     proof = Proof(examples=({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"}))
 
@@ -81,11 +83,13 @@ class _Bf16Gemm(Gemm):
         return 0 if shape.deterministic or installed.is_first_series() else _CUBLASLT_WORKSPACE
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        return Call((self._a(buffers, m), buffers.b, buffers.d[:m]))
+        keywords = compiled_dims.keywords(buffers.shape, compiled_dims.DENSE)
+        return Call((self._a(buffers, m), buffers.b, buffers.d[:m]), keywords)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         k, n = call.b.shape if self.layout[1] == "n" else reversed(call.b.shape)
-        return {"n": n, "k": k, "output": calls.dtype_of(call.d)}
+        compiled = compiled_dims.read(call, compiled_dims.DENSE)
+        return {"n": n, "k": k, "output": calls.dtype_of(call.d), **compiled}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         self._a(buffers, m).normal_(generator=generator)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kregistry import Arguments, Buffers, BufferSpec, Call, Proof, Shape, Signature, Value
+from kregistry_plugins import compiled_dims
 from kregistry_plugins.bf16_gemm.contiguous import N, check_k
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.contiguous_rows import GROUPS
@@ -20,9 +21,9 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
 
     name = "m_grouped_bf16_gemm_nt_masked"
     summary = "grouped BF16 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, K)
+    dimensions = (GROUPS, N, K, compiled_dims.GROUPED)
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
-    signature = Signature("a, b, *args, **kwargs")
+    signature = Signature("a, b, d, masked_m, expected_m, compiled_dims='nk', *args, **kwargs")
     archs = ARCHS
     proof = Proof(
         examples=(
@@ -46,11 +47,12 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
-        return Call((buffers.a, buffers.b, buffers.d, buffers.masked_m, m))
+        keywords = compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)
+        return Call((buffers.a, buffers.b, buffers.d, buffers.masked_m, m), keywords)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         groups, n, k = call.b.shape
-        return {"num_groups": groups, "n": n, "k": k}
+        return {"num_groups": groups, "n": n, "k": k, **compiled_dims.read(call, compiled_dims.GROUPED)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a.normal_(generator=generator)

@@ -22,7 +22,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.bf16_gemm.dense import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Bf16Einsum(KernelType):
         Size("d", "head dimension: the middle dimension of y", "columns", multiple_of=8),
         OUTPUT,
     )
-    settings = (ALIGNMENT, NUM_SMS)
+    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     function_names = ("einsum",)
     signature = EINSUM

@@ -37,6 +37,8 @@ class _BatchSum(KernelType):
     """a [s, m, k] by b [s, n, k] to d [m, n], summed over s and k."""
 
     output: ClassVar[str]
+    #: What a call gives for ``c``.
+    added_to: ClassVar[str | None] = None
 
     dimensions = (
         Size("m", "rows of the output", "rows", multiple_of=64),
@@ -80,6 +82,7 @@ class _BatchSum(KernelType):
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         calls.belongs(self.name, "expression", call.expr, (EXPRESSION,))
         calls.belongs(self.name, "d.dtype", calls.dtype_of(call.d), (self.output,))
+        calls.belongs(self.name, "c", None if call.c is None else "a tensor", (self.added_to,))
         _, m, k = call.a.shape
         return {"m": m, "n": call.b.shape[1], "k": k}
 
@@ -120,6 +123,7 @@ class EinsumBmkBnkMnAccumulate(_BatchSum):
     name = "einsum_bmk_bnk_mn_accumulate"
     summary = "BF16 einsum bmk,bnk->mn: the products of a batch added to an FP32 output"
     output = "float32"
+    added_to = "a tensor"
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((EXPRESSION, buffers.a[:m], buffers.b[:m], buffers.d), {"c": buffers.d})

@@ -23,7 +23,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, Operand, scale_form
 
@@ -59,7 +59,7 @@ class Fp8Einsum(KernelType):
     kept: ClassVar[str]
 
     dimensions: ClassVar[tuple[Dimension, ...]] = (H, R, D, SCALES, SCALE_COLUMNS, OUTPUT)
-    settings = (ALIGNMENT, NUM_SMS)
+    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     function_names = ("fp8_einsum",)
     signature = FP8_EINSUM

@@ -18,7 +18,7 @@ from kregistry import (
     Shape,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.einsum.fp8 import FP8_EINSUM, SCALES, SM120, D, H, R
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, Operand, scale_form
@@ -35,7 +35,7 @@ class Fp8EinsumBhdBhrHdr(KernelType):
     name = "fp8_einsum_bhd_bhr_hdr"
     summary = "FP8 einsum bhd,bhr->hdr: weight gradients of each head, added to an FP32 output"
     dimensions = (H, R, D, SCALES)
-    settings = (ALIGNMENT, NUM_SMS)
+    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = RunDimension("b", "tokens, summed over", "rows", scales.GROUP, scales.GROUP)
     function_names = ("fp8_einsum",)
     signature = FP8_EINSUM

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kregistry import MK_ALIGNMENT, NUM_SMS, Arguments, Buffers, BufferSpec, Call, Gemm, Proof, Shape, Signature, Value
-from kregistry_plugins import contiguous_rows
+from kregistry_plugins import calls, compiled_dims, contiguous_rows
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import fp4, scales
 from kregistry_plugins.fp8_gemm.dense import N, Operand, fill_rows, fill_weight
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class _Contiguous(Precision, Gemm):
     """Grouped GEMM of a mixture-of-experts prefill: rows sorted by expert, each expert's rows aligned."""
 
-    settings = (MK_ALIGNMENT, NUM_SMS)
+    settings = (MK_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = contiguous_rows.RUN
     signature = Signature(
         "a, b, d, grouped_layout, recipe=None, recipe_a=None, recipe_b=None, compiled_dims='nk', "
         "disable_ue8m0_cast=False, use_psum_layout=False, ensure_zero_padding=True, expected_m_for_psum_layout=None"
     )
+
+    without_effect = calls.NO_CAST
 
     def check(self, shape: Shape) -> None:
         self.check_precision(shape)
@@ -45,7 +47,8 @@ class _Contiguous(Precision, Gemm):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
         layout = contiguous_rows.layout_of(buffers, m)
-        keywords = {**self.keywords, **contiguous_rows.keywords(buffers.shape, m)}
+        compiled = compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)
+        keywords = {**self.keywords, **contiguous_rows.keywords(buffers.shape, m), **compiled}
         return Call((activations, self.given_weights(buffers), buffers.d[:m], layout), keywords)
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -87,6 +90,7 @@ class _NtContiguous(_Contiguous):
             "k": columns * 2 if self.b_fp4 else columns,
             **self.scale_values(call.a),
             **contiguous_rows.read_layout(call, contiguous_rows.NT_LAYOUT),
+            **compiled_dims.read(call, compiled_dims.GROUPED),
         }
 
 
@@ -121,6 +125,7 @@ class _NnContiguous(_Contiguous):
             **self.scale_values(call.a),
             "major": major,
             **contiguous_rows.read_layout(call, contiguous_rows.LAYOUT),
+            **compiled_dims.read(call, compiled_dims.GROUPED),
         }
 
     def given_weights(self, buffers: Buffers) -> Operand:
@@ -143,7 +148,7 @@ class MGroupedFp8GemmNtContiguous(Fp8, _NtContiguous):
 
     name = "m_grouped_fp8_gemm_nt_contiguous"
     summary = "grouped FP8 GEMM, rows of all groups contiguous (MoE prefill)"
-    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, *contiguous_rows.NT_LAYOUT)
+    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, *contiguous_rows.NT_LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
     proof = Proof(
         examples=(
@@ -161,7 +166,15 @@ class MGroupedFp8GemmNnContiguous(Fp8, _NnContiguous):
 
     name = "m_grouped_fp8_gemm_nn_contiguous"
     summary = "grouped FP8 GEMM, rows of all groups contiguous, b num_groups x k x n (input gradients)"
-    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, MAJOR, *contiguous_rows.LAYOUT)
+    dimensions = (
+        GROUPS,
+        N,
+        Fp8.k_dimension,
+        *Fp8.scale_dimensions,
+        MAJOR,
+        *contiguous_rows.LAYOUT,
+        compiled_dims.GROUPED,
+    )
     function_names = ("m_grouped_fp8_gemm_nn_contiguous", "m_grouped_fp8_fp4_gemm_nn_contiguous")
     proof = Proof(
         examples=(
@@ -178,7 +191,7 @@ class MGroupedMxFp8GemmNtContiguous(MxFp8, _NtContiguous):
 
     name = "m_grouped_mxfp8_gemm_nt_contiguous"
     summary = "grouped MXFP8 GEMM, recipe (1, 1, 32), rows of all groups contiguous"
-    dimensions = (GROUPS, N, MxFp8.k_dimension, *contiguous_rows.NT_LAYOUT)
+    dimensions = (GROUPS, N, MxFp8.k_dimension, *contiguous_rows.NT_LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144}))
 
@@ -188,7 +201,7 @@ class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
 
     name = "m_grouped_fp8_fp4_gemm_nt_contiguous"
     summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
-    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, *contiguous_rows.NT_LAYOUT)
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, *contiguous_rows.NT_LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp8_fp4_gemm_nt_contiguous",)
     proof = Proof(
         examples=(
@@ -204,7 +217,7 @@ class MGroupedFp8Fp4GemmNnContiguous(Fp8ByFp4, _NnContiguous):
 
     name = "m_grouped_fp8_fp4_gemm_nn_contiguous"
     summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous, b num_groups x k x n"
-    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, MAJOR, *contiguous_rows.LAYOUT)
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, MAJOR, *contiguous_rows.LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp8_fp4_gemm_nn_contiguous",)
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 128, "major": "k"}))
 
@@ -214,6 +227,6 @@ class MGroupedFp4GemmNtContiguous(Fp4, _NtContiguous):
 
     name = "m_grouped_fp4_gemm_nt_contiguous"
     summary = "grouped FP4 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
-    dimensions = (GROUPS, N, Fp4.k_dimension, *contiguous_rows.NT_LAYOUT)
+    dimensions = (GROUPS, N, Fp4.k_dimension, *contiguous_rows.NT_LAYOUT, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp4_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))

@@ -23,7 +23,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins import calls
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.workspace import dense_workspace
 
@@ -42,7 +42,10 @@ ARCHS = (
 #: The alignment of contiguous layouts is part of dense kernels of SM120 (rule KR210 of the conformance kit).
 ALIGNMENT = evolve(MK_ALIGNMENT, archs=("sm120",))
 #: ``fp8_gemm_nt`` and the functions beside it.
-DENSE = Signature("a, b, d, c=None, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
+DENSE = Signature(
+    "a, b, d, c=None, recipe=None, recipe_a=None, recipe_b=None, compiled_dims='', disable_ue8m0_cast=False, "
+    "*args, **kwargs"
+)
 
 Operand = tuple["torch.Tensor", "torch.Tensor"]
 
@@ -56,10 +59,11 @@ class Fp8GemmNt(Gemm):
 
     name = "fp8_gemm_nt"
     summary = "dense FP8 GEMM with 128-column scale factors, BF16 output"
-    dimensions: ClassVar[tuple[Dimension, ...]] = (N, K, scales.SCALES)
-    settings = (ALIGNMENT, NUM_SMS)
+    dimensions: ClassVar[tuple[Dimension, ...]] = (N, K, scales.SCALES, compiled_dims.DENSE)
+    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     function_names: ClassVar[tuple[str, ...]] = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     signature = DENSE
+    without_effect = calls.NO_CAST
     archs = ARCHS
     proof = Proof(examples=({"n": 576, "k": 512}, {"n": 200, "k": 144}, {"n": 256, "k": 640, "scales": "f32"}))
 
@@ -81,12 +85,13 @@ class Fp8GemmNt(Gemm):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
-        return Call((activations, (buffers.b, buffers.sfb), buffers.d[:m]))
+        keywords = compiled_dims.keywords(buffers.shape, compiled_dims.DENSE)
+        return Call((activations, (buffers.b, buffers.sfb), buffers.d[:m]), keywords)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         check_dense_call(self.name, call)
         n, k = call.b[0].shape
-        return {"n": n, "k": k, "scales": scale_form(call.a[1])}
+        return {"n": n, "k": k, "scales": scale_form(call.a[1]), **compiled_dims.read(call, compiled_dims.DENSE)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape)
@@ -107,12 +112,20 @@ def check_dense_call(kernel_type: str, call: Arguments) -> None:
     check_fp8_operands(kernel_type, call)
 
 
-def check_fp8_operands(kernel_type: str, call: Arguments) -> None:
-    """Refuse operands that are not FP8 with 128-column scale factors, and outputs that are not BF16."""
+def check_fp8_operands(kernel_type: str, call: Arguments, parts: bool = True) -> None:
+    """Refuse operands that are not FP8 with 128-column scale factors, and outputs that are not BF16.
+
+    Args:
+        kernel_type: its name.
+        call: the call.
+        parts: whether the function also takes a recipe of each operand.
+    """
     for name, operand in (("a", call.a), ("b", call.b)):
         calls.belongs(kernel_type, f"{name}.dtype", calls.dtype_of(operand[0]), ("float8_e4m3fn",))
     calls.belongs(kernel_type, "d.dtype", calls.dtype_of(call.d), ("bfloat16",))
     calls.belongs(kernel_type, "recipe", calls.recipe_of(call.recipe), _RECIPES)
+    if not parts:
+        return
     calls.belongs(kernel_type, "recipe_a", calls.recipe_of(call.recipe_a), (None, (1, 128)))
     calls.belongs(kernel_type, "recipe_b", calls.recipe_of(call.recipe_b), (None, (1, 128), (128, 128)))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import NUM_SMS, Arguments, Buffers, BufferSpec, Call, Gemm, Proof, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, ARCHS, DENSE, K, N, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8Block32, Fp8ByFp4, MxFp8, Precision
@@ -27,8 +27,9 @@ class _FineGrainedGemm(Precision, Gemm):
     #: Whether the product is added to ``c``.
     adds: ClassVar[bool] = False
 
-    settings = (ALIGNMENT, NUM_SMS)
+    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     signature = DENSE
+    without_effect = calls.NO_CAST
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {
@@ -48,13 +49,14 @@ class _FineGrainedGemm(Precision, Gemm):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
-        return Call((a, (buffers.b, buffers.sfb), buffers.d[:m]), self.keywords)
+        keywords = {**self.keywords, **compiled_dims.keywords(buffers.shape, compiled_dims.DENSE)}
+        return Call((a, (buffers.b, buffers.sfb), buffers.d[:m]), keywords)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         calls.belongs(self.name, "c", "a tensor" if call.c is not None else None, ("a tensor" if self.adds else None,))
         self.check_operands(call)
         n, k = call.b[0].shape
-        return {"n": n, "k": k * 2 if self.b_fp4 else k}
+        return {"n": n, "k": k * 2 if self.b_fp4 else k, **compiled_dims.read(call, compiled_dims.DENSE)}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
@@ -71,7 +73,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
 
     name = "fp8_gemm_nt_wgrad"
     summary = "dense FP8 GEMM, recipe (1, 1, 128), accumulated into FP32 (weight gradients)"
-    dimensions = (N, K)
+    dimensions = (N, K, compiled_dims.DENSE)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     archs = ARCHS
     # For fewer rows DeepGEMM 0.1.4 chooses kernels on SM90 that do not compile (docs/upstream-broken-kernels.md).
@@ -100,7 +102,7 @@ class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
 
     name = "fp8_gemm_nt_block32"
     summary = "dense FP8 GEMM, recipe (1, 32, 32), f32 scale factors of 32x32 blocks"
-    dimensions = (N, Fp8Block32.k_dimension)
+    dimensions = (N, Fp8Block32.k_dimension, compiled_dims.DENSE)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 160}))
 
@@ -110,7 +112,7 @@ class MxFp8GemmNt(MxFp8, _FineGrainedGemm):
 
     name = "mxfp8_gemm_nt"
     summary = "dense MXFP8 GEMM, recipe (1, 1, 32), packed scale factors"
-    dimensions = (N, MxFp8.k_dimension)
+    dimensions = (N, MxFp8.k_dimension, compiled_dims.DENSE)
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 144}))
 
@@ -120,7 +122,7 @@ class Fp8Fp4GemmNt(Fp8ByFp4, _FineGrainedGemm):
 
     name = "fp8_fp4_gemm_nt"
     summary = "dense FP8 x FP4 GEMM: FP8 activations, FP4 weights, packed scale factors"
-    dimensions = (N, Fp8ByFp4.k_dimension)
+    dimensions = (N, Fp8ByFp4.k_dimension, compiled_dims.DENSE)
     function_names = ("fp8_fp4_gemm_nt",)
     proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 640}))
 
@@ -130,6 +132,6 @@ class Fp4GemmNt(Fp4, _FineGrainedGemm):
 
     name = "fp4_gemm_nt"
     summary = "dense FP4 x FP4 GEMM, recipe (1, 1, 32), packed scale factors"
-    dimensions = (N, Fp4.k_dimension)
+    dimensions = (N, Fp4.k_dimension, compiled_dims.DENSE)
     function_names = ("fp4_gemm_nt", "fp8_fp4_gemm_nt")
     proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 640}))

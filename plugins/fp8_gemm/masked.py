@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kregistry import Arguments, Buffers, BufferSpec, Call, Proof, Shape, Signature, Value
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import N, fill_rows, fill_weight
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 class _NtMasked(Precision, MaskedGemm):
     """Quantised operands."""
 
-    signature = Signature("a, b, d, masked_m, expected_m, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
+    signature = Signature(
+        "a, b, d, masked_m, expected_m, recipe=None, recipe_a=None, recipe_b=None, compiled_dims='nk', "
+        "disable_ue8m0_cast=False, *args, **kwargs"
+    )
+
+    without_effect = calls.NO_CAST
 
     def check(self, shape: Shape) -> None:
         self.check_precision(shape)
@@ -38,7 +44,8 @@ class _NtMasked(Precision, MaskedGemm):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a, b = (buffers.a, buffers.sfa), (buffers.b, buffers.sfb)
-        return Call((a, b, buffers.d, buffers.masked_m, m), self.keywords)
+        keywords = {**self.keywords, **compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)}
+        return Call((a, b, buffers.d, buffers.masked_m, m), keywords)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         self.check_operands(call)
@@ -48,6 +55,7 @@ class _NtMasked(Precision, MaskedGemm):
             "n": n,
             "k": columns * 2 if self.b_fp4 else columns,
             **self.scale_values(call.a),
+            **compiled_dims.read(call, compiled_dims.GROUPED),
         }
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
@@ -65,7 +73,7 @@ class MGroupedFp8GemmNtMasked(Fp8, _NtMasked):
 
     name = "m_grouped_fp8_gemm_nt_masked"
     summary = "grouped FP8 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions)
+    dimensions = (GROUPS, N, Fp8.k_dimension, *Fp8.scale_dimensions, compiled_dims.GROUPED)
     function_names = (
         "m_grouped_fp8_gemm_nt_masked",
         "fp8_m_grouped_gemm_nt_masked",
@@ -79,7 +87,7 @@ class MGroupedMxFp8GemmNtMasked(MxFp8, _NtMasked):
 
     name = "m_grouped_mxfp8_gemm_nt_masked"
     summary = "grouped MXFP8 GEMM, recipe (1, 1, 32), one buffer for each group, filled in part"
-    dimensions = (GROUPS, N, MxFp8.k_dimension)
+    dimensions = (GROUPS, N, MxFp8.k_dimension, compiled_dims.GROUPED)
     function_names = MGroupedFp8GemmNtMasked.function_names
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 144}))
 
@@ -89,7 +97,7 @@ class MGroupedFp8Fp4GemmNtMasked(Fp8ByFp4, _NtMasked):
 
     name = "m_grouped_fp8_fp4_gemm_nt_masked"
     summary = "grouped FP8 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension)
+    dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp8_fp4_gemm_nt_masked",)
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))
 
@@ -99,6 +107,6 @@ class MGroupedFp4GemmNtMasked(Fp4, _NtMasked):
 
     name = "m_grouped_fp4_gemm_nt_masked"
     summary = "grouped FP4 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
-    dimensions = (GROUPS, N, Fp4.k_dimension)
+    dimensions = (GROUPS, N, Fp4.k_dimension, compiled_dims.GROUPED)
     function_names = ("m_grouped_fp4_gemm_nt_masked", "m_grouped_fp8_fp4_gemm_nt_masked")
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from kregistry import ArchSupport, Arguments, Buffers, BufferSpec, Call, Shape, ShapeError, Signature, Size, Value
+from kregistry_plugins import compiled_dims
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt, K, N, check_fp8_operands, scale_form
 
@@ -31,9 +32,9 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
 
     name = "fp8_gemm_nt_skip_head_mid"
     summary = "dense FP8 GEMM that leaves the middle of each head of its output alone (kv_b_proj)"
-    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES)
+    dimensions = (N, K, HEAD_LEFT, HEAD_MID, HEAD_RIGHT, scales.SCALES, compiled_dims.GROUPED)
     function_names = ("fp8_gemm_nt_skip_head_mid",)
-    signature = Signature("a, b, d, head_splits, recipe=None, recipe_a=None, recipe_b=None, *args, **kwargs")
+    signature = Signature("a, b, d, head_splits, recipe=None, compiled_dims='nk', disable_ue8m0_cast=False")
     archs = (
         ArchSupport("sm90", "<0.2.5", _GONE),
         ArchSupport("sm100", "<0.2.5", _GONE),
@@ -63,14 +64,17 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         shape = buffers.shape
-        return Call((*super().arguments(buffers, m).args, (shape.head_left, shape.head_mid, shape.head_right)))
+        heads = (shape.head_left, shape.head_mid, shape.head_right)
+        keywords = compiled_dims.keywords(shape, compiled_dims.GROUPED)
+        return Call((*super().arguments(buffers, m).args, heads), keywords)
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
-        check_fp8_operands(self.name, call)
+        check_fp8_operands(self.name, call, parts=False)
         n, k = call.b[0].shape
         left, mid, right = call.head_splits
         heads = {"head_left": left, "head_mid": mid, "head_right": right}
-        return {"n": n, "k": k, **heads, "scales": scale_form(call.a[1])}
+        compiled = compiled_dims.read(call, compiled_dims.GROUPED)
+        return {"n": n, "k": k, **heads, "scales": scale_form(call.a[1]), **compiled}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """``left`` and ``right`` [m, heads, columns]."""

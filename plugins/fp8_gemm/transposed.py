@@ -23,6 +23,7 @@ from kregistry import (
     Target,
     Value,
 )
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import (
     ALIGNMENT,
@@ -69,9 +70,10 @@ class _TransposedFp8Gemm(Gemm):
 
     layout: ClassVar[str]
 
-    dimensions = (N, K, scales.SCALES, MAJOR)
-    settings = (ALIGNMENT, NUM_SMS)
+    dimensions = (N, K, scales.SCALES, MAJOR, compiled_dims.DENSE)
+    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     signature = DENSE
+    without_effect = calls.NO_CAST
     archs = ARCHS
     proof = Proof(
         examples=(
@@ -109,14 +111,15 @@ class _TransposedFp8Gemm(Gemm):
             a, sfa = a.T, sfa.T
         if self.layout[1] == "n":
             b, sfb = b.T, sfb.T
-        return Call(((a, sfa), (b, sfb), buffers.d[:m]))
+        return Call(((a, sfa), (b, sfb), buffers.d[:m]), compiled_dims.keywords(buffers.shape, compiled_dims.DENSE))
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         check_dense_call(self.name, call)
         k, n = call.b[0].shape if self.layout[1] == "n" else reversed(call.b[0].shape)
         transposed = call.a[0] if self.layout[0] == "t" else call.b[0]
         major = "mn" if transposed.stride(-1) == 1 else "k"
-        return {"n": n, "k": k, "scales": scale_form(call.a[1]), "major": major}
+        compiled = compiled_dims.read(call, compiled_dims.DENSE)
+        return {"n": n, "k": k, "scales": scale_form(call.a[1]), "major": major, **compiled}
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         a, sfa, b, sfb = self._row_major(buffers, m)

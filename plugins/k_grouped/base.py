@@ -34,7 +34,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins import calls, contiguous_rows
+from kregistry_plugins import calls, compiled_dims, contiguous_rows
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def rows_dimension(name: str, grain: int) -> Dimension:
 class KGroupedGemm(KernelType):
     """A k-grouped GEMM. A launch adds to ``d``: a group without rows leaves its part of ``d`` as it is."""
 
-    settings: ClassVar[tuple[Setting, ...]] = (GROUP_ALIGNMENT, NUM_SMS)
+    settings: ClassVar[tuple[Setting, ...]] = (GROUP_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = RunDimension(
         name="k",
         meaning="rows of the largest group on sm90, of all groups together elsewhere: the dimension summed over",
@@ -113,6 +113,7 @@ class KGroupedGemm(KernelType):
             "output": calls.dtype_of(call.d),
             "accumulate": call.c is not None,
             "use_psum_layout": call.use_psum_layout,
+            **compiled_dims.read(call, compiled_dims.K_GROUPED),
         }
 
     def empty_result(self, call: Arguments) -> None:
@@ -175,7 +176,9 @@ def common_buffers(shape: Shape, output: str, max_m: int) -> Mapping[str, Buffer
 def call_at(buffers: Buffers, k: int, a: Any, b: Any, **keywords: Any) -> Call:
     """A launch at ``k``; what is added to is ``d`` itself."""
     c = {"c": buffers.d} if buffers.shape.get("accumulate", True) else {}
-    return Call((a, b, buffers.d, list(group_sizes(buffers.shape, k)), buffers.grouped_layout), {**c, **keywords})
+    compiled = compiled_dims.keywords(buffers.shape, compiled_dims.K_GROUPED)
+    arguments = (a, b, buffers.d, list(group_sizes(buffers.shape, k)), buffers.grouped_layout)
+    return Call(arguments, {**c, **keywords, **compiled})
 
 
 def _layout(shape: Shape, k: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Proof, Shape, Signature
+from kregistry_plugins import compiled_dims
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
@@ -27,7 +28,15 @@ class KGroupedBf16GemmTnContiguous(KGroupedGemm):
 
     name = "k_grouped_bf16_gemm_tn_contiguous"
     summary = "k-grouped BF16 GEMM, accumulated (MoE weight gradients)"
-    dimensions = (GROUPS, rows_dimension("m", 8), rows_dimension("n", 8), OUTPUT, ACCUMULATE, PSUM)
+    dimensions = (
+        GROUPS,
+        rows_dimension("m", 8),
+        rows_dimension("n", 8),
+        OUTPUT,
+        ACCUMULATE,
+        PSUM,
+        compiled_dims.K_GROUPED,
+    )
     function_names = ("k_grouped_bf16_gemm_tn_contiguous",)
     signature = Signature("a, b, d, ks, grouped_layout, c=None, compiled_dims='mn', use_psum_layout=False")
     archs = (

@@ -20,6 +20,7 @@ from kregistry import (
     ShapeError,
     Value,
 )
+from kregistry_plugins import compiled_dims
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
@@ -63,10 +64,12 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
         OUTPUT,
         evolve(ACCUMULATE, meaning="whether c is given and added to", needs={}),
         PSUM,
+        compiled_dims.K_GROUPED,
     )
     settings = (
         evolve(GROUP_ALIGNMENT, choices=tuple(range(_ALIGNMENT, 4 * _ALIGNMENT + 1, _ALIGNMENT)), default=_ALIGNMENT),
         NUM_SMS,
+        *compiled_dims.SETTINGS,
     )
     run_dimension = RunDimension(
         name="k",

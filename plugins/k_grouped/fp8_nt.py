@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kregistry import NUM_SMS, ArchSupport, Arguments, Buffers, BufferSpec, Call, Proof, Shape, Value
-from kregistry_plugins import calls
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand
@@ -32,8 +32,8 @@ class KGroupedFp8GemmNtContiguous(KGroupedGemm):
 
     name = "k_grouped_fp8_gemm_nt_contiguous"
     summary = "k-grouped FP8 GEMM, K-major operands, accumulated into FP32 (MoE weight gradients on sm90)"
-    dimensions = (GROUPS, rows_dimension("m", 4), rows_dimension("n", 4))
-    settings = (NUM_SMS,)
+    dimensions = (GROUPS, rows_dimension("m", 4), rows_dimension("n", 4), compiled_dims.K_GROUPED)
+    settings = (NUM_SMS, *compiled_dims.SETTINGS)
     function_names = ("k_grouped_fp8_gemm_nt_contiguous",)
     signature = QUANTISED
     archs = (
@@ -71,7 +71,7 @@ class KGroupedFp8GemmNtContiguous(KGroupedGemm):
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         calls.belongs(self.name, "c", None if call.c is None else "a tensor", ("a tensor",))
         groups, m, n = call.d.shape
-        return {"num_groups": groups, "m": m, "n": n}
+        return {"num_groups": groups, "m": m, "n": n, **compiled_dims.read(call, compiled_dims.K_GROUPED)}
 
     def store(self, buffers: Buffers, name: str, rows: slice, values: torch.Tensor) -> None:
         data, factors = _operand(buffers, name, rows)

@@ -16,6 +16,7 @@ from kregistry import (
     Shape,
     Value,
 )
+from kregistry_plugins import compiled_dims
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import Operand, scale_form
@@ -59,6 +60,7 @@ class KGroupedFp8GemmTnContiguous(KGroupedGemm):
         OUTPUT,
         ACCUMULATE,
         PSUM,
+        compiled_dims.K_GROUPED,
     )
     function_names = ("k_grouped_fp8_gemm_tn_contiguous",)
     signature = QUANTISED

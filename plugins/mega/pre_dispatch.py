@@ -10,7 +10,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import evolve
 
@@ -199,6 +199,7 @@ class MegaMoePreDispatchSm90(PreDispatch):
     dimensions = (HIDDEN, TOP_K)
     function_names = ("mega_moe_pre_dispatch_sm90",)
     signature = Signature("x, topk_idx, *args, **kwargs")
+    without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"routed_scaling_factor": ()}
     archs = (ArchSupport("sm90"),)
     proof = evolve(PreDispatch.proof, examples=({"hidden": 512, "top_k": 8}, {"hidden": 256, "top_k": 3}))
 

@@ -47,6 +47,9 @@ class MegaMoePreDispatchNvfp4(PreDispatch):
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         calls.belongs(self.name, "mma_type", call.mma_type, (_MMA_TYPE,))
+        calls.belongs(self.name, "group_size", call.group_size, (nvfp4.GROUP,))
+        further = [each for each in (*call.others, *call.others_by_name.values()) if each is not None]
+        calls.belongs(self.name, "arguments after mma_type", len(further), (1,))  # buf_x_scales
         return {"hidden": call.x.shape[1], "top_k": call.topk_idx.shape[1]}
 
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from command_line import Result
 from distributions import Install
+
+from kregistry.deep_gemm.engine_cache import installed_engines
 
 Run = Callable[..., Result]
 
@@ -22,10 +26,18 @@ def test_a_machine_that_has_everything(kregistry: Run) -> None:
         "plugins",
         "torch",
         "DeepGEMM",
+        "environment",
         "CUDA toolkit",
         "C compiler",
         "store",
         "stub GPU",
+        "compiler",
+        "CUDA headers",
+        *(name for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ),
+        "XDG_CACHE_HOME",
+        "JIT cache of DeepGEMM",
+        *(f"JIT cache of {name} {metadata.version(name)}" for name in installed_engines()),
+        "a server without kregistry's plugin",
     ]
     assert all(each["ok"] and each["found"] and not each["hint"] for each in result.json)
     found = {each["subject"]: each["found"] for each in result.json}

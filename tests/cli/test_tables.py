@@ -58,7 +58,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
     def show(width: int) -> str:
         stream = Terminal()
         monkeypatch.setattr(tables, "data_stream", lambda: stream)
-        monkeypatch.setattr(tables, "echo", lambda text="": stream.write(text + "\n"))
+        monkeypatch.setattr(tables, "echo", lambda text="", mark="": stream.write(mark + text + "\n"))
         monkeypatch.setenv("COLUMNS", str(width))
         print_table(COLUMNS, ROWS, "model")
         return stream.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")

@@ -17,6 +17,7 @@ from kregistry.compile import BuildReport
 from kregistry.compile.build_lock import build_lock
 from kregistry.compile.locked_kernels import installed_headers, locked_kernels
 from kregistry.compile.plan_and_build import build_kernels
+from kregistry.compile.shard import Shard
 from kregistry.compile.shared.comparison import difference
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import InputError, MissingRequirement
@@ -193,3 +194,12 @@ def test_another_compiler_is_named(lock: Path, toolchain: Toolchain) -> None:
 def test_options_that_contradict_each_other(kregistry: Run, arguments: tuple[str, ...], found: str) -> None:
     result = kregistry(*arguments)
     assert (result.code, found in result.err) == (2, True)
+
+
+def test_a_part_of_a_lock_file(lock: Path, session_store: Store, tmp_path: Path) -> None:
+    """Its one kernel is in the first part or in the second, and the parts say how many they have."""
+    shutil.copytree(session_store.directory, tmp_path / "store")
+    events = Registry(load_entry_points=False).events
+    parts = [build_lock(lock, events, store=Store(tmp_path / "store"), shard=Shard(index, 2)) for index in (1, 2)]
+    assert sorted(part.total for part in parts) == [0, 1]
+    assert sorted(part.found for part in parts) == [0, 1]

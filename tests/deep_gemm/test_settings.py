@@ -122,7 +122,8 @@ def test_a_setting_that_cannot_be_asked_for_returns_to_its_default(deep_gemm: Fa
     assert str(shape).endswith("block_size_multiple_of=32 ignore_compile_dims=True")
     with applied(Prepared(), shape):
         assert (deep_gemm.values["block"], deep_gemm.values["ignore"]) == (32, True)
-        assert current(Prepared()) == {}
+        assert current(Prepared()) == {"block_size_multiple_of": 32, "ignore_compile_dims": True}
+    assert current(Prepared()) == {}
     assert (deep_gemm.values["block"], deep_gemm.values["ignore"]) == (1, False)
 
 

@@ -81,3 +81,10 @@ def test_steps_of_the_kernel_type_are_kept_if_every_value_has_them() -> None:
     (aligned,) = entries([call(128, kernel_type=kind, shape=shape)], Registry().__getitem__, FACTS)
     (other,) = entries([call(100, kernel_type=kind, shape=shape)], Registry().__getitem__, FACTS)
     assert (aligned.step, other.step) == (Registry()[kind].run_dimension.step, 1)
+
+
+def test_sizes_of_weights_are_entries_of_their_own_unless_serving_covers_them() -> None:
+    calls = [call(m, step="load", tokens=0, module="") for m in (24576, 6144, 64)] + [call(1), call(8192)]
+    found = entries(calls, Registry().__getitem__, FACTS)
+    assert [(each.start, each.stop) for each in found] == [(24576, 24576), (1, 8192)]
+    assert found[0].rule == "m = 24576 while the model loads"

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,60 @@ def test_the_lease_of_a_living_owner_ends_too(directory: Path) -> None:
     assert Claims(directory, lease_seconds=60).acquire("k")
 
 
-@pytest.mark.parametrize("content", ["", "{", "null"])
+ODD = [
+    "", "{", "null", "[]", "{}", '"x"', "[" * 5000, "9" * 5000, "\0",
+    '{"host": 5, "pid": "x"}', '{"host": "h", "pid": -1}', '{"host": "h", "pid": 1e400}', '{"host": "h", "pid": true}',
+    f'{{"host": "{socket.gethostname()}", "pid": {1 << 70}}}', f'{{"host": "{socket.gethostname()}", "pid": 0}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ODD)
 def test_a_claim_that_is_just_being_written_is_left_alone(directory: Path, content: str) -> None:
     (directory / "k").write_text(content)
     assert not Claims(directory).acquire("k")
+
+
+@pytest.mark.parametrize("content", ODD)
+def test_what_is_no_claim_is_taken_over_after_a_few_seconds(directory: Path, content: str) -> None:
+    (directory / "k").write_text(content)
+    then = time.time() - 6
+    os.utime(directory / "k", (then, then))
+    assert Claims(directory).acquire("k")
+    assert json.loads((directory / "k").read_text())["pid"] == os.getpid()
+
+
+KINDS = {
+    "directory": lambda path: (path / "x").mkdir(parents=True),
+    "fifo": lambda path: os.mkfifo(path),
+    "dangling link": lambda path: path.symlink_to("nowhere"),
+    "link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
+@pytest.mark.parametrize("ahead", [0, 10_000_000])
+def test_any_kind_of_file_ends_with_its_lease(
+    directory: Path, make: Callable[[Path], object], ahead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if its clock is months ahead: what counts then is how long it has been seen unchanged."""
+    make(directory / "k")
+    os.utime(directory / "k", (time.time() + ahead,) * 2, follow_symlinks=False)
+    claims = Claims(directory)
+    assert not claims.acquire("k")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    assert claims.acquire("k")
+    assert [path.name for path in directory.iterdir()] == ["k"]
+
+
+def test_a_claim_that_is_touched_is_not_old(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims, start, ahead = Claims(directory), time.monotonic(), time.time() + 10_000_000
+    for step in range(5):
+        leave(directory, host="elsewhere", pid=1)
+        os.utime(directory / "k", (ahead + step,) * 2)
+        monkeypatch.setattr(time, "monotonic", lambda step=step: start + 30 * step)
+        assert not claims.acquire("k")
 
 
 def test_only_one_taker_gets_an_expired_claim(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

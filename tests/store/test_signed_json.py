@@ -26,7 +26,7 @@ def test_the_order_and_the_spaces_do_not_count() -> None:
         (b"", "Expecting value"),
         (b"\xff", "can't decode"),
         (b"[]", "expected an object, got list"),
-        (b"[" * 100_000, "too deep"),
+        (b"[" * 100_000, "levels deep"),
         (b'{"a": ' + b"9" * 5000 + b"}", "int"),
         (b'{"digest": null}', "the digest differs"),
         (signed_json.encode(CONTENT).replace(b"2.5", b"2.6"), "changed after it was written"),

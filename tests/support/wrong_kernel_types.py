@@ -20,6 +20,7 @@ from kregistry import (
     Proof,
     RunDimension,
     Shape,
+    Signature,
     Value,
 )
 from kregistry.target import Target
@@ -347,6 +348,26 @@ class SaysThatNOnlySizes(Bf16Gemm):
 @breaks("KR210", r"the undeclared setting num_sms=66: got sm90_bf16_gemm\S*, expected sm90_bf16_gemm\S*")
 class DeclaresNoSetting(Bf16Gemm):
     settings = (DETERMINISTIC,)
+
+
+@breaks(
+    "KR211", r"a call with compiled_dims='m', which is read as n=256 k=512: got sm90_bf16_gemm\S*, expected sm90_bf16"
+)
+class DropsAnArgumentThatItReads(Bf16Gemm):
+    signature = Signature("a, b, d, c=None, compiled_dims='', *args, **kwargs")
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        assert isinstance(call.compiled_dims, str)
+        return super().shape_of(call)
+
+
+@breaks("KR211", r"of a call that leaves compiled_dims out: got .*n=256 .*, expected n=248 .*, as with its default ''")
+class AnotherDefaultThanDeepGemm(Bf16Gemm):
+    signature = Signature("a, b, d, c=None, compiled_dims='nk'")
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        shape = super().shape_of(call)
+        return shape if call.compiled_dims == "nk" else {**shape, "n": 248}
 
 
 @breaks("KR207", "got 1 synchronisations, expected none")

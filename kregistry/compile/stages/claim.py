@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import field, frozen
 
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job, State
 from kregistry.compile.schedule import Schedule, Work
 from kregistry.kernel import Kernel
@@ -13,6 +16,8 @@ from kregistry.store.claims import Claims
 
 #: How long to wait before asking again for a kernel that another builder is compiling.
 _RETRY_SECONDS = 0.25
+#: How long to wait for another builder before listeners hear of it.
+_SILENT_SECONDS = 5.0
 
 
 @frozen(eq=False)
@@ -28,6 +33,8 @@ class Claim:
     _schedule: Schedule
     _known: Callable[[Kernel], bool]
     _done: Callable[[Job], None]
+    _record: BuildRecord
+    _waiting_since: dict[str, float] = field(factory=dict, init=False)
 
     def take(self, job: Job, again: Work) -> bool:
         """Claim a job.
@@ -51,9 +58,17 @@ class Claim:
             self._done(job)
             return False
         if not ours:
+            self._report_wait(job.kernel)
             self._schedule.put(0.0, again, delay=_RETRY_SECONDS)
             return False
         return job.advance(State.CLAIMED)
+
+    def _report_wait(self, kernel: Kernel) -> None:
+        """Say once for whom a kernel waits, after a few seconds."""
+        since = self._waiting_since.setdefault(kernel.key, time.monotonic())
+        if time.monotonic() - since > _SILENT_SECONDS:
+            self._waiting_since[kernel.key] = math.inf
+            self._record.kernel_awaited(kernel, self._claims.owner(kernel.key))
 
     def release(self, job: Job) -> None:
         """Give back the claim of a job whose result is published: it is done."""

@@ -22,6 +22,7 @@ class Publish:
 
     Args:
         compiler: name of the compiler, for the store's record of the kernel.
+        write_back: called with each kernel that was compiled and is in the store.
         release: called with each job after its result has been published.
     """
 
@@ -30,6 +31,7 @@ class Publish:
     _fill: Fill
     _compiler: str
     _record: BuildRecord
+    _write_back: Callable[[Kernel], None]
     _release: Callable[[Job], None]
 
     def publish(self, job: Job, result: Compilation) -> None:
@@ -52,4 +54,5 @@ class Publish:
         seconds = result.seconds + (result.front_end_seconds or 0.0)
         stored = self._store.put(kernel, result.cubin, self._compiler, seconds)
         self._fill.fill(kernel, stored)
+        self._write_back(kernel)
         return CompiledKernel(kernel, seconds, stored.nbytes, result.front_end_seconds)

@@ -2,6 +2,7 @@
 
 from kregistry.conformance.rule import Rule, registered
 from kregistry.conformance.rules import (  # noqa: F401 - each import registers its rules
+    arguments,
     buffers,
     calls,
     cuda,

@@ -50,6 +50,8 @@ def _another_value(setting: Setting, target: Target) -> Value:
     default: Any = setting.dimension.default_for(target)
     if isinstance(default, bool):
         return not default
+    if isinstance(default, str):
+        return next(reversed(setting.choices))
     half: int = default // 2 // setting.multiple_of * setting.multiple_of
     return half
 

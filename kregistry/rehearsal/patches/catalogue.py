@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kregistry.rehearsal.patches import Patch, compilers, ranks, sglang
+from kregistry.rehearsal.patches import Patch, compilers, ranks, sglang, vllm
 
 #: The versions of the engines that the patches were tested with.
 VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.23",), "vllm": ("0.33.0",)}
@@ -19,7 +19,7 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
         sglang.sglang_tilelang,
         sglang.sglang_dummy_weights,
     ),
-    "vllm": (),
+    "vllm": (vllm.vllm_dummy_weights, vllm.vllm_queues),
 }
 
 

@@ -52,7 +52,7 @@ def process_groups() -> None:
         replace(dist, name, new)
 
 
-class _Queue:
+class Queue:
     """A queue of shared memory with one process."""
 
     def broadcast_object(self, obj: Any = None) -> Any:
@@ -79,4 +79,4 @@ def sglang_communicators() -> None:
         init,
         parameters="self group device library_path is_symmetric_memory_enabled cta_policy",
     )
-    replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: _Queue()))
+    replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: Queue()))

@@ -39,7 +39,7 @@ class Stage:
         self.events.listen(self.log)
         self.record = BuildRecord(self.events.hook)
         self.claims = Claims(store.directory / "claims")
-        claim = Claim(self.claims, self.schedule, lambda kernel: False, lambda job: None)
+        claim = Claim(self.claims, self.schedule, lambda kernel: False, lambda job: None, self.record)
         estimates = Estimates(Costs(store.directory), KernelSizes(store.directory))
         self.alone = Alone(self.schedule, claim, self.nvcc, store.scratch, estimates, self.record)
         self.results: list[tuple[Job, Compilation]] = []

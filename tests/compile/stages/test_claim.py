@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 
 import pytest
+from events import EventLog
 from small_kernels import small_kernel
 
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job, State
 from kregistry.compile.schedule import Schedule
 from kregistry.compile.stages import claim as module
 from kregistry.compile.stages.claim import Claim
+from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
 from kregistry.store import Store
 from kregistry.store.claims import Claims
@@ -30,7 +35,11 @@ class Stage:
         self.schedule = Schedule(1)
         self.known: list[Kernel] = []
         self.done: list[Job] = []
-        self.claim = Claim(self.claims, self.schedule, lambda kernel: kernel in self.known, self.done.append)
+        self.log, events = EventLog(), EventBus()
+        events.listen(self.log)
+        self.flush = events.flush
+        record = BuildRecord(events.hook)
+        self.claim = Claim(self.claims, self.schedule, lambda kernel: kernel in self.known, self.done.append, record)
 
     def files(self) -> list[str]:
         return [path.name for path in self.claims.directory.iterdir()]
@@ -84,3 +93,20 @@ def test_what_became_known_meanwhile_is_done(stage: Stage, job: Job, other: Clai
     assert not stage.claim.take(job, again=never)
     assert (job.state, stage.done) == (State.SETTLED, [job])
     assert stage.files() == [job.kernel.key] * claimed
+
+
+def test_a_wait_is_reported_once_with_its_owner(
+    stage: Stage, job: Job, other: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kregistry.compile.stages import claim as module
+
+    other.acquire(job.kernel.key)
+    assert not stage.claim.take(job, again=lambda: None)
+    stage.flush()
+    assert stage.log.calls == []
+    monkeypatch.setattr(module, "_SILENT_SECONDS", -1.0)
+    for _ in range(3):
+        assert not stage.claim.take(job, again=lambda: None)
+    stage.flush()
+    owner = f"process {os.getpid()} on {socket.gethostname()}"
+    assert stage.log.calls == [("kregistry_kernel_awaited", {"kernel": job.kernel, "owner": owner})]

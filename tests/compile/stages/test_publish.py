@@ -31,7 +31,15 @@ class Stage:
         self.events = EventBus()
         self.events.listen(self.log)
         self.record = BuildRecord(self.events.hook)
-        made = Publish(store, self.broken, Fill(self.jit_cache, self.record), "nvcc", self.record, self.released.append)
+        made = Publish(
+            store,
+            self.broken,
+            Fill(self.jit_cache, self.record),
+            "nvcc",
+            self.record,
+            lambda kernel: None,
+            self.released.append,
+        )
         self.publish = made.publish
 
 

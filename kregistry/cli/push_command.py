@@ -1,0 +1,46 @@
+"""kregistry push"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kregistry.cli.options import (
+    Selection,
+    Verbosity,
+    json_option,
+    manifest_options,
+    store_option,
+    verbosity_options,
+)
+from kregistry.cli.remote_kernels import for_each, lock_option, report, wanted_kernels
+from kregistry.errors import InputError
+from kregistry.remote.chain import Chain
+from kregistry.remote.location import Location
+from kregistry.store import Store
+
+
+@click.command(name="push")
+@click.argument("url")
+@manifest_options
+@lock_option
+@store_option
+@verbosity_options
+@json_option
+def command(
+    url: str, selection: Selection, lock: Path | None, store: Store, verbosity: Verbosity, as_json: bool
+) -> None:
+    """Write the kernels of the manifest FILE (default: kernels.yaml) from the store to the remote at URL.
+
+    Kernels are not signed: URL must end in ?unsigned, which says that you know that.
+    """
+    locations = Location.parse_all(url)
+    if all(each.read_only for each in locations):
+        names = ", ".join(each.url for each in locations)
+        hint = "kernels are not signed: append ?unsigned to the URL to write them"
+        raise InputError(f"remote {names} is read-only", hint)
+    chain = Chain.open(locations, required=True)
+    kernels = wanted_kernels(selection, lock, verbosity, store)
+    missing = for_each(kernels, lambda key: chain.push(key, store))
+    report(kernels, missing, chain, f"are in {chain.use[0].name}", "kregistry build compiles the others first", as_json)

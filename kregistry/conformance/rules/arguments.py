@@ -1,0 +1,136 @@
+"""Rule for optional arguments: each is read into the shape, changes no kernel, or makes the call an unknown one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.deep_gemm.settings import read_call
+from kregistry.kernel_type import Call, Choice, KernelType, Shape, Value
+from kregistry.kernel_type.signature import parameters_of, with_arguments
+from kregistry.stub.probed import Probed
+
+#: Recipes that DeepGEMM knows: rows of a and b, and columns, that share a scale factor.
+_RECIPES = ([1, 128, 128], [1, 1, 128], [1, 1, 32], [1, 32, 32], [128, 128, 128], [1, 128], [128, 128], [1, 32])
+#: Sets of dimensions that may be compiled into a kernel.
+_DIMS = ("", "m", "n", "k", "nk", "mn", "mnk")
+_CASE = "tail"
+
+
+@rule("KR211", "an optional argument is read, changes no kernel, or makes the call unknown", needs=("KR201", "KR115"))
+def optional_arguments(subject: KernelTypeUnderTest) -> None:
+    """Give each optional argument other values, and compare the kernels with those of the shape that is read."""
+    kernel_type = subject.kernel_type
+    for shape, _ in probed_shapes(subject):
+        parameters = parameters_of(kernel_type.function())
+        if not parameters:
+            raise NotApplicable("Python cannot tell the parameters of the function")
+        with subject.applied(shape):
+            _check(subject, shape, subject.at(_CASE), parameters)
+
+
+def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mapping[str, Any]) -> None:
+    kernel_type = subject.kernel_type
+    call = kernel_type.arguments(subject.meta_buffers(shape, m), m)
+    plain = _read(kernel_type, shape, call, {})
+    for name, default in _optional(parameters):
+        archs = kernel_type.without_effect.get(name)
+        if archs and shape.target.arch not in archs:
+            continue  # on this arch such a call is unknown
+        if name not in call.kwargs and [*parameters].index(name) >= len(call.args):
+            read = _read(kernel_type, shape, call, {name: _as_json(default)})
+            if read != plain:
+                what = f"read_shape of a call that leaves {name} out"
+                raise RuleViolation(what, plain, f"{read}, as with its default {default!r}", location(shape, m))
+        for value in _other_values(kernel_type, name, default, call, parameters):
+            keywords = {name: value}
+            read = _read(kernel_type, shape, call, keywords)
+            if read is None:
+                continue  # unknown: nobody takes it for a call that is planned
+            found = _kernels(_probe(subject, shape, m, keywords))
+            if found is None:
+                continue  # DeepGEMM refuses it
+            wanted = _kernels(_probe(subject, shape if read == plain else read, m, {}))
+            if found != wanted:
+                what = f"a call with {name}={_shown(value)}, which is read as {read}"
+                got = ", ".join(found) or "no kernel"
+                told = "no launch" if wanted is None else ", ".join(wanted) or "no kernel"
+                raise RuleViolation(what, got, f"{told}, as planned; or a ShapeError", location(shape, m))
+
+
+def _optional(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    import inspect
+
+    return ((name, value) for name, value in parameters.items() if value is not inspect.Parameter.empty)
+
+
+def _read(kernel_type: KernelType, shape: Shape, call: Call, keywords: Mapping[str, Any]) -> Shape | None:
+    """The shape of the call with some other arguments; ``None`` if the kernel type does not know the call."""
+    args, kwargs = with_arguments(kernel_type.function(), call.args, call.kwargs, keywords)
+    settings = {each.name: shape[each.name] for each in kernel_type.settings}
+    try:
+        return kernel_type.resolve({**settings, **read_call(kernel_type, args, kwargs)}, shape.target)
+    except Exception:  # a reader may stumble over a value of a type that no caller gives: recognition passes it over
+        return None
+
+
+def _probe(subject: KernelTypeUnderTest, shape: Shape, m: int, keywords: Mapping[str, Any]) -> Probed:
+    prober = subject.machine.prober(shape.target)
+    key = ("argument", shape, m, repr(keywords))
+    return subject.once(key, lambda: prober.probe(subject.kernel_type, shape, (m,), keywords))
+
+
+def _kernels(probed: Probed) -> tuple[str, ...] | None:
+    """The kernels of the launch; ``None`` if it was refused."""
+    if probed.error or not probed.values or probed.values[0].warm_up.error:
+        return None
+    return probed.values[0].warm_up.kernels
+
+
+def _other_values(
+    kernel_type: KernelType, name: str, default: Any, call: Call, parameters: Mapping[str, Any]
+) -> Iterator[Any]:
+    """Values that a caller might give, as JSON: those of its type, and the choices of a dimension of that name."""
+    import torch
+
+    choices: list[Value] = []
+    for dimension in kernel_type.dimensions:
+        if dimension.name == name and isinstance(dimension, Choice):
+            choices += dimension.choices
+    if isinstance(default, bool):
+        values: list[Any] = [not default]
+    elif isinstance(default, str):
+        values = [*_DIMS] if set(default) <= set("mnk") else []
+    elif isinstance(default, (int, float)):
+        values = [default + 1, 2 * default + 64]
+    elif isinstance(default, (tuple, list)):
+        values = [each for each in _RECIPES if len(each) == len(default)]
+    elif isinstance(default, torch.dtype):
+        values = [{"dtype": "bfloat16"}, {"dtype": "float32"}]
+    else:
+        given = {**dict(zip(parameters, call.args)), **call.kwargs}
+        tensors = [name for name, value in given.items() if _is_tensor(value)]
+        values = [True, 1, 64, 0.5, *_RECIPES, *({"argument": each} for each in tensors), {"dtype": "bfloat16"}]
+    return (each for each in (*choices, *values) if each != default)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether an argument is a tensor, or data with scale factors."""
+    import torch
+
+    return isinstance(value[0] if isinstance(value, (tuple, list)) and value else value, torch.Tensor)
+
+
+def _as_json(value: Any) -> Any:
+    import torch
+
+    return {"dtype": str(value).removeprefix("torch.")} if isinstance(value, torch.dtype) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"the tensor {value['argument']}" if "argument" in value else str(value["dtype"])
+    return repr(value)

@@ -1,0 +1,61 @@
+"""Where a tier is, and what may be done with it: ``s3://bucket/prefix?ro``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from kregistry.errors import InputError
+
+#: Names of the environment variables that say which tiers a build uses.
+KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
+_SCHEMES = ("s3", "gs", "az", "http", "https", "file", "memory")
+_OPTIONS = ("ro", "unsigned")
+
+
+@frozen
+class Location:
+    """One tier.
+
+    Attributes:
+        url: as an object store's library takes it, without options and without user name and password.
+        secret_url: the same with them.
+        read_only: nothing is ever written.
+    """
+
+    url: str
+    secret_url: str
+    read_only: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Location:
+        """
+        Raises:
+            InputError: it is not a URL of a known kind, or has an unknown option.
+        """
+        address, _, query = text.partition("?")
+        options = [each for each in query.split("&") if each]
+        unknown = [each for each in options if each not in _OPTIONS]
+        if unknown:
+            raise InputError(
+                f"remote {_plain(address)}: unknown option {unknown[0]!r}", f"known: {', '.join(_OPTIONS)}"
+            )
+        if "://" not in address:
+            address = Path(address).absolute().as_uri()
+        scheme = urlsplit(address).scheme
+        if scheme not in _SCHEMES:
+            raise InputError(f"remote {_plain(address)}: {scheme!r} is not known", f"known: {', '.join(_SCHEMES)}")
+        return cls(_plain(address), address, "ro" in options or "unsigned" not in options)
+
+    @classmethod
+    def parse_all(cls, text: str) -> tuple[Location, ...]:
+        """Tiers separated by commas or spaces, the nearest first."""
+        return tuple(cls.parse(each) for each in text.replace(",", " ").split())
+
+
+def _plain(address: str) -> str:
+    """A URL without user name and password, which messages must not show."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,88 @@
+"""What is known of each kernel of a plan: template arguments, size, seconds, and whether it is in place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from kregistry.compile.build_log import BuildLog
+from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.deep_gemm.template_names import template_arguments
+from kregistry.kernel import Kernel
+from kregistry.plan.plan import Plan
+from kregistry.store import Store
+from kregistry.store.failures import BrokenKernels
+
+#: States of a kernel, with the words for people.
+STATES = {
+    "ready": "in the store and in the JIT cache",
+    "stored": "in the store, not in the JIT cache",
+    "missing": "not built",
+    "broken": "does not compile",
+}
+
+
+@frozen
+class KernelFacts:
+    """One kernel.
+
+    Attributes:
+        kernel: the kernel.
+        arguments: its template arguments, as (name, value); names may be empty.
+        nbytes, seconds: size of the cubin, and compiler time, as the store has recorded them; 0 if it is not there.
+        state: one of :data:`STATES`.
+        tier: where the build that is shown got it from: ``compiled``, ``store`` ...; empty if that is not known.
+        place: its cubin in the JIT cache.
+    """
+
+    kernel: Kernel
+    arguments: tuple[tuple[str, str], ...]
+    nbytes: int
+    seconds: float
+    state: str
+    tier: str
+    place: Path
+
+    def values(self) -> dict[str, str]:
+        """Template arguments by name; by position where a name is not known."""
+        return {name or f"argument {index}": value for index, (name, value) in enumerate(self.arguments, start=1)}
+
+    def rank(self) -> tuple[int, ...]:
+        """By which kernels of a family are ordered: their tile, then all numbers among their arguments."""
+        numbers = (int(value) for value in self.values().values() if value.isdecimal())
+        return (self.tile(), *numbers)
+
+    def tile(self) -> int:
+        """Size of the tile that a block computes, 0 if the arguments do not say."""
+        size = 1
+        for name in ("BLOCK_M", "BLOCK_N"):
+            value = self.values().get(name, "")
+            size *= int(value) if value.isdecimal() else 0
+        return size
+
+
+def kernel_facts(
+    plan: Plan, store: Store, jit_cache: JitCache, log: BuildLog | None = None
+) -> Mapping[str, KernelFacts]:
+    """The facts of every kernel of a plan, by id, in the order of their names. Cubins are not read."""
+    broken = BrokenKernels(store.directory)
+    return {id: _facts(plan.kernels[id], store, jit_cache, broken, log) for id in sorted(plan.kernels)}
+
+
+def _facts(
+    kernel: Kernel, store: Store, jit_cache: JitCache, broken: BrokenKernels, log: BuildLog | None
+) -> KernelFacts:
+    cubin = jit_cache.cubin(kernel) if kernel.cubin_file else store.entry(kernel.key) / "kernel.cubin"
+    nbytes, seconds, state = 0, 0.0, "missing"
+    try:
+        record = json.loads((store.entry(kernel.key) / "kernel.json").read_text())
+        nbytes, seconds = int(record["bytes"]), float(record["seconds"])
+        state = "ready" if cubin.exists() else "stored"
+    except (OSError, ValueError, KeyError, TypeError):
+        if broken.path(kernel.key).exists():
+            state = "broken"
+    logged = log.kernels.get(kernel.id) if log else None
+    return KernelFacts(kernel, template_arguments(kernel), nbytes, seconds, state, logged.tier if logged else "", cubin)

@@ -1,0 +1,109 @@
+"""Which entries a reader asks for: words of a command line, matched with the entries of a plan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from kregistry.errors import InputError, nearest_hint
+from kregistry.events.planned import PlannedEntry
+from kregistry.kernel_type.display import manifest_value
+
+_PLACE = re.compile(r"(?P<file>.+\.ya?ml):(?P<line>\d+)(?::\d+)?")
+
+
+@frozen
+class EntrySelection:
+    """What to look for.
+
+    Attributes:
+        names: kernel types, or parts of labels.
+        values: dimension -> value, as text.
+        file, line: a place in a manifest.
+    """
+
+    names: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(factory=dict)
+    file: Path | None = None
+    line: int = 0
+
+    @classmethod
+    def parse(cls, words: tuple[str, ...]) -> EntrySelection:
+        """``fp8_gemm_nt``, ``n=7168``, ``kernels.yaml:17``."""
+        names: list[str] = []
+        values: dict[str, str] = {}
+        file, line = None, 0
+        for word in words:
+            place = _PLACE.fullmatch(word)
+            name, equals, value = word.partition("=")
+            if place:
+                file, line = Path(place["file"]), int(place["line"])
+            elif equals:
+                values[name] = value
+            else:
+                names.append(word)
+        return cls(tuple(names), values, file, line)
+
+    def find(self, entries: tuple[PlannedEntry, ...], file: Path) -> tuple[PlannedEntry, ...]:
+        """The entries that are meant, in the order of the manifest.
+
+        Raises:
+            InputError: there is none; the hint names what there is.
+        """
+        found = self._at_line(entries, file) if self.line else entries
+        for name in self.names:
+            same = [each for each in found if name in (each.entry.kernel_type, each.entry.label, each.entry.model)]
+            matching = tuple(same) or tuple(each for each in found if name.lower() in each.entry.label.lower())
+            if not matching:
+                known = {text for each in found for text in (each.entry.kernel_type, each.entry.label) if text}
+                raise InputError(f"{file} has no entry {name!r}", nearest_hint(name, known, "entry"))
+            found = matching
+        for name, value in self.values.items():
+            found = self._with_value(found, name, value, file)
+        return found
+
+    def m(self, planned: PlannedEntry) -> int | None:
+        """The value of the run-time dimension that is asked for."""
+        text = self.values.get(planned.entry.range.name)
+        return int(text) if text is not None and text.isdecimal() else None
+
+    def _at_line(self, entries: tuple[PlannedEntry, ...], file: Path) -> tuple[PlannedEntry, ...]:
+        start = max((each.entry.line for each in entries if 0 < each.entry.line <= self.line), default=0)
+        if not start:
+            first = min((each.entry.line for each in entries), default=0)
+            raise InputError(f"{file}:{self.line}: no entry begins at or before this line", f"the first is at {first}")
+        return tuple(each for each in entries if each.entry.line == start)
+
+    def _with_value(
+        self, entries: tuple[PlannedEntry, ...], name: str, value: str, file: Path
+    ) -> tuple[PlannedEntry, ...]:
+        run = [each for each in entries if each.entry.range.name == name]
+        if run:
+            return self._with_m(tuple(run), name, value, file)
+        shapes = [(each, dict(each.entry.shape.items())) for each in entries]
+        known = sorted({dimension for _, shape in shapes for dimension in shape})
+        if name not in known:
+            runs = sorted({each.entry.range.name for each in entries})
+            raise InputError(f"no such dimension: {name}", nearest_hint(name, (*known, *runs), "dimension"))
+        found = tuple(each for each, shape in shapes if name in shape and _text(shape[name]) == value.lower())
+        if not found:
+            values = dict.fromkeys(_text(shape[name]) for _, shape in shapes if name in shape)
+            raise InputError(f"{file} has no such entry with {name}={value}", f"there is {name}={', '.join(values)}")
+        return found
+
+    @staticmethod
+    def _with_m(entries: tuple[PlannedEntry, ...], name: str, value: str, file: Path) -> tuple[PlannedEntry, ...]:
+        if not value.isdecimal():
+            raise InputError(f"{name}={value}: expected an integer", f"e.g. {name}=300")
+        found = tuple(each for each in entries if int(value) in each.entry.range.values())
+        if not found:
+            ranges = ", ".join(dict.fromkeys(str(each.entry.range) for each in entries))
+            raise InputError(f"{name}={value} is in no range of {file}", f"there is {ranges}")
+        return found
+
+
+def _text(value: object) -> str:
+    return str(manifest_value(value)).lower()

@@ -1,0 +1,83 @@
+"""kregistry push, pull, lookup, and build --remote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Result
+
+from kregistry.compile import BuildReport
+from kregistry.plan.lock import write_lock
+from kregistry.store import Store
+from kregistry.toolchain import Toolchain
+
+pytestmark = [pytest.mark.stub, pytest.mark.nvcc]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def lock(tiny_build: BuildReport, toolchain: Toolchain, tmp_path: Path) -> Path:
+    path = tmp_path / "kernels.lock"
+    write_lock(tiny_build.plan, path, toolchain.cuda.compiler)
+    return path
+
+
+def test_from_one_machine_to_another(kregistry: Run, lock: Path, session_store: Store, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    pushed = kregistry("push", f"{remote}?unsigned", "--lock", lock, "--store", session_store.directory)
+    assert (pushed.code, pushed.out) == (0, f"1 of 1 kernels are in {remote.as_uri()}\n")
+    asked = kregistry("lookup", remote, "--lock", lock)
+    assert (asked.code, asked.out) == (0, f"1 of 1 kernels are in {remote.as_uri()}\n")
+    pulled = kregistry("pull", remote, "--lock", lock, "--store", tmp_path / "b")
+    assert (pulled.code, pulled.out) == (0, f"1 of 1 kernels are in {tmp_path / 'b'}\n")
+    assert f"{remote.as_uri()}: 1 hits, 0 misses" in pulled.err
+    again = kregistry("pull", remote, "--lock", lock, "--store", tmp_path / "b")
+    assert again.code == 0 and ": 0 hits, 0 misses" in again.err
+    built = kregistry("build", "--lock", lock, "--store", tmp_path / "c", "--remote", remote, "--json")
+    report = json.loads(built.out)
+    assert (built.code, report["compiled"], report["ready"], report["remote"][0]["hits"]) == (0, [], 1, 1)
+
+
+def test_what_is_missing_is_named(kregistry: Run, lock: Path, tmp_path: Path, tiny_build: BuildReport) -> None:
+    (kernel,) = tiny_build.plan.kernels
+    (tmp_path / "remote").mkdir()
+    for command in ("lookup", "pull"):
+        result = kregistry(command, tmp_path / "remote", "--lock", lock, "--store", tmp_path / "b")
+        assert (result.code, result.out.startswith("0 of 1 kernels are in ")) == (1, True)
+        assert f"\n  {kernel}\n" in result.err
+    pushed = kregistry("push", f"{tmp_path}/remote?unsigned", "--lock", lock, "--store", tmp_path / "b")
+    assert (pushed.code, "hint: kregistry build compiles the others first" in pushed.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "found"),
+    [
+        (("push", "/srv/k"), 2, "remote file:///srv/k is read-only\nhint: kernels are not signed: append ?unsigned"),
+        (("pull", "ftp://u:secret@x"), 2, "remote ftp://x: 'ftp' is not known"),
+        (("pull", "/no/such/directory"), 4, "remote file:///no/such/directory: "),
+        (("build", "--remote", "s3://b?x"), 2, "remote s3://b: unknown option 'x'"),
+        (("build", "--store", "s3://b/k"), 2, "the store is a directory on this machine\nhint: --remote names a URL"),
+    ],
+)
+def test_wrong_remotes(kregistry: Run, lock: Path, arguments: tuple[str, ...], code: int, found: str) -> None:
+    result = kregistry(*arguments, "--lock", lock)
+    assert (result.code, found in result.err, "secret" in result.err) == (code, True, False)
+
+
+def test_an_environment_variable_names_remotes(
+    kregistry: Run, lock: Path, session_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = tmp_path / "remote"
+    kregistry("push", f"{remote}?unsigned", "--lock", lock, "--store", session_store.directory)
+    monkeypatch.setenv("KREGISTRY_REMOTE", str(remote))
+    result = kregistry("build", "--lock", lock, "--store", tmp_path / "c")
+    assert (result.code, "(0 compiled, 1 found, " in result.out) == (0, True)
+
+
+def test_a_required_remote_that_fails(kregistry: Run, lock: Path, tmp_path: Path) -> None:
+    arguments = ("--lock", lock, "--store", tmp_path / "c", "--remote", "http://127.0.0.1:9/k")
+    result = kregistry("build", *arguments, "--require-remote")
+    assert (result.code, "remote http://127.0.0.1:9/k: " in result.err) == (4, True)

@@ -1,0 +1,24 @@
+"""docs/environment.md shows the table of variables as it is in the code."""
+
+from __future__ import annotations
+
+import pytest
+
+from kregistry.deep_gemm.variables import BY_NAME, Outcome, Variable
+from tests.docs.blocks import ROOT
+
+PAGE = (ROOT / "docs" / "environment.md").read_text()
+
+
+def row(variable: Variable) -> str:
+    return f"| `{variable.name}` | {variable.series_1.value} | {variable.series_2.value} | {variable.about} |"
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_each_variable_is_shown_as_it_is_treated(name: str) -> None:
+    assert row(BY_NAME[name]) in PAGE.splitlines()
+
+
+@pytest.mark.parametrize("outcome", Outcome, ids=lambda outcome: outcome.value)
+def test_each_outcome_is_explained(outcome: Outcome) -> None:
+    assert f"| {outcome.value} |" in PAGE

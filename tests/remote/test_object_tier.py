@@ -1,0 +1,56 @@
+"""Every kind of tier keeps the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from object_server import object_server
+
+from kregistry.remote.contract import TierContract
+from kregistry.remote.location import Location
+from kregistry.remote.object_tier import ObjectTier
+from kregistry.remote.tier import Tier, TierError
+
+
+class TestDirectory(TierContract):
+    @pytest.fixture
+    def tier(self, tmp_path: Path) -> Tier:
+        return ObjectTier(Location.parse(f"{tmp_path}/a b/ü?unsigned"))
+
+
+class TestMemory(TierContract):
+    @pytest.fixture
+    def tier(self) -> Tier:
+        return ObjectTier(Location.parse("memory:///?unsigned"))
+
+
+class TestWebServer(TierContract):
+    @pytest.fixture
+    def tier(self) -> Iterator[Tier]:
+        with object_server() as server:
+            yield ObjectTier(Location.parse(f"{server.url}?unsigned"))
+
+
+@pytest.mark.parametrize("fault", ["403", "401", "500", "redirect", "half"])
+def test_a_server_that_fails_is_an_error_of_the_tier(fault: str) -> None:
+    with object_server() as server:
+        tier = ObjectTier(Location.parse(server.url))
+        server.objects["/kernels/x"] = b"content"
+        server.fault = fault
+        with pytest.raises(TierError):
+            tier.get("x")
+
+
+def test_no_server_is_an_error_of_the_tier() -> None:
+    with object_server() as server:
+        tier = ObjectTier(Location.parse(server.url))
+    with pytest.raises(TierError):
+        tier.get("x")
+
+
+def test_a_directory_that_is_only_read_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(TierError):
+        ObjectTier(Location.parse(str(tmp_path / "none")))
+    assert not (tmp_path / "none").exists()
