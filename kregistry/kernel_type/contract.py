@@ -152,6 +152,10 @@ class KernelType(ABC):
         """Why a call would crash the process instead of raising an error; ``None`` if it would not."""
         return None
 
+    def largest_m(self, shape: Shape) -> int | None:
+        """The largest run-time value that DeepGEMM takes for a shape; ``None`` if only memory limits it."""
+        return None
+
     def collective(self, shape: Shape) -> str | None:
         """Why a launch waits for other processes; ``None`` if it needs none.
 
@@ -177,6 +181,10 @@ class KernelType(ABC):
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Views of all elements that a launch at ``m`` may write: the outputs, and padding that it may overwrite."""
         return self.outputs(buffers, m)
+
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of elements of outputs that a launch at ``m`` is given, and leaves as they are (columns in between)."""
+        return {}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """Bytes that DeepGEMM allocates during a launch, in addition to the buffers."""

@@ -87,6 +87,19 @@ class Signature:
         """Name of the first parameter; empty if it has none."""
         return self._positional[0] if self._positional else ""
 
+    @property
+    def parameters(self) -> inspect.Signature:
+        """The parameters, as :func:`inspect.signature` gives them for a function."""
+        kind, found = inspect.Parameter, []
+        for name in self._positional:
+            default = self._defaults.get(name, kind.empty)
+            found.append(kind(name, kind.POSITIONAL_OR_KEYWORD, default=default))
+        found += [kind(self._rest, kind.VAR_POSITIONAL)] if self._rest else []
+        for name in self._known - set(self._positional):
+            found.append(kind(name, kind.KEYWORD_ONLY, default=self._defaults.get(name, kind.empty)))
+        found += [kind(self._named_rest, kind.VAR_KEYWORD)] if self._named_rest else []
+        return inspect.Signature(found)
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """The arguments of a call by name.
 

@@ -86,9 +86,11 @@ class PagedMqaLogits(KernelType):
             "context_lens": BufferSpec((max_m, next_n), "int32", initial=0),
             "block_table": BufferSpec((max_m, blocks), "int32", initial=0),
             # A schedule of zeros has no work.
-            "schedule_meta": BufferSpec((shape.num_sms + 1, 2), "int32", initial=0),
+            "schedule_meta": BufferSpec((shape.num_sms + 1, 2), "int32", initial=0, affects_results=False),
         }
-        return {**specs, "indices": BufferSpec((max_m,), "int32", initial=0)} if shape.indices else specs
+        if shape.indices:  # tokens of one request have the same pages, so the results do not depend on it
+            specs["indices"] = BufferSpec((max_m,), "int32", initial=0, affects_results=False)
+        return specs
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """The result."""
