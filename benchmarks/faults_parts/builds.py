@@ -14,7 +14,7 @@ from faults_parts.common import Campaign, Tally, age, ended, forked, leftovers, 
 
 def kills(campaign: Campaign, counts: Mapping[str, int], tally: Tally) -> None:
     """SIGKILL at a random moment, with a fast compiler."""
-    _kills(campaign, counts["kills"], tally, campaign.fast, shared=False, longest=0.8)
+    _kills(campaign, counts["kills"], tally, campaign.fast, shared=False, longest=0.5)
 
 
 def nvcc_kills(campaign: Campaign, counts: Mapping[str, int], tally: Tally) -> None:

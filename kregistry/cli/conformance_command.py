@@ -69,6 +69,8 @@ def _print(records: list[Record]) -> None:
     from kregistry.cli.tables import print_table
     from kregistry.conformance.report import skip_reasons, table
 
-    print_table(("kernel type", "from", ">passed", ">failed", ">skipped", ">known failures"), table(records))
+    print_table(
+        ("kernel type", "from", ">passed", ">failed", ">skipped", ">not proved", ">known failures"), table(records)
+    )
     for line in skip_reasons(records):
         echo(line)

@@ -48,7 +48,7 @@ class ScheduledMqaLogits(MixedMqaLogits):
         # A schedule of zeros has no work.
         return {
             **super().buffers(shape, max_m),
-            "schedule_meta": BufferSpec((schedule_elements(shape, max_m),), "int32", initial=0),
+            "schedule_meta": BufferSpec((schedule_elements(shape, max_m),), "int32", initial=0, affects_results=False),
         }
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
