@@ -1,7 +1,7 @@
 """Bundles: the kernels of one plan in one file, the same to the byte wherever it is made.
 
-A bundle is a tar file, compressed with gzip. It has the layout of a directory remote: it can be unpacked and used as one,
-and it can be read as it is.
+A bundle is a tar file, compressed with gzip. It has the layout of a directory remote, so that it can be unpacked and
+used as one, and read as it is.
 """
 
 from __future__ import annotations
