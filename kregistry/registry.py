@@ -7,6 +7,7 @@ A broken plugin never stops the host program: it is reported with name, version 
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from kregistry.entry_points import Provider, load_group
-from kregistry.errors import PluginError, ProviderConflictError, UnknownNameError, describe_error, place_of
+from kregistry.errors import InputError, PluginError, ProviderConflictError, UnknownNameError, describe_error, place_of
 from kregistry.event_bus import EventBus
 from kregistry.kernel_type import KernelType
 from kregistry.kernel_type.declaration import declaration_fault
@@ -47,6 +48,8 @@ class Registry:
         self._registrations: dict[str, list[Registration]] = {}
         self._broken: list[PluginError] = []
         self._providers: list[Provider] = []
+        #: The object that decides what the kernel types call; views share the list, as they share the kernel types.
+        self._binder: list[weakref.ref[object]] = []
         if load_entry_points:
             for provider, plugin in load_group(ENTRY_POINT_GROUP):
                 try:
@@ -65,6 +68,20 @@ class Registry:
         view = copy.copy(self)
         view._choices = {**choices, **self._choices}
         return view
+
+    def bound_by(self, binder: object) -> None:
+        """Note which object binds the kernel types, for as long as it lives.
+
+        Raises:
+            InputError: another object does so already, for this registry or for a view of it.
+        """
+        if any(each() not in (None, binder) for each in self._binder):
+            raise InputError(
+                "a Dispatch for the kernel types of this registry, or of a view of it, exists already: two would "
+                "undo each other's bindings",
+                "keep one Dispatch, made for the view that serves; or load the plugins again: kregistry.Registry()",
+            )
+        self._binder[:] = [weakref.ref(binder)]
 
     # ---- plugins ---------------------------------------------------------------------------------------------
 

@@ -28,8 +28,9 @@ LAYOUT_SYMBOLS: Mapping[str, str] = {
     "sms": "SMs of the GPU",
     "verify": "tokens of a request that one decode step computes: 1 without speculation",
     "pp": "pipeline stages",
-    "mega_tokens": "tokens that one rank's buffer of mega MoE holds",
+    "mega_tokens": "tokens that one rank's buffer of mega MoE holds: 0 without mega MoE",
     "mega_sms": "SMs that mega MoE uses",
+    "mega_shared": "shared experts that mega MoE computes too",
 }
 
 

@@ -16,7 +16,7 @@ from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape, Value
-from kregistry.kernel_type.signature import Arguments, Signature, parameters_of
+from kregistry.kernel_type.signature import Arguments, Signature, as_tuple, parameters_of
 from kregistry.target import Target, device_arch
 
 if TYPE_CHECKING:
@@ -311,8 +311,9 @@ class KernelType(ABC):
         shape = self.shape_of(call)
         for name, value in self.signature.ignored(call, args, self._own_parameters()):
             if not self._has_no_effect(name):
-                shown = value if isinstance(value, (str, int, float, tuple, list)) else type(value).__name__
-                text = f"a call with {name} = {shown!r}, which the kernel type does not read"
+                plain = all(isinstance(each, (str, int, float)) for each in as_tuple(value))
+                shown = repr(value) if plain else f"a {type(value).__name__}"
+                text = f"a call with {name} = {shown}, which the kernel type does not read"
                 raise ShapeError(self.name, "", text, "no kernel type plans such a call")
         return shape
 

@@ -127,8 +127,7 @@ class MegaMoe(KernelType):
         """
         calls.belongs(self.name, "mma_type", getattr(call.sym_buffer, "mma_type", self.mma_type), (self.mma_type,))
         calls.belongs(self.name, "activation", call.activation, ("swiglu",))
-        shared = any(_are_weights(each) for each in (*call.others, call.others_by_name.get("shared_l1_weights")))
-        calls.belongs(self.name, "shared experts", "some" if shared else "none", ("none",))
+        shared = self.shared_experts_of(call)
         for name, usual in _USUAL.items():
             found = call.others_by_name.get(name, usual)
             calls.belongs(self.name, name, found if found == usual else "another", (usual,))
@@ -139,7 +138,14 @@ class MegaMoe(KernelType):
             "intermediate": rows // 2,
             "activation_clamp": symmetric_buffer.clamp_of(self.name, call.activation_clamp),
             "fast_math": call.fast_math,
+            **shared,
         }
+
+    def shared_experts_of(self, call: Arguments) -> Mapping[str, Value]:
+        """The dimensions of shared experts in a real call; most kernel types refuse a call that has some."""
+        shared = any(_are_weights(each) for each in (*call.others, call.others_by_name.get("shared_l1_weights")))
+        calls.belongs(self.name, "shared experts", "some" if shared else "none", ("none",))
+        return {}
 
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"y": buffers.y[:m], "symmetric": buffers.symmetric}

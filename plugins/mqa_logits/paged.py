@@ -62,11 +62,11 @@ class PagedMqaLogits(KernelType):
     def check(self, shape: Shape) -> None:
         forms.check_heads(self.name, shape)
         check_pages(self.name, shape)
+        if shape.target.arch == "sm90" and shape.next_n > 2 and installed.is_sglangs():
+            hint = "4 needs DeepGEMM 2.8, as vLLM bundles it" if shape.next_n == 4 else ""
+            raise ShapeError(self.name, "next_n", f"expected 1 or 2 on sm90, got {shape.next_n}", hint)
         if shape.target.arch == "sm90" and shape.next_n not in (1, 2, 4):
             raise ShapeError(self.name, "next_n", f"expected 1, 2 or 4 on sm90, got {shape.next_n}")
-        if shape.target.arch == "sm90" and shape.next_n == 4 and installed.is_sglangs():
-            text = "4 on sm90 needs the DeepGEMM that vLLM bundles: DeepGEMM 0.x asserts next_n == 1 or next_n == 2"
-            raise ShapeError(self.name, "next_n", text)
 
     def operands(self, shape: Shape) -> str:
         """The form of queries and keys; see operands.py."""
