@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli import complete
+from kregistry.cli.example import print_example
 from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
 from kregistry.cli.output import echo, escape_controls, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 
 @click.command(name="init")
+@click.option(
+    "--example",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_example,
+    help="Print a small manifest to start from, and stop.",
+)
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The model's config.json.")
 @click.option("--engine", required=True, help="sglang or vllm.")
 @click.option(

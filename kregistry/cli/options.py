@@ -84,9 +84,19 @@ class Selection:
         Raises:
             ManifestError, InputError, StorageError, MissingRequirement: as of :func:`kregistry.load_manifest`.
         """
+        from kregistry.errors import InputError
         from kregistry.manifest import load_manifest
 
+        if not self.file.exists():
+            raise InputError(f"{self.file}: No such file or directory", _NO_MANIFEST)
         return load_manifest(self.file, self.registry, self.target or default_target).select(self.models)
+
+
+#: What to do without a manifest.
+_NO_MANIFEST = (
+    "kregistry init --config config.json --engine sglang > kernels.yaml writes one for a model; "
+    "kregistry rehearse runs the engine itself to write it; kregistry init --example > kernels.yaml is a small one"
+)
 
 
 @frozen

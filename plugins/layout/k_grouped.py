@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import evolve
 
@@ -56,6 +56,7 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
     run_dimension = RunDimension("rows", "rows of all groups together: the sum of k / 128", "rows")
     function_names = ("get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",)
     signature = Signature("sf, grouped_layout, ks, gran_k, k_alignment=None, use_psum_layout=False, *args, **kwargs")
+    without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"k_alignment": ()}
     archs = EVERY_ARCH
     proof = Proof(
         tolerance=EXACT,

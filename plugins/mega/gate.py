@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import (
     DETERMINISTIC,
@@ -81,6 +81,7 @@ class Bf16MegaGate(KernelType):
         "fix_routing_mask=None, to_physical_map=None, logical_count=None, unmapped_topk_idx=None, "
         "force_random=None, out=None"
     )
+    without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"out": ()}
     archs = (ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no bf16_mega_gate"),)
     handles_empty = ""
     proof = Proof(

@@ -126,7 +126,7 @@ def content(directory: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(directory.rglob("*"))}
 
 
-@pytest.mark.parametrize("how", ["as_another_user", "on_a_read_only_mount"])
+@pytest.mark.parametrize("how", BOTH_WAYS)
 def test_a_complete_store_is_used_as_it_is(read_only: ReadOnly, how: str) -> None:
     before = content(read_only.directory)
     run = getattr(read_only, how)
@@ -149,6 +149,7 @@ def test_an_incomplete_store_names_what_is_missing(read_only: ReadOnly, how: str
     assert "hint: run kregistry build where the store and the JIT cache can be written\n" in result.err
 
 
+@pytest.mark.slow
 def test_a_jit_cache_that_can_be_written_is_filled(read_only: ReadOnly, tmp_path: Path) -> None:
     arguments = ("build", read_only.directory / "kernels.yaml", *read_only.places[:2], "--cache-dir", tmp_path / "jit")
     result = read_only.on_a_read_only_mount(*arguments)
