@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -42,6 +43,10 @@ class Provider:
         return PluginError(self.plugin, self.origin, text, hint)
 
 
+#: CPU time that the first import of each plugin of this process took, in seconds.
+import_seconds: dict[Provider, float] = {}
+
+
 def load_group(group: str) -> Iterator[tuple[Provider, object]]:
     """Each entry point of a group as (provider, loaded object).
 
@@ -54,10 +59,12 @@ def load_group(group: str) -> Iterator[tuple[Provider, object]]:
         if dist not in origins:
             origins[dist] = (dist.name, dist.version) if dist else ("?", "?")
         provider = Provider(entry_point.name, *origins[dist])
+        started = time.process_time()
         try:
             loaded = entry_point.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() and asyncio.CancelledError included
             loaded = provider.error(f"cannot be imported: {describe_error(error)} ({place_of(error)})")
+        import_seconds[provider] = time.process_time() - started
         yield provider, loaded

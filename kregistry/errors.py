@@ -134,17 +134,24 @@ class UnknownArchitectureError(UnknownNameError):
 
 @define
 class ShapeError(InputError):
-    """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
+    """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several.
+
+    ``ShapeError("text")`` is enough in ``check()``: :meth:`KernelType.resolve` adds the name of the kernel type.
+    """
 
     kernel_type: str
-    dimension: str
-    text: str
+    dimension: str = ""
+    text: str = ""
     hint: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.text:  # one text, or a text with the dimension after it
+            self.kernel_type, self.text = "", self.kernel_type
 
     @property
     def message(self) -> str:
-        where = f"{self.kernel_type}.{self.dimension}" if self.dimension else self.kernel_type
-        return f"{where}: {self.text}"
+        where = ".".join(name for name in (self.kernel_type, self.dimension) if name)
+        return f"{where}: {self.text}" if where else self.text
 
 
 @define

@@ -55,7 +55,7 @@ class Registry:
                 try:
                     if isinstance(plugin, PluginError):
                         raise plugin
-                    self._register(plugin, provider)
+                    self._broken += self._register(plugin, provider)
                 except PluginError as error:
                     self._broken.append(error)
 
@@ -106,7 +106,7 @@ class Registry:
             PluginError: the plugin has a hook that does not fit its specification, or offers something else
                 than kernel types.
         """
-        self._register(plugin, Provider.of_this_process(plugin, name))
+        self._register(plugin, Provider.of_this_process(plugin, name), whole=True)
 
     def listen(self, listener: object) -> None:
         """Add a listener of events that offers no kernel types.
@@ -116,12 +116,21 @@ class Registry:
         """
         self.events.listen(listener)
 
-    def _register(self, plugin: object, provider: Provider) -> None:
-        """Add a plugin as a whole, or nothing of it; whatever its code raises becomes a :class:`PluginError`."""
+    def _register(self, plugin: object, provider: Provider, *, whole: bool = False) -> list[PluginError]:
+        """Add a plugin, and return an error for each of its kernel types that cannot be used.
+
+        Args:
+            whole: whether one such kernel type refuses the plugin. A plugin without any usable one is always refused.
+
+        Raises:
+            PluginError: nothing of the plugin was added; whatever its code raises becomes this error.
+        """
         try:
             self.events.listen(plugin, provider)
             try:
-                registrations = self._offered_by(plugin, provider)
+                registrations, faults = self._offered_by(plugin, provider)
+                if faults and (whole or not registrations):
+                    raise faults[0]
             except BaseException:
                 self.events.forget(plugin)
                 raise
@@ -132,8 +141,10 @@ class Registry:
         self._providers.append(provider)
         for name, registration in registrations.items():
             self._registrations.setdefault(name, []).append(registration)
+        return faults
 
-    def _offered_by(self, plugin: object, provider: Provider) -> dict[str, Registration]:
+    def _offered_by(self, plugin: object, provider: Provider) -> tuple[dict[str, Registration], list[PluginError]]:
+        """The usable kernel types of a plugin, and an error for each of the others."""
         kernel_types: list[KernelType] = []
         for offer in self.events.functions(plugin, "kregistry_kernel_types"):
             try:
@@ -143,15 +154,19 @@ class Registry:
             except BaseException as error:
                 raise provider.error(f"kregistry_kernel_types() failed: {describe_error(error)}") from error
         registrations: dict[str, Registration] = {}
+        faults: list[PluginError] = []
+        twice: set[str] = set()
         for kernel_type in kernel_types:
-            _refuse(declaration_fault(kernel_type), provider)
-            # A copy, because sealing changes what a call of it does, in this registry only.
-            own = copy.copy(kernel_type)
-            _refuse(declaration_fault(own), provider)
-            if own.name in registrations:
-                raise provider.error(f"kregistry_kernel_types() offers {own.name!r} twice")
-            registrations[own.name] = Registration(own, provider)
-        return registrations
+            try:
+                own = _own_copy(kernel_type, provider)
+                if own.name in registrations or own.name in twice:
+                    twice.add(own.name)
+                    raise provider.error(f"kregistry_kernel_types() offers {own.name!r} twice")
+            except PluginError as error:
+                faults.append(error)
+            else:
+                registrations[own.name] = Registration(own, provider)
+        return {name: each for name, each in registrations.items() if name not in twice}, faults
 
     # ---- kernel types ----------------------------------------------------------------------------------------
 
@@ -200,6 +215,18 @@ class Registry:
     @property
     def choices(self) -> Mapping[str, str]:
         return MappingProxyType(self._choices)
+
+
+def _own_copy(kernel_type: KernelType, provider: Provider) -> KernelType:
+    """A copy for one registry, because sealing changes what a call of it does, in this registry only.
+
+    Raises:
+        PluginError: the kernel type, or its copy, is declared wrongly.
+    """
+    _refuse(declaration_fault(kernel_type), provider)
+    own = copy.copy(kernel_type)
+    _refuse(declaration_fault(own), provider)
+    return own
 
 
 def _refuse(fault: str | None, provider: Provider) -> None:

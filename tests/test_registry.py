@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +17,10 @@ from events import EventLog
 from sample_kernel_types import OtherSample, Prenorm, Sample
 
 from kregistry import NUM_SMS, ArchSupport, Proof, RunDimension, hookimpl
-from kregistry.errors import ManifestError, PluginError, ProviderConflictError, UnknownNameError
-from kregistry.kernel_type import KernelType, Size
+from kregistry.errors import ManifestError, PluginError, ProviderConflictError, ShapeError, UnknownNameError
+from kregistry.kernel_type import KernelType, Shape, Size
 from kregistry.registry import Provider, Registry
+from kregistry.target import get_target
 from manifests import problems, read, with_kernels
 
 OURS = {
@@ -212,7 +215,7 @@ BROKEN = {
         class Named(Sample):
             name = property(lambda self: 1 / 0)
         @hookimpl
-        def kregistry_kernel_types(): return [Sample(), Named()]
+        def kregistry_kernel_types(): return [Named()]
         """,
         "Named.name raises ZeroDivisionError: division by zero",
     ),
@@ -569,3 +572,48 @@ def test_an_unknown_kernel_type_has_a_hint() -> None:
     with pytest.raises(UnknownNameError) as caught:
         empty()["sample"]
     assert caught.value.hint == "no kernel type is known"
+
+
+def test_one_bad_kernel_type_leaves_the_others_of_its_plugin(install: Install) -> None:
+    source = """
+    from kregistry import hookimpl
+    @hookimpl
+    def kregistry_kernel_types():
+        from sample_kernel_types import Prenorm, Sample
+        class Bad(Sample):
+            name = "not an identifier"
+        return [Bad(), Prenorm()]
+    """
+    install("mixed-dist", "0.4", source, plugin="mixed")
+    registry = Registry()
+    (error,) = registry.broken
+    assert error.message == ("plugin mixed (mixed-dist 0.4): Bad.name must be an identifier, got 'not an identifier'")
+    assert "prenorm" in registry.names()
+    assert "mixed" in {each.plugin for each in registry.providers}
+
+
+@pytest.mark.parametrize("name", ["type", "label", "shape"])
+def test_a_run_dimension_called_like_a_key_of_a_kernel_is_refused(name: str) -> None:
+    kernel_type = type("Sample", (Sample,), {"run_dimension": RunDimension(name, "rows")})()
+    with pytest.raises(PluginError, match="a key of every kernel in a manifest: rename it"):
+        empty().register(Plugin(kernel_type), "mine")
+
+
+@pytest.mark.parametrize(
+    ("raised", "text"),
+    [
+        (ShapeError("n must be even"), "sample: n must be even"),
+        (ShapeError("must be even", "n"), r"sample\.n: must be even"),
+        (KeyError("k"), r"sample: check\(\) failed for n=8.*: KeyError: 'k' \(.*test_registry.py:\d+\)"),
+    ],
+)
+def test_whatever_check_raises_is_a_shape_error_with_the_name(raised: Exception, text: str) -> None:
+    def check(self: Sample, shape: Shape) -> None:
+        raise raised
+
+    kernel_type = type("Sample", (Sample,), {"check": check})()
+    with pytest.raises(ShapeError) as caught:
+        kernel_type.resolve({"n": 8}, get_target("h100"))
+    assert re.search(text, caught.value.message), caught.value.message
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.message == caught.value.message
