@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--model", default="deepseek-v3")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-gpu", action="store_true", help="planning only")
+    parser.add_argument("--no-planning", action="store_true", help="starts only")
     options = parser.parse_args()
     commits = {"old": options.old, "new": options.new}
     runs: dict[str, dict[str, list[dict[str, Any]]]] = {name: {figure: [] for figure in FIGURES} for name in commits}
@@ -42,7 +43,8 @@ def main() -> None:
     for number in range(options.rounds):
         for name in ("old", "new") if number % 2 == 0 else ("new", "old"):
             checkout, site = commits[name]
-            runs[name]["planning"].append(planning(checkout, site, options.work / name, options.model))
+            if not options.no_planning:
+                runs[name]["planning"].append(planning(checkout, site, options.work / name, options.model))
             if not options.no_gpu:
                 runs[name]["start"].append(hardware("start", checkout, site, options.work / name, options.model))
         result = {"medians": medians(runs), "runs": runs}

@@ -120,8 +120,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from kregistry.conformance.report import skip_reasons, table
 
     terminalreporter.section("kregistry conformance")
-    for name, origin, passed, failed, skipped, known in table(records):
-        text = f"{name} ({origin}): {passed} passed, {failed} failed, {skipped} skipped, {known} known failures"
+    for name, origin, passed, failed, skipped, unproved, known in table(records):
+        counts = f"{passed} passed, {failed} failed, {unproved} not proved, {skipped} skipped, {known} known failures"
+        text = f"{name} ({origin}): {counts}"
         terminalreporter.write_line(text, red=failed != "0", green=failed == "0")
     for line in skip_reasons(records):
         terminalreporter.write_line(line)

@@ -10,6 +10,7 @@ import logging
 import os
 import shlex
 import shutil
+import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -26,6 +27,7 @@ from kregistry.deep_gemm.variables import Series
 from kregistry.deep_gemm.version import deep_gemm_version, series_of
 from kregistry.errors import MissingRequirement
 from kregistry.python_child import search_path
+from kregistry.scratch import refuse_unless_literal
 
 _log = logging.getLogger("kregistry.toolchain")
 #: The oldest torch that works. torch is installed by the extra `deepgemm`, so pip does not check this by itself.
@@ -83,18 +85,31 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
     """The CUDA toolkit and the compiler that DeepGEMM would use, or those in site-packages.
 
     Raises:
+        InputError: the compiler, its toolkit or DeepGEMM has a path that a shell would not take literally.
         MissingRequirement: there is no nvcc, CUDA_HOME names a directory without one, or it does not run or is too old.
     """
     named = named_compiler(environment, installed_series())
+    for place in _deep_gemm_places():
+        refuse_unless_literal(place, "DeepGEMM")
+    if named is not None:
+        refuse_unless_literal(named[0], named[1])
     tried: list[tuple[Path, str]] = []
     for home, found_by in _candidates(environment):
         tried.append((home, found_by))
         nvcc = home / "bin" / "nvcc"
         if (named is not None or nvcc.is_file()) and (home / "include" / "cuda.h").is_file():
+            refuse_unless_literal(home, found_by)
             path, reason = named or (nvcc, found_by)
             return CudaToolkit(home, Compiler.at(path, reason, home, environment), found_by)
     places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
     raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
+
+
+def _deep_gemm_places() -> list[Path]:
+    """Where DeepGEMM is installed: its headers are there."""
+    loaded = sys.modules.get("deep_gemm")
+    spec = importlib.util.find_spec("deep_gemm") if loaded is None else getattr(loaded, "__spec__", None)
+    return [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
 
 
 def installed_series() -> Series:

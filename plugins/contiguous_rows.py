@@ -90,6 +90,20 @@ def blocks(shape: Shape, m: int) -> Iterator[tuple[slice, int]]:
         yield slice(i * size, min(m, (i + 1) * size)), i * shape.num_groups // count
 
 
+def groups_of(buffers: Buffers, m: int) -> Iterator[tuple[slice, int]]:
+    """As :func:`blocks`, with the groups that ``grouped_layout`` holds; blocks of no group are left out."""
+    import torch
+
+    shape, layout = buffers.shape, buffers.grouped_layout
+    for rows, _ in blocks(shape, m):
+        if shape.use_psum_layout:
+            group = int(torch.searchsorted(layout.contiguous(), layout.new_tensor(rows.start), right=True))
+        else:
+            group = int(layout[rows.start])
+        if group < shape.num_groups:
+            yield rows, group
+
+
 def fill_groups(buffers: Buffers, m: int) -> None:
     """Write into ``grouped_layout`` which of the first ``m`` rows belong to which group."""
     shape = buffers.shape

@@ -21,6 +21,14 @@ def rows_of_a_group(max_m: int) -> int:
     return -(-max_m // ROW_ALIGNMENT) * ROW_ALIGNMENT
 
 
+def masked(d: torch.Tensor, masked_m: torch.Tensor) -> torch.Tensor:
+    """Results [groups, rows, columns] with zeros past the valid rows of each group."""
+    import torch
+
+    rows = torch.arange(d.shape[1], device=d.device)
+    return d.where((rows < masked_m.unsqueeze(-1)).unsqueeze(-1), 0)
+
+
 class MaskedGemm(KernelType):
     """Grouped GEMM of a mixture-of-experts decode step. The function takes a, b, d, masked_m, expected_m first.
 
@@ -41,4 +49,7 @@ class MaskedGemm(KernelType):
         return {"d": buffers.d[:, :m]}
 
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.d}  # whole tiles are stored: rows past masked_m are overwritten
+        return {"d": buffers.d[:, : rows_of_a_group(m)]}  # whole tiles are stored: rows past masked_m are overwritten
+
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:, rows_of_a_group(m) :]}

@@ -63,7 +63,7 @@ def write_one(name: str, directory: Path) -> Path:
     config = arguments.index("--config") + 1
     arguments[config] = str(MANIFESTS / "configs" / arguments[config])
     model = name.rpartition(".")[0]
-    init_command.main([*arguments, "--name", model, "-o", str(path)], standalone_mode=False)
+    init_command.main([*arguments, "--name", model, "--force", "-o", str(path)], standalone_mode=False)
     return path
 
 

@@ -25,11 +25,13 @@ COMMANDS = {
     "push": "Write the kernels of a manifest to a remote: S3, a directory, a web server.",
     "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
     "lookup": "Ask whether a remote has the kernels of a manifest.",
+    "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
     "conformance": "Test installed kernel types with the rules of the conformance kit.",
     "new-plugin": "Write an installable plugin with one kernel type and its tests.",
+    "completion": "Print the completion script of bash, zsh or fish.",
     "docs": "Print a page of the documentation.",
     "doctor": "Check this machine: what is there, what is missing, and how to fix it.",
 }
@@ -71,7 +73,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from kregistry.errors import UnknownNameError
 
             raise UnknownNameError("command", args[0], tuple(COMMANDS))

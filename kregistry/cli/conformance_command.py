@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
 from kregistry.cli.output import echo, say
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="conformance")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete.kernel_types)
 @click.option(
     "--require",
     type=click.Choice(["stub", "gpu"]),
@@ -42,10 +44,11 @@ def command(
     records: list[Record] = []
     try:
         with Machine() as machine:
-            for name, registration in registrations.items():
+            started = time.monotonic()
+            for done, (name, registration) in enumerate(registrations.items()):
                 origin = (registration.provider.distribution, registration.provider.version)
                 run = ConformanceRun(registration.kernel_type, machine, required)
-                say(f"testing {name}")
+                say(_progress(name, done, len(registrations), time.monotonic() - started))
                 for outcome in run.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))
     finally:
@@ -64,10 +67,20 @@ def command(
         )
 
 
+def _progress(name: str, done: int, count: int, elapsed: float) -> str:
+    """A line for each kernel type: its number, and from the second one on the time that is left."""
+    from kregistry.cli.progress import clock
+
+    left = f", about {clock(elapsed / done * (count - done))} left" if done else ""
+    return f"testing {name} ({done + 1}/{count}{left})"
+
+
 def _print(records: list[Record]) -> None:
     from kregistry.cli.tables import print_table
     from kregistry.conformance.report import skip_reasons, table
 
-    print_table(("kernel type", "from", ">passed", ">failed", ">skipped", ">known failures"), table(records))
+    print_table(
+        ("kernel type", "from", ">passed", ">failed", ">skipped", ">not proved", ">known failures"), table(records)
+    )
     for line in skip_reasons(records):
         echo(line)

@@ -9,17 +9,35 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kregistry.cli import complete
+from kregistry.cli.example import print_example
 from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
-from kregistry.cli.output import echo, say
+from kregistry.cli.output import echo, escape_controls, say
+from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 
 if TYPE_CHECKING:
     from kregistry.hf_config.resolve import ModelCalls
 
 
 @click.command(name="init")
+@click.option(
+    "--example",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_example,
+    help="Print a small manifest to start from, and stop.",
+)
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The model's config.json.")
 @click.option("--engine", required=True, help="sglang or vllm.")
-@click.option("-t", "--target", default="h100", show_default=True, help="A target's name, 'detect', or a YAML file.")
+@click.option(
+    "-t",
+    "--target",
+    default="h100",
+    show_default=True,
+    shell_complete=complete.targets,
+    help="A target's name, 'detect', or a YAML file.",
+)
 @click.option("--tp", type=int, default=1, show_default=True, help="Tensor parallel size.")
 @click.option("--ep", type=int, help="Expert parallel size (default: the engine's).")
 @click.option(
@@ -45,7 +63,9 @@ if TYPE_CHECKING:
 @click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: the same option; -1: not chunked.")
 @click.option("--max-batched-tokens", type=int, help="vllm: --max-num-batched-tokens.")
 @click.option(
-    "--max-requests", type=int, help="Requests of a decode step (sglang: --cuda-graph-max-bs; vllm: --max-num-seqs)."
+    "--max-requests",
+    type=int,
+    help="Requests of a decode step (sglang: --cuda-graph-max-bs-decode; vllm: --max-num-seqs).",
 )
 @click.option(
     "--speculative-tokens",
@@ -71,6 +91,7 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="Show what happens to each layer, and why, instead of the manifest.")
 @click.option("--diff", "other", type=click.Path(path_type=Path), help="Show the differences from another manifest.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
+@force_option
 @plugin_option
 def command(
     config: Path,
@@ -81,11 +102,12 @@ def command(
     explain: bool,
     other: Path | None,
     output: Path | None,
+    force: bool,
     plugins: tuple[str, ...],
     **setting: object,
 ) -> None:
     """Write the manifest of a model from its config.json and the options of its engine."""
-    from kregistry.errors import InputError, StorageError, quoted
+    from kregistry.errors import InputError, quoted
     from kregistry.hf_config.compare import compare
     from kregistry.hf_config.config import read_config
     from kregistry.hf_config.deployment import Deployment
@@ -94,6 +116,7 @@ def command(
     from kregistry.hf_config.resolve import model_calls
     from kregistry.manifest import load_manifest, named_target
 
+    check_output(output, force)
     registry = make_registry(plugins)
     deployment = Deployment(engine, named_target(target), **setting)  # type: ignore[arg-type]
     installed = installed_families()
@@ -110,12 +133,7 @@ def command(
     text = render(calls, registry, name=title, command=_command_line(config, name), stops=_stops(stops))
     manifest = parse(text, registry, str(output or title), deployment.target)
     if output is not None:
-        from kregistry.store import atomic
-
-        try:
-            atomic.replace_file(output, text.encode())
-        except OSError as error:
-            raise StorageError.from_oserror(error, output) from error
+        write_or_rescue(output, with_digest(text))
         say(f"{output}: {len(manifest.entries)} entries")
         _summarise(calls)
     if other is not None:
@@ -180,7 +198,7 @@ def _command_line(config: Path, name: str | None) -> str:
     words = ["kregistry", "init", "--config", config.name]
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
-        if not given or parameter.name in ("config", "explain", "other", "output", "plugins"):
+        if not given or parameter.name in ("config", "explain", "other", "output", "force", "plugins"):
             continue
         value = context.params[parameter.name or ""]
         if value is True:
@@ -188,4 +206,4 @@ def _command_line(config: Path, name: str | None) -> str:
             continue
         for each in value if isinstance(value, tuple) else (value,):
             words += [max(parameter.opts, key=len), str(each)]
-    return shlex.join(words)
+    return escape_controls(shlex.join(words))

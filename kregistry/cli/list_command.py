@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
 from kregistry.cli.output import echo
 from kregistry.kernel_type.display import manifest_value
@@ -13,7 +14,7 @@ from kregistry.registry import Registration, Registry
 
 
 @click.command(name="list")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.kernel_types)
 @plugin_option
 @json_option
 def command(name: str | None, plugins: tuple[str, ...], as_json: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
+from kregistry.cli import complete
 from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ plugin_option = click.option(
     "plugins",
     multiple=True,
     metavar="TYPE=PLUGIN",
+    shell_complete=complete.providers,
     help="Use PLUGIN for the kernel type TYPE, if two plugins offer it.",
 )
 jobs_option = click.option(
@@ -82,9 +84,19 @@ class Selection:
         Raises:
             ManifestError, InputError, StorageError, MissingRequirement: as of :func:`kregistry.load_manifest`.
         """
+        from kregistry.errors import InputError
         from kregistry.manifest import load_manifest
 
+        if not self.file.exists():
+            raise InputError(f"{self.file}: No such file or directory", _NO_MANIFEST)
         return load_manifest(self.file, self.registry, self.target or default_target).select(self.models)
+
+
+#: What to do without a manifest.
+_NO_MANIFEST = (
+    "kregistry init --config config.json --engine sglang > kernels.yaml writes one for a model; "
+    "kregistry rehearse runs the engine itself to write it; kregistry init --example > kernels.yaml is a small one"
+)
 
 
 @frozen
@@ -141,11 +153,19 @@ def _with_selection(file_option: Callable[[Command], Command], command: Command)
     return _with_options(
         with_selection,
         file_option,
-        click.option("-m", "--model", "models", multiple=True, help="Only this model (can be repeated)."),
+        click.option(
+            "-m",
+            "--model",
+            "models",
+            multiple=True,
+            shell_complete=complete.models,
+            help="Only this model (can be repeated).",
+        ),
         click.option(
             "-t",
             "--target",
             envvar="KREGISTRY_TARGET",
+            shell_complete=complete.targets,
             help="A target's name, 'detect', or a YAML file (default: the manifest's).",
         ),
         plugin_option,

@@ -19,6 +19,7 @@ from kregistry.cli.options import (
     verbosity_options,
 )
 from kregistry.cli.output import echo
+from kregistry.cli.output_file import check_output, force_option, is_lock_file
 from kregistry.cli.problems import PlanOutcome, raise_problems
 from kregistry.errors import InputError, count_of
 from kregistry.plan.plan import Plan
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.command(name="plan")
 @manifest_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan as a lock file.")
+@force_option
 @click.option(
     "--sources", is_flag=True, help="With -o: also write the sources, for 'kregistry build --lock' on other machines."
 )
@@ -45,6 +47,7 @@ def command(
     selection: Selection,
     store: Store,
     output: Path | None,
+    force: bool,
     sources: bool,
     lock: Path | None,
     replan: bool,
@@ -55,11 +58,15 @@ def command(
     """Find every kernel that the manifest FILE (default: kernels.yaml) needs, without a GPU."""
     from kregistry.cli.progress import ProgressBar
     from kregistry.plan.lock import check_lock, write_lock
+    from kregistry.plan.plan_file import read_plan
     from kregistry.plan.planner import make_plan
     from kregistry.toolchain import find_toolchain
 
     if sources and output is None:
         raise InputError("--sources needs -o FILE", "kregistry plan --sources -o kernels.lock")
+    check_output(output, force, is_lock_file)
+    if lock is not None:
+        read_plan(lock)  # a wrong file is found before planning
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory, replan=replan)
@@ -100,8 +107,8 @@ def print_plan(plan: Plan) -> None:
         columns = ("entry", "kernel type", "~shape", "range", ">launches", ">kernels", ">memory")
         print_table(columns, rows, f"model {model}")
         echo()
-    echo("launches: calls of a warm-up that load every kernel of the entry, each at the smallest m that needs it")
-    echo("kernels: different cubins that the entry uses; memory: device memory of its largest launch")
+    echo("launches: calls of a warm-up that load every kernel of the entry")
+    echo("kernels: different cubins; memory: device memory of the largest launch")
     for planned in plan.entries:
         if planned.remark():
             echo(f"{planned.entry}: {planned.remark()}")

@@ -11,6 +11,7 @@ import click
 
 from kregistry.cli.options import make_registry, plugin_option
 from kregistry.cli.output import echo, say
+from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 from kregistry.cli.run_program import environment_on, run_program
 
 if TYPE_CHECKING:
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
     default=Path("recorded.yaml"),
     help="File to write; - is standard output.",
 )
+@force_option
 @click.option("--model", default="recorded", help="Name of the model in the manifest.")
 @click.option(
     "--stub", "target", metavar="TARGET", help="Run the command on the stub GPU as this target; no GPU is needed."
 )
 @plugin_option
 @click.argument("run", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(output: Path, model: str, target: str | None, plugins: tuple[str, ...], run: tuple[str, ...]) -> None:
+def command(
+    output: Path, force: bool, model: str, target: str | None, plugins: tuple[str, ...], run: tuple[str, ...]
+) -> None:
     """Run COMMAND, and write a manifest that covers every DeepGEMM call of its Python processes.
 
     End a server with Ctrl-C; the manifest is then written.
@@ -45,6 +49,7 @@ def command(output: Path, model: str, target: str | None, plugins: tuple[str, ..
     from kregistry.scratch import scratch_directory
     from kregistry.toolchain import require_deep_gemm
 
+    check_output(output, force)
     with scratch_directory("record") as directory, environment_on(target) as environment:
         code = run_recorded(run, directory, environment)
         recorded = RecordedRun(directory)
@@ -88,12 +93,10 @@ def run_recorded(command: tuple[str, ...], directory: Path, base: Mapping[str, s
 
 
 def _write(output: Path, text: str) -> None:
-    from kregistry.store.atomic import write_output
-
     if str(output) == "-":
         echo(text, nl=False)
     else:
-        write_output(output, text.encode())
+        write_or_rescue(output, with_digest(text))
 
 
 def _summarise(recorded: RecordedRun, output: Path, entries: int) -> None:

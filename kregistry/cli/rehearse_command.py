@@ -7,15 +7,25 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import make_registry, plugin_option
-from kregistry.cli.output import echo
+from kregistry.cli.output import echo, say
+from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 
 
 @click.command(name="rehearse", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
 @click.argument("engine")
-@click.option("-t", "--target", default="h100", show_default=True, help="A target's name or a YAML file.")
+@click.option(
+    "-t",
+    "--target",
+    default="h100",
+    show_default=True,
+    shell_complete=complete.targets,
+    help="A target's name or a YAML file.",
+)
 @click.option("--name", help="The model's name in the manifest (default: from the path of the model).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the manifest to a file.")
+@force_option
 @click.option("--diff", "other", type=click.Path(path_type=Path), help="Show the differences from a manifest instead.")
 @click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
 @click.option("--any-version", is_flag=True, help="Try a version of the engine that the patches do not know.")
@@ -27,6 +37,7 @@ def command(
     target: str,
     name: str | None,
     output: Path | None,
+    force: bool,
     other: Path | None,
     log: Path | None,
     any_version: bool,
@@ -46,6 +57,7 @@ def command(
     from kregistry.rehearsal.manifest_text import default_name, render
     from kregistry.rehearsal.rehearse import rehearse
 
+    check_output(output, force)
     registry = make_registry(plugins)
     gpu = named_target(target)
     done = rehearse(
@@ -55,7 +67,7 @@ def command(
         any_version=any_version,
         seconds=timeout,
         log=log,
-        on_start=lambda text: click.echo(f"rehearsal: {text}", err=True),
+        on_start=lambda text: say(f"rehearsal: {text}"),
     )
     title = name or default_name(arguments)
     words = ["kregistry", "rehearse", engine, "--target", target, *(("--name", name) if name else ()), "--"]
@@ -70,10 +82,7 @@ def command(
     if output is None and other is None:
         echo(text, nl=False)
     if output is not None:
-        from kregistry.store.atomic import replace_file, storage_errors
-
-        with storage_errors(output):
-            replace_file(output, text.encode())
+        write_or_rescue(output, with_digest(text))
     where = f" -> {output}" if output else ""
     replaced = sum(done.findings.replaced.values())
     click.echo(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 
 @click.command(name="show")
-@click.argument("words", nargs=-1, metavar="[ENTRY | FILE:LINE] [NAME=VALUE ...]")
+@click.argument(
+    "words", nargs=-1, shell_complete=complete.words_of_show, metavar="[ENTRY | FILE:LINE] [NAME=VALUE ...]"
+)
 @selection_options(
     click.option(
         "-f",

@@ -6,12 +6,18 @@ import sys
 
 import click
 
+from kregistry.cli import complete
 from kregistry.cli.run_program import environment_on, run_program
 
 
 @click.command(name="stub", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
-    "-t", "--target", required=True, envvar="KREGISTRY_TARGET", help="The GPU to show: a target's name or a YAML file."
+    "-t",
+    "--target",
+    required=True,
+    envvar="KREGISTRY_TARGET",
+    shell_complete=complete.targets,
+    help="The GPU to show: a target's name or a YAML file.",
 )
 @click.option(
     "--devices", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them the command sees."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from kregistry.compile.locked_kernels import locked_kernels, read_sources
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.deep_gemm.environment import NVRTC, check_environment
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.machine import available_cores
@@ -19,7 +21,7 @@ from kregistry.plan.plan_file import TargetSection
 from kregistry.remote.chain import Chain
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
-from kregistry.toolchain import find_cuda_toolkit
+from kregistry.toolchain import find_cuda_toolkit, installed_series
 
 
 def build_lock(
@@ -45,10 +47,12 @@ def build_lock(
 
     Raises:
         InputError: it is not a lock file with sources, or asks for something that DeepGEMM does not generate.
-        MissingRequirement: there is no nvcc, or the compiler or the headers are not those of the lock file.
+        MissingRequirement: there is no nvcc, the compiler or the headers are not those of the lock file, or NVRTC is
+            asked for.
         StorageError: the lock file cannot be read, or the store cannot be written.
     """
     started = time.perf_counter()
+    check_environment(os.environ, installed_series(), only=NVRTC)  # a server here would not look for these kernels
     cuda = find_cuda_toolkit()
     kernels = locked_kernels(lock, cuda.compiler, headers)
     if shard is not None:

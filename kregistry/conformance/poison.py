@@ -26,15 +26,27 @@ class Poisoned:
     Attributes:
         buffers: the buffers of the kernel type, which borrow the tensors.
         regions: name -> the storage of the buffer without its guards, as integers of the buffer's item size.
+        rewritten: names of the outputs whose earlier contents do not count.
     """
 
     buffers: Buffers
     regions: Mapping[str, torch.Tensor]
+    rewritten: tuple[str, ...]
     _arenas: Mapping[str, torch.Tensor]
     _pattern: int
 
     def snapshot(self) -> dict[str, torch.Tensor]:
         return {name: region.clone() for name, region in self.regions.items()}
+
+    def poison_outputs(self) -> None:
+        """Fill the outputs with the pattern again, except those that a launch adds to.
+
+        What a launch does is then all that is in them, whatever ``fill()`` wrote.
+        """
+        import torch
+
+        for name in self.rewritten:
+            self.regions[name].view(torch.uint8).fill_(self._pattern)
 
     def broken_guards(self) -> list[str]:
         """Names of the buffers with a write before their start or after their end."""
@@ -51,14 +63,18 @@ def poisoned_buffers(
     arenas: dict[str, torch.Tensor] = {}
     regions: dict[str, torch.Tensor] = {}
     tensors: dict[str, torch.Tensor] = {}
-    for name, spec in kernel_type.buffers(shape, max_m).items():
+    specs = kernel_type.buffers(shape, max_m)
+    for name, spec in specs.items():
         arena = torch.full((2 * _GUARD + spec.nbytes,), pattern, dtype=torch.uint8, device=device)
         inside = arena[_GUARD : _GUARD + spec.nbytes]
         tensors[name] = _tensor(spec, inside)
         regions[name] = inside.view(_integer(tensors[name].element_size()))
         arenas[name] = arena
     buffers = kernel_type.allocate_buffers(shape, max_m, device, lent=tensors)
-    return Poisoned(buffers, regions, arenas, pattern)
+    rewritten = tuple(
+        name for name, spec in specs.items() if spec.role == "output" and not spec.accumulated and spec.initial is None
+    )
+    return Poisoned(buffers, regions, rewritten, arenas, pattern)
 
 
 def elements(

@@ -58,7 +58,7 @@ def write_report(records: Iterable[Record], path: Path) -> None:
 
 
 def table(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
-    """A row for each kernel type: name, distribution, numbers of passed, failed, skipped and known failed checks."""
+    """A row for each kernel type: name, distribution, and the numbers of checks by verdict."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for each in records:
         origin = f"{each['distribution']} {each['version']}".strip() or "not installed"
@@ -68,12 +68,12 @@ def table(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
 
 
 def skip_reasons(records: Iterable[Record]) -> Iterator[str]:
-    """A line for each reason for a skip, with its rules."""
-    reasons: dict[str, list[str]] = {}
+    """A line for each reason why rules were skipped or not proved, with these rules."""
+    reasons: dict[tuple[str, str], list[str]] = {}
     for each in records:
-        if each["outcome"] == Verdict.SKIPPED.value:
-            rules = reasons.setdefault(each["reason"], [])
+        if each["outcome"] in (Verdict.SKIPPED.value, Verdict.NOT_PROVED.value):
+            rules = reasons.setdefault((each["outcome"], each["reason"]), [])
             if each["rule"] not in rules:
                 rules.append(each["rule"])
-    for reason, rules in reasons.items():
-        yield f"skipped {', '.join(rules)}: {reason}"
+    for (outcome, reason), rules in reasons.items():
+        yield f"{outcome} {', '.join(rules)}: {reason}"

@@ -48,6 +48,10 @@ class NotApplicable(Exception):
     """The rule does not apply to this kernel type on this machine; the reason is shown."""
 
 
+class NotProved(NotApplicable):
+    """The kernel type opts out of what the rule checks: counted in the report, and a failure under ``--require``."""
+
+
 @frozen
 class Rule:
     """One rule.

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
 from kregistry.conformance.machine import Machine
-from kregistry.conformance.rule import Check, Level, NotApplicable, Rule, RuleViolation
+from kregistry.conformance.rule import Check, Level, NotApplicable, NotProved, Rule, RuleViolation
 from kregistry.conformance.rules import RULES
 from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import KernelType
@@ -22,6 +22,8 @@ class Verdict(enum.Enum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    #: Not checked, and not because the rule does not matter here: a level that the machine lacks, or an opt-out.
+    NOT_PROVED = "not proved"
     #: Failed, and the author has declared the failure.
     EXPECTED = "known failure"
 
@@ -72,9 +74,13 @@ class ConformanceRun:
             rule.check(self.subject, *((check.case,) if check.case else ()))
         except RuleViolation as breach:
             return Outcome(check, Verdict.FAILED, f"{breach} [{rule.id}]")
+        except NotProved as reason:
+            return self._not_proved(check, str(reason))
         except NotApplicable as reason:
             return Outcome(check, Verdict.SKIPPED, str(reason))
         except MissingRequirement as problem:
+            if rule.on_device and self.subject.device == "cpu":  # the machine has all that a launch on a CPU needs
+                return Outcome(check, Verdict.FAILED, f"{rule.title}: {problem.message} [{rule.id}]")
             return self._out_of_reach(check, problem.message)
         except Exception as error:  # any exception of the author's code
             return Outcome(check, Verdict.FAILED, f"{_raised(rule, error)} [{rule.id}]")
@@ -91,7 +97,14 @@ class ConformanceRun:
         level = check.rule.level
         if level <= self.required:
             return Outcome(check, Verdict.FAILED, f"the level {level} is required, but {reason} [{check.rule.id}]")
-        return Outcome(check, Verdict.SKIPPED, f"level {level}: {reason}")
+        return Outcome(check, Verdict.NOT_PROVED, f"level {level}: {reason}")
+
+    def _not_proved(self, check: Check, reason: str) -> Outcome:
+        """An opt-out: a failure if a level is required, unless the kernel type is for another DeepGEMM."""
+        required = self.required is not Level.ANYWHERE and check.rule.level <= self.required
+        if required and self.subject.targets:
+            return Outcome(check, Verdict.FAILED, f"not proved, but required: {reason} [{check.rule.id}]")
+        return Outcome(check, Verdict.NOT_PROVED, reason)
 
     def _failed_before(self, rule: Rule) -> str:
         """Id of a rule that this one needs and that fails; empty if there is none."""

@@ -52,6 +52,8 @@ class KernelTypeConformance:
             )
         elif outcome.verdict is Verdict.EXPECTED:
             pytest.xfail(outcome.reason)
+        elif outcome.verdict is Verdict.NOT_PROVED:
+            pytest.skip(f"not proved: {outcome.reason}")
         elif outcome.verdict is Verdict.SKIPPED:
             pytest.skip(outcome.reason)
 

@@ -56,12 +56,18 @@ def filled_buffers(
     kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: int, poison: int, device: str
 ) -> Poisoned:
     """Poisoned buffers with the random inputs of a seed."""
+    poisoned = poisoned_buffers(kernel_type, shape, max_m, poison, device)
+    refill(kernel_type, poisoned, m, seed, device)
+    return poisoned
+
+
+def refill(kernel_type: KernelType, poisoned: Poisoned, m: int, seed: int, device: str) -> None:
+    """The random inputs of a seed, in buffers that may have been used before; the outputs are poisoned after it."""
     import torch
 
-    poisoned = poisoned_buffers(kernel_type, shape, max_m, poison, device)
     kernel_type.fill(poisoned.buffers, m, torch.Generator(device).manual_seed(seed))
     synchronize(device)
-    return poisoned
+    poisoned.poison_outputs()
 
 
 def results_of(kernel_type: KernelType, buffers: Buffers, m: int, value: object) -> dict[str, torch.Tensor]:
@@ -74,10 +80,3 @@ def synchronize(device: str) -> None:
 
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
-    """``1 - 2 <x, y> / (<x, x> + <y, y>)`` in float64; NaN if either holds one. Two empty or zero tensors: 0."""
-    x, y = got.double().flatten(), wanted.double().flatten()
-    scale = float(x.dot(x) + y.dot(y))
-    return 1.0 - 2.0 * float(x.dot(y)) / scale if scale != 0 else 0.0

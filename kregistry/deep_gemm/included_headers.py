@@ -15,11 +15,13 @@ from pathlib import Path
 
 from attrs import frozen
 
+# Without an anchor at the start of a line, Python's search skips to the next ``#``; what it finds in a comment is one
+# header more.
 _INCLUDE = re.compile(
-    rb'^[ \t]*#[ \t]*include[ \t]*(?:<([^>\n]+)>|"([^"\n]+)"|(\w+)[ \t]*\([ \t]*([\w./]+)[ \t]*\))', re.MULTILINE
+    rb'#[ \t]*include[ \t]*(?:<([^>\n]+)>|"([^"\n]+)"|(\w+)[ \t]*\([ \t]*([\w./]+)[ \t]*\))',
 )
 #: ``#define CUDA_STD_HEADER(header) <cuda/std/header>``
-_MACRO = re.compile(rb"^[ \t]*#[ \t]*define[ \t]+(\w+)\((\w+)\)[ \t]*<([^>\n]+)>", re.MULTILINE)
+_MACRO = re.compile(rb"#[ \t]*define[ \t]+(\w+)\((\w+)\)[ \t]*<([^>\n]+)>")
 #: nvcc includes it before the source.
 _IMPLICIT = b"#include <cuda_runtime.h>\n"
 

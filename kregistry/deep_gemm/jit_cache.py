@@ -12,10 +12,14 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
 from kregistry.deep_gemm.cache_layout import layout_of
 from kregistry.kernel import Kernel
 from kregistry.store import atomic
-from kregistry.store.store import StoredKernel
+from kregistry.store.store import MAX_CUBIN_BYTES, StoredKernel
+
+#: What killed processes have left is removed after this time.
+_ABANDONED_SECONDS = 3600.0
 
 
 class Filled(enum.Enum):
@@ -41,6 +45,7 @@ class JitCache:
     def __init__(self, directory: Path | None = None, environment: Mapping[str, str] = os.environ) -> None:
         self._directory = directory
         self._environment = environment
+        self._cleaned: set[Path] = set()
 
     def roots(self, kernel: Kernel) -> tuple[Path, ...]:
         """The directories in which DeepGEMM will look for a kernel, in this order."""
@@ -83,10 +88,15 @@ class JitCache:
             return Filled.PRESENT
         entry = self._written(kernel)
         with atomic.storage_errors(entry):
+            tmp = self.directory_for(kernel) / "tmp"
+            if tmp not in self._cleaned:
+                self._cleaned.add(tmp)
+                atomic.remove_leftovers(tmp, _ABANDONED_SECONDS, "kregistry.")
+            atomic.make_way(entry, tmp / atomic.scratch_name("kregistry"))
             if entry.exists():
                 self._repair(entry, kernel, stored)
                 return Filled.REPAIRED
-            scratch = self.directory_for(kernel) / "tmp" / atomic.scratch_name("kregistry")
+            scratch = tmp / atomic.scratch_name("kregistry")
             try:
                 atomic.write_directory(scratch, kernel.files)
                 atomic.link_or_copy(stored.cubin, scratch / kernel.cubin_file)
@@ -102,10 +112,12 @@ class JitCache:
         """File by file, each in one step; a process that has loaded the old cubin keeps it."""
         scratch = entry / atomic.scratch_name("." + kernel.cubin_file)
         atomic.link_or_copy(stored.cubin, scratch)
+        _remove_directory(entry / kernel.cubin_file)
         scratch.replace(entry / kernel.cubin_file)
         scratch.unlink(missing_ok=True)  # rename does nothing between two links of one file
         for name, content in kernel.files.items():
-            if not (entry / name).exists():
+            if not (entry / name).is_file():
+                _remove_directory(entry / name)
                 atomic.replace_file(entry / name, content)
 
     def fault(self, kernel: Kernel, stored: StoredKernel) -> str | None:
@@ -113,9 +125,19 @@ class JitCache:
         entry = self.entry(kernel)
         cubin = entry / kernel.cubin_file
         try:
-            if not cubin.samefile(stored.cubin) and cubin.read_bytes() != stored.cubin.read_bytes():
+            if not cubin.samefile(stored.cubin) and read_bounded(cubin, MAX_CUBIN_BYTES) != read_bounded(
+                stored.cubin, MAX_CUBIN_BYTES
+            ):
                 return "the cubin differs from the store's"
-        except OSError:
+        except (OSError, ValueError):
             return "missing" if not entry.exists() else f"{kernel.cubin_file} is missing"
-        absent = [name for name in kernel.files if not (entry / name).exists()]
+        absent = [name for name in kernel.files if not (entry / name).is_file()]
         return f"{absent[0]} is missing" if absent else None
+
+
+def _remove_directory(path: Path) -> None:
+    """Remove a directory that lies where a file should be."""
+    if path.is_dir() and not path.is_symlink():
+        aside = path.with_name(atomic.scratch_name("." + path.name))
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)

@@ -24,11 +24,22 @@ class Segment:
 
 @frozen
 class Refusal:
-    """An interval of run-time values at which DeepGEMM refuses the call."""
+    """An interval of run-time values at which a call is refused.
+
+    Attributes:
+        start, stop: first and last value.
+        reason: the message at the first value.
+        by: file and line of the kernel type's code that refuses; empty if DeepGEMM does.
+    """
 
     start: int
     stop: int
     reason: str
+    by: str = ""
+
+    @property
+    def who(self) -> str:
+        return f"the kernel type ({self.by})" if self.by else "DeepGEMM"
 
 
 @frozen
@@ -38,7 +49,7 @@ class PlannedEntry:
     Attributes:
         entry: the call site.
         segments: they cover the range without gap or overlap, unless there are refusals or an error.
-        refusals: where DeepGEMM refuses the call.
+        refusals: where DeepGEMM, or the kernel type, refuses the call.
         error: why the entry could not be planned at all.
         nbytes: bytes of the largest buffers that warm-up needs for the entry.
         cublaslt: whether DeepGEMM passes calls on to cuBLASLt, which compiles nothing.
@@ -104,11 +115,11 @@ class PlannedEntry:
         """The problems of the entry, one line each."""
         name = self.entry.range.name
         lines = [f"{self.entry}: {self.error}"] if self.error else []
-        spans: dict[str, list[str]] = {}
+        spans: dict[tuple[str, str], list[str]] = {}
         for refusal in self.refusals:
-            spans.setdefault(refusal.reason, []).append(span(refusal.start, refusal.stop))
+            spans.setdefault((refusal.who, refusal.reason), []).append(span(refusal.start, refusal.stop))
         lines += [
-            f"{self.entry}: DeepGEMM refuses {name} {', '.join(each)}: {reason}" for reason, each in spans.items()
+            f"{self.entry}: {who} refuses {name} {', '.join(each)}: {reason}" for (who, reason), each in spans.items()
         ]
         return tuple(lines)
 
@@ -124,7 +135,8 @@ class PlannedEntry:
                 for segment in self.segments
             ],
             "refusals": [
-                {"start": refusal.start, "stop": refusal.stop, "reason": refusal.reason} for refusal in self.refusals
+                {"start": each.start, "stop": each.stop, "reason": each.reason, **({"by": each.by} if each.by else {})}
+                for each in self.refusals
             ],
             "error": self.error or None,
             **({"remark": self.remark()} if self.remark() else {}),

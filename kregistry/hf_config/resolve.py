@@ -72,7 +72,7 @@ def find_family(architecture: str, families: Iterable[Family]) -> Family:
             known.setdefault(name, []).append(family)
     match known.get(architecture):
         case None:
-            raise UnknownArchitectureError("architecture", architecture, tuple(known), reason_of(architecture))
+            raise UnknownArchitectureError("architecture", architecture, tuple(known), reason=reason_of(architecture))
         case [family]:
             return family
         case several:
@@ -207,6 +207,8 @@ class _Resolver:
         formula = self._written({**written, "num_sms": layer.num_sms} if layer.num_sms else written)
         if layer.over == "S" and self.engine.layout.fused:
             decision = Decision(Verdict.FUSED, "computed as a routed expert (shared-expert fusion)", "fused")
+        elif layer.over == "S" and self.engine.layout.mega_shared:
+            decision = Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         else:
             decision = self.engine.linear_decision(layer, n, k, parts, ways)
         rows = self.engine.linear_rows(layer, factor)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, NVRTC, check_environment
+from kregistry.scratch import refuse_unless_literal
 from kregistry.toolchain import find_cuda_toolkit, installed_series
 
 #: The program; it starts ``substitute_compiler.py``, which lies beside it.
@@ -22,10 +23,12 @@ class MonitoredCompiler:
     """Replaces DeepGEMM's compiler for this process and its children.
 
     Raises:
+        InputError: kregistry is installed at a path that DeepGEMM would pass to a shell.
         MissingRequirement: there is no nvcc, or DeepGEMM would compile with NVRTC.
     """
 
     def __init__(self) -> None:
+        refuse_unless_literal(_WRAPPER, "the installation of kregistry")
         check_environment(
             os.environ, installed_series(), only=NVRTC
         )  # it runs in DeepGEMM's process: no program would see it

@@ -42,6 +42,10 @@ class BufferSpec:
         initial: the value to allocate with, or all values of a one-dimensional tensor, for indices and counts: with
             random values a kernel would read out of bounds. A launch at ``max_m`` must be valid with them, since
             warm-up does not fill buffers. Other buffers stay uninitialised.
+        accumulated: whether a launch adds to what the buffer, an output, holds. ``fill()`` then writes it, and the
+            reference is the sum with what it holds. No other output may be read by a launch or by the reference.
+        affects_results: ``False`` for integers that only say how a launch divides its work (a schedule, counts that
+            the host passes too): the results are the same for others.
     """
 
     shape: tuple[int, ...]
@@ -50,11 +54,18 @@ class BufferSpec:
     strides: tuple[int, ...] | None = None
     storage: int | None = None
     initial: int | tuple[int, ...] | None = None
+    accumulated: bool = False
+    affects_results: bool = True
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.initial, tuple) and self.shape != (len(self.initial),):
             text = f"a buffer of shape {self.shape} starts with {len(self.initial)} values"
             raise InputError(text, "give one value, or each value of a one-dimensional buffer")
+        if self.accumulated and self.role != "output":
+            raise InputError(f"an accumulated buffer has the role {self.role!r}", "only an output is accumulated into")
+        if not self.affects_results and not self.dtype.startswith("int"):
+            text = f"a buffer of {self.dtype} that does not affect results"
+            raise InputError(text, "only integers may be a schedule")
 
     @property
     def storage_elements(self) -> int:

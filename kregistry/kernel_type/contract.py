@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from attrs import frozen
 
-from kregistry.errors import MissingRequirement, ShapeError, nearest_hint
+from kregistry.errors import (
+    KregistryError,
+    MissingRequirement,
+    ShapeError,
+    describe_error,
+    nearest_hint,
+    place_of,
+)
 from kregistry.kernel_type import buffers as buffers_module
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
 from kregistry.kernel_type.dimension import Dimension, RunDimension
@@ -16,7 +23,7 @@ from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape, Value
-from kregistry.kernel_type.signature import Arguments, Signature, parameters_of
+from kregistry.kernel_type.signature import Arguments, Signature, as_tuple, parameters_of
 from kregistry.target import Target, device_arch
 
 if TYPE_CHECKING:
@@ -152,6 +159,10 @@ class KernelType(ABC):
         """Why a call would crash the process instead of raising an error; ``None`` if it would not."""
         return None
 
+    def largest_m(self, shape: Shape) -> int | None:
+        """The largest run-time value that DeepGEMM takes for a shape; ``None`` if only memory limits it."""
+        return None
+
     def collective(self, shape: Shape) -> str | None:
         """Why a launch waits for other processes; ``None`` if it needs none.
 
@@ -177,6 +188,10 @@ class KernelType(ABC):
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """Views of all elements that a launch at ``m`` may write: the outputs, and padding that it may overwrite."""
         return self.outputs(buffers, m)
+
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        """Views of elements of outputs that a launch at ``m`` is given, and leaves as they are (columns in between)."""
+        return {}
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """Bytes that DeepGEMM allocates during a launch, in addition to the buffers."""
@@ -222,8 +237,22 @@ class KernelType(ABC):
         defaults = self.hidden_defaults(target)
         hidden = frozenset(name for name, value in items if name in defaults and value == defaults[name])
         shape = Shape(self.name, tuple(items), target, hidden)
-        self.check(shape)
+        self._check(shape)
         return shape
+
+    def _check(self, shape: Shape) -> None:
+        """Call :meth:`check`; whatever it raises becomes a ShapeError with the name of the kernel type."""
+        try:
+            self.check(shape)
+        except ShapeError as error:
+            if error.kernel_type:
+                raise
+            raise ShapeError(self.name, error.dimension, error.text, error.hint) from error
+        except KregistryError:
+            raise
+        except Exception as error:
+            text = f"check() failed for {shape}: {describe_error(error)} ({place_of(error)})"
+            raise ShapeError(self.name, "", text, "this is a fault of the plugin: tell its author") from error
 
     def validation_errors(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
         """Every unknown, missing or refused dimension that can be found without a target."""
@@ -303,8 +332,9 @@ class KernelType(ABC):
         shape = self.shape_of(call)
         for name, value in self.signature.ignored(call, args, self._own_parameters()):
             if not self._has_no_effect(name):
-                shown = value if isinstance(value, (str, int, float, tuple, list)) else type(value).__name__
-                text = f"a call with {name} = {shown!r}, which the kernel type does not read"
+                plain = all(isinstance(each, (str, int, float)) for each in as_tuple(value))
+                shown = repr(value) if plain else f"a {type(value).__name__}"
+                text = f"a call with {name} = {shown}, which the kernel type does not read"
                 raise ShapeError(self.name, "", text, "no kernel type plans such a call")
         return shape
 

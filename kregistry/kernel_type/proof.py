@@ -19,6 +19,8 @@ class Proof:
         tolerance: the largest allowed difference from the reference: a bound of ``1 - 2 <x, y> / (<x, x> + <y, y>)`` in
             float64, DeepGEMM's own measure (``deep_gemm.testing.calc_diff``): 0 for equal tensors, 1 for zeros
             against anything.
+        tolerance_reason: why the tolerance accepts 5 % of noise (a launch that rounds between two steps). With a reason
+            it may accept that, but not 15 %.
         start: the smallest run-time value above 0 to launch; 0: the first of the run-time dimension.
         stop: the largest run-time value to launch; 0: chosen by the step of the run-time dimension.
         deterministic: whether the same inputs give the same bits on every launch.
@@ -29,6 +31,7 @@ class Proof:
 
     examples: tuple[Mapping[str, Value], ...] = ()
     tolerance: float = 1e-3
+    tolerance_reason: str = ""
     start: int = 0
     stop: int = 0
     deterministic: bool = True

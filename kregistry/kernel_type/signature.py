@@ -87,6 +87,19 @@ class Signature:
         """Name of the first parameter; empty if it has none."""
         return self._positional[0] if self._positional else ""
 
+    @property
+    def parameters(self) -> inspect.Signature:
+        """The parameters, as :func:`inspect.signature` gives them for a function."""
+        kind, found = inspect.Parameter, []
+        for name in self._positional:
+            default = self._defaults.get(name, kind.empty)
+            found.append(kind(name, kind.POSITIONAL_OR_KEYWORD, default=default))
+        found += [kind(self._rest, kind.VAR_POSITIONAL)] if self._rest else []
+        for name in self._known - set(self._positional):
+            found.append(kind(name, kind.KEYWORD_ONLY, default=self._defaults.get(name, kind.empty)))
+        found += [kind(self._named_rest, kind.VAR_KEYWORD)] if self._named_rest else []
+        return inspect.Signature(found)
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """The arguments of a call by name.
 
@@ -131,7 +144,10 @@ class Signature:
                 given = {name: value}
             else:
                 continue
-            yield from ((each, found) for each, found in given.items() if not same_value(found, own.get(each, _NONE)))
+            for each, found in given.items():
+                default = own.get(each, _NONE)
+                if default is not inspect.Parameter.empty and not same_value(found, default):  # else it is required
+                    yield each, found
 
     def _another_function(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypeError:
         shown = ", ".join([f"{len(args)} by position", *kwargs])
@@ -205,6 +221,11 @@ def same_value(one: Any, other: Any) -> bool:
     one, other = (tuple(each) if isinstance(each, list) else each for each in (one, other))
     plain = (bool, int, float, str, bytes, tuple)
     return type(one) is type(other) and isinstance(one, plain) and bool(one == other)
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """The items of a tuple or list; a tuple with the value itself, if it is neither."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def with_arguments(

@@ -16,6 +16,7 @@ from kregistry.deep_gemm.cubin_inputs import profile_inputs, tree_digest
 from kregistry.deep_gemm.environment import planned
 from kregistry.deep_gemm.included_headers import toolkit_headers
 from kregistry.deep_gemm.version import series_of
+from kregistry.kernel import CompilerCommand
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.target import Target
@@ -88,6 +89,7 @@ def _compiler(compiler: Compiler) -> list[object]:
         profile_inputs(compiler),
         compiler.flags.prepended,
         compiler.flags.appended,
+        [tree_digest(path) for path in CompilerCommand.parse(compiler.flags.decide_code).includes],
     ]
 
 

@@ -84,7 +84,10 @@ def make_plan(
             on_entry(entry)
         return plan
     run = DryRun(toolchain, manifest.target, stub_directory or default_stub_directory(), planned, on_entry, task)
-    sweeps = [Sweep(entry, registry[entry.kernel_type]) for entry in manifest.entries]
+    sweeps = [
+        Sweep(entry, registry[entry.kernel_type], str(registry.registration(entry.kernel_type).provider))
+        for entry in manifest.entries
+    ]
     entries = run.run(sweeps, processes or default_processes(available_cores()))
     fingerprint = kept.fingerprint if kept is not None else ""
     plan = Plan(manifest.target, toolchain.versions, dict(run.kernels), entries, fingerprint)

@@ -11,6 +11,7 @@ from kregistry.events.planned import PlannedEntry, Refusal, Segment
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
 from kregistry.stub.protocol import SweepJob, Swept
+from kregistry.stub.refusing import Refused
 from kregistry.stub.segments import Run, join
 
 T = TypeVar("T")
@@ -20,10 +21,17 @@ _VALUES_PER_PART = 16384
 
 @frozen
 class Sweep:
-    """An entry and the kernel type that it calls."""
+    """An entry and the kernel type that it calls.
+
+    Attributes:
+        entry: the call site.
+        kernel_type: what it calls.
+        provider: the plugin of the kernel type and its distribution, for messages.
+    """
 
     entry: Entry
     kernel_type: KernelType
+    provider: str = ""
 
 
 @frozen
@@ -67,13 +75,16 @@ class PartialEntry:
     sweep: Sweep
     parts: int
     _segments: dict[int, list[Run[tuple[str, ...]]]] = field(factory=dict)
-    _refusals: dict[int, Sequence[Run[str]]] = field(factory=dict)
+    _refusals: dict[int, Sequence[Run[Refused]]] = field(factory=dict)
     _error: str = ""
     _cublaslt: bool = False
 
     def add(self, number: int, answer: Swept, kernels: Mapping[int, str]) -> None:
         """Take the answer for one part; ``kernels`` are the ids of the libraries that it names."""
-        self._error = self._error or answer.error
+        error = answer.error
+        if answer.by_plugin and self.sweep.provider:
+            error = f"the plugin {self.sweep.provider} is wrong: {error}"
+        self._error = self._error or error
         self._cublaslt = self._cublaslt or answer.cublaslt
         self._segments[number] = [
             Run(run.start, run.stop, tuple(kernels[library] for library in run.content)) for run in answer.segments
@@ -89,7 +100,8 @@ class PartialEntry:
         entry, kernel_type = self.sweep.entry, self.sweep.kernel_type
         step = entry.range.step
         segments = tuple(Segment(run.start, run.stop, run.content) for run in join(_in_order(self._segments), step))
-        refusals = tuple(Refusal(run.start, run.stop, run.content) for run in join(_in_order(self._refusals), step))
+        refused = join(_in_order(self._refusals), step, lambda each: each.kind)
+        refusals = tuple(Refusal(run.start, run.stop, run.content.reason, run.content.by) for run in refused)
         planned = PlannedEntry(entry, segments, refusals, self._error, cublaslt=self._cublaslt)
         return planned.with_buffers(kernel_type)
 

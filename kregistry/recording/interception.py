@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -41,6 +43,7 @@ class _Observer:
         self._recording = Recording(lambda key, m: self._write(CallLine(key[0], dict(key[1]), m)))
         self._reported: set[str] = set()
         self._target: Target | None = None
+        self._lost = self._torn = False
 
     def kernel_types(self) -> list[Any]:
         return [registration.kernel_type for registration in self._registry.registrations()]
@@ -56,30 +59,53 @@ class _Observer:
     def _record(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Record a call. Never raises: recording must not change what a program does."""
         try:
-            found = recognise(self._registry, function, args, kwargs)
-            if found is None:
-                reasons = why_unknown(self._registry, function, args, kwargs)
-                self._report(function, f"no kernel type knows the call: {reasons}")
-                return
-            kernel_type, shape, m = found
-            if m > 0 or kernel_type.empty_input is EmptyInput.LAUNCH:
-                kernel_type.resolve(shape, self._device())
-                self._recording.add(kernel_type.name, shape, m)
-        except Exception as error:
-            self._report(function, f"{type(error).__name__}: {error}")
+            self._try_to_record(function, args, kwargs)
+        except OSError as error:
+            self._lose(error)
+        except (Exception, SystemExit) as error:  # of a plugin that reads the call
+            try:
+                self._report(function, f"{type(error).__name__}: {error}")
+            except (Exception, SystemExit) as second:
+                self._lose(second)
+
+    def _lose(self, error: BaseException) -> None:
+        """Say once that calls are not recorded; the next new call tries again."""
+        if not self._lost:
+            self._lost = True
+            text = f"kregistry record: calls of process {os.getpid()} are not recorded: {type(error).__name__}: "
+            with contextlib.suppress(Exception):
+                os.write(2, f"{text}{error}\n".encode(errors="backslashreplace"))
+
+    def _try_to_record(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        found = recognise(self._registry, function, args, kwargs)
+        if found is None:
+            reasons = why_unknown(self._registry, function, args, kwargs)
+            self._report(function, f"no kernel type knows the call: {reasons}")
+            return
+        kernel_type, shape, m = found
+        if m > 0 or kernel_type.empty_input is EmptyInput.LAUNCH:
+            kernel_type.resolve(shape, self._device())
+            self._recording.add(kernel_type.name, shape, m)
 
     def _device(self) -> Target:
         if self._target is None:
-            self._target = detect_target()
-            self._write(TargetLine(asdict(self._target)))
+            target = detect_target()
+            self._write(TargetLine(asdict(target)))
+            self._target = target
         return self._target
 
     def _report(self, function: str, text: str) -> None:
         if function not in self._reported:
-            self._reported.add(function)
             self._write(ProblemLine(function, text))
+            self._reported.add(function)
 
     def _write(self, line: Line) -> None:
         path = self._directory / f"{os.getpid()}.jsonl"  # a fork gets a file of its own
+        content = write_line(line)
+        if self._torn:
+            content = b"\n" + content  # what is left of a line that a full disk has cut costs that line only
         with path.open("ab", buffering=0) as file:
-            file.write(write_line(line))
+            written = file.write(content)
+        self._torn = written != len(content)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -33,8 +33,8 @@ class Recording:
         with self._lock:
             values = self._values.setdefault(key, set())
             if m not in values:
+                self._on_new(key, m)  # first: what could not be written is tried again at the next call
                 values.add(m)
-                self._on_new(key, m)
 
     def calls(self) -> tuple[Recorded, ...]:
         """All calls so far, sorted."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from kregistry.errors import StorageError
+from kregistry.remote.bundle import SUFFIXES, BundleTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
@@ -29,6 +30,11 @@ _PATIENCE = 3
 def object_name(key: str) -> str:
     """The name of a kernel's object in every tier."""
     return f"v1/kernels/{key[:2]}/{key}"
+
+
+def _tier(location: Location) -> Tier:
+    bundle = location.file()
+    return BundleTier(bundle) if bundle and bundle.name.endswith(SUFFIXES) else ObjectTier(location)
 
 
 class Chain:
@@ -59,7 +65,7 @@ class Chain:
         tiers: list[Tier] = []
         for location in locations:
             try:
-                tiers.append(ObjectTier(location))
+                tiers.append(_tier(location))
             except TierError as error:
                 if required:
                     raise StorageError(f"remote {location.url}", str(error)) from error

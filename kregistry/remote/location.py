@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
@@ -48,6 +48,11 @@ class Location:
         if scheme not in _SCHEMES:
             raise InputError(f"remote {_plain(address)}: {scheme!r} is not known", f"known: {', '.join(_SCHEMES)}")
         return cls(_plain(address), address, "ro" in options or "unsigned" not in options)
+
+    def file(self) -> Path | None:
+        """The path of a tier on this machine; ``None`` for any other."""
+        parts = urlsplit(self.secret_url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Location, ...]:

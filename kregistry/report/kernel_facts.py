@@ -50,6 +50,11 @@ class KernelFacts:
         """Template arguments by name; by position where a name is not known."""
         return {name or f"argument {index}": value for index, (name, value) in enumerate(self.arguments, start=1)}
 
+    def rank(self) -> tuple[int, ...]:
+        """By which kernels of a family are ordered: their tile, then all numbers among their arguments."""
+        numbers = (int(value) for value in self.values().values() if value.isdecimal())
+        return (self.tile(), *numbers)
+
     def tile(self) -> int:
         """Size of the tile that a block computes, 0 if the arguments do not say."""
         size = 1

@@ -80,16 +80,22 @@ def _file(name: str) -> str:
 def _colours(facts: Sequence[KernelFacts]) -> str:
     """A rule for each kernel: the hue says its family, the lightness the size of its tile."""
     families = list(dict.fromkeys(each.kernel.name for each in facts))
-    tiles: dict[str, list[int]] = defaultdict(list)
+    ranks: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    tiles = {family: {each.tile() for each in facts if each.kernel.name == family} for family in families}
     for each in facts:
-        tiles[each.kernel.name].append(each.tile())
+        ranks[each.kernel.name].add(_rank(each, tiles))
     rules = []
     for number, each in enumerate(facts):
         hue = _HUES[families.index(each.kernel.name) % len(_HUES)]
-        sizes = sorted(set(tiles[each.kernel.name]))
-        step = sizes.index(each.tile()) * (_STEPS - 1) // max(len(sizes) - 1, 1)
+        sizes = sorted(ranks[each.kernel.name])
+        step = sizes.index(_rank(each, tiles)) * (_STEPS - 1) // max(len(sizes) - 1, 1)
         rules.append(f".k{number}{{fill:hsl({hue} var(--sat) var(--s{step}))}}")
     return "".join(rules)
+
+
+def _rank(facts: KernelFacts, tiles: dict[str, set[int]]) -> tuple[int, ...]:
+    """The size of the tile; where all kernels of a family have the same one, their other arguments."""
+    return facts.rank() if len(tiles[facts.kernel.name]) == 1 else (facts.tile(),)
 
 
 def _head(contents: Contents) -> str:
@@ -271,11 +277,12 @@ def _memory(contents: Contents) -> str:
         )
         for planned in sorted(contents.plan.entries, key=lambda planned: -planned.nbytes)
     ]
+    opened = " open" if len(rows) <= 12 else ""
     table = _table(("entry", ">largest launch", ">of the device", "share of the peak"), rows, html=3)
     return (
         f'<section id="memory"><h2>Memory that a warm-up needs</h2><p class="caption">At most '
         f"{human_bytes(contents.peak_bytes)} at once, of {human_bytes(memory)} of {contents.plan.target.name}. "
-        f"All of it is freed again.</p><details open><summary>by entry</summary>{table}</details></section>"
+        f"All of it is freed again.</p><details{opened}><summary>by entry</summary>{table}</details></section>"
     )
 
 

@@ -81,7 +81,7 @@ def timeline(log: BuildLog, critical: Sequence[Task]) -> str:
         x = (task.started - log.started) * scale
         width = max((task.seconds or 0.0) * scale, 1.0)
         before = waited_for(task, log.tasks)
-        waited = f"waited for {before.why}: {before.task.stage} {before.task.text}" if before else ""
+        waited = f"waited for {before.task.stage} {before.task.text}: {before.why}" if before else ""
         framed = " critical" if task in critical else ""
         text = f"{task.stage} {task.text}"
         if len(task.kernels) == 1:

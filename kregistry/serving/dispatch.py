@@ -41,10 +41,15 @@ class Dispatch:
 
     Every change holds for all who keep the kernel type, from the next call on. Nothing here touches the device, so
     that any state may be captured in a CUDA graph. Make one object for a registry and keep it: a second one would know
-    nothing of the state of the first, and bind the same kernel types.
+    nothing of the state of the first, and bind the same kernel types. While one lives, another is refused, also for
+    another view of the registry (:meth:`Registry.choosing`).
+
+    Raises:
+        InputError: the registry, or a view of it, has a Dispatch already.
     """
 
     def __init__(self, registry: Registry) -> None:
+        registry.bound_by(self)
         self._registry = registry
         self._coverage = Coverage()
         self._unseen = Unseen.COMPILE

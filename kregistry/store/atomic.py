@@ -106,9 +106,34 @@ def flush_directory(path: Path) -> None:
 _SCRATCH_NAME = re.compile(r"\.?.+\.\d+\.[0-9a-f]{12}")
 
 
-def remove_leftovers(directory: Path, older_than_seconds: float) -> None:
-    """Remove what killed processes have left beside files that they wrote aside, by its name and its age."""
-    _remove(directory, older_than_seconds, lambda name: _SCRATCH_NAME.fullmatch(name) is not None)
+def remove_leftovers(directory: Path, older_than_seconds: float, prefix: str = ".") -> None:
+    """Remove what killed processes have left of files that they wrote aside, by its name and its age.
+
+    Args:
+        directory: where they lie.
+        older_than_seconds: age.
+        prefix: with which their names start.
+    """
+    _remove(
+        directory,
+        older_than_seconds,
+        lambda name: name.startswith(prefix) and _SCRATCH_NAME.fullmatch(name) is not None,
+    )
+
+
+def make_way(path: Path, aside: Path) -> None:
+    """Remove what lies where a directory should be: a file, a named pipe, a link to nowhere.
+
+    Args:
+        path: of the directory; where there is one, or a link to one, nothing happens.
+        aside: a path in the same file system, to which it is renamed first.
+    """
+    if path.is_dir() or not os.path.lexists(path):
+        return
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        path.rename(aside)
+        aside.unlink()
 
 
 def remove_abandoned(directory: Path, older_than_seconds: float) -> None:

@@ -15,6 +15,7 @@ STORE/ptx_bytes.json                    bytes of PTX by family, to predict the s
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ RECORD = "kernel.json"
 MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
+_log = logging.getLogger("kregistry.store")
+#: Stores that this process has warned of.
+_WARNED: set[Path] = set()
 
 
 @frozen
@@ -88,6 +92,7 @@ class Store:
             probe = self.scratch("probe")
             probe.touch()
             probe.unlink()
+        self.warn_of_others()
         for name in ("tmp", "claims"):  # a claim is touched every few seconds
             atomic.remove_abandoned(self.directory / name, _ABANDONED_SECONDS)
         for place in (self.directory, *(self.directory / name for name in ("plans", "builds", "front_ends"))):
@@ -114,13 +119,15 @@ class Store:
             DamagedEntry: the entry exists but is damaged.
         """
         entry = self.entry(key)
+        if any(path.is_symlink() for path in (entry, entry / RECORD, entry / CUBIN)):
+            raise DamagedEntry("it is a link, and what a store holds is inside of it")
         try:
             record = signed_json.decode(read_bounded(entry / RECORD))
             content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
             seconds = float(record["seconds"])
             expected, owner = record["sha256"], record["key"]
         except FileNotFoundError as error:
-            if not entry.exists():
+            if not os.path.lexists(entry):
                 return None
             raise DamagedEntry(f"{Path(error.filename).name} is missing") from error
         except OSError as error:
@@ -160,6 +167,8 @@ class Store:
             scratch = self.scratch("entry")
             try:
                 atomic.write_directory(scratch, {CUBIN: cubin, RECORD: signed_json.encode(record)})
+                for path in (final.parent, final):
+                    atomic.make_way(path, self.scratch("damaged"))
                 atomic.publish_directory(scratch, final)
             except BaseException:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -167,11 +176,34 @@ class Store:
         return StoredKernel(final / CUBIN, record["sha256"], len(cubin), seconds)  # type: ignore[arg-type]
 
     def discard(self, key: str) -> None:
-        """Remove a damaged entry."""
+        """Remove a damaged entry, whatever it is."""
+        entry = self.entry(key)
         with atomic.storage_errors(self.directory):
+            atomic.make_way(entry.parent, self.scratch("damaged"))
             grave = self.scratch("damaged")
             try:
-                self.entry(key).rename(grave)
+                entry.rename(grave)
             except FileNotFoundError:
                 return
-            shutil.rmtree(grave, ignore_errors=True)
+            if grave.is_symlink() or not grave.is_dir():
+                grave.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(grave, ignore_errors=True)
+
+    def warn_of_others(self) -> None:
+        """Warn once in a process if others can write the store: what it holds runs in servers."""
+        place = self.directory.absolute()
+        try:
+            found = place.stat()
+        except OSError:
+            return
+        who = ""
+        if found.st_uid not in (0, os.getuid()):
+            who = f"user {found.st_uid}, who owns it"
+        elif found.st_mode & 0o002:
+            who = "everybody"
+        elif found.st_mode & 0o020 and found.st_gid not in (0, os.getgid()):
+            who = f"group {found.st_gid}"
+        if who and place not in _WARNED:
+            _WARNED.add(place)
+            _log.warning("the store %s can be written by %s: see `kregistry docs security`", place, who)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from kregistry.errors import MissingRequirement, storage_errors
+from kregistry.errors import MissingRequirement, StorageError, storage_errors
 from kregistry.kernel import Kernel
 from kregistry.python_child import child_command, child_environment, search_path
 from kregistry.scratch import scratch_directory
@@ -26,6 +27,7 @@ from kregistry.watchdog import Watchdog
 
 #: If a process does not start, the fork server has this time to die as well. If it lives, only that process failed.
 _DEATH_SECONDS = 5.0
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StubPool:
@@ -64,11 +66,11 @@ class StubPool:
             MissingRequirement: the stub does not compile.
             StorageError: the compiled stub or temporary files cannot be written.
         """
-        library = compile_stub(self._toolchain, self._stub_directory)
         self._stopped = False
         with ExitStack() as failing:
             #: Where the processes have their homes.
             self.directory = failing.enter_context(scratch_directory("stub"))
+            library = self._library()
             watchdog = failing.enter_context(Watchdog())
             self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             failing.enter_context(self._channel)
@@ -76,6 +78,15 @@ class StubPool:
                 self._server = self._start_server(library, theirs, watchdog.environment)
             self._resources = failing.pop_all()
         return self
+
+    def _library(self) -> Path:
+        """The compiled stub; for a user who may not write where it is kept, one that lives as long as the pool."""
+        try:
+            return compile_stub(self._toolchain, self._stub_directory)
+        except StorageError as error:
+            if getattr(error.__cause__, "errno", None) not in _NOT_ALLOWED:
+                raise
+            return compile_stub(self._toolchain, self.directory / "stub")
 
     def _start_server(self, library: Path, channel: socket.socket, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
         code = "import sys\nfrom kregistry.stub.fork_server import main\nmain(int(sys.argv[1]))"

@@ -19,6 +19,8 @@ class ProbedLaunch:
         host_reads: copies from device memory to the host.
         host_waits: synchronisations of a stream, an event or the device.
         foreign_launches: launches on a stream other than the current one, torch's included.
+        cublaslt_calls: matrix products that cuBLASLt was asked to compute.
+        result: the form of the return value, as :func:`~kregistry.stub.returned_form.form_of` gives it.
         nbytes: the most bytes that torch's allocator had given out at once during the call.
     """
 
@@ -28,6 +30,8 @@ class ProbedLaunch:
     host_reads: int = 0
     host_waits: int = 0
     foreign_launches: int = 0
+    cublaslt_calls: int = 0
+    result: str = ""
     nbytes: int = 0
 
     @classmethod
@@ -84,11 +88,14 @@ class Probed:
         values: one for each run-time value that was asked for; empty after an error.
         error: why there is no answer: the kernel type cannot be sent, it refuses the shape, or the process died.
         loaded: whether the process could import the kernel type.
+        changed: what the launches changed in the process and did not restore: names of
+            :func:`~kregistry.stub.process_state.process_state`.
     """
 
     values: tuple[ProbedValue, ...] = ()
     error: str = ""
     loaded: bool = True
+    changed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,4 +103,4 @@ class Probed:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Probed:
         values = tuple(ProbedValue.from_json(value) for value in content["values"])
-        return cls(values, content["error"], content["loaded"])
+        return cls(values, content["error"], content["loaded"], tuple(content["changed"]))

@@ -15,6 +15,7 @@ from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.kernel_type.signature import with_arguments
 from kregistry.stub.probed import ProbedLaunch, ProbedValue
 from kregistry.stub.recorder import Recorder
+from kregistry.stub.returned_form import form_of
 
 
 def probe(
@@ -59,12 +60,12 @@ def probe(
 
 def _call(
     function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int, keywords: Mapping[str, Any]
-) -> None:
+) -> object:
     call = kernel_type.arguments(buffers, m)
     args, kwargs = call.args, call.kwargs
     if keywords:
         args, kwargs = with_arguments(kernel_type.function(), args, kwargs, keywords)
-    function(*args, **kwargs)
+    return function(*args, **kwargs)
 
 
 def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
@@ -76,9 +77,9 @@ def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
     recorder.reset()
     recorder.expect_stream(torch.cuda.current_stream().cuda_stream)
     recorder.mark()
-    error = ""
+    error, result = "", ""
     try:
-        call()
+        result = form_of(call())
     except Exception as raised:
         error = describe_error(raised)
     recorder.mark()
@@ -88,5 +89,7 @@ def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
         host_reads=recorder.host_reads(),
         host_waits=recorder.host_waits(),
         foreign_launches=recorder.foreign_launches(),
+        cublaslt_calls=recorder.cublaslt_calls(),
+        result=result,
         nbytes=torch.cuda.memory_stats().get("requested_bytes.all.peak", 0) - before,
     )

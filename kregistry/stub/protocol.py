@@ -14,6 +14,7 @@ from attrs import asdict, frozen
 
 from kregistry.kernel_type import Value
 from kregistry.stub.probed import Probed
+from kregistry.stub.refusing import Refused
 from kregistry.stub.segments import Run
 from kregistry.target import Target
 
@@ -103,24 +104,27 @@ class Swept:
         error: why there is no answer at all.
         loaded: whether the process could import the kernel type.
         cublaslt: whether DeepGEMM passed a call on to cuBLASLt.
+        by_plugin: whether ``error`` is a fault of the kernel type.
     """
 
     segments: tuple[Run[tuple[int, ...]], ...] = ()
-    refusals: tuple[Run[str], ...] = ()
+    refusals: tuple[Run[Refused], ...] = ()
     error: str = ""
     loaded: bool = True
     cublaslt: bool = False
+    by_plugin: bool = False
 
     def to_json(self) -> dict[str, Any]:
         segments = [(run.start, run.stop, run.content) for run in self.segments]
-        refusals = [(run.start, run.stop, run.content) for run in self.refusals]
+        refusals = [(run.start, run.stop, run.content.reason, run.content.by) for run in self.refusals]
         return {**asdict(self, recurse=False), "segments": segments, "refusals": refusals}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Swept:
         segments = tuple(Run(start, stop, tuple(libraries)) for start, stop, libraries in content["segments"])
-        refusals = tuple(Run(*refusal) for refusal in content["refusals"])
-        return cls(segments, refusals, content["error"], content["loaded"], content["cublaslt"])
+        refusals = tuple(Run(start, stop, Refused(reason, by)) for start, stop, reason, by in content["refusals"])
+        rest = (content[name] for name in ("error", "loaded", "cublaslt", "by_plugin"))
+        return cls(segments, refusals, *rest)
 
 
 Job = SweepJob | ProbeJob

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from attrs import frozen
@@ -41,16 +41,19 @@ def libraries_of(raw: bytes) -> tuple[int, ...]:
     return tuple(dict.fromkeys(array("I", raw)))
 
 
-def join(parts: Iterable[Sequence[Run[T]]], step: int = 1) -> list[Run[T]]:
+def join(
+    parts: Iterable[Sequence[Run[T]]], step: int = 1, kind: Callable[[T], object] = lambda content: content
+) -> list[Run[T]]:
     """The runs of a range whose values have the distance ``step``, from those of its parts in order.
 
-    Adjacent runs with equal content become one; runs with a gap between them do not.
+    Adjacent runs with content of one ``kind`` become one, with the content of the first. Runs with a gap between them
+    do not.
     """
     joined: list[Run[T]] = []
     for part in parts:
         for run in part:
-            if joined and joined[-1].content == run.content and joined[-1].stop + step == run.start:
-                joined[-1] = Run(joined[-1].start, run.stop, run.content)
+            if joined and kind(joined[-1].content) == kind(run.content) and joined[-1].stop + step == run.start:
+                joined[-1] = Run(joined[-1].start, run.stop, joined[-1].content)
             else:
                 joined.append(run)
     return joined

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kregistry.errors import describe_error
 from kregistry.kernel_type import KernelType, Shape
 from kregistry.stub.protocol import Swept
 from kregistry.stub.recorder import Recorder
+from kregistry.stub.refusing import Refused, place_of, wrong_call
 from kregistry.stub.segments import Run, libraries_of, runs
 
 #: New kernels are announced after at most this many launches, so that they can be compiled while the sweep continues.
@@ -29,19 +29,20 @@ def sweep(
     import torch
 
     buffers = kernel_type.allocate_buffers(shape, values[-1])
-    refused: dict[int, str] = {}
+    refused: dict[int, Refused] = {}
     recorder.reset()
     mark, execute = recorder.mark, kernel_type.execute
     guarded = type(kernel_type).refusal is not KernelType.refusal
+    guard = place_of(type(kernel_type).refusal) if guarded else ""
     for count, m in enumerate(values, start=1):
         mark()
         if guarded and (reason := kernel_type.refusal(shape, m)):
-            refused[m] = reason
+            refused[m] = Refused(reason, guard)
             continue
         try:
             execute(buffers, m)
         except Exception as error:
-            refused[m] = describe_error(error)
+            refused[m] = Refused.from_error(error, kernel_type)
         if count % _ANNOUNCE_EVERY == 0:
             announce()
     mark()
@@ -56,11 +57,12 @@ def sweep(
     segments = [
         Run(run.start, run.stop, libraries_of(run.content)) for run in runs(values, contents) if run.content is not None
     ]
-    refusals = [
-        Run(run.start, run.stop, run.content)
-        for run in runs(values, [refused.get(m) for m in values])
-        if run.content is not None
-    ]
+    kinds = runs(values, [refused[m].kind if m in refused else None for m in values])
+    refusals = [Run(run.start, run.stop, refused[run.start]) for run in kinds if run.content is not None]
+    ends = dict.fromkeys(m for run in segments for m in (run.start, run.stop))
+    fault = next(filter(None, (wrong_call(kernel_type, buffers, m) for m in ends)), "")
+    if fault:
+        return Swept(error=f"{place_of(type(kernel_type))}: {fault}", by_plugin=True)
     del buffers
     torch.cuda.empty_cache()
     return Swept(tuple(segments), tuple(refusals), cublaslt=cublaslt)

@@ -14,6 +14,7 @@ from kregistry.errors import describe_error
 from kregistry.kernel_type import KernelType
 from kregistry.stub.pickling import unpickle_kernel_type
 from kregistry.stub.probed import Probed
+from kregistry.stub.process_state import changed_names, process_state
 from kregistry.stub.protocol import (
     Event,
     Job,
@@ -73,7 +74,9 @@ class Worker:
         try:
             shape = kernel_type.resolve(job.shape, self.target)
             with applied(kernel_type, shape):
-                return Probed(probe(kernel_type, shape, job.values, self.recorder, job.keywords))
+                before = process_state()
+                values = probe(kernel_type, shape, job.values, self.recorder, job.keywords)
+                return Probed(values, changed=changed_names(before, process_state()))
         except Exception as error:
             return Probed(error=describe_error(error))
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
+
+from kregistry.errors import WarmupError
 
 Barrier = Callable[[], object]
+#: How long a rank waits for the others, in seconds: longer than a cold build of a large model on few cores.
+BARRIER_SECONDS = 3600.0
+
+
+def _no_barrier() -> None:
+    """There are no other ranks."""
 
 
 @frozen
@@ -17,22 +28,79 @@ class Ranks:
     Attributes:
         rank: the process with rank 0 builds. On several hosts without a common store, this is the rank on the host.
         barrier: returns when every rank has called it.
+        seconds: how long to wait in the barrier.
     """
 
     rank: int = 0
-    barrier: Barrier = lambda: None
+    barrier: Barrier = _no_barrier
+    seconds: float = BARRIER_SECONDS
+    _passed: threading.Event = field(factory=threading.Event, init=False, eq=False, repr=False)
 
     @classmethod
-    def from_options(cls, rank: int | None, barrier: Barrier | Literal["torch.distributed"] | None) -> Ranks:
+    def from_options(
+        cls,
+        rank: int | None,
+        barrier: Barrier | Literal["torch.distributed"] | None,
+        seconds: float = BARRIER_SECONDS,
+    ) -> Ranks:
         """From the arguments of :func:`kregistry.warmup`."""
         if barrier == "torch.distributed":
             import torch.distributed as distributed
 
-            return cls(distributed.get_rank() if rank is None else rank, distributed.barrier)
+            return cls(distributed.get_rank() if rank is None else rank, distributed.barrier, seconds)
         if barrier is None:
             return cls(rank or 0)
-        return cls(rank or 0, barrier)
+        return cls(rank or 0, barrier, seconds)
 
     @property
     def builds(self) -> bool:
         return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait in the barrier once, but not for ever.
+
+        The barrier runs in a thread of its own, on this thread's device, so that one that never returns can be left.
+
+        Raises:
+            WarmupError: it has not returned in time.
+            BaseException: what the barrier itself raises.
+        """
+        if self.barrier is _no_barrier or self._passed.is_set():
+            return
+        self._passed.set()
+        outcome: list[BaseException | None] = []
+        device = _current_device()
+        thread = threading.Thread(target=self._call, args=(outcome, device), name="kregistry-barrier", daemon=True)
+        thread.start()
+        thread.join(self.seconds)
+        if not outcome:
+            text = f"rank {self.rank} has waited {self.seconds:g} s in the barrier for the other ranks"
+            hint = "a rank failed or does not call warmup; barrier_seconds must be longer than a cold build takes"
+            raise WarmupError(text, hint=hint)
+        if outcome[0] is not None:
+            raise outcome[0]
+
+    def _call(self, outcome: list[BaseException | None], device: Any) -> None:
+        try:
+            if device is not None:
+                sys.modules["torch"].cuda.set_device(device)
+            self.barrier()
+            outcome.append(None)
+        except BaseException as error:  # raised again by the thread that waits
+            outcome.append(error)
+
+    @contextmanager
+    def released_after_failure(self) -> Iterator[None]:
+        """If the block fails before the barrier, pass it: the others must not wait for a rank that reports an error."""
+        try:
+            yield
+        except Exception:
+            with suppress(Exception):
+                self.wait()
+            raise
+
+
+def _current_device() -> Any:
+    """The CUDA device of this thread, if this process uses CUDA: NCCL's barrier runs on it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.current_device() if torch is not None and torch.cuda.is_initialized() else None

@@ -23,11 +23,11 @@ from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
-from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.toolchain import Toolchain, find_toolchain, torch_version
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
 from kregistry.warm_up.observer import WarmupObserver
-from kregistry.warm_up.ranks import Barrier, Ranks
+from kregistry.warm_up.ranks import BARRIER_SECONDS, Barrier, Ranks
 from kregistry.warm_up.warmup_plan import WarmupPlan
 from kregistry.warm_up.warmup_report import WarmupReport
 
@@ -45,6 +45,7 @@ def warmup(
     lend: Lent = MappingProxyType({}),
     rank: int | None = None,
     barrier: Barrier | Literal["torch.distributed"] | None = None,
+    barrier_seconds: float = BARRIER_SECONDS,
     replan: bool = False,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
@@ -73,14 +74,18 @@ def warmup(
         observers: e.g. a :class:`kregistry.Dispatch` or a :class:`~kregistry.jit_monitor.JitMonitor`. Before this
             function returns, each learns which manifest this process is warmed up for.
         rank, barrier: rank 0 builds while the others wait in ``barrier()`` (or ``"torch.distributed"``); then all load.
+        barrier_seconds: how long a rank waits there at most; it must be longer than a cold build takes.
 
     Raises:
         InputError, ManifestError, UnknownNameError: the memory budget, the manifest or a name is wrong.
         MissingRequirement: no CUDA device, no compiler, or DeepGEMM already uses another cache directory.
         StorageError: a directory cannot be written.
-        WarmupError: a launch ended the CUDA context of this process (a trap or an illegal access in a kernel).
+        WarmupError: the barrier did not return in time, or a launch ended the CUDA context of this process (a trap or
+            an illegal access in a kernel).
     """
-    budget = MemoryBudget.parse(memory_budget)
+    with Ranks.from_options(rank, barrier, barrier_seconds).released_after_failure():
+        budget = MemoryBudget.parse(memory_budget)
+        _require_device()
     prepared = prepare_warmup(
         manifest,
         model,
@@ -91,6 +96,7 @@ def warmup(
         jobs=jobs,
         rank=rank,
         barrier=barrier,
+        barrier_seconds=barrier_seconds,
         replan=replan,
         shared_front_end=shared_front_end,
         paranoid=paranoid,
@@ -128,6 +134,7 @@ def prepare_warmup(
     jobs: int | None = None,
     rank: int | None = None,
     barrier: Barrier | Literal["torch.distributed"] | None = None,
+    barrier_seconds: float = BARRIER_SECONDS,
     replan: bool = False,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
@@ -140,48 +147,49 @@ def prepare_warmup(
         MissingRequirement, StorageError: see :func:`warmup`.
         IncompleteError: this is not rank 0, which left no plan.
     """
-    registry = registry or Registry()
-    toolchain = find_toolchain()
-    _prepare_process(toolchain, cache_dir)
-    if not isinstance(manifest, Manifest):
-        manifest = load_manifest(manifest, registry, target)
-    registry = registry.choosing(manifest.providers)
-    manifest = manifest.select([model] if isinstance(model, str) else model)
-    store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
-    jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
-    ranks = Ranks.from_options(rank, barrier)
-    path = plan_path(store.directory, manifest, registry, toolchain)
-    report: BuildReport | None = None
-    plan: WarmupPlan | None = None
+    ranks = Ranks.from_options(rank, barrier, barrier_seconds)
+    with ranks.released_after_failure():
+        registry = registry or Registry()
+        toolchain = find_toolchain()
+        _prepare_process(toolchain, cache_dir)
+        if not isinstance(manifest, Manifest):
+            manifest = load_manifest(manifest, registry, target)
+        registry = registry.choosing(manifest.providers)
+        manifest = manifest.select([model] if isinstance(model, str) else model)
+        store = store if isinstance(store, Store) else Store(Path(store)) if store else Store.default()
+        store.warn_of_others()
+        jit_cache = JitCache(Path(cache_dir) if cache_dir else None)
+        path = plan_path(store.directory, manifest, registry, toolchain)
+        report: BuildReport | None = None
+        plan: WarmupPlan | None = None
 
-    def build() -> BuildReport:
-        from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
+        def build() -> BuildReport:
+            from kregistry.compile.plan_and_build import build_kernels  # a warm start does not pay for its import
 
-        return build_kernels(
-            manifest,
-            registry,
-            store=store,
-            jit_cache=jit_cache,
-            jobs=jobs,
-            toolchain=toolchain,
-            shared_front_end=shared_front_end,
-            paranoid=paranoid,
-            replan=replan,
-        )
+            return build_kernels(
+                manifest,
+                registry,
+                store=store,
+                jit_cache=jit_cache,
+                jobs=jobs,
+                toolchain=toolchain,
+                shared_front_end=shared_front_end,
+                paranoid=paranoid,
+                replan=replan,
+            )
 
-    if ranks.builds:
-        try:
+        if ranks.builds:
             plan = None if replan else _earlier_plan(path, manifest, store, jit_cache)
             if plan is None:
                 report = build()
                 plan = WarmupPlan.from_build(report)
-        finally:
-            ranks.barrier()  # also after a failure: the others must not wait forever
-    else:
-        ranks.barrier()
-        if store.read_only and not path.exists():  # rank 0 cannot leave a plan: this rank makes the same one
-            plan = WarmupPlan.from_build(build())
-    plan = plan or WarmupPlan.read(path, manifest)
+            ranks.wait()
+        else:
+            ranks.wait()
+            if store.read_only and not path.exists():  # rank 0 cannot leave a plan: this rank makes the same one
+                plan = WarmupPlan.from_build(build())
+        plan = plan or WarmupPlan.read(path, manifest)
+    assert isinstance(manifest, Manifest) and registry is not None and plan is not None
     return PreparedWarmup(registry, manifest, plan, jit_cache, report)
 
 
@@ -194,7 +202,7 @@ def launch_prepared(
     """The part of :func:`warmup` that loads: one launch for each kernel, then the observers are told.
 
     Raises:
-        WarmupError: a launch ended the CUDA context of the process.
+        WarmupError: the barrier did not return in time, or a launch ended the CUDA context of the process.
     """
     registry, manifest = prepared.registry, prepared.manifest
     warmed = _launch_all(registry, manifest, prepared.plan, prepared.jit_cache, budget, lend, prepared.report)
@@ -202,6 +210,19 @@ def launch_prepared(
         observer.warmed_up(manifest, warmed)
     registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
     return warmed
+
+
+def _require_device() -> None:
+    """
+    Raises:
+        MissingRequirement: torch is missing or has no CUDA, or there is no CUDA device.
+    """
+    torch_version()
+    import torch
+
+    if not torch.cuda.is_available():
+        hint = "kregistry build makes the kernels ready on a machine without a GPU"
+        raise MissingRequirement("a warm-up loads kernels on a CUDA device, but torch finds none", hint)
 
 
 def _earlier_plan(path: Path, manifest: Manifest, store: Store, jit_cache: JitCache) -> WarmupPlan | None:

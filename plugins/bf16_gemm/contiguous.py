@@ -79,8 +79,8 @@ class _MGroupedBf16GemmContiguous(Gemm):
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
 
-        d = torch.empty(buffers.d[:m].shape, device=buffers.d.device)
-        for rows, group in contiguous_rows.blocks(buffers.shape, m):
+        d = torch.zeros(buffers.d[:m].shape, device=buffers.d.device)
+        for rows, group in contiguous_rows.groups_of(buffers, m):
             weight = buffers.b[group].float()
             d[rows] = buffers.a[rows].float() @ (weight.T if self.transposed_b else weight)
         return {"d": d}

@@ -10,7 +10,7 @@ from kregistry_plugins import compiled_dims
 from kregistry_plugins.bf16_gemm.contiguous import N, check_k
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.contiguous_rows import GROUPS
-from kregistry_plugins.masked_rows import MaskedGemm, rows_of_a_group
+from kregistry_plugins.masked_rows import MaskedGemm, masked, rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
@@ -60,4 +60,4 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
         buffers.masked_m.fill_(m)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
-        return {"d": buffers.a[:, :m].float() @ buffers.b.float().mT}
+        return {"d": masked(buffers.a[:, :m].float() @ buffers.b.float().mT, buffers.masked_m)}

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 OUTPUT = Choice(
     "output",
-    "dtype of the output; FP32 since DeepGEMM 0.2, and not on sm120",
+    "dtype of the output; 0.1.4 and 0.2.3 of DeepGEMM refuse FP32, and so does sm120",
     ("bfloat16", "float32"),
     default="bfloat16",
-    needs={"float32": ">=0.2"},
+    needs={"float32": ">=0.2.4"},
 )
 ARCHS = (
     ArchSupport("sm90"),

@@ -37,6 +37,8 @@ class _BatchSum(KernelType):
     """a [s, m, k] by b [s, n, k] to d [m, n], summed over s and k."""
 
     output: ClassVar[str]
+    #: Whether a launch adds to ``d``.
+    adds: ClassVar[bool] = False
     #: What a call gives for ``c``.
     added_to: ClassVar[str | None] = None
 
@@ -57,7 +59,7 @@ class _BatchSum(KernelType):
         return {
             "a": BufferSpec((max_m, m, k), "bfloat16"),
             "b": BufferSpec((max_m, n, k), "bfloat16"),
-            "d": BufferSpec((m, n), self.output, "output"),
+            "d": BufferSpec((m, n), self.output, "output", accumulated=self.adds),
         }
 
     def read_m(
@@ -123,6 +125,7 @@ class EinsumBmkBnkMnAccumulate(_BatchSum):
     name = "einsum_bmk_bnk_mn_accumulate"
     summary = "BF16 einsum bmk,bnk->mn: the products of a batch added to an FP32 output"
     output = "float32"
+    adds = True
     added_to = "a tensor"
 
     def arguments(self, buffers: Buffers, m: int) -> Call:

@@ -25,7 +25,7 @@ from kregistry import (
 )
 from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.fp8_gemm import scales
-from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, Operand, scale_form
+from kregistry_plugins.fp8_gemm.dense import ALIGNMENT, Operand, magnitudes, scale_form
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ SCALE_COLUMNS = Choice(
 OUTPUT = Choice(
     "output", "dtype of the output; float32 on sm100 and sm120", ("bfloat16", "float32"), default="bfloat16"
 )
-FP8_EINSUM = Signature("expression, a, b, d, c=None, recipe=(1, 128, 128)")
+FP8_EINSUM = Signature("expr, a, b, d, c=None, recipe=(1, 128, 128)")
 SM120 = ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 has no FP8 einsum for sm120 (layout.hpp, einsum.hpp)")
 
 
@@ -121,9 +121,11 @@ class Fp8Einsum(KernelType):
         if shape.target.arch == "sm90":
             return converted
         packed, kept = scales.ceil_div(columns, 4), int(getattr(shape, self.kept))
-        return copies + converted + 4 * shape.h * (rows * packed + kept * (columns + packed))
+        # While x is packed, its exponents take a byte each and a copy; after that comes y.
+        while_packed = rows * (columns + 4 * packed)
+        return copies + converted + shape.h * (4 * rows * packed + max(while_packed, 4 * kept * (columns + packed)))
 
-    def read_m(self, expression: str, a: Operand, *args: Any, **kwargs: Any) -> int:
+    def read_m(self, expr: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
@@ -133,7 +135,7 @@ class Fp8Einsum(KernelType):
 
     def read_operands(self, call: Arguments) -> dict[str, Value]:
         """What a call tells apart from its output."""
-        calls.belongs(self.name, "expression", call.expression, (self.expression,))
+        calls.belongs(self.name, "expression", call.expr, (self.expression,))
         calls.belongs(self.name, "c", None if call.c is None else "a tensor", (None,))
         form, group = scale_form(call.a[1]), tuple(call.recipe)[-1]
         wanted = (1, group, group) if form == "f32" else (1, 1, group)
@@ -148,6 +150,7 @@ class Fp8Einsum(KernelType):
         values = torch.randn(x.shape, device=generator.device, generator=generator)
         scales.quantize_rows(values, x, rows_of(buffers.sfx, m), shape.scale_columns, scales.packs(shape))
         values = torch.randn(y.shape, device=generator.device, generator=generator)
+        values *= magnitudes(values.shape, generator)
         quantize = scales.quantize_blocks if shape.scales == "f32" else scales.quantize_rows
         quantize(values, y, buffers.sfy, shape.scale_columns, scales.packs(shape))
 

@@ -54,7 +54,7 @@ class Fp8EinsumBhdBhrHdr(KernelType):
             "sfx": _scales(shape, max_m, d),
             "y": BufferSpec((max_m, h, r), "float8_e4m3fn"),
             "sfy": _scales(shape, max_m, r),
-            "z": BufferSpec((h, d, r), "float32", "output"),
+            "z": BufferSpec((h, d, r), "float32", "output", accumulated=True),
         }
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
@@ -70,11 +70,11 @@ class Fp8EinsumBhdBhrHdr(KernelType):
         both = scales.align(shape.d, 4) + scales.align(shape.r, 4)
         return copies + 4 * shape.h * both * (columns + scales.ceil_div(columns, 4))
 
-    def read_m(self, expression: str, a: Operand, *args: Any, **kwargs: Any) -> int:
+    def read_m(self, expr: str, a: Operand, *args: Any, **kwargs: Any) -> int:
         return a[0].shape[0]
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
-        calls.belongs(self.name, "expression", call.expression, (EXPRESSION,))
+        calls.belongs(self.name, "expression", call.expr, (EXPRESSION,))
         calls.belongs(self.name, "c", None if call.c is None else "a tensor", ("a tensor",))
         calls.belongs(self.name, "d.dtype", calls.dtype_of(call.d), ("float32",))
         calls.belongs(self.name, "recipe", tuple(call.recipe), ((1, 1, scales.GROUP),))

@@ -60,8 +60,8 @@ class _Contiguous(Precision, Gemm):
         import torch
 
         a = scales.dequantize(buffers.a[:m], scales.rows_of(buffers.sfa, m), self.a_group)
-        d = torch.empty(buffers.d[:m].shape, device=a.device)
-        for rows, group in contiguous_rows.blocks(buffers.shape, m):
+        d = torch.zeros(buffers.d[:m].shape, device=a.device)
+        for rows, group in contiguous_rows.groups_of(buffers, m):
             weight = self.row_major(buffers, buffers.b[group])
             d[rows] = a[rows] @ scales.dequantize(weight, buffers.sfb[group], self.b_group).T
         return {"d": d}

@@ -168,4 +168,19 @@ def _normal(data: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
     *rows, columns = data.shape
     values = 2 * columns if data.dtype == torch.int8 else columns
-    return torch.randn((*rows, values), device=generator.device, generator=generator)
+    normal = torch.randn((*rows, values), device=generator.device, generator=generator)
+    return normal * magnitudes(normal.shape, generator)
+
+
+def magnitudes(size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """1, 2 or 4 for each block of 128 rows and 128 columns [..., rows, columns].
+
+    Normal numbers alone would give all blocks nearly one scale factor, and powers of two exactly one.
+    """
+    import torch
+
+    *others, rows, columns = size
+    blocks = (*others, scales.ceil_div(rows, scales.GROUP), scales.ceil_div(columns, scales.GROUP))
+    exponents = torch.randint(0, 3, blocks, device=generator.device, generator=generator)
+    factors = exponents.float().exp2().repeat_interleave(scales.GROUP, -2).repeat_interleave(scales.GROUP, -1)
+    return factors[..., :rows, :columns]

@@ -35,7 +35,7 @@ class _FineGrainedGemm(Precision, Gemm):
         return {
             **self.activations(shape, max_m),
             **self.weights(shape),
-            "d": BufferSpec((max_m, shape.n), self.output_dtype, "output"),
+            "d": BufferSpec((max_m, shape.n), self.output_dtype, "output", accumulated=self.adds),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:

@@ -11,7 +11,7 @@ from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import N, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8, Fp8ByFp4, MxFp8, Precision
-from kregistry_plugins.masked_rows import MaskedGemm, rows_of_a_group
+from kregistry_plugins.masked_rows import MaskedGemm, masked, rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,8 @@ class _NtMasked(Precision, MaskedGemm):
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a, buffers.sfa, self.a_group)[:, :m]
-        return {"d": a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).mT}
+        d = a @ scales.dequantize(buffers.b, buffers.sfb, self.b_group).mT
+        return {"d": masked(d, buffers.masked_m)}
 
 
 class MGroupedFp8GemmNtMasked(Fp8, _NtMasked):

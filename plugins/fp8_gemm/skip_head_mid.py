@@ -82,6 +82,11 @@ class Fp8GemmNtSkipHeadMid(Fp8GemmNt):
         heads = buffers.d[:m].unflatten(-1, (_heads(shape), -1))
         return {"left": heads[..., : shape.head_left], "right": heads[..., shape.head_left + shape.head_mid :]}
 
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        shape = buffers.shape
+        heads = buffers.d[:m].unflatten(-1, (_heads(shape), -1))
+        return {"middle": heads[..., shape.head_left : shape.head_left + shape.head_mid]}
+
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         shape = buffers.shape
         heads = super().reference(buffers, m)["d"].unflatten(-1, (_heads(shape), -1))

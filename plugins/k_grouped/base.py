@@ -134,12 +134,16 @@ class KGroupedGemm(KernelType):
                 size = (rows.stop - rows.start, buffers.shape["m" if name == "a" else "n"])
                 values = torch.randn(size, device=generator.device, generator=generator)
                 self.store(buffers, name, rows, values)
-        buffers.d.normal_(generator=generator)
+        if accumulates(buffers.shape):
+            buffers.d.normal_(generator=generator)
         buffers.grouped_layout.copy_(torch.tensor(_layout(buffers.shape, m), dtype=torch.int32))
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """The sum with what ``d`` holds, so it must be asked before the launch."""
-        d = buffers.d.float().clone() if buffers.shape.get("accumulate", True) else buffers.d.float() * 0
+        import torch
+
+        held = buffers.d.float()
+        d = held.clone() if accumulates(buffers.shape) else torch.zeros_like(held)
         for rows, group in group_rows(buffers.shape, m):
             d[group] += self.load(buffers, "a", rows).T @ self.load(buffers, "b", rows)
         return {"d": d}
@@ -168,17 +172,22 @@ def common_buffers(shape: Shape, output: str, max_m: int) -> Mapping[str, Buffer
     """
     groups = shape.num_groups
     return {
-        "d": BufferSpec((groups, shape.m, shape.n), output, "output"),
-        "grouped_layout": BufferSpec((groups,), "int32", initial=_layout(shape, max_m)),
+        "d": BufferSpec((groups, shape.m, shape.n), output, "output", accumulated=accumulates(shape)),
+        "grouped_layout": BufferSpec((groups,), "int32", initial=_layout(shape, max_m), affects_results=False),
     }
 
 
 def call_at(buffers: Buffers, k: int, a: Any, b: Any, **keywords: Any) -> Call:
     """A launch at ``k``; what is added to is ``d`` itself."""
-    c = {"c": buffers.d} if buffers.shape.get("accumulate", True) else {}
+    c = {"c": buffers.d} if accumulates(buffers.shape) else {}
     compiled = compiled_dims.keywords(buffers.shape, compiled_dims.K_GROUPED)
     arguments = (a, b, buffers.d, list(group_sizes(buffers.shape, k)), buffers.grouped_layout)
     return Call(arguments, {**c, **keywords, **compiled})
+
+
+def accumulates(shape: Shape) -> bool:
+    """Whether a launch adds to ``d``."""
+    return bool(shape.get("accumulate", True))
 
 
 def _layout(shape: Shape, k: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import evolve
 
@@ -56,6 +56,7 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
     run_dimension = RunDimension("rows", "rows of all groups together: the sum of k / 128", "rows")
     function_names = ("get_k_grouped_mn_major_tma_aligned_packed_ue8m0_tensor",)
     signature = Signature("sf, grouped_layout, ks, gran_k, k_alignment=None, use_psum_layout=False, *args, **kwargs")
+    without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"k_alignment": ()}
     archs = EVERY_ARCH
     proof = Proof(
         tolerance=EXACT,
@@ -77,7 +78,9 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
         return {
             "sf": BufferSpec((max_m, shape.mn), "float32", initial=UNIT_SCALE),
             # The kernel of DeepGEMM 0.2 traps, and ends the context of the process, if the sizes do not add up to rows.
-            "grouped_layout": BufferSpec((shape.num_groups,), "int32", initial=_layout(shape, max_m)),
+            "grouped_layout": BufferSpec(
+                (shape.num_groups,), "int32", initial=_layout(shape, max_m), affects_results=False
+            ),
         }
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
@@ -98,6 +101,12 @@ class GetKGroupedMnMajorTmaAlignedPackedUe8m0Tensor(KernelType):
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {"num_groups": len(call.grouped_layout), "mn": call.sf.shape[1], "use_psum_layout": call.use_psum_layout}
+
+    def empty_result(self, call: Arguments) -> torch.Tensor:
+        """Packed scale factors of no rows."""
+        import torch
+
+        return call.sf.new_empty((0, call.sf.shape[1]), dtype=torch.int32)
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.grouped_layout.copy_(buffers.grouped_layout.new_tensor(_layout(buffers.shape, m)))

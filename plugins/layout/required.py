@@ -111,11 +111,15 @@ class TransformSfIntoRequiredLayout(KernelType):
         }
 
     def empty_result(self, call: Arguments) -> torch.Tensor:
-        """Scale factors of no rows are in every layout; packed ones have another dtype, which nothing reads."""
+        import torch
+
+        packs = call.sf.is_cuda and torch.cuda.get_device_capability(call.sf.device)[0] > 9
+        if packs and not call.disable_ue8m0_cast:
+            return call.sf.new_empty((0, ceil_div(call.sf.shape[1], 4)), dtype=torch.int32)
         return call.sf
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
-        scale_factors.fill_powers_of_two(buffers.sf, generator)
+        scale_factors.fill_powers_of_two(self.arguments(buffers, m).args[0], generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         shape, sf = buffers.shape, self.arguments(buffers, m).args[0]

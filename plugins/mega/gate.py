@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry import (
     DETERMINISTIC,
@@ -81,7 +81,14 @@ class Bf16MegaGate(KernelType):
         "fix_routing_mask=None, to_physical_map=None, logical_count=None, unmapped_topk_idx=None, "
         "force_random=None, out=None"
     )
-    archs = (ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no bf16_mega_gate"),)
+    without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"out": ()}
+    archs = (
+        ArchSupport(
+            "sm100",
+            ">=0.2,!=0.2.5",
+            "DeepGEMM 0.1 has no bf16_mega_gate; 0.2.5 asserts scoring_func == 'sqrtsoftplus' (mega_gate.hpp)",
+        ),
+    )
     handles_empty = ""
     proof = Proof(
         examples=(
@@ -118,7 +125,7 @@ class Bf16MegaGate(KernelType):
         tiles = scales.ceil_div(max_m, _TILE_TOKENS)
         parts = max(1, min(_MOST_PARTS, 2 * shape.target.num_sms // tiles))
         scores = (tiles * _TILE_TOKENS + _SPARE_TOKENS) * scales.align(shape.num_experts, _TILE_EXPERTS)
-        return 4 * scores * parts + _BARRIER_BYTES
+        return 4 * scores * parts + _BARRIER_BYTES + 4 * max_m
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         shape = buffers.shape
@@ -139,6 +146,15 @@ class Bf16MegaGate(KernelType):
             "scoring": call.scoring_func,
             "bias": call.bias is not None,
         }
+
+    def empty_result(self, call: Arguments) -> Any:
+        """Experts and weights of no tokens: ``out`` if it is given, as of a launch."""
+        import torch
+
+        if call.out is not None:
+            return call.out
+        experts = call.x.new_empty((0, call.num_topk), dtype=torch.int64)
+        return experts, experts.new_empty(experts.shape, dtype=torch.float32)
 
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         """The weight of every expert, so that the order of a token's experts, and a tie, make no difference."""

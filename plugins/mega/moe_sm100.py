@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
-from kregistry import ArchSupport, Buffers, BufferSpec, Dimension, Shape, Size
+from kregistry import ArchSupport, Arguments, Buffers, BufferSpec, Call, Dimension, Shape, ShapeError, Size, Value
 from kregistry_plugins import installed
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.mega import moe, sm100_buffer, symmetric_buffer
@@ -29,6 +29,13 @@ SETTINGS = (
     symmetric_buffer.NUM_RANKS,
     symmetric_buffer.CLAMP,
     symmetric_buffer.FAST_MATH,
+)
+SHARED_EXPERTS = Size(
+    "num_shared_experts",
+    "shared experts that the launch computes too, with FP8 weights (DeepGEMM 0.2)",
+    "experts",
+    default=0,
+    minimum=0,
 )
 SMALL = {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384}
 
@@ -77,6 +84,35 @@ class Fp8Fp4MegaMoe(Sm100MegaMoe):
     mma_type = "fp8xfp4"
     elements = Elements("float8_e4m3fn", 8, _GROUP)
     function_names = ("fp8_fp4_mega_moe",)
+    dimensions = (*Sm100MegaMoe.dimensions, SHARED_EXPERTS)
+
+    def check(self, shape: Shape) -> None:
+        super().check(shape)
+        if shape.num_shared_experts and installed.is_first_series():
+            raise ShapeError(self.name, SHARED_EXPERTS.name, "DeepGEMM 0.1 computes no shared experts", "leave it out")
+
+    def shared_experts_of(self, call: Arguments) -> Mapping[str, Value]:
+        """From the rows of the shared weights, which are the first argument after the buffer, or given by name."""
+        weights = call.others_by_name.get("shared_l1_weights", call.others[0] if call.others else None)
+        if not isinstance(weights, tuple) or weights[0].ndim != 2 or installed.is_first_series():
+            return super().shared_experts_of(call)
+        return {SHARED_EXPERTS.name: weights[0].shape[0] // call.l1_weights[0].shape[1]}
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        call = super().arguments(buffers, m)
+        if not buffers.shape.num_shared_experts:
+            return call
+        shared = {
+            "shared_l1_weights": (buffers.shared_l1, buffers.shared_l1_scales),
+            "shared_l2_weights": (buffers.shared_l2, buffers.shared_l2_scales),
+        }
+        return evolve(call, kwargs={**call.kwargs, **shared})
+
+    def buffer_bytes(self, shape: Shape) -> int:
+        """Shared experts have slots of their own (measured with ``get_symm_buffer_size_for_mega_moe`` of 0.2.3)."""
+        count = int(shape.num_shared_experts)
+        slots = 5 * int(shape.hidden) + 3 * int(shape.intermediate) * count if count else 0
+        return super().buffer_bytes(shape) + int(shape.max_tokens) * slots // 2
 
     def weights(self, shape: Shape, experts: int) -> Mapping[str, BufferSpec]:
         hidden, intermediate = shape.hidden, shape.intermediate
@@ -89,6 +125,23 @@ class Fp8Fp4MegaMoe(Sm100MegaMoe):
             "l1_scales": packed(2 * intermediate, hidden),
             "l2_weights": BufferSpec((experts, hidden, intermediate // 2), "int8", "weight"),
             "l2_scales": packed(hidden, intermediate),
+            **self._shared_weights(shape),
+        }
+
+    @staticmethod
+    def _shared_weights(shape: Shape) -> Mapping[str, BufferSpec]:
+        hidden, inner = int(shape.hidden), int(shape.intermediate) * int(shape.num_shared_experts)
+        if not inner:
+            return {}
+
+        def scale_factors(rows: int, columns: int) -> BufferSpec:
+            return evolve(scales.row_scales("ue8m0", rows, columns, group=_GROUP), role="weight")
+
+        return {
+            "shared_l1": BufferSpec((2 * inner, hidden), "float8_e4m3fn", "weight"),
+            "shared_l1_scales": scale_factors(2 * inner, hidden),
+            "shared_l2": BufferSpec((hidden, inner), "float8_e4m3fn", "weight"),
+            "shared_l2_scales": scale_factors(hidden, inner),
         }
 
     def fill_weights(self, buffers: Buffers, l1: torch.Tensor, l2: torch.Tensor) -> None:

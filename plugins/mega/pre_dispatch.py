@@ -83,6 +83,9 @@ class PreDispatch(KernelType):
             "buf_topk_weights": buffers.buf_topk_weights,
         }
 
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"buf_x": buffers.buf_x[m:], "buf_x_sf": buffers.buf_x_sf[m:]}
+
     def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         tokens = self.dequantized(buffers, m)
         return {"tokens": tokens, "topk_idx": buffers.buf_topk_idx, "topk_weights": buffers.buf_topk_weights}

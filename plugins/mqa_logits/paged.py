@@ -62,11 +62,11 @@ class PagedMqaLogits(KernelType):
     def check(self, shape: Shape) -> None:
         forms.check_heads(self.name, shape)
         check_pages(self.name, shape)
+        if shape.target.arch == "sm90" and shape.next_n > 2 and installed.is_sglangs():
+            hint = "4 needs DeepGEMM 2.8, as vLLM bundles it" if shape.next_n == 4 else ""
+            raise ShapeError(self.name, "next_n", f"expected 1 or 2 on sm90, got {shape.next_n}", hint)
         if shape.target.arch == "sm90" and shape.next_n not in (1, 2, 4):
             raise ShapeError(self.name, "next_n", f"expected 1, 2 or 4 on sm90, got {shape.next_n}")
-        if shape.target.arch == "sm90" and shape.next_n == 4 and installed.is_sglangs():
-            text = "4 on sm90 needs the DeepGEMM that vLLM bundles: DeepGEMM 0.x asserts next_n == 1 or next_n == 2"
-            raise ShapeError(self.name, "next_n", text)
 
     def operands(self, shape: Shape) -> str:
         """The form of queries and keys; see operands.py."""
@@ -86,9 +86,11 @@ class PagedMqaLogits(KernelType):
             "context_lens": BufferSpec((max_m, next_n), "int32", initial=0),
             "block_table": BufferSpec((max_m, blocks), "int32", initial=0),
             # A schedule of zeros has no work.
-            "schedule_meta": BufferSpec((shape.num_sms + 1, 2), "int32", initial=0),
+            "schedule_meta": BufferSpec((shape.num_sms + 1, 2), "int32", initial=0, affects_results=False),
         }
-        return {**specs, "indices": BufferSpec((max_m,), "int32", initial=0)} if shape.indices else specs
+        if shape.indices:  # tokens of one request have the same pages, so the results do not depend on it
+            specs["indices"] = BufferSpec((max_m,), "int32", initial=0, affects_results=False)
+        return specs
 
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         """The result."""

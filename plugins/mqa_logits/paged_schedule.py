@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 NEXT_N = Size("next_n", "query tokens of one request: 1, or more with speculative decoding", "tokens", default=1)
 BLOCK_KV = Choice(
     "block_kv",
-    "tokens of one page of the cache; 64 except on sm100, 128 needs DeepGEMM 0.2",
+    "tokens of one page of the cache; 64 except on sm100",
     (32, 64, 128),
     unit="tokens",
     default=64,
+    needs={128: ">=0.2"},
 )
 INDICES = Flag(
     "indices", "rows that follow each other with the same index are one request (sm100, next_n 1)", default=False

@@ -55,4 +55,22 @@ def test_what_is_no_yaml(kregistry: Run, tmp_path: Path) -> None:
 
 def test_a_file_that_is_missing(kregistry: Run, tmp_path: Path) -> None:
     result = kregistry("check", tmp_path / "none.yaml")
-    assert (result.code, result.err) == (2, f"error: {tmp_path}/none.yaml: No such file or directory\n")
+    assert result.code == 2
+    assert result.err.startswith(f"error: {tmp_path}/none.yaml: No such file or directory\nhint: kregistry init ")
+
+
+def test_without_a_manifest_the_hint_says_how_to_get_one(
+    kregistry: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command that takes one; and what the hint names works."""
+    monkeypatch.chdir(tmp_path)
+    for command in ("check", "plan", "build", "verify", "show", "report"):
+        result = kregistry(command)
+        assert result.code == 2
+        lines = result.err.splitlines()
+        assert lines[0] == "error: kernels.yaml: No such file or directory"
+        assert all(name in lines[1] for name in ("kregistry init --config", "kregistry rehearse", "--example"))
+    example = kregistry("init", "--example")
+    assert (example.code, example.err) == (0, "")
+    (tmp_path / "kernels.yaml").write_text(example.out)
+    assert kregistry("check").out == "my-model: 2 entries\nkernels.yaml is a valid manifest for h100\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,9 @@ def test_writes_a_manifest(tmp_path: Path) -> None:
     printed = init("deepseek-v3", "--tp", "8", "--dp", "8", "--moe-a2a-backend", "deepep")
     written = init("deepseek-v3", "--tp", "8", "--dp", "8", "--moe-a2a-backend", "deepep", "-o", path)
     assert (printed.returncode, written.returncode) == (0, 0)
-    assert path.read_text() == printed.stdout
+    first, _, rest = path.read_text().partition("\n")
+    digest = hashlib.sha256(printed.stdout.encode()).hexdigest()
+    assert (first, rest) == (f"# written by kregistry; sha256 of the other lines: {digest}", printed.stdout)
     assert printed.stdout.splitlines()[0] == (
         "# Written by: kregistry init --config deepseek-v3.json --engine sglang --tp 8 --dp 8 --moe-a2a-backend deepep"
     )
@@ -106,3 +109,15 @@ def test_default_name() -> None:
     assert default_name(Path("/models/DeepSeek V3/config.json")) == "deepseek-v3"
     assert default_name(Path("Qwen3-32B-FP8.json")) == "qwen3-32b-fp8"
     assert default_name(Path("/config.json")) == "model"
+
+
+def test_an_edited_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.yaml"
+    assert init("qwen3-32b-fp8", "-o", path).returncode == 0
+    unedited = path.read_text()
+    path.write_text(unedited + "# mine\n")
+    refused = init("qwen3-32b-fp8", "-o", path)
+    assert refused.returncode == 2 and "is not an unedited output of this command" in refused.stderr
+    assert path.read_text() == unedited + "# mine\n"
+    assert init("qwen3-32b-fp8", "-o", path, "--force").returncode == 0
+    assert path.read_text() == unedited

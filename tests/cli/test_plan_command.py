@@ -82,11 +82,11 @@ def test_an_arch_that_a_kernel_type_does_not_support_is_an_error_of_its_entry(kr
 def test_a_lock_file_that_cannot_be_written(
     kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plan is made and shown all the same."""
+    """It is found before the work."""
     result = kregistry("plan", tiny_file, "-o", tmp_path)
     assert result.code == 4
     assert result.err == f"error: {tmp_path}: Is a directory\n"
-    assert "model tiny\n" in result.out
+    assert result.out == ""
 
 
 @pytest.mark.stub

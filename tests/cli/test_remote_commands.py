@@ -81,3 +81,41 @@ def test_a_required_remote_that_fails(kregistry: Run, lock: Path, tmp_path: Path
     arguments = ("--lock", lock, "--store", tmp_path / "c", "--remote", "http://127.0.0.1:9/k")
     result = kregistry("build", *arguments, "--require-remote")
     assert (result.code, "remote http://127.0.0.1:9/k: " in result.err) == (4, True)
+
+
+def test_a_bundle_is_pulled_as_it_is(kregistry: Run, lock: Path, session_store: Store, tmp_path: Path) -> None:
+    arguments = ("--lock", lock, "--store", session_store.directory)
+    made = [kregistry("bundle", *arguments, "--tar", tmp_path / f"{name}.tar.gz") for name in "ab"]
+    assert [each.code for each in made] == [0, 0] and made[0].out.startswith(f"{tmp_path / 'a.tar.gz'}: 1 kernels, ")
+    assert (tmp_path / "a.tar.gz").read_bytes() == (tmp_path / "b.tar.gz").read_bytes()
+    pulled = kregistry("pull", tmp_path / "a.tar.gz", "--lock", lock, "--store", tmp_path / "b")
+    assert (pulled.code, pulled.out) == (0, f"1 of 1 kernels are in {tmp_path / 'b'}\n")
+    image = kregistry("bundle", *arguments, "--oci", tmp_path / "image")
+    assert image.code == 0 and "1 kernels, sha256:" in image.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "found"),
+    [
+        ((), 2, "bundle: expected --tar FILE or --oci DIR"),
+        (("--tar", "k.zip"), 2, "the name must end in .tar.gz or .tgz"),
+        (("--oci", "."), 2, "it is there already"),
+        (("--tar", "/no/such/place/k.tar.gz"), 4, "/no/such/place/k.tar.gz: "),
+        (("--tar", "k.tar.gz", "--store", "nowhere"), 1, "1 of 1 kernels are not in nowhere"),
+    ],
+)
+def test_bundles_that_are_not_written(
+    kregistry: Run,
+    lock: Path,
+    session_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    found: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = () if "--store" in arguments else ("--store", session_store.directory)
+    result = kregistry("bundle", "--lock", lock, *store, *arguments)
+    assert (result.code, found in result.err) == (code, True)
+    assert not (tmp_path / "k.tar.gz").exists()

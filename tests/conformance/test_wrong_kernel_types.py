@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+import wrong_launches  # noqa: F401 - adds to WRONG
+import wrong_oracles  # noqa: F401 - adds to WRONG
 from good_kernel_types import PlainGemm
 from wrong_kernel_types import WRONG, Wrong
 

@@ -157,13 +157,15 @@ def test_case_2_the_monitor_does_not_start_where_it_would_see_nothing(
 @pytest.mark.parametrize(
     ("environment", "same"),
     [
-        ({"NVCC_APPEND_FLAGS": "-lineinfo"}, False),
-        ({"NVCC_APPEND_FLAGS": "-O0 -Xptxas=-O0"}, False),
-        ({"NVCC_PREPEND_FLAGS": "-DNDEBUG"}, False),
-        ({"NVCC_PREPEND_FLAGS": "-ccbin=/usr/bin/gcc"}, True),
-        ({"NVCC_APPEND_FLAGS": "-ccbin /usr/bin/gcc", "NVCC_CCBIN": "/usr/bin/gcc"}, True),
-        ({"CPATH": "/nowhere", "CPLUS_INCLUDE_PATH": "/nowhere"}, True),
-        ({"PTXAS_FLAGS": "-O0", "CUDAFE_FLAGS": "--x", "INCLUDES": "-I/nowhere"}, True),
+        ({"NVCC_APPEND_FLAGS": "-lineinfo", "PTXAS_FLAGS": "-O0"}, False),
+        pytest.param({"NVCC_APPEND_FLAGS": "-O0 -Xptxas=-O0"}, False, marks=pytest.mark.slow),
+        pytest.param({"NVCC_PREPEND_FLAGS": "-DNDEBUG"}, False, marks=pytest.mark.slow),
+        ({"NVCC_PREPEND_FLAGS": "-ccbin=/usr/bin/gcc", "CPATH": "/nowhere"}, True),
+        pytest.param(
+            {"NVCC_APPEND_FLAGS": "-ccbin /usr/bin/gcc", "NVCC_CCBIN": "/usr/bin/gcc"}, True, marks=pytest.mark.slow
+        ),
+        pytest.param({"CPLUS_INCLUDE_PATH": "/nowhere"}, True, marks=pytest.mark.slow),
+        pytest.param({"PTXAS_FLAGS": "-O0", "CUDAFE_FLAGS": "--x", "INCLUDES": "-I/x"}, True, marks=pytest.mark.slow),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

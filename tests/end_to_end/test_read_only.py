@@ -126,7 +126,7 @@ def content(directory: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(directory.rglob("*"))}
 
 
-@pytest.mark.parametrize("how", ["as_another_user", "on_a_read_only_mount"])
+@pytest.mark.parametrize("how", BOTH_WAYS)
 def test_a_complete_store_is_used_as_it_is(read_only: ReadOnly, how: str) -> None:
     before = content(read_only.directory)
     run = getattr(read_only, how)
@@ -149,11 +149,21 @@ def test_an_incomplete_store_names_what_is_missing(read_only: ReadOnly, how: str
     assert "hint: run kregistry build where the store and the JIT cache can be written\n" in result.err
 
 
+@pytest.mark.slow
 def test_a_jit_cache_that_can_be_written_is_filled(read_only: ReadOnly, tmp_path: Path) -> None:
     arguments = ("build", read_only.directory / "kernels.yaml", *read_only.places[:2], "--cache-dir", tmp_path / "jit")
     result = read_only.on_a_read_only_mount(*arguments)
     assert result.code == 0, result.err
     assert list((tmp_path / "jit").rglob("kernel.cubin"))
+
+
+def test_a_user_without_a_cache_directory_can_plan(read_only: ReadOnly) -> None:
+    """In a container that runs as some user, whose home nobody has made."""
+    nowhere = {**read_only.environment, "HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache"}
+    user = ReadOnly(read_only.directory, nowhere)
+    result = user.as_another_user("plan", read_only.directory / "more.yaml", *read_only.places[:2], "--json")
+    assert result.code == 0, result.err
+    assert len(json.loads(result.out)["kernels"]) == 2
 
 
 @pytest.mark.parametrize("how", BOTH_WAYS)
@@ -168,12 +178,12 @@ def test_a_jit_cache_without_the_kernel_is_named(read_only: ReadOnly, how: str) 
 
 def test_a_server_as_another_user_starts_warm(read_only: ReadOnly, toolchain: Toolchain, stub_directory: Path) -> None:
     """The plan is the one that the build has left, although a server detects its GPU, and the build had its name."""
-    library = shutil.copy(compile_stub(toolchain, stub_directory), read_only.directory)
+    shutil.copytree(stub_directory, read_only.directory / "stub", dirs_exist_ok=True)
+    (read_only.directory / "stub").chmod(0o755)  # pytest's directories are their owner's only
+    library = read_only.directory / "stub" / compile_stub(toolchain, stub_directory).name
     script = read_only.directory / "warm_up_again.py"
     shutil.copy(Path(__file__).parents[1] / "support" / script.name, script)
-    environment = stub_environment(
-        get_target("h100"), toolchain, Path(library), Path("/nonexistent"), read_only.environment
-    )
+    environment = stub_environment(get_target("h100"), toolchain, library, Path("/nonexistent"), read_only.environment)
     environment["DG_JIT_NVCC_COMPILER"] = str(read_only.directory / "cuda" / "bin" / "nvcc")
     environment["CUDA_HOME"] = read_only.environment["CUDA_HOME"]
     command = [sys.executable, "-W", "ignore", script, read_only.directory / "kernels.yaml", *read_only.places[1::2]]

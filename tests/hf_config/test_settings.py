@@ -215,12 +215,59 @@ def test_mega_moe_of_hopper(resolve: Resolve, model: str, experts: int, hidden: 
         "top_k": 6,
         "hidden": hidden,
         "intermediate": inter,
-        "max_tokens": 8448,
+        "max_tokens": 9600,
         "num_ranks": 8,
         "num_sms": 132,
     }
     assert shape(calls, "mega MoE pre-dispatch") == {"hidden": hidden, "top_k": 6}
     assert labelled(calls, "experts w13")[0].verdict is Verdict.FUSED
+
+
+@pytest.mark.parametrize(("version", "shared"), [("0.2.3", 1), ("0.1.4", 0)])
+@pytest.mark.parametrize(
+    ("engine", "sms", "tokens", "setting"),
+    [
+        ("sglang", 146, 9600, {"tp": 8, "a2a": "megamoe", "chunked_prefill": 8192}),
+        ("vllm", 148, 17280, {"dp": 8, "ep": 8, "moe_runner": "deep_gemm_mega_moe"}),
+    ],
+)
+def test_mega_moe_of_blackwell(
+    resolve: Resolve,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    shared: int,
+    engine: str,
+    sms: int,
+    tokens: int,
+    setting: dict[str, Any],
+) -> None:
+    """FP4 experts; SGLang leaves two SMs. The shared expert is part of the launch, except with DeepGEMM 0.1."""
+    monkeypatch.setattr("kregistry.hf_config.engines.engine.deep_gemm_version", lambda: version)
+    monkeypatch.setattr("kregistry_plugins.installed.is_first_series", lambda: version == "0.1.4")
+    calls = resolve("deepseek-v4-flash", engine, "b200", **setting)
+    found = shape(calls, "mega MoE")
+    assert (found["num_sms"], found["max_tokens"], found["num_ranks"]) == (sms, tokens, 8)
+    assert (found["activation_clamp"], found.get("num_shared_experts", 0)) == (10, shared)
+    [down] = labelled(calls, "shared expert down_proj")
+    assert down.verdict is (Verdict.FUSED if shared else Verdict.DEEP_GEMM)
+
+
+def test_a_step_of_mega_moe_must_fit(resolve: Resolve) -> None:
+    """SGLang does not start where a prefill step is larger than the buffer: init says so."""
+    [note] = resolve("deepseek-v4-flash", "sglang", "b200", tp=8, a2a="megamoe").engine.notes
+    assert "lower --chunked-prefill-size" in note
+    raised = resolve("deepseek-v4-flash", "sglang", "b200", tp=8, a2a="megamoe", max_dispatch_tokens=16384)
+    assert raised.engine.notes == []
+
+
+@pytest.mark.parametrize("model", ["deepseek-v3", "qwen3-235b-a22b-fp8", "qwen3-next-80b-a3b-fp8"])
+def test_mega_moe_of_other_models(resolve: Resolve, model: str) -> None:
+    """On Hopper for FP8 experts of every model that has the path; SGLang builds none of them on Blackwell."""
+    calls = resolve(model, "sglang", tp=8, a2a="megamoe")
+    found = shape(calls, "mega MoE")
+    assert (found["num_ranks"], found["max_tokens"]) == (8, 9600)
+    [site] = labelled(resolve(model, "sglang", "b200", tp=8, a2a="megamoe"), "experts w13")
+    assert (site.verdict, site.rule) == (Verdict.OTHER_BACKEND, "arch")
 
 
 def test_the_draft_layer_is_loaded_only_where_the_engine_speculates(resolve: Resolve, changed: Change) -> None:
@@ -336,6 +383,7 @@ def test_context_parallel_attention(resolve: Resolve) -> None:
     [
         ("sglang", {"tp": 8, "two_batch_overlap": True}, "only with an all-to-all backend"),
         ("vllm", {"single_batch_overlap": True}, "is an option of sglang"),
+        ("sglang", {"tp": 8, "a2a": "megamoe", "two_batch_overlap": True}, "no two-batch or single-batch overlap"),
         ("sglang", {"tp": 8, "cp": 3}, "dp 1 * cp 3 does not divide tp 8"),
         ("sglang", {"tp": 8, "moe_dense_tp": 2}, "sglang takes --moe-dense-tp-size 1 or 8"),
         ("sglang", {"speculative_tokens": 0}, "speculative_tokens: expected an integer from 1"),

@@ -47,7 +47,7 @@ def test_defaults_may_be_said(args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         (((1, 1, 128), "mnk"), {}, "compiled_dims = 'mnk'"),
         ((), {"alpha": 0.5}, "alpha = 0.5"),
         ((None, "nk", 0.5), {}, "alpha = 0.5"),
-        ((), {"epilogue": object()}, "epilogue = 'object'"),
+        ((), {"epilogue": object()}, "epilogue = a object"),
         ((None, "nk", None, True), {}, "number 7 = True"),
     ],
 )

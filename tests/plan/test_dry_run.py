@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,8 +20,11 @@ from sample_kernel_types import (
     LooksAtTheDevice,
     Prenorm,
     Raises,
+    RaisesInArguments,
+    ReadsAnotherShape,
     ReadsOnTheHost,
     Refuses,
+    StopsShort,
     TooLittleRoom,
 )
 from shapes import entry_of
@@ -62,6 +66,9 @@ SAMPLES: Sequence[KernelType] = (
     FailsToAllocate(),
     LooksAtTheDevice(),
     TooLittleRoom(),
+    StopsShort(),
+    ReadsAnotherShape(),
+    RaisesInArguments(),
     LaunchesNothing(),
     HandsOn(),
     Nowhere(),
@@ -76,7 +83,7 @@ class Outcome:
         self.kernels: list[Kernel] = []
         self.entries: list[PlannedEntry] = []
         self.run = DryRun(toolchain, TARGETS["h100"], stub_directory, self.kernels.append, self.entries.append)
-        sweeps = [Sweep(entry_of(sample), sample) for sample in SAMPLES]
+        sweeps = [Sweep(entry_of(sample), sample, "samples (tests 1.0)") for sample in SAMPLES]
         sweeps.append(Sweep(entry_of(HC, HC_STOP, n=24, k=4096, num_splits="occupancy"), HC))
         sweeps.append(Sweep(entry_of(GEMM, 70, start=4, step=3, n=576, k=512), GEMM))
         self.planned = self.run.run(sweeps, processes=2)
@@ -230,6 +237,42 @@ def test_exceptions_of_some_values_leave_the_others(outcome: Outcome) -> None:
     ]
     assert [(segment.start, segment.stop) for segment in planned.segments] == [(1, 2), (6, 6)]
     assert len(planned.kernels()) == 1
+
+
+def line_of(code: object, text: str) -> str:
+    """``file:line`` of the line with a text in the source of a class or function."""
+    lines, first = inspect.getsourcelines(code)  # type: ignore[arg-type]
+    return f"{inspect.getsourcefile(code)}:{first + next(i for i, line in enumerate(lines) if text in line)}"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sample", "text"),
+    [
+        (
+            StopsShort,
+            "read_m(*arguments(buffers, m=8)) gives 5, expected 8: the buffers stop short, or another call is made",
+        ),
+        (ReadsAnotherShape, "read_shape(*arguments(buffers, m=1)) gives n=8, expected n=24"),
+    ],
+)
+def test_a_plugin_that_makes_another_call_is_an_error_that_names_it(
+    outcome: Outcome, sample: type[KernelType], text: str
+) -> None:
+    """Case: buffers that stop at 256 rows left 11 of 14 kernels out, with exit code 0."""
+    planned = outcome.of(sample)
+    place = line_of(sample, "class ")
+    assert planned.error == f"the plugin samples (tests 1.0) is wrong: {place}: {text}"
+    assert planned.segments == () and not planned.ok
+
+
+def test_what_a_kernel_type_refuses_is_one_range_with_file_and_line(outcome: Outcome) -> None:
+    (problem,) = outcome.of(RaisesInArguments).problems()
+    place = line_of(RaisesInArguments, "raise IndexError")
+    assert problem == (
+        f"model: raises_in_arguments n=24: the kernel type ({place}) refuses m 3..8: IndexError: 3 rows are more than 2"
+    )
+    (refusal,) = outcome.of(Refuses).refusals
+    assert refusal.by == line_of(Refuses.refusal, "def refusal")
 
 
 def test_a_declared_refusal_is_never_called(outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ from attrs import evolve
 from shapes import entry_of
 
 from kregistry import KernelType, hookimpl
+from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags
 from kregistry.manifest import Manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.registry import Registry
@@ -37,6 +38,42 @@ def test_every_input_counts(tiny_manifest: Manifest, toolchain: Toolchain) -> No
         fingerprint(tiny_manifest, registry, toolchain, {"DG_JIT_DEBUG": "1"}),
     ]
     assert len(set(prints)) == len(prints)
+
+
+def test_what_decides_machine_code_counts(tiny_manifest: Manifest, toolchain: Toolchain, tmp_path: Path) -> None:
+    """The compiler's own headers, its profile, and arguments of its environment, with the headers that they name."""
+    registry, standard = Registry(), toolchain.cuda.compiler
+    for name, text in (("one", "1"), ("two", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cuda_runtime.h").write_text(text)
+    compilers = [
+        standard,
+        evolve(standard, includes=(tmp_path / "one",)),
+        evolve(standard, includes=(tmp_path / "two",)),
+        evolve(standard, profile=("PTXAS_FLAGS=-O1",)),
+        evolve(standard, flags=EnvironmentFlags(appended=("-lineinfo",))),
+        evolve(standard, flags=EnvironmentFlags(prepended=("-lineinfo",))),
+        evolve(standard, flags=EnvironmentFlags(appended=(f"-I{tmp_path}/one",))),
+    ]
+    prints = [
+        fingerprint(tiny_manifest, registry, evolve(toolchain, cuda=evolve(toolchain.cuda, compiler=compiler)), {})
+        for compiler in compilers
+    ]
+    assert len(set(prints)) == len(prints)
+    host = evolve(standard, flags=EnvironmentFlags(host=("-ccbin=gcc",)), path=tmp_path / "nvcc")
+    moved = evolve(toolchain, cuda=evolve(toolchain.cuda, compiler=host))
+    assert fingerprint(tiny_manifest, registry, moved, {}) == prints[0]
+
+
+def test_the_name_of_a_device_does_not_count(tiny_manifest: Manifest, toolchain: Toolchain) -> None:
+    """A plan for h100 is that of a device that is detected as one: its driver keeps some memory for itself."""
+    target = tiny_manifest.target
+    detected = evolve(target, name="detected-h100", memory_bytes=target.memory_bytes - (700 << 20))
+    other = evolve(target, num_sms=target.num_sms - 2)
+    prints = [
+        fingerprint(evolve(tiny_manifest, target=each), Registry(), toolchain, {}) for each in (target, detected, other)
+    ]
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_the_source_of_the_plugin_counts(toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from shapes import entry_of
 from kregistry.plan import Refusal, Segment, sweep
 from kregistry.plan.sweep import PartialEntry, Sweep, cut
 from kregistry.stub.protocol import Swept
+from kregistry.stub.refusing import Refused
 from kregistry.stub.segments import Run
 
 KERNELS = {0: "a", 1: "b"}
@@ -37,8 +38,8 @@ def test_a_job_says_first_and_last_value() -> None:
 
 def test_parts_are_put_together_in_any_order() -> None:
     answers = [
-        Swept((Run(1, 4, (0,)), Run(5, 5, (0, 1))), (Run(6, 6, "no"),)),
-        Swept((Run(8, 9, (1,)),), (Run(7, 7, "no"),), cublaslt=True),
+        Swept((Run(1, 4, (0,)), Run(5, 5, (0, 1))), (Run(6, 6, Refused("no 6 of 7")),)),
+        Swept((Run(8, 9, (1,)),), (Run(7, 7, Refused("no 7 of 8")),), cublaslt=True),
         Swept((Run(10, 12, (1,)),)),
     ]
     for seed in range(6):
@@ -51,7 +52,7 @@ def test_parts_are_put_together_in_any_order() -> None:
         assert partial.complete
         planned = partial.planned()
         assert planned.segments == (Segment(1, 4, ("a",)), Segment(5, 5, ("a", "b")), Segment(8, 12, ("b",)))
-        assert planned.refusals == (Refusal(6, 7, "no"),)
+        assert planned.refusals == (Refusal(6, 7, "no 6 of 7"),)
         assert planned.cublaslt and not planned.error
         assert planned.nbytes == Prenorm().memory_requirement(planned.entry.shape, 5)
 

@@ -153,6 +153,23 @@ def test_mega_moe_calls_with_shared_experts_or_other_dtypes_are_refused() -> Non
         kernel_type.read_shape(y, l1, l2, other)
 
 
+def test_shared_experts_of_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since DeepGEMM 0.2: a dimension, read from the rows of their weights; 0.1 is told apart before the launch."""
+    kernel_type = Registry()["fp8_fp4_mega_moe"]
+    values = {**_SM100_SIZES[0], "max_tokens": 1920, "num_shared_experts": 2}
+    monkeypatch.setattr("kregistry_plugins.installed.is_first_series", lambda: True)
+    with pytest.raises(ShapeError, match=r"DeepGEMM 0\.1 computes no shared experts"):
+        kernel_type.resolve(values, get_target("b200"))
+    monkeypatch.setattr("kregistry_plugins.installed.is_first_series", lambda: False)
+    shape = kernel_type.resolve(values, get_target("b200"))
+    call = kernel_type.arguments(kernel_type.allocate_buffers(shape, 4, "meta"), 4)
+    assert call.kwargs["shared_l2_weights"][0].shape == (512, 2 * 512)
+    assert kernel_type.resolve(kernel_type.read_shape(*call.args, **call.kwargs), get_target("b200")) == shape
+    plain = kernel_type.resolve({**values, "num_shared_experts": 0}, get_target("b200"))
+    more = kernel_type.memory_requirement(shape, 4) - kernel_type.memory_requirement(plain, 4)
+    assert more > 1920 * (5 * 512 + 3 * 2 * 512) // 2
+
+
 def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The module that starts it came after the DeepGEMM that the tests run with: one with its name stands for it."""
     import deep_gemm.utils

@@ -66,7 +66,10 @@ def test_it_works_in_a_browser(browser: Any, file: Path, width: int, scheme: str
     assert not tip.is_visible()
 
     shown.locator("rect.t").nth(4).hover(force=True)
-    assert "generate gemm, 2 kernels" in tip.inner_text() and "waited for the parsed headers" in tip.inner_text()
+    assert (
+        "generate gemm, 2 kernels" in tip.inner_text()
+        and "waited for parse gemm: the parsed headers" in tip.inner_text()
+    )
 
     shown.locator("#filter").fill("n=16")
     assert shown.locator("#count").inner_text() == "1 of 2 entries"

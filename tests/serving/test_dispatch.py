@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from on_stub import answer
 
+from kregistry import Dispatch, Registry
+from kregistry.errors import InputError
+
 
 def test_a_sealed_call_is_deep_gemms_own_function(tmp_path: Path) -> None:
     got = answer(
@@ -164,3 +167,15 @@ answer(calls=[attempt(m, 4) for m in (2, 3, 5, 6)])
         for m in (3, 5)
     ]
     assert got["calls"] == ["called", *refused, "called"]
+
+
+def test_two_objects_for_views_of_one_registry_are_refused() -> None:
+    """They would bind the same kernel types, and undo each other's state."""
+    registry = Registry()
+    first = Dispatch(registry.choosing({}))
+    for view in (registry, registry.choosing({})):
+        with pytest.raises(InputError, match="a Dispatch for the kernel types of this registry, or of a view of it"):
+            Dispatch(view)
+    Dispatch(Registry())
+    del first
+    Dispatch(registry)

@@ -69,7 +69,7 @@ answer(said=said, recorded=len(recording.calls()))
 """,
         tmp_path,
     )
-    unknown = "unknown call: bf16_gemm_nt at m 8: a call with c = 'Tensor', which the kernel type does not read"
+    unknown = "unknown call: bf16_gemm_nt at m 8: a call with c = a Tensor, which the kernel type does not read"
     assert found["said"] == ([unknown] * 2 if policy == "error" else ["called"] * 2)
     assert found["recorded"] == 0
 

@@ -181,7 +181,7 @@ def test_a_store_below_a_file_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError) as caught:
         Store(tmp_path / "file" / "store").open()
-    assert str(caught.value) == f"{tmp_path}/file/store/kernels: Not a directory"
+    assert caught.value.message == f"{tmp_path}/file/store/kernels: Not a directory"
 
 
 def test_opening_drops_what_dead_processes_left(store: Store) -> None:

@@ -19,10 +19,11 @@ from kregistry.stub.protocol import (
     job_from_line,
     job_to_line,
 )
+from kregistry.stub.refusing import Refused
 from kregistry.stub.segments import Run
 from kregistry.target import TARGETS
 
-LAUNCH = ProbedLaunch("odd\nerror", (3, 3, 1), (), 1, 2, 3, 1 << 40)
+LAUNCH = ProbedLaunch("odd\nerror", (3, 3, 1), (), 1, 2, 3, nbytes=1 << 40)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,14 @@ def test_jobs(job: Job) -> None:
         Ready(),
         KernelLoaded(7, "/home/é/kernel.cubin"),
         Swept(),
-        Swept((Run(1, 4, (0, 1)), Run(5, 9, ())), (Run(10, 12, "no\nreason"),), "an error", False, True),
+        Swept(
+            (Run(1, 4, (0, 1)), Run(5, 9, ())),
+            (Run(10, 12, Refused("no\nreason", "x.py:3")),),
+            "an error",
+            False,
+            True,
+            True,
+        ),
         Probed(),
         Probed((ProbedValue(0, "", LAUNCH, LAUNCH, LAUNCH, LAUNCH), ProbedValue(1, "refused")), "an error", False),
     ],

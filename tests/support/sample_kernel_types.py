@@ -89,6 +89,7 @@ class Prenorm(Sample):
 
     name = "prenorm"
     dimensions = (Size("n", "columns", multiple_of=8, default=24),)
+    signature = Signature("a, b, d, sqr_sum, num_splits=None")
     archs = (ArchSupport("sm90"),)
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
@@ -101,6 +102,9 @@ class Prenorm(Sample):
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         return Call((buffers.a[:m], buffers.b, buffers.d[:m], buffers.s[:m]), {"num_splits": None})
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"n": call.b.shape[0]}
 
     def function(self) -> Callable[..., Any]:
         import deep_gemm
@@ -207,6 +211,35 @@ class TooLittleRoom(Prenorm):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         call = super().arguments(buffers, m)
         return Call((*call.args[:3], buffers.s[: min(m, 4)]), call.kwargs)
+
+
+class StopsShort(Prenorm):
+    """Has room for 5 rows, whatever is asked for: further values launch the kernel of 5 rows."""
+
+    name = "stops_short"
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return super().buffers(shape, min(max_m, 5))
+
+
+class ReadsAnotherShape(Prenorm):
+    """Reads a dimension off the wrong tensor."""
+
+    name = "reads_another_shape"
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"n": 8 * call.a.shape[0]}
+
+
+class RaisesInArguments(Prenorm):
+    """Has another message at each value."""
+
+    name = "raises_in_arguments"
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        if m > 2:
+            raise IndexError(f"{m} rows are more than {m - 1}")
+        return super().arguments(buffers, m)
 
 
 class LaunchesNothing(Prenorm):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from kregistry.errors import WarmupError
 from kregistry.warm_up.ranks import Ranks
 
 
@@ -31,3 +33,39 @@ def test_torch_distributed(tmp_path: Path) -> None:
         assert Ranks.from_options(3, "torch.distributed").rank == 3
     finally:
         distributed.destroy_process_group()
+
+
+def test_a_barrier_that_never_returns_has_a_limit() -> None:
+    never = threading.Event()
+    ranks = Ranks.from_options(3, never.wait, 0.05)
+    with pytest.raises(WarmupError, match=r"rank 3 has waited 0\.05 s in the barrier"):
+        ranks.wait()
+    never.set()
+
+
+def test_an_error_of_the_barrier_is_raised() -> None:
+    def broken() -> None:
+        raise ConnectionError("a rank is gone")
+
+    with pytest.raises(ConnectionError, match="a rank is gone"):
+        Ranks.from_options(1, broken).wait()
+
+
+def test_a_rank_that_fails_before_the_barrier_releases_the_others() -> None:
+    barrier = threading.Barrier(2)
+    other = threading.Thread(target=Ranks.from_options(0, barrier.wait).wait)
+    other.start()
+    ranks = Ranks.from_options(1, barrier.wait)
+    with pytest.raises(ZeroDivisionError), ranks.released_after_failure():
+        raise ZeroDivisionError
+    other.join(60)
+    assert not other.is_alive()
+
+
+def test_a_failure_after_the_barrier_does_not_wait_again() -> None:
+    passed: list[int] = []
+    ranks = Ranks.from_options(0, lambda: passed.append(1))
+    with pytest.raises(ZeroDivisionError), ranks.released_after_failure():
+        ranks.wait()
+        raise ZeroDivisionError
+    assert passed == [1]

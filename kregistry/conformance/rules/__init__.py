@@ -4,16 +4,25 @@ from kregistry.conformance.rule import Rule, registered
 from kregistry.conformance.rules import (  # noqa: F401 - each import registers its rules
     arguments,
     buffers,
+    call_forms,
     calls,
+    coverage,
     cuda,
     declaration,
+    filling,
+    large_values,
     launches,
     manifests,
     numerics,
+    opt_outs,
+    oracle,
+    random_numerics,
     references,
+    repeated,
     settings,
     shapes,
     stub,
+    stub_results,
 )
 
 #: Every rule, by id.

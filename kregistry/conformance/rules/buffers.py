@@ -26,7 +26,7 @@ def declared(subject: KernelTypeUnderTest, case: str) -> None:
         if not isinstance(specs, Mapping) or not all(isinstance(spec, BufferSpec) for spec in specs.values()):
             raise RuleViolation(what, repr(specs), "a mapping of names to BufferSpec", location(shape))
         for name, spec in specs.items():
-            fault = _fault(spec)
+            fault = declaration_fault_of(spec)
             if fault:
                 raise RuleViolation(f"{what}[{name!r}]", fault[0], fault[1], location(shape))
         if not subject.returns_results and not any(spec.role == "output" for spec in specs.values()):
@@ -36,7 +36,8 @@ def declared(subject: KernelTypeUnderTest, case: str) -> None:
             )
 
 
-def _fault(spec: BufferSpec) -> tuple[object, str] | None:
+def declaration_fault_of(spec: BufferSpec) -> tuple[object, str] | None:
+    """What is wrong with a declared buffer: what was found, and what is expected."""
     if spec.dtype not in ITEM_BYTES:
         return repr(spec.dtype), f"a dtype of {', '.join(sorted(ITEM_BYTES))}"
     if spec.role not in _ROLES:

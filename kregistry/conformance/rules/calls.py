@@ -133,6 +133,9 @@ def tensors_of(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, (tuple, list)):
         for each in value:
             yield from tensors_of(each)
+    elif not isinstance(value, (str, int, float, type(None))) and not callable(value):
+        names = {*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())}  # such as SymmBuffer
+        yield from tensors_of([getattr(value, name) for name in names if hasattr(value, name)])
 
 
 def _call_text(call: Call, buffers: Buffers) -> str:

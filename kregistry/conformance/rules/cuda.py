@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kregistry.conformance.cases import start_of, sweep_of
+from kregistry.conformance.comparison import disagreement
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.numerics import device_shapes
-from kregistry.conformance.trial import difference, filled_buffers, results_of
+from kregistry.conformance.trial import filled_buffers, results_of
 from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.kernel_type import Buffers, Shape
 
@@ -42,10 +43,9 @@ def _compare(subject: KernelTypeUnderTest, what: str, buffers: Buffers, value: o
     limit = subject.kernel_type.proof.tolerance
     results = results_of(subject.kernel_type, buffers, m, value)
     for name, expected in subject.kernel_type.reference(wanted, m).items():
-        found = difference(results[name], expected)
-        if not found <= limit:
-            got = f"a difference of {found:.3g} in {name!r}"
-            raise RuleViolation(what, got, f"at most {limit:g}", location(buffers.shape, m))
+        found = disagreement(results[name], expected, limit)
+        if found is not None:
+            raise RuleViolation(what, f"{found} in {name!r}", f"at most {found.limit:g}", location(buffers.shape, m))
 
 
 def _copy(source: Buffers, target: Buffers) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
-from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
+from kregistry.conformance.poison import NAN_POISON, Poisoned, elements, poisoned_buffers
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.calls import recorder_of
-from kregistry.kernel_type import EmptyInput
+from kregistry.kernel_type import EmptyInput, KernelType, Shape
 
 
 @rule("KR116", "an empty input does what is declared", needs=("KR113", "KR114"))
@@ -27,6 +27,7 @@ def empty_input(subject: KernelTypeUnderTest) -> None:
         if (launched > 0) != (rule_ is EmptyInput.LAUNCH):
             wanted = "one" if rule_ is EmptyInput.LAUNCH else "none"
             raise RuleViolation(what, f"{launched} launches", wanted, location(shape, 0))
+        _check_outputs_of_none(kernel_type, poisoned, shape)
         if rule_ is EmptyInput.ZERO_OUTPUTS:
             for name, output in kernel_type.outputs(poisoned.buffers, 0).items():
                 if bool((output != 0).any()):
@@ -35,3 +36,16 @@ def empty_input(subject: KernelTypeUnderTest) -> None:
             changed = [name for name, region in poisoned.snapshot().items() if not region.equal(before[name])]
             if changed:
                 raise RuleViolation(what, f"writes to {', '.join(changed)}", "no write", location(shape, 0))
+
+
+def _check_outputs_of_none(kernel_type: KernelType, poisoned: Poisoned, shape: Shape) -> None:
+    """An output that does not shrink with the input holds a sum: of nothing, it is zero or what it was added to."""
+    rule_, specs = kernel_type.empty_input, kernel_type.buffers(shape, poisoned.buffers.max_m)
+    rewritten = elements(kernel_type, poisoned, lambda buffers: kernel_type.outputs(buffers, 0))
+    held = [name for name, inside in rewritten.items() if bool(inside.any()) and not specs[name].accumulated]
+    what = f"outputs(buffers, 0) with empty_input = {rule_.name}"
+    if rule_ is EmptyInput.ZERO_OUTPUTS and not held:
+        raise RuleViolation(what, "no element", "what is set to zero; RETURN if that is nothing", location(shape, 0))
+    if rule_ is EmptyInput.RETURN and held:
+        wanted = "ZERO_OUTPUTS, LAUNCH, or accumulated buffers: they would keep the results of the last call"
+        raise RuleViolation(what, f"elements of {', '.join(held)}", wanted, location(shape, 0))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
+from kregistry.conformance.comparison import disagreement
 from kregistry.conformance.compile_ahead import compile_ahead
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
-from kregistry.conformance.trial import Trial, difference
+from kregistry.conformance.trial import Trial
 from kregistry.kernel_type import Shape
+
+if TYPE_CHECKING:
+    import torch
 
 #: Seeds of the random inputs, one launch each.
 _SEEDS = (0, 1, 2)
@@ -79,16 +84,24 @@ def agreement(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     limit = subject.kernel_type.proof.tolerance
     for shape, trial in _trials(subject, case, _SEEDS):
-        if set(trial.got) != set(trial.wanted):
-            raise RuleViolation("the names of the results", sorted(trial.got), sorted(trial.wanted), location(shape, m))
-        for name, wanted in trial.wanted.items():
-            if trial.got[name].shape != wanted.shape:
-                sizes = f"the {tuple(wanted.shape)} of the reference"
-                raise RuleViolation(f"the result {name!r}", tuple(trial.got[name].shape), sizes, location(shape, m))
-            found = difference(trial.got[name], wanted)
-            if not found <= limit:
-                got = f"a difference of {found:.3g} from the reference"
-                raise RuleViolation(f"the result {name!r}", got, f"at most {limit:g}", location(shape, m))
+        compare_results(trial.got, trial.wanted, limit, location(shape, m))
+
+
+def compare_results(
+    got: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], tolerance: float, where: str, what: str = ""
+) -> None:
+    """Raise if results differ from the reference in name, size or value; ``what`` says of which launch they are."""
+    if set(got) != set(wanted):
+        raise RuleViolation(f"the names of the results{what}", sorted(got), sorted(wanted), where)
+    for name, expected in wanted.items():
+        if got[name].shape != expected.shape:
+            sizes = f"the {tuple(expected.shape)} of the reference"
+            raise RuleViolation(f"the result {name!r}{what}", tuple(got[name].shape), sizes, where)
+        found = disagreement(got[name], expected, tolerance)
+        if found is not None:
+            raise RuleViolation(
+                f"the result {name!r}{what}", f"{found} from the reference", f"at most {found.limit:g}", where
+            )
 
 
 @rule("KR305", "the same inputs give the same bits", cases=FULL, needs=("KR301",), on_device=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from kregistry.conformance.comparison import difference, disagreement
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
 from kregistry.conformance.rule import FULL, RuleViolation, rule
-from kregistry.conformance.trial import difference, filled_buffers
+from kregistry.conformance.trial import filled_buffers
 from kregistry.kernel_type import Shape
 
 if TYPE_CHECKING:
@@ -89,17 +90,49 @@ def pure(subject: KernelTypeUnderTest, case: str) -> None:
 @rule("KR123", "the tolerance accepts rounding and refuses wrong results", cases=FULL, needs=("KR122",))
 def tolerance(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
-    limit = subject.kernel_type.proof.tolerance
+    limit, reason = subject.kernel_type.proof.tolerance, subject.kernel_type.proof.tolerance_reason
     for shape in subject.every_shape:
         results = subject.kernel_type.results(subject.meta_buffers(shape, subject.padded_rows(m)), m)
         for name, tensor in _reference(subject, shape, m, 0).items():
             what = f"tolerance {limit:g} for {name!r}"
             dtype = results[name].dtype if name in results else tensor.dtype
-            rounded = difference(tensor.to(dtype), tensor)
-            if not rounded <= limit:
-                got = f"refuses the reference rounded to {dtype}, a difference of {rounded:.2g}"
+            rounded = disagreement(tensor.to(dtype), tensor, limit)
+            if rounded is not None:
+                got = f"refuses the reference rounded to {dtype}, {rounded}"
                 raise RuleViolation(what, got, "a tolerance that accepts rounding", location(shape, m))
-            for words, wrong in (("zeros", tensor * 0), ("twice the reference", tensor * 2)):
-                if difference(wrong, tensor) <= limit:
+            for words, wrong in wrong_results(tensor, 0.15 if reason else 0.05):
+                if disagreement(wrong, tensor, limit) is None:
                     got = f"accepts {words}, a difference of {difference(wrong, tensor):.2g}"
                     raise RuleViolation(what, got, "a tolerance that refuses wrong results", location(shape, m))
+
+
+def wrong_results(tensor: torch.Tensor, noise: float) -> Iterator[tuple[str, torch.Tensor]]:
+    """Wrong results of a launch, each with a name; those that are equal to the right ones apart."""
+    yield "zeros", tensor * 0
+    yield "twice the reference", tensor * 2
+    yield "half the reference", tensor * 0.5
+    yield f"the reference with {noise:.0%} of noise", _noisy(tensor, noise)
+    matrices = tensor.reshape(-1, *tensor.shape[-2:]) if tensor.dim() > 2 else tensor
+    for words, part in (("row", (..., slice(0, 1), slice(None))), ("column", (..., slice(0, 1)))):
+        yield from _zeroed(words, matrices, part, tensor)
+    yield from _zeroed("tile of 64 rows and columns", matrices, (..., slice(0, 64), slice(0, 64)), tensor)
+
+
+def _zeroed(words: str, matrices: torch.Tensor, part: Any, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensor with the typical one of its rows, columns or tiles set to zero, if it has any of that kind."""
+    if matrices.dim() < 2:
+        return
+    changed = matrices.clone()
+    energy = changed.double().square()
+    if float(energy[part].mean()) < float(energy.mean()) / 4:
+        return  # almost zero by itself
+    changed[part] = 0
+    yield f"the reference with a {words} of zeros", changed.reshape(tensor.shape)
+
+
+def _noisy(tensor: torch.Tensor, noise: float) -> torch.Tensor:
+    """Each element larger or smaller by this share of it, by a fixed pattern."""
+    import torch
+
+    signs = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)).sub(0.5).sign()
+    return tensor.double() * (1 + noise * signs)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import InputError
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
 from kregistry.hf_config.config import ModelConfig
@@ -16,6 +17,8 @@ from kregistry.hf_config.model_family import Experts, Linear, Special
 
 #: DeepGEMM's alignment of the rows of each group in contiguous layouts.
 ALIGNMENT = 128
+#: DeepGEMM rounds the tokens of a mega MoE buffer up (kLCMCandidateBlockM of 0.2.3 and 2.8.1).
+MEGA_ROUNDING = 1920
 
 
 @frozen
@@ -35,6 +38,7 @@ class Layout:
         pp: pipeline stages.
         mega_tokens: tokens that one rank's buffer of mega MoE holds.
         mega_sms: SMs that mega MoE uses.
+        mega_shared: shared experts that mega MoE computes too.
     """
 
     attention: int
@@ -49,6 +53,7 @@ class Layout:
     pp: int = 1
     mega_tokens: int = 0
     mega_sms: int = 0
+    mega_shared: int = 0
 
     def symbols(self) -> dict[str, int]:
         return {
@@ -64,6 +69,7 @@ class Layout:
             "pp": self.pp,
             "mega_tokens": self.mega_tokens,
             "mega_sms": self.mega_sms,
+            "mega_shared": self.mega_shared,
         }
 
 
@@ -221,6 +227,11 @@ class Engine(ABC):
                 return refused
         kernel_type = self.dense_kernel_type(layer, n, k)
         return kernel_type if isinstance(kernel_type, Decision) else GOES
+
+    def mega_shared_experts(self) -> int:
+        """Shared experts that DeepGEMM's mega MoE of FP4 experts can take into its launch: FP8 ones, since 0.2."""
+        old = (deep_gemm_version() or "").startswith("0.1.")
+        return 0 if old or self.config.quantization.block != (128, 128) else self.shared_experts
 
     def check_experts(self, ranks: int, ep: int) -> None:
         """

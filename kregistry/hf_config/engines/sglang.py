@@ -11,6 +11,7 @@ from kregistry.hf_config.engines import weight_loading
 from kregistry.hf_config.engines.engine import (
     ALIGNMENT,
     GOES,
+    MEGA_ROUNDING,
     Decision,
     Engine,
     Layout,
@@ -55,9 +56,8 @@ _MAX_DISPATCH = 128
 _MAX_PREFILL_TOKENS = 16384
 # layers/attention/dsa/dsa_indexer.py, DUAL_STREAM_TOKEN_THRESHOLD.
 _DUAL_STREAM_TOKENS = 1024
-# SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK and _RESERVED_SMS; DeepGEMM rounds the buffer up.
+# SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK and _RESERVED_SMS.
 _MEGA_TOKENS = 8192
-_MEGA_ROUNDING = 384
 _MEGA_RESERVED_SMS = 2
 # deep_ep.Buffer.num_sms, which layers/moe/token_dispatcher/deepep.py takes unless a DeepEP config says otherwise.
 _DEEPEP_SMS = 20
@@ -95,6 +95,8 @@ class SGLang(Engine):
         # arg_groups/validation_hook.py: moe_dense_tp_size only supports None, 1 or tp_size.
         if given.moe_dense_tp not in (None, 1, given.tp):
             raise InputError(f"sglang takes --moe-dense-tp-size 1 or {given.tp} (tp), got {given.moe_dense_tp}")
+        if given.a2a == "megamoe" and (given.two_batch_overlap or given.single_batch_overlap):
+            raise InputError("sglang has no two-batch or single-batch overlap with --moe-a2a-backend megamoe")
         if given.two_batch_overlap and not self._a2a:
             raise InputError(
                 "sglang overlaps two batches only with an all-to-all backend", "e.g. --moe-a2a-backend deepep"
@@ -105,6 +107,13 @@ class SGLang(Engine):
                 self.notes.append(f"{given.a2a} makes sglang use ep = tp = {given.tp} (--ep {given.ep} was given)")
             ep = given.tp
         self.check_experts(given.tp, ep)
+        if given.a2a == "megamoe" and self._step > self._mega_tokens:
+            # arg_groups/mega_moe_hook.py, validate_mega_moe_token_budget.
+            self.notes.append(
+                f"sglang does not start with {self._step} tokens of a prefill step and {self._mega_tokens} in the "
+                f"buffer of mega MoE: lower --chunked-prefill-size, or raise --max-dispatch-tokens "
+                f"(SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK)"
+            )
         sms = given.target.num_sms
         mega_sms = max(2, sms - _MEGA_RESERVED_SMS) // 2 * 2 if given.target.arch == "sm100" else sms
         return Layout(
@@ -118,13 +127,23 @@ class SGLang(Engine):
             sms=sms,
             verify=given.speculative_tokens or 1,
             pp=given.pp,
-            mega_tokens=-(-_MEGA_TOKENS // _MEGA_ROUNDING) * _MEGA_ROUNDING,
+            mega_tokens=-(-self._mega_tokens // MEGA_ROUNDING) * MEGA_ROUNDING if given.a2a == "megamoe" else 0,
             mega_sms=mega_sms,
+            mega_shared=self._mega_shared(),
         )
 
     @property
     def _a2a(self) -> bool:
         return self.deployment.a2a != "none"
+
+    def _mega_shared(self) -> int:
+        """Source: layers/moe/mega_moe.py, should_fuse_mega_moe_shared_experts: on SM100, beside FP4 experts."""
+        used = self.deployment.a2a == "megamoe" and self._arch == "sm100" and not self._mega_moe_fault()
+        return self.mega_shared_experts() if used else 0
+
+    @property
+    def _mega_tokens(self) -> int:
+        return self.deployment.max_dispatch_tokens or _MEGA_TOKENS
 
     @property
     def _arch(self) -> str:
@@ -212,6 +231,9 @@ class SGLang(Engine):
         quantization = self.config.quantization.of(layer.weights)
         bf16 = not quantization.quantized or bool(quantization.skips(layer.weights))
         if self.deployment.a2a == "megamoe" and not bf16:
+            refused = self._mega_moe_fault()
+            if refused:
+                return Decision(Verdict.OTHER_BACKEND, refused, "arch")
             return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         if quantization.block is None and not bf16:
             return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: not FP8 in blocks", "scheme")
@@ -241,7 +263,6 @@ class SGLang(Engine):
         return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
 
     def special_decision(self, layer: Special) -> Decision:
-        given = self.deployment
         if layer.needs == "fp8_wo_a" and self._arch == "sm90":
             return Decision(
                 Verdict.OTHER_BACKEND,
@@ -250,14 +271,23 @@ class SGLang(Engine):
             )
         if layer.needs == "deepgemm_bmm":
             return Decision(Verdict.OTHER_BACKEND, "bmm, unless SGLANG_USE_DEEPGEMM_BMM=1 (sm90 only)", "backend")
-        if layer.needs.startswith("megamoe"):
-            if given.a2a != "megamoe":
-                return Decision(Verdict.OTHER_BACKEND, "only with --moe-a2a-backend megamoe", "backend")
-            # layers/quantization/fp8.py: FP8 experts on SM90 (mega_moe_sm90.py), FP4 experts on SM100.
-            if (self._arch == "sm90") == self._fp4_experts:
-                what = "FP4" if self._fp4_experts else "FP8"
-                return Decision(Verdict.OTHER_BACKEND, f"mega MoE does not take {what} experts on {self._arch}", "arch")
+        if layer.needs == "megamoe":
+            refused = self._mega_moe_fault()
+            if refused:
+                return Decision(Verdict.OTHER_BACKEND, refused, "arch")
         return GOES
+
+    def _mega_moe_fault(self) -> str:
+        """Why mega MoE does not take the experts; empty if it does.
+
+        Source: layers/quantization/fp8.py: FP8 experts in blocks on SM90 (mega_moe_sm90.py), FP4 experts on SM100.
+        """
+        quantization = self.config.quantization
+        if quantization.block != (128, 128):
+            return f"mega MoE does not take experts that are {quantization.scheme}"
+        if (self._arch == "sm90") == self._fp4_experts:
+            return f"mega MoE does not take {'FP4' if self._fp4_experts else 'FP8'} experts on {self._arch}"
+        return ""
 
     def expert_kernel_types(self) -> tuple[str, ...]:
         return ("contiguous", "masked")
@@ -297,9 +327,8 @@ class SGLang(Engine):
             return
         yield from weight_loading.packed(weight_loading.fp8_weights(sites), "transform_scale_ue8m0")
         yield from weight_loading.transformed(weight_loading.einsum_weights(sites), 128, 128, "_setup_fp8_wo_a_scales")
-        yield from weight_loading.transformed(
-            weight_loading.fp4_weights(sites), 1, 32, "process_weights_after_loading_block_quant"
-        )
+        fp4 = (*weight_loading.fp4_weights(sites), *weight_loading.mega_weights(sites))
+        yield from weight_loading.transformed(fp4, 1, 32, "process_weights_after_loading_block_quant")
 
     # ---- how large m becomes ---------------------------------------------------------------------------------
 
@@ -335,7 +364,7 @@ class SGLang(Engine):
         if given.max_requests is not None:
             return given.max_requests, "requests of a decode step, --max-requests"
         few = given.tp < 4 and given.target.memory_bytes < 160 * GIB
-        return (256 if few else 512), "requests of a decode step, the default of --cuda-graph-max-bs"
+        return (256 if few else 512), "requests of a decode step, the default of --cuda-graph-max-bs-decode"
 
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:
         requests, rule = self._requests
@@ -351,8 +380,8 @@ class SGLang(Engine):
             case Tokens.CAPTURED:
                 return Rows(_DUAL_STREAM_TOKENS, "tokens of a captured decode step, DUAL_STREAM_TOKEN_THRESHOLD")
             case Tokens.MEGA:
-                rule = f"chunked prefill {self._step}, at most {_MEGA_TOKENS} tokens in the buffer of mega MoE"
-                return Rows(min(max(self._step, requests * verify), _MEGA_TOKENS), rule)
+                rule = f"chunked prefill {self._step}, at most {self._mega_tokens} tokens in the buffer of mega MoE"
+                return Rows(min(max(self._step, requests * verify), self._mega_tokens), rule)
         if isinstance(layer, Special) and layer.start is not None:
             return Rows(self._step, f"chunked prefill {self._step}")
         gathered = self.deployment.dp if self._gathers(layer) else 1

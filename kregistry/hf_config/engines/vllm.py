@@ -11,6 +11,7 @@ from kregistry.hf_config.engines import weight_loading
 from kregistry.hf_config.engines.engine import (
     ALIGNMENT,
     GOES,
+    MEGA_ROUNDING,
     Decision,
     Engine,
     Layout,
@@ -72,7 +73,6 @@ _DISABLED_ON_BLACKWELL = ("qwen3_5_text", "qwen3_5_moe_text")
 _FLASHINFER_ROWS = 32
 # VLLM_DBO_COMM_SMS.
 _DBO_SMS = 20
-_MEGA_ROUNDING = 384
 
 
 class VLLM(Engine):
@@ -119,11 +119,10 @@ class VLLM(Engine):
                 "choose --moe-runner deep_gemm",
             )
         sequence_parallel = given.a2a in _SEQUENCE_PARALLEL and ep > 1 and given.tp > 1 and given.dp > 1
-        step = self._step
+        step, mega = self._step, given.moe_runner == "deep_gemm_mega_moe"
         return Layout(
             attention=given.tp,
             dense=given.tp,
-            # The native mega MoE keeps the shared expert whole on every rank as well (models/deepseek_v4).
             shared=1 if sequence_parallel else given.tp,
             ep=ep,
             moe_tp=ranks // ep if self.experts else 1,
@@ -131,8 +130,10 @@ class VLLM(Engine):
             sms=given.target.num_sms,
             verify=1 + (given.speculative_tokens or 0),
             pp=given.pp,
-            mega_tokens=-(-step // _MEGA_ROUNDING) * _MEGA_ROUNDING,
+            mega_tokens=-(-step // MEGA_ROUNDING) * MEGA_ROUNDING if mega else 0,
             mega_sms=given.target.num_sms,
+            # models/deepseek_v4/nvidia/model.py: where each rank has the shared expert whole.
+            mega_shared=self.mega_shared_experts() if mega and (sequence_parallel or given.tp == 1) else 0,
         )
 
     @property
@@ -243,11 +244,8 @@ class VLLM(Engine):
             return Decision(Verdict.OTHER_BACKEND, "bmm", "backend")
         if layer.needs == "fp8_wo_a" and self._disabled:
             return Decision(Verdict.OTHER_BACKEND, "vllm does not use DeepGEMM for this model here", "backend")
-        if layer.needs.startswith("megamoe"):
-            if self.deployment.moe_runner != "deep_gemm_mega_moe":
-                return Decision(Verdict.OTHER_BACKEND, "only with --moe-backend deep_gemm_mega_moe", "backend")
-            if self.config.values.get("expert_dtype", "fp4") != "fp4":
-                return Decision(Verdict.DOES_NOT_LOAD, "vllm takes FP4 experts only with deep_gemm_mega_moe", "runner")
+        if layer.needs == "megamoe" and self.config.values.get("expert_dtype", "fp4") != "fp4":
+            return Decision(Verdict.DOES_NOT_LOAD, "vllm takes FP4 experts only with deep_gemm_mega_moe", "runner")
         return GOES
 
     def expert_kernel_types(self) -> tuple[str, ...]:

@@ -50,6 +50,16 @@ def fp4_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
     return _weights(sites, _FP4_WEIGHTS)
 
 
+def mega_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
+    """The FP4 weights of both layers of a mega MoE."""
+    for site in sites:
+        if site.verdict is Verdict.DEEP_GEMM and site.kernel_type == "fp8_fp4_mega_moe":
+            hidden, intermediate = site.shape["hidden"], site.shape["intermediate"]
+            assert isinstance(hidden, int) and isinstance(intermediate, int), "sizes of weights are numbers"
+            yield Weight(2 * intermediate, hidden, f"{site.label} w13")
+            yield Weight(hidden, intermediate, f"{site.label} w2")
+
+
 def _weights(sites: Sequence[CallSite], kinds: Mapping[str, tuple[str, str]]) -> Iterator[Weight]:
     for site in sites:
         if site.verdict is Verdict.DEEP_GEMM and site.kernel_type in kinds:

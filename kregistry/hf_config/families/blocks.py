@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.model_family import Linear, Symbol, Tokens
+from kregistry.hf_config.model_family import Linear, Special, Symbol, Tokens
 
 #: Symbols of grouped-query attention. head_dim is required, because these models do not use hidden / heads; where it is
 #: null, the engines do.
@@ -81,3 +81,48 @@ def mlp(
         when=when,
     )
     return gate_up, down
+
+
+#: The dimensions of a whole MoE layer in one launch.
+MEGA_MOE = {
+    "num_experts": "E + redundant",
+    "top_k": "top_k",
+    "hidden": "hidden",
+    "intermediate": "moe_inter",
+    "max_tokens": "mega_tokens",
+    "num_ranks": "ep",
+    "num_sms": "mega_sms",
+}
+
+
+def hopper_mega_moe(clamp: str = "") -> tuple[Special, Special]:
+    """SGLang's mega MoE on Hopper, of FP8 experts, and the kernel that quantises its tokens.
+
+    Source: layers/moe/mega_moe_sm90.py.
+
+    Args:
+        clamp: formula of the bound in SwiGLU, for models that have one.
+    """
+    launch = Special(
+        "mega MoE",
+        "fp8_mega_moe",
+        {**MEGA_MOE, "activation_clamp": clamp} if clamp else MEGA_MOE,
+        part="routed experts",
+        tokens=Tokens.MEGA,
+        when="mega_tokens > 0",
+        needs="megamoe",
+        engines=("sglang",),
+        archs=("sm90",),
+    )
+    pre_dispatch = Special(
+        "mega MoE pre-dispatch",
+        "mega_moe_pre_dispatch_sm90",
+        {"hidden": "hidden", "top_k": "top_k"},
+        part="routed experts",
+        tokens=Tokens.MEGA,
+        when="mega_tokens > 0",
+        needs="megamoe",
+        engines=("sglang",),
+        archs=("sm90",),
+    )
+    return launch, pre_dispatch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import experts_symbol, mlp
+from kregistry.hf_config.families.blocks import MEGA_MOE, experts_symbol, hopper_mega_moe, mlp
 from kregistry.hf_config.families.indexer import vllm
 from kregistry.hf_config.model_family import Experts, Family, Linear, Special, Symbol, Tokens, Unquantized
 
@@ -10,16 +10,6 @@ _INDEXER = "indexer of compression ratio 4"
 #: The draft layer is loaded only where the engine speculates.
 _DRAFT = "nextn > 0 and verify > 1"
 _WO_A = {"h": "o_groups/A", "d": "o_lora", "r": "H*head_dim/o_groups"}
-_MEGA = {
-    "num_experts": "E + redundant",
-    "top_k": "top_k",
-    "hidden": "hidden",
-    "intermediate": "moe_inter",
-    "max_tokens": "mega_tokens",
-    "num_ranks": "ep",
-    "num_sms": "mega_sms",
-    "activation_clamp": "?clamp",
-}
 
 FAMILY = Family(
     name="deepseek-v4",
@@ -115,35 +105,18 @@ FAMILY = Family(
         Special(
             "mega MoE",
             "fp8_fp4_mega_moe",
-            _MEGA,
+            {**MEGA_MOE, "activation_clamp": "?clamp", "num_shared_experts": "?mega_shared"},
             part="routed experts",
             tokens=Tokens.MEGA,
+            when="mega_tokens > 0",
             needs="megamoe",
             archs=("sm100",),
         ),
-        Special(
-            "mega MoE",
-            "fp8_mega_moe",
-            _MEGA,
-            part="routed experts",
-            tokens=Tokens.MEGA,
-            needs="megamoe",
-            engines=("sglang",),
-            archs=("sm90",),
-        ),
-        Special(
-            "mega MoE pre-dispatch",
-            "mega_moe_pre_dispatch_sm90",
-            {"hidden": "hidden", "top_k": "top_k"},
-            part="routed experts",
-            tokens=Tokens.MEGA,
-            needs="megamoe",
-            engines=("sglang",),
-            archs=("sm90",),
-        ),
+        *hopper_mega_moe("?clamp"),
         Unquantized(
             "mega MoE pre-dispatch",
             "computed by a kernel of the engine's own on sm100",
+            when="mega_tokens > 0",
             archs=("sm100",),
             elsewhere=True,
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import experts_symbol, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, hopper_mega_moe, mlp
 from kregistry.hf_config.families.indexer import sglang_dsa, vllm
 from kregistry.hf_config.model_family import Experts, Family, Layer, Linear, Special, Symbol, Tokens, Unquantized
 
@@ -152,6 +152,7 @@ FAMILY = Family(
         *mlp("dense", "inter", "T", "dense_layers > 0", "mlp"),
         *mlp("shared expert", "moe_inter * n_shared", "S", "n_shared > 0", "mlp.shared_experts"),
         Experts("moe_inter/moe_tp", "hidden"),
+        *hopper_mega_moe(),
         Unquantized("lm_head, MoE gate, NextN eh_proj", "BF16 in every checkpoint"),
     ),
     shared_experts="n_shared",

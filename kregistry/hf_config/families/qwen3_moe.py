@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV, experts_symbol
+from kregistry.hf_config.families.blocks import GQA_SYMBOLS, O_PROJ, QKV, experts_symbol, hopper_mega_moe
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
 FAMILY = Family(
@@ -19,6 +19,7 @@ FAMILY = Family(
         QKV,
         O_PROJ,
         Experts("moe_inter/moe_tp", "hidden"),
+        *hopper_mega_moe(),
         Unquantized("lm_head, MoE gate, vision tower", "BF16 in every checkpoint"),
     ),
     fixed={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import experts_symbol, mlp
+from kregistry.hf_config.families.blocks import experts_symbol, hopper_mega_moe, mlp
 from kregistry.hf_config.families.gated_delta import ATTENTION, SYMBOLS
 from kregistry.hf_config.model_family import Experts, Family, Symbol, Unquantized
 
@@ -25,6 +25,7 @@ FAMILY = Family(
         *ATTENTION,
         *mlp("shared expert", "shared_inter", "S", "shared_inter > 0", "mlp.shared_expert"),
         Experts("moe_inter/moe_tp", "hidden"),
+        *hopper_mega_moe(),
         Unquantized("lm_head, MoE gate, shared-expert gate, conv1d, draft fc, vision tower", "BF16"),
     ),
     shared_experts="min(1, shared_inter)",

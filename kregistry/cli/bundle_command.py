@@ -1,0 +1,70 @@
+"""kregistry bundle"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kregistry.cli.options import Selection, Verbosity, manifest_options, store_option, verbosity_options
+from kregistry.cli.output import echo
+from kregistry.cli.remote_kernels import lock_option, wanted_kernels
+from kregistry.errors import IncompleteError, InputError
+from kregistry.store import Store, packed
+from kregistry.store.store import DamagedEntry
+
+
+@click.command(name="bundle")
+@manifest_options
+@lock_option
+@store_option
+@click.option("--tar", type=click.Path(path_type=Path), help="Write one file: FILE.tar.gz.")
+@click.option("--oci", type=click.Path(path_type=Path), help="Write an OCI image in a new directory.")
+@click.option("--tag", default="kernels", show_default=True, help="With --oci: the image's name in its directory.")
+@verbosity_options
+def command(
+    selection: Selection,
+    lock: Path | None,
+    store: Store,
+    tar: Path | None,
+    oci: Path | None,
+    tag: str,
+    verbosity: Verbosity,
+) -> None:
+    """Write the kernels of the manifest FILE (default: kernels.yaml) into one file, or into an OCI image.
+
+    Both are the same to the byte wherever they are made from the same kernels.
+    """
+    from kregistry.remote.bundle import SUFFIXES, compressed, tar_of
+    from kregistry.remote.chain import object_name
+    from kregistry.remote.oci_image import ROOT, write_image
+    from kregistry.store import atomic
+
+    if tar is None and oci is None:
+        raise InputError("bundle: expected --tar FILE or --oci DIR", "kregistry bundle --tar kernels.tar.gz")
+    if tar is not None and not tar.name.endswith(SUFFIXES):
+        raise InputError(f"bundle --tar {tar}: the name must end in {' or '.join(SUFFIXES)}")
+    if oci is not None and oci.exists() and (not oci.is_dir() or any(oci.iterdir())):
+        raise InputError(f"bundle --oci {oci}: it is there already", "name a new directory")
+    kernels = wanted_kernels(selection, lock, verbosity, store)
+    objects = {name: _packed(store, key) for name, key in kernels.items()}
+    missing = tuple(name for name, content in objects.items() if content is None)
+    if missing:
+        text = f"{len(missing)} of {len(kernels)} kernels are not in {store.directory}"
+        raise IncompleteError(text, missing, "kregistry build compiles them first")
+    named = {object_name(kernels[name]): content for name, content in objects.items() if content is not None}
+    if tar is not None:
+        content = compressed(tar_of(named.items()))
+        atomic.write_output(tar, content)
+        echo(f"{tar}: {len(kernels)} kernels, {len(content)} bytes")
+    if oci is not None:
+        labels = {"org.opencontainers.image.title": "DeepGEMM kernels", "kregistry.kernels": str(len(kernels))}
+        layer = tar_of((f"{ROOT}/{name}", content) for name, content in named.items())
+        echo(f"{oci}: {len(kernels)} kernels, {write_image(oci, layer, labels, tag)}")
+
+
+def _packed(store: Store, key: str) -> bytes | None:
+    try:
+        return packed.pack(store, key)
+    except DamagedEntry:
+        return None

@@ -1,0 +1,60 @@
+"""Random shapes within the declared dimensions, from a fixed seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
+from kregistry.errors import ShapeError
+from kregistry.kernel_type import Choice, Dimension, Shape, Size, Value
+from kregistry.target import Target
+
+_SEED = 1
+#: How often a new shape is drawn before giving up: check() may refuse many combinations.
+_TRIES = 60
+
+
+def random_shapes(subject: KernelTypeUnderTest, target: Target, count: int) -> Iterator[Shape]:
+    """Up to ``count`` shapes that are no examples. Sizes are odd multiples of their grain, up to those of the examples.
+
+    Half of the dimensions keep the value of an example, so that ``check()`` accepts most of them.
+    """
+    kernel_type, generator = subject.kernel_type, random.Random(_SEED)
+    examples = subject.shapes(target)
+    found: list[Shape] = list(examples)
+    for _ in range(_TRIES if examples else 0):
+        values = dict(generator.choice(examples))
+        for dimension in kernel_type.dimensions:
+            if generator.random() < 0.5:
+                values[dimension.name] = _value(dimension, examples, generator)
+        try:
+            shape = kernel_type.resolve(values, target)
+        except ShapeError:
+            continue
+        if shape not in found and kernel_type.collective(shape) is None:
+            found.append(shape)
+            yield shape
+        if len(found) == len(examples) + count:
+            return
+
+
+def random_values(subject: KernelTypeUnderTest, count: int) -> tuple[int, ...]:
+    """Run-time values between the first and the largest case, and none of the cases."""
+    generator, run = random.Random(_SEED), subject.kernel_type.run_dimension
+    cases = {subject.at(case) for case in ("one", "tail", "block", "largest")}
+    others = [m for m in range(subject.at("one"), subject.at("largest") + 1, run.step) if m not in cases]
+    return tuple(generator.sample(others, min(count, len(others)))) or tuple(sorted(cases))[:count]
+
+
+def _value(dimension: Dimension, examples: tuple[Shape, ...], generator: random.Random) -> Value:
+    if not isinstance(dimension, Size):
+        return generator.choice(dimension.choices if isinstance(dimension, Choice) else (False, True))
+    numbers = [shape[dimension.name] for shape in examples]
+    if dimension.policies and generator.random() < 0.3:
+        return generator.choice(tuple(dimension.policies))
+    grain = dimension.multiple_of
+    least = -(-dimension.minimum // grain)
+    most = max((number // grain for number in numbers if type(number) is int), default=2 * least + 5)
+    count = generator.randint(least, max(least, most))
+    return min(count | 1, max(most, least)) * grain

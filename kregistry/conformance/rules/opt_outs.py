@@ -1,0 +1,46 @@
+"""Rule for declarations by which a kernel type could escape the other rules: refused, or counted as not proved."""
+
+from __future__ import annotations
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.rule import NotProved, RuleViolation, rule
+from kregistry.kernel_type import KernelType
+from kregistry.kernel_type.contract import version_applies
+
+#: A version of each series of DeepGEMM that there is. A claim that fits none is a claim for nothing.
+_VERSIONS = ("0.0.1", "0.1.4.post1", "0.2.3.post2", "0.2.5")
+
+
+@rule("KR109", "it claims something that can be tested", needs=("KR103", "KR108"))
+def opt_outs(subject: KernelTypeUnderTest) -> None:
+    kernel_type = subject.kernel_type
+    label = type(kernel_type).__name__
+    versions = (*_VERSIONS, *filter(None, (subject.machine.deep_gemm_version,)))
+    if not any(version_applies(each.deep_gemm, version) for each in kernel_type.archs for version in versions):
+        wanted = "at least one arch for some version of DeepGEMM: nothing is tested otherwise"
+        raise RuleViolation(f"{label}.archs", repr(kernel_type.archs), wanted)
+    _check_empty(kernel_type, label, versions)
+    if subject.at("one") == subject.at("largest"):
+        got = f"the one value {subject.at('one')}"
+        raise RuleViolation(f"{label}.proof: start and stop", got, "a range with more than one value")
+    for shape in subject.every_shape:
+        m = subject.at("largest")
+        needed = kernel_type.memory_requirement(shape, m) + kernel_type.workspace_requirement(shape, m)
+        if needed > shape.target.memory_bytes:
+            what = f"memory_requirement + workspace_requirement at max_m={m}"
+            wanted = f"at most the {shape.target.memory_bytes} of the device: nothing can be launched otherwise"
+            raise RuleViolation(what, f"{needed} bytes", wanted, location(shape))
+    if not subject.targets:
+        raise NotProved(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
+    if subject.every_shape and all(kernel_type.collective(shape) for shape in subject.every_shape):
+        reason = kernel_type.collective(subject.every_shape[0])
+        raise NotProved(f"each example shape is collective, so none is launched on a device: {reason}")
+
+
+def _check_empty(kernel_type: KernelType, label: str, versions: tuple[str, ...]) -> None:
+    """DeepGEMM cannot both return at once and raise."""
+    for version in versions:
+        handles = version_applies(kernel_type.handles_empty, version)
+        if handles and version_applies(kernel_type.raises_on_empty, version):
+            got = f"handles_empty = {kernel_type.handles_empty!r}, raises_on_empty = {kernel_type.raises_on_empty!r}"
+            raise RuleViolation(f"{label} with DeepGEMM {version}", got, "at most one of them for a version")

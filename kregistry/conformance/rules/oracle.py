@@ -1,0 +1,173 @@
+"""Rules for the oracle: the reference must depend on every input, on nothing else, and not on the function itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, Poisoned, poisoned_buffers
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.trial import filled_buffers
+from kregistry.errors import MissingRequirement
+from kregistry.kernel_type import BufferSpec, KernelType, Shape
+
+if TYPE_CHECKING:
+    import torch
+
+#: Integers that may be indices or counts. Items of one byte are data.
+_INDEX_TYPES = ("int32", "int64")
+
+
+@rule("KR126", "the reference depends on every input", needs=("KR124",))
+def every_input_counts(subject: KernelTypeUnderTest) -> None:
+    """Replace one input at a time: by that of another seed, and with its rows and columns in reverse order."""
+    kernel_type, m = subject.kernel_type, subject.at("tail")
+    for shape in subject.every_shape:
+        max_m = max(m, kernel_type.run_dimension.start)
+        mine = filled_buffers(kernel_type, shape, m, max_m, 0, NAN_POISON, "cpu")
+        other = filled_buffers(kernel_type, shape, m, max_m, 1, NAN_POISON, "cpu")
+        before = _reference(kernel_type, mine, m)
+        assert before is not None
+        for name, spec in kernel_type.buffers(shape, max_m).items():
+            if spec.role == "output" and not spec.accumulated:
+                continue
+            changes = tuple(_changes(mine, other, name, spec))
+            if not changes and spec.dtype not in _INDEX_TYPES:
+                got = "the same value everywhere, for every seed"
+                wanted = "values that differ: an order that is wrong is not found otherwise"
+                raise RuleViolation(f"{name!r} after fill(buffers, m={m})", got, wanted, location(shape, m))
+            kept = mine.regions[name].clone()
+            same: list[str] = []
+            other_: list[str] = []
+            for words, change in changes:
+                change()
+                (same if _equal(before, _reference(kernel_type, mine, m)) else other_).append(words)
+                mine.regions[name].copy_(kept)
+            _judge(name, spec, same, other_, location(shape, m))
+
+
+def _judge(name: str, spec: BufferSpec, same: list[str], other: list[str], where: str) -> None:
+    """Each change of data must change the results; of indices one is enough, since some may mean the same."""
+    if not spec.affects_results:
+        if other:
+            what, wanted = f"reference() with {name!r} {other[0]}", "the same: affects_results = False"
+            raise RuleViolation(what, "other results", wanted, where)
+    elif same and (spec.dtype not in _INDEX_TYPES or not other):
+        wanted = "other results: the launch is given this buffer, and a launch that ignores it would agree"
+        raise RuleViolation(f"reference() with {name!r} {same[0]}", "the same results", wanted, where)
+
+
+def _changes(
+    mine: Poisoned, other: Poisoned, name: str, spec: BufferSpec
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Other contents for a buffer, each with its name; contents that are the same are left out."""
+    region, tensor = mine.regions[name], _bits(mine.buffers.tensors[name])
+    if not region.equal(other.regions[name]):
+        yield "of another seed", lambda: region.copy_(other.regions[name])
+    elif spec.dtype in _INDEX_TYPES and bool((tensor > 0).any()):
+        yield "smaller by one", lambda: tensor.sub_((tensor > 0).to(tensor.dtype))
+        yield "of zeros", lambda: tensor.zero_()
+    if not spec.affects_results:
+        return
+    for dim in range(tensor.dim()):
+        turned = tensor.flip(dim)
+        if not turned.equal(tensor):
+            yield f"reversed in dimension {dim}", lambda turned=turned: tensor.copy_(turned)  # type: ignore[misc]
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as integers: not every float type can be reversed."""
+    import torch
+
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return tensor.view(integers[tensor.element_size()]) if tensor.dtype.is_floating_point else tensor
+
+
+def _reference(kernel_type: KernelType, poisoned: Poisoned, m: int) -> Mapping[str, torch.Tensor] | None:
+    """A copy of the reference; ``None`` if it refuses the inputs."""
+    try:
+        return {name: each.clone() for name, each in kernel_type.reference(poisoned.buffers, m).items()}
+    except (RuntimeError, IndexError, ValueError):
+        return None
+
+
+def _equal(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor] | None) -> bool:
+    if after is None or set(before) != set(after):
+        return False
+    return all(each.shape == after[name].shape and _same(each, after[name]) for name, each in before.items())
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+@rule("KR127", "the reference does not call the function that it judges", needs=("KR122",))
+def independent(subject: KernelTypeUnderTest) -> None:
+    kernel_type, m = subject.kernel_type, subject.at("tail")
+    for shape in subject.every_shape:
+        poisoned = filled_buffers(kernel_type, shape, m, m, 0, NAN_POISON, "cpu")
+        with subject.applied(shape), _calls_of(_function(kernel_type)) as calls:
+            kernel_type.reference(poisoned.buffers, m)
+        if calls:
+            wanted = "a reference of its own: a function that is wrong agrees with itself"
+            raise RuleViolation(
+                f"reference(buffers, m={m})", "a call of the kernel type's function", wanted, location(shape, m)
+            )
+
+
+def _function(kernel_type: KernelType) -> Callable[..., Any]:
+    try:
+        return kernel_type.function()
+    except (MissingRequirement, ModuleNotFoundError) as problem:
+        raise NotApplicable(f"its function cannot be imported: {problem}") from problem
+
+
+@contextmanager
+def _calls_of(function: Callable[..., Any]) -> Iterator[list[str]]:
+    """The events of calls of a function, in a list that fills meanwhile."""
+    plain = getattr(function, "__func__", function)
+    code = getattr(plain, "__code__", None)
+    found: list[str] = []
+
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
+        if (event == "call" and code is not None and frame.f_code is code) or (
+            event == "c_call" and argument is function
+        ):
+            found.append(event)
+
+    earlier = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        yield found
+    finally:
+        sys.setprofile(earlier)
+
+
+@rule("KR129", "buffers that nobody filled hold valid indices", needs=("KR124",))
+def unfilled(subject: KernelTypeUnderTest) -> None:
+    """Warm-up launches on buffers as they are allocated. The reference reads the same indices as the launch."""
+    kernel_type = subject.kernel_type
+    for case in ("one", "tail"):
+        m = subject.at(case)
+        for shape in subject.every_shape:
+            for pattern in (NAN_POISON, OTHER_POISON):
+                poisoned = poisoned_buffers(kernel_type, shape, m, pattern, "cpu")
+                _check_unfilled(kernel_type, poisoned, shape, m, "buffers as allocated")
+                for name, spec in kernel_type.buffers(shape, m).items():
+                    if spec.dtype in _INDEX_TYPES and spec.role != "output":
+                        filled = filled_buffers(kernel_type, shape, m, m, 0, NAN_POISON, "cpu")
+                        filled.regions[name].copy_(poisoned.regions[name])
+                        _check_unfilled(kernel_type, filled, shape, m, f"{name!r} as allocated")
+
+
+def _check_unfilled(kernel_type: KernelType, poisoned: Poisoned, shape: Shape, m: int, words: str) -> None:
+    try:
+        kernel_type.reference(poisoned.buffers, m)
+    except Exception as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        wanted = "no error: an index or count needs an initial value in buffers(), valid for a launch at max_m"
+        raise RuleViolation(f"reference({words}, m={m})", got, wanted, location(shape, m)) from error

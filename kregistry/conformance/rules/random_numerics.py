@@ -1,0 +1,81 @@
+"""Rules for numerics at random shapes and run-time values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kregistry.conformance.cases import sweep_of
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, poisoned_buffers
+from kregistry.conformance.random_shapes import random_shapes, random_values
+from kregistry.conformance.rule import RuleViolation, rule
+from kregistry.conformance.rules.numerics import compare_results, device_shapes
+from kregistry.conformance.trial import filled_buffers, refill, results_of, synchronize
+from kregistry.deep_gemm.settings import applied
+from kregistry.errors import ShapeError
+from kregistry.kernel_type import Shape
+
+#: Random shapes for each target. On a GPU each may need the compiler.
+_SHAPES = 2
+
+
+@rule("KR133", "inputs and reference are right at random shapes and values", needs=("KR123",))
+def random_references(subject: KernelTypeUnderTest) -> None:
+    kernel_type = subject.kernel_type
+    for target in subject.targets:
+        for shape in random_shapes(subject, target, _SHAPES):
+            for m in random_values(subject, 1):
+                where = location(shape, m)
+                rows = subject.padded_rows(m)
+                first = filled_buffers(kernel_type, shape, m, rows, 0, NAN_POISON, "cpu").buffers
+                second = filled_buffers(kernel_type, shape, m, rows, 0, OTHER_POISON, "cpu").buffers
+                again = kernel_type.reference(second, m)
+                results = kernel_type.results(first, m)
+                for name, wanted in kernel_type.reference(first, m).items():
+                    what = f"reference(buffers, m={m})[{name!r}]"
+                    if name in results and results[name].shape != wanted.shape:
+                        sizes = f"the {tuple(results[name].shape)} of results()"
+                        raise RuleViolation(what, tuple(wanted.shape), sizes, where)
+                    if not bool(wanted.isfinite().all()):
+                        raise RuleViolation(what, "NaN or infinity", "finite values", where)
+                    if not wanted.equal(again[name]):
+                        got = "results that depend on what the buffers held before"
+                        raise RuleViolation(what, got, "the same results twice", where)
+
+
+@rule(
+    "KR312",
+    "results agree at every value, and at random shapes",
+    needs=("KR133", "KR310"),
+    on_device=True,
+)
+def everywhere(subject: KernelTypeUnderTest) -> None:
+    """Every value of one example, in the same buffers; then random shapes at random values."""
+    shapes = device_shapes(subject)
+    smallest = min(shapes, key=lambda shape: subject.kernel_type.memory_requirement(shape, subject.at("largest")))
+    _compare(subject, smallest, tuple(m for m in sweep_of(subject.kernel_type) if m))
+    for shape in _random(subject):
+        _compare(subject, shape, random_values(subject, 2))
+
+
+def _random(subject: KernelTypeUnderTest) -> Iterator[Shape]:
+    target = subject.machine.gpu if subject.device == "cuda" else subject.targets[0]
+    for shape in random_shapes(subject, target, _SHAPES):
+        try:
+            with applied(subject.kernel_type, shape):
+                yield shape
+        except ShapeError:
+            continue  # the installed DeepGEMM does not have a setting of this shape
+
+
+def _compare(subject: KernelTypeUnderTest, shape: Shape, values: tuple[int, ...]) -> None:
+    kernel_type = subject.kernel_type
+    poisoned = poisoned_buffers(kernel_type, shape, subject.padded_rows(max(values)), NAN_POISON, subject.device)
+    limit = kernel_type.proof.tolerance
+    for m in values:
+        refill(kernel_type, poisoned, m, m, subject.device)
+        wanted = {name: each.clone() for name, each in kernel_type.reference(poisoned.buffers, m).items()}
+        with applied(kernel_type, shape):
+            value = kernel_type.execute(poisoned.buffers, m)
+        synchronize(subject.device)
+        compare_results(results_of(kernel_type, poisoned.buffers, m, value), wanted, limit, location(shape, m))

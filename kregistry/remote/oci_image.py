@@ -1,0 +1,79 @@
+"""An OCI image with the kernels of one plan, written with the standard library: a config and one layer.
+
+It is an ordinary image, so that every registry takes it and a node can mount it as a volume. Its layer is a directory
+remote below ``/kregistry``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from kregistry.errors import storage_errors
+from kregistry.remote.bundle import compressed
+
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+#: Where the kernels are in the image.
+ROOT = "kregistry"
+
+
+def write_image(directory: Path, tar: bytes, labels: dict[str, str], tag: str) -> str:
+    """Write an image in the layout of the OCI image specification.
+
+    Args:
+        directory: where; a new one.
+        tar: the uncompressed layer.
+        labels: of the image.
+        tag: its name in the layout.
+
+    Returns:
+        the digest of its manifest.
+
+    Raises:
+        StorageError: the directory cannot be written.
+    """
+    layer = compressed(tar)
+    config = _json(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Labels": labels},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(tar)]},
+        }
+    )
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": _descriptor(_CONFIG, config),
+            "layers": [_descriptor(_LAYER, layer)],
+            "annotations": labels,
+        }
+    )
+    entry = {**_descriptor(_MANIFEST, manifest), "annotations": {"org.opencontainers.image.ref.name": tag}}
+    index = _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]})
+    with storage_errors(directory):
+        blobs = directory / "blobs" / "sha256"
+        blobs.mkdir(parents=True, exist_ok=True)
+        for content in (layer, config, manifest):
+            (blobs / hashlib.sha256(content).hexdigest()).write_bytes(content)
+        (directory / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
+        (directory / "index.json").write_bytes(index)
+    return _digest(manifest)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}

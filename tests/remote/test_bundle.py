@@ -1,0 +1,85 @@
+"""Bundles: the same to the byte, and nothing else than kernels comes out of one."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from kregistry.remote.bundle import BundleTier, compressed, tar_of
+from kregistry.remote.tier import TierError
+
+NAME = "v1/kernels/ab/" + "ab" * 32
+OTHER = "v1/kernels/cd/" + "cd" * 32
+
+
+def test_the_order_of_the_objects_does_not_matter() -> None:
+    objects = {NAME: b"one", OTHER: b"two"}
+    made = compressed(tar_of(objects.items()))
+    assert made == compressed(tar_of(reversed(objects.items())))
+    assert made != compressed(tar_of({NAME: b"one", OTHER: b"2"}.items()))
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    path = tmp_path / "k.tar.gz"
+    path.write_bytes(compressed(tar_of([(NAME, b"one"), ("kernels.lock", b"{}")])))
+    tier = BundleTier(path)
+    assert (tier.get(NAME), tier.get(OTHER), tier.has(NAME), tier.has("kernels.lock")) == (b"one", None, True, False)
+    with pytest.raises(TierError, match="never changed"):
+        tier.put(NAME, b"")
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, size
+    return made
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("../../etc/cron.d/x"),
+        member("/etc/passwd"),
+        member("v1/kernels/ab/../../../x"),
+        member("sitecustomize.py"),
+        member(NAME, tarfile.SYMTYPE, "/etc/passwd"),
+        member(NAME, tarfile.LNKTYPE, "/etc/passwd"),
+        member(NAME, tarfile.DIRTYPE),
+        member(NAME, tarfile.FIFOTYPE),
+        member("kernels.lock", tarfile.SYMTYPE, "/etc/passwd"),
+    ],
+    ids=lambda each: f"{each.name} {each.type!r}",
+)
+def test_a_bundle_with_anything_else_is_refused(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        tar.addfile(bad)
+    path = tmp_path / "k.tar.gz"
+    path.write_bytes(made.getvalue())
+    with pytest.raises(TierError, match="which is not a kernel"):
+        BundleTier(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["k.tar.gz"]
+
+
+def test_a_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    header = member(NAME, size=1 << 32).tobuf(tarfile.GNU_FORMAT)
+    path = tmp_path / "k.tar.gz"
+    path.write_bytes(gzip.compress(header + bytes(1 << 20)))
+    with pytest.raises(TierError, match="larger than a bundle of kernels can be"):
+        BundleTier(path)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 100])
+def test_a_damaged_bundle_is_refused(tmp_path: Path, cut: int) -> None:
+    whole = compressed(tar_of([(NAME, bytes(range(256)) * 40)]))
+    path = tmp_path / "k.tar.gz"
+    path.write_bytes(whole[:cut])
+    with pytest.raises(TierError):
+        BundleTier(path)
+    path.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
+    with contextlib.suppress(TierError):  # the chain checks a changed byte inside of an object
+        assert BundleTier(path).get(NAME) is not None

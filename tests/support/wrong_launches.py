@@ -1,0 +1,109 @@
+"""Wrong kernel types whose single launches look right, or that break a rule of the stub GPU: each breaks just one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
+from wrong_kernel_types import breaks
+
+from kregistry import Choice, Signature
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _OwnFunction(PlainGemm):
+    """Launches a method of its own."""
+
+    def function(self) -> Callable[..., Any]:
+        return self.compute
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> Any:
+        plain_gemm(a, b, d)
+
+
+@breaks("KR310", "of the same call, made twice: got a difference of .* from the reference")
+class AddsToItsOutput(_OwnFunction):
+    """The first launch on an output is right: it takes poison for an output that was never written."""
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        fresh, held = bool((d.isnan() | (d.abs() > 1e30)).any()), d.clone()
+        plain_gemm(a, b, d)
+        if not fresh:
+            d.add_(held)
+
+
+@breaks("KR312", "the result 'd': got a difference of .* expected at most .*m=100")
+class WrongForOneValue(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        plain_gemm(a, b, d)
+        if len(a) == 100:
+            d.neg_()
+
+
+@breaks("KR313", r"changes torch.get_default_dtype\(\), expected no change")
+class ChangesTheDefaultDtype(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        import torch
+
+        plain_gemm(a, b, d)
+        torch.set_default_dtype(torch.float64 if torch.get_default_dtype() == torch.float32 else torch.float32)
+
+
+@breaks("KR314", r"the return value of an empty call: got None, expected that of a launch, bfloat16\[1, 24\]")
+class ReturnsNothingForAnEmptyInput(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> Any:
+        plain_gemm(a, b, d)
+        return d
+
+
+@breaks("KR220", "SignatureOfAnother.signature: the default of 'c': got 0, expected None")
+class SignatureOfAnother(Bf16Gemm):
+    signature = Signature("a, b, d, c=0, compiled_dims='nk'")
+
+
+@breaks("KR221", r"execute\(buffers, m\): got no kernel of DeepGEMM, expected at least one")
+class LaunchesNothing(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return None if a.is_cuda else super().launch(a, *args, **kwargs)
+
+
+@breaks("KR222", "output=float16: got .*, expected a launch, since output may be bfloat16 or float16")
+class ClaimsAChoiceThatIsRefused(Bf16Gemm):
+    dimensions = (*Bf16Gemm.dimensions, Choice("output", "dtype of the output", ("bfloat16", "float16"), "bfloat16"))
+
+    def buffers(self, shape: Any, max_m: int) -> Any:
+        from attrs import evolve
+
+        specs = dict(super().buffers(shape, max_m))
+        return {**specs, "d": evolve(specs["d"], dtype=shape.output)}
+
+    def shape_of(self, call: Any) -> Any:
+        return {**super().shape_of(call), "output": str(call.d.dtype).removeprefix("torch.")}
+
+
+@breaks("KR223", "execute.*: got RuntimeError: too many rows, expected a launch")
+class RefusesLargeValues(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if a.is_cuda and a.shape[0] > 250:
+            raise RuntimeError("too many rows")
+        return super().launch(a, *args, **kwargs)
+
+
+@breaks("KR224", r"what launch\(\) returns for an empty input: got None, expected the form of a launch")
+class ReturnsNothingOnTheStub(Bf16Gemm):
+    def launch(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        value = super().launch(a, b, d, *args, **kwargs)
+        return d if a.is_cuda and a.shape[0] else value
+
+
+@breaks("KR225", "got change the environment variable DG_PRINT_CONFIGS, expected no change that stays")
+class ChangesTheEnvironment(Bf16Gemm):
+    def launch(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if a.is_cuda:
+            import os
+
+            os.environ["DG_PRINT_CONFIGS"] = "2" if os.environ.get("DG_PRINT_CONFIGS") != "2" else "3"
+        return super().launch(a, *args, **kwargs)

@@ -1,0 +1,216 @@
+"""Wrong kernel types whose inputs, reference, tolerance or claims hide the fault: each breaks just one rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+from good_kernel_types import PlainGemm, plain_gemm
+from wrong_kernel_types import breaks
+
+from kregistry import Buffers, BufferSpec, Call, EmptyInput, Shape, Signature
+
+if TYPE_CHECKING:
+    import torch
+
+
+@breaks("KR109", r"NoArch.archs: got \(\), expected at least one arch")
+class NoArch(PlainGemm):
+    archs = ()
+
+
+@breaks("KR109", "got handles_empty = '', raises_on_empty = '>=0.2', expected at most one of them")
+class ReturnsAndRaises(PlainGemm):
+    handles_empty = ""
+    raises_on_empty = ">=0.2"
+
+
+@breaks("KR116", r"outputs\(buffers, 0\) with empty_input = ZERO_OUTPUTS: got no element, expected what is set to zero")
+class ZeroesNothing(PlainGemm):
+    empty_input = EmptyInput.ZERO_OUTPUTS
+
+
+@breaks("KR118", r"read_m\(\) of the call with every argument by position: got 1, expected 0")
+class ReadsAnotherMByPosition(PlainGemm):
+    def read_m(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor, *others: Any, **named: Any) -> int:
+        return int(a.shape[0]) + len(others)
+
+
+@breaks("KR118", r"read_m\(\) of the call with every argument by keyword: got TypeError")
+class ReadsByPositionOnly(PlainGemm):
+    def read_m(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        return int(x.shape[0])
+
+
+@breaks("KR119", r"read_m\(\): got \d+ lines of Python, expected at most 60")
+class CountsRows(PlainGemm):
+    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        rows = 0
+        for _ in range(a.shape[0]):
+            rows += 1
+            rows += 1
+            rows += 1
+        return rows // 3
+
+
+@breaks("KR123", "accepts the reference with 5% of noise")
+class AcceptsNoise(PlainGemm):
+    proof = evolve(PlainGemm.proof, tolerance=0.01)
+
+
+@breaks("KR124", "got writes 24 elements of the output 'd', expected no write")
+class FillWritesTheResult(PlainGemm):
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        super().fill(buffers, m, generator)
+        buffers.d[:m] = self.reference(buffers, m)["d"]
+
+
+@breaks("KR124", r"got writes 80 elements of 'a' that are not in arguments\(buffers, m=17\)")
+class FillWritesPastM(PlainGemm):
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        buffers.a.normal_(generator=generator)
+        buffers.b.normal_(generator=generator)
+
+
+@breaks("KR125", r"fill\(\): got changes the random numbers of torch, expected no change")
+class DrawsFromTheProcess(PlainGemm):
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        import torch
+
+        super().fill(buffers, m, generator)
+        torch.rand(1)
+
+
+class _Scaled(PlainGemm):
+    """A GEMM with a scale factor for each row."""
+
+    signature = Signature("a, b, d, num_splits=1, scale=None")
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {**super().buffers(shape, max_m), "scale": BufferSpec((max_m, 1), "float32")}
+
+    def function(self) -> Callable[..., Any]:
+        return self.compute
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1, scale: Any = None) -> None:
+        plain_gemm(a, b, d)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        call = super().arguments(buffers, m)
+        return Call(call.args, {**call.kwargs, "scale": buffers.scale[:m]})
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        super().fill(buffers, m, generator)
+        buffers.scale[:m].uniform_(1, 2, generator=generator)
+
+
+@breaks("KR126", "with 'scale' of another seed: got the same results, expected other results")
+class IgnoresItsScales(_Scaled):
+    pass
+
+
+@breaks("KR126", r"'scale' after fill\(buffers, m=17\): got the same value everywhere")
+class OneScaleForAll(_Scaled):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1, scale: Any = None) -> None:
+        plain_gemm(a * scale[0], b, d)
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        PlainGemm.fill(self, buffers, m, generator)
+        buffers.scale[:m].fill_(1.5)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": (buffers.a[:m] * buffers.scale[:m]) @ buffers.b.T}
+
+
+@breaks("KR127", "got a call of the kernel type's function, expected a reference of its own")
+class JudgesItself(PlainGemm):
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        d = buffers.a.new_empty((m, buffers.shape.n))
+        self.function()(buffers.a[:m], buffers.b, d)
+        return {"d": d}
+
+
+@breaks("KR128", "after a change of index 1 in dimension 1 of the output 'd': got the same results")
+class ComparesOneColumn(PlainGemm):
+    def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m, :1]}
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m] @ buffers.b[:1].T}
+
+
+class _Gathers(PlainGemm):
+    """A GEMM of chosen rows."""
+
+    signature = Signature("a, b, d, num_splits=1, index=None")
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {**super().buffers(shape, max_m), "index": BufferSpec((max_m,), "int64")}
+
+    def function(self) -> Callable[..., Any]:
+        return self.compute
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1, index: Any = None) -> None:
+        plain_gemm(a[index], b, d)
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        call = super().arguments(buffers, m)
+        return Call(call.args, {**call.kwargs, "index": buffers.index[:m]})
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        import torch
+
+        super().fill(buffers, m, generator)
+        buffers.index[:m] = torch.randint(0, m, (m,), generator=generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m][buffers.index[:m]] @ buffers.b.T}
+
+
+@breaks("KR129", r"reference\(buffers as allocated, m=1\): got \w*Error")
+class IndexWithoutAnInitialValue(_Gathers):
+    pass
+
+
+@breaks("KR315", r"execute\(buffers as allocated, m=1\): got \w*Error")
+class LaunchReadsAnUncheckedIndex(_Gathers):
+    """The reference stays inside."""
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m][buffers.index[:m].clamp(0, m - 1)] @ buffers.b.T}
+
+
+@breaks("KR132", r"read_m\(\*arguments\(buffers, m=65537\)\): got 256, expected 65537")
+class StopsAt256Rows(PlainGemm):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return super().buffers(shape, min(max_m, 256))
+
+
+@breaks("KR133", "got NaN or infinity, expected finite values")
+class InputsForEvenSizesOnly(PlainGemm):
+    proof = evolve(PlainGemm.proof, examples=({"n": 24, "k": 40}, {"n": 8, "k": 16}))
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        super().fill(buffers, m, generator)
+        if buffers.shape.k % 2:
+            buffers.b.fill_(math.inf)
+
+
+@breaks("KR134", "got nothing of 'd', expected what is written")
+class WritesNothing(PlainGemm):
+    def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:0]}
+
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m]}
+
+    def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d[:m]}
+
+
+@breaks("KR134", r"writable\(buffers for \d+, m=1\): got \d+ elements of 'd' besides the outputs, expected the \d+")
+class MayWriteEverything(PlainGemm):
+    def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.d}
