@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -119,6 +120,15 @@ def caches(place: Path, who: str, *, empty: bool) -> Caches:
     return Caches(directory)
 
 
+def free_port() -> int:
+    """A port below 30,000: SGLang adds up to 20,000 for further ones, and refuses those above 65,535."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port between 20,000 and 30,000")
+
+
 class Server:
     """A running server, as a context; it is ended with all its processes."""
 
@@ -126,9 +136,7 @@ class Server:
         self.engine = options.engine
         self.limit = options.limit
         self.log = log
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         own = ["--port", str(self.port), *models.arguments(options), *options.server]
         if self.engine == "vllm":

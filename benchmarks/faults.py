@@ -1,0 +1,98 @@
+"""Harm kregistry in every way that a server's operator would meet, and count what goes wrong: nothing should.
+
+    python benchmarks/faults.py [PART ...] [--seed N] [--scale 1.0] [--json FILE]
+
+Parts: kills, nvcc_kills, races, damages, disks, inputs, terminations, paths; default: all. ``--scale 0.05`` makes a
+twentieth of each. The seed is printed, and repeats the same run. Disks need the right to mount a tmpfs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from faults_parts.builds import damages, kills, nvcc_kills, races
+from faults_parts.commands import paths, terminations
+from faults_parts.common import Part, Tally, campaign
+from faults_parts.disks import disks
+from faults_parts.inputs import inputs
+
+PARTS: dict[str, Part] = {
+    "kills": kills,
+    "nvcc_kills": nvcc_kills,
+    "races": races,
+    "damages": damages,
+    "disks": disks,
+    "inputs": inputs,
+    "terminations": terminations,
+    "paths": paths,
+}
+COUNTS = {
+    "kills": 1000,
+    "nvcc_kills": 50,
+    "races": 64,
+    "disks": 50,
+    "nvcc_disks": 6,
+    "plan_disks": 8,
+    "inputs": 2000,
+    "terminations": 100,
+    "paths": 11,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    counts = {name: max(1, round(count * options.scale)) for name, count in COUNTS.items()}
+    print(f"seed {options.seed}", flush=True)
+    tallies = []
+    with TemporaryDirectory(prefix="faults-") as directory, campaign(Path(directory), options.seed) as material:
+        for name in options.parts or PARTS:
+            tally, started = Tally(name), time.monotonic()
+            PARTS[name](material, counts, tally)
+            tally.seconds = round(time.monotonic() - started, 1)
+            tallies.append(tally)
+            show(tally)
+    total = sum(len(tally.faults) for tally in tallies)
+    print(f"{total} faults in {sum(tally.seconds for tally in tallies):.0f} s")
+    if options.json:
+        machine = {"python": platform.python_version(), "cores": len(os.sched_getaffinity(0))}
+        parts = [
+            {
+                "part": each.part,
+                "counts": dict(each.counts),
+                "longest": each.longest,
+                "seconds": each.seconds,
+                "faults": each.faults,
+            }
+            for each in tallies
+        ]
+        options.json.write_text(json.dumps({"seed": options.seed, **machine, "parts": parts}, indent=1) + "\n")
+    return 1 if total else 0
+
+
+def show(tally: Tally) -> None:
+    print(f"\n{tally.part}: {len(tally.faults)} faults, {tally.seconds} s")
+    for name, number in (*tally.counts.items(), *tally.longest.items()):
+        print(f"  {name:<44} {number}")
+    for fault in tally.faults[:20]:
+        print(f"  FAULT {fault}")
+    if len(tally.faults) > 20:
+        print(f"  and {len(tally.faults) - 20} more")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
