@@ -103,6 +103,7 @@ class UnknownNameError(InputError):
     kind: str
     name: str
     known: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def message(self) -> str:
@@ -110,7 +111,8 @@ class UnknownNameError(InputError):
 
     @property
     def hint(self) -> str:  # type: ignore[override]
-        return nearest_hint(self.name, self.known, self.kind)
+        hint = nearest_hint(self.name, self.known, self.kind)
+        return f"{hint}; {self.note}" if self.note else hint
 
 
 @define

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from kregistry.entry_points import Provider, load_group
+from kregistry.entry_points import Provider, load_group, note_of_missing_plugins
 from kregistry.errors import InputError, PluginError, ProviderConflictError, UnknownNameError, describe_error, place_of
 from kregistry.event_bus import EventBus
 from kregistry.kernel_type import KernelType
@@ -47,6 +47,8 @@ class Registry:
         self._choices = dict(choices)
         self._registrations: dict[str, list[Registration]] = {}
         self._broken: list[PluginError] = []
+        self._loads_entry_points = load_entry_points
+        self._missing_plugins: str | None = None
         self._providers: list[Provider] = []
         #: The object that decides what the kernel types call; views share the list, as they share the kernel types.
         self._binder: list[weakref.ref[object]] = []
@@ -190,7 +192,7 @@ class Registry:
         """
         found = self._registrations.get(name)
         if not found:
-            raise UnknownNameError("kernel type", name, self.names())
+            raise UnknownNameError("kernel type", name, self.names(), note=self._note_of_missing_plugins())
         choice = self._choices.get(name)
         if choice is not None:
             chosen = [each for each in found if choice in (each.provider.plugin, each.provider.distribution)]
@@ -200,6 +202,12 @@ class Registry:
         if len(found) > 1:
             raise ProviderConflictError(name, tuple(str(each.provider) for each in found))
         return found[0]
+
+    def _note_of_missing_plugins(self) -> str:
+        """Looked up once: a manifest may hold thousands of unknown names."""
+        if self._missing_plugins is None:
+            self._missing_plugins = note_of_missing_plugins(ENTRY_POINT_GROUP) if self._loads_entry_points else ""
+        return self._missing_plugins
 
     def __getitem__(self, name: str) -> KernelType:
         """The kernel type of that name.

@@ -17,6 +17,7 @@ from events import EventLog
 from sample_kernel_types import OtherSample, Prenorm, Sample
 
 from kregistry import NUM_SMS, ArchSupport, Proof, RunDimension, hookimpl
+from kregistry.entry_points import without_entry_points
 from kregistry.errors import ManifestError, PluginError, ProviderConflictError, ShapeError, UnknownNameError
 from kregistry.kernel_type import KernelType, Shape, Size
 from kregistry.registry import Provider, Registry
@@ -617,3 +618,33 @@ def test_whatever_check_raises_is_a_shape_error_with_the_name(raised: Exception,
     assert re.search(text, caught.value.message), caught.value.message
     again = pickle.loads(pickle.dumps(caught.value))
     assert again.message == caught.value.message
+
+
+def test_case_10_a_distribution_whose_metadata_lacks_entry_points_is_named(install: Install, tmp_path: Path) -> None:
+    """A plugin that is installed but not offered: the error names it, and not only the names that are known."""
+    install("acme-kernels", "1.2", "", plugin="acme", group="another.group")
+    metadata = next(tmp_path.rglob("acme_kernels-1.2.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: kregistry[deepgemm]>=0.1\n")
+    install("unrelated", "3", "", plugin="x", group="another.group")
+    assert without_entry_points("kregistry") == ("acme-kernels 1.2",)
+    with pytest.raises(UnknownNameError) as caught:
+        Registry()["acme_gemm"]
+    assert caught.value.hint.endswith(
+        "; acme-kernels 1.2 needs kregistry, but the installed metadata names no plugin of it: install it again"
+    )
+    with pytest.raises(UnknownNameError) as caught:
+        Registry(load_entry_points=False)["acme_gemm"]
+    assert "acme-kernels" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("requirement", "counts"),
+    [("kregistry", True), ("Kregistry (>=0.1)", True), ("kregistry-tools", False), ("kregistry; extra == 'x'", True)],
+)
+def test_a_requirement_of_kregistry_is_told_from_others(
+    install: Install, tmp_path: Path, requirement: str, counts: bool
+) -> None:
+    install("acme-kernels", "1.2", "", plugin="acme", group="another.group")
+    metadata = next(tmp_path.rglob("acme_kernels-1.2.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text() + f"Requires-Dist: {requirement}\n")
+    assert bool(without_entry_points("kregistry")) is counts

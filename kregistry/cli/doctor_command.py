@@ -90,6 +90,7 @@ def all_findings() -> list[Finding]:
         Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
         Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
         *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
+        *_without_entry_points(),
         *_clashes(registry),
         *_slow_imports(registry),
         _check("torch", toolchain.torch_version),
@@ -102,6 +103,16 @@ def all_findings() -> list[Finding]:
     if all(finding.ok for finding in findings):
         findings.append(_check("stub GPU", _try_stub))
     return findings
+
+
+def _without_entry_points() -> Iterator[Finding]:
+    """A finding for each distribution whose metadata names no plugin, although it needs kregistry."""
+    from kregistry.entry_points import without_entry_points
+    from kregistry.registry import ENTRY_POINT_GROUP
+
+    for name in without_entry_points(ENTRY_POINT_GROUP):
+        hint = "if it has a plugin, install it again: an entry point of the group `kregistry` names it"
+        yield Finding("no plugin", f"{name} needs kregistry, and its metadata names no plugin", True, hint)
 
 
 def _clashes(registry: Registry) -> Iterator[Finding]:
