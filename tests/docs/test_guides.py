@@ -41,4 +41,4 @@ def test_the_commands_of_the_guides_run(
             for line in block.text.splitlines():
                 done = subprocess.run(line, shell=True, cwd=directory, env=environment, capture_output=True, text=True)
                 assert done.returncode == 0, f"{block}: {line}\n{done.stdout}{done.stderr}"
-    assert (directory / "report.html").exists() and (directory / "my-gemm").is_dir()
+    assert (directory / "report.html").exists() and (directory / "kregistry-my-gemm").is_dir()

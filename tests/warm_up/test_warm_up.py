@@ -54,6 +54,7 @@ def test_an_unknown_model_is_reported_before_anything_is_built(
 ) -> None:
     monkeypatch.setenv("CUDA_HOME", os.environ.get("CUDA_HOME", ""))
     monkeypatch.setattr("kregistry.warm_up.warm_up._prepare_process", lambda *_: None)
+    monkeypatch.setattr("kregistry.warm_up.warm_up._require_device", lambda: None)
     with pytest.raises(UnknownNameError, match="unknown model 'tiiny'"):
         kregistry.warmup(tiny_manifest, "tiiny", target="h100")
 
