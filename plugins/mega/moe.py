@@ -36,7 +36,11 @@ _INTERLEAVED_ROWS = 8
 _USUAL: Mapping[str, Any] = {
     "weight_layout": "megamoe",
     "global_num_tokens": None,
+    "num_tokens_bound": None,
     "post_expert_norm": False,
+    "post_expert_norm_eps": 1e-6,
+    "post_expert_norm_weight": None,
+    "post_expert_norm_weight_first": False,
     "use_x_scales": False,
     "l1_alphas": None,
     "l2_alphas": None,

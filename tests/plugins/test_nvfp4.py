@@ -122,6 +122,8 @@ def test_the_symmetric_buffer_is_as_large_as_deep_gemm_says(
         ({"weight_layout": "trtllm"}, "a call with weight_layout = another, expected megamoe"),
         ({"global_num_tokens": 64}, "a call with global_num_tokens = another, expected None"),
         ({"post_expert_norm": True}, "a call with post_expert_norm = another, expected False"),
+        ({"post_expert_norm_eps": 1e-5}, "a call with post_expert_norm_eps = another, expected 1e-06"),
+        ({"num_tokens_bound": 64}, "a call with num_tokens_bound = another, expected None"),
     ],
 )
 @pytest.mark.parametrize("name", ["nvfp4_mega_moe", "fp8_fp4_mega_moe"])
