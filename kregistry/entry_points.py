@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from importlib import metadata
 
 from attrs import frozen
 
 from kregistry.errors import PluginError, describe_error, place_of
+
+#: A requirement of kregistry itself, whatever its version and extras.
+_NAME = re.compile(r"kregistry\s*($|[\[(<>=!~;@ ])", re.IGNORECASE)
 
 
 @frozen
@@ -42,6 +47,10 @@ class Provider:
         return PluginError(self.plugin, self.origin, text, hint)
 
 
+#: CPU time that the first import of each plugin of this process took, in seconds.
+import_seconds: dict[Provider, float] = {}
+
+
 def load_group(group: str) -> Iterator[tuple[Provider, object]]:
     """Each entry point of a group as (provider, loaded object).
 
@@ -54,10 +63,41 @@ def load_group(group: str) -> Iterator[tuple[Provider, object]]:
         if dist not in origins:
             origins[dist] = (dist.name, dist.version) if dist else ("?", "?")
         provider = Provider(entry_point.name, *origins[dist])
+        started = time.process_time()
         try:
             loaded = entry_point.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() and asyncio.CancelledError included
             loaded = provider.error(f"cannot be imported: {describe_error(error)} ({place_of(error)})")
+        import_seconds[provider] = time.process_time() - started
         yield provider, loaded
+
+
+def without_entry_points(group: str) -> tuple[str, ...]:
+    """Distributions that need kregistry, or are kregistry, and whose metadata offers nothing in a group or below it.
+
+    Their modules may hold plugins: an editable install from before the entry points were written, for instance, or a
+    copy without ``entry_points.txt``. Each is given as ``"NAME VERSION"``.
+    """
+    found: dict[str, None] = {}
+    for dist in metadata.distributions():
+        try:
+            name, requires = dist.name, dist.requires or ()
+            offers = any(each.group == group or each.group.startswith(f"{group}.") for each in dist.entry_points)
+            version = dist.version
+        except Exception:  # metadata that cannot be read belongs to nobody's plugin
+            continue
+        needs = any(_NAME.match(each.strip()) for each in requires)
+        if not offers and (needs or name == "kregistry"):
+            found[f"{name} {version}"] = None
+    return tuple(found)
+
+
+def note_of_missing_plugins(group: str) -> str:
+    """A sentence about :func:`without_entry_points`; empty if there are none."""
+    found = without_entry_points(group)
+    if not found:
+        return ""
+    verb = "needs" if len(found) == 1 else "need"
+    return f"{', '.join(found)} {verb} kregistry, but the installed metadata names no plugin of it: install it again"

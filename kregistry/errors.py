@@ -103,6 +103,7 @@ class UnknownNameError(InputError):
     kind: str
     name: str
     known: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def message(self) -> str:
@@ -110,7 +111,8 @@ class UnknownNameError(InputError):
 
     @property
     def hint(self) -> str:  # type: ignore[override]
-        return nearest_hint(self.name, self.known, self.kind)
+        hint = nearest_hint(self.name, self.known, self.kind)
+        return f"{hint}; {self.note}" if self.note else hint
 
 
 @define
@@ -134,17 +136,24 @@ class UnknownArchitectureError(UnknownNameError):
 
 @define
 class ShapeError(InputError):
-    """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several."""
+    """A shape that its kernel type refuses; ``dimension`` is empty when the rule spans several.
+
+    ``ShapeError("text")`` is enough in ``check()``: :meth:`KernelType.resolve` adds the name of the kernel type.
+    """
 
     kernel_type: str
-    dimension: str
-    text: str
+    dimension: str = ""
+    text: str = ""
     hint: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.text:  # one text, or a text with the dimension after it
+            self.kernel_type, self.text = "", self.kernel_type
 
     @property
     def message(self) -> str:
-        where = f"{self.kernel_type}.{self.dimension}" if self.dimension else self.kernel_type
-        return f"{where}: {self.text}"
+        where = ".".join(name for name in (self.kernel_type, self.dimension) if name)
+        return f"{where}: {self.text}" if where else self.text
 
 
 @define

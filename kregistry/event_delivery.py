@@ -72,7 +72,7 @@ class Delivery:
         self._capacity = capacity
         self._patience = self._patience_left = patience
         self._known_to_process = False
-        self._interrupted = False
+        self._interrupted = self._at_exit = False
         self._reset()
 
     def _reset(self) -> None:
@@ -89,6 +89,8 @@ class Delivery:
         with self._condition:
             self._queue += ((each, arguments) for each in implementations if not each.silenced)
             self._keep_running()
+        if self._at_exit:
+            self.flush_at_exit()
 
     def flush(self) -> None:
         """Return when all events so far are delivered. A listener that takes longer than the patience is silenced."""
@@ -101,7 +103,12 @@ class Delivery:
             raise
 
     def flush_at_exit(self) -> None:
-        """The same, for the end of the process. One ``KeyboardInterrupt``, now or in an earlier flush, ends it."""
+        """The same, for the end of the process. One ``KeyboardInterrupt``, now or in an earlier flush, ends it.
+
+        Functions of ``atexit`` that were registered before the first event run later; each event of theirs is delivered
+        before :meth:`put` returns.
+        """
+        self._at_exit = True
         if not self._interrupted:
             with contextlib.suppress(KeyboardInterrupt):
                 self.flush()

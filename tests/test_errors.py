@@ -51,7 +51,9 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (ManifestError((ManifestProblem("k.yaml", 9, 1, "", "odd"),)), "k.yaml:9:1: odd\n1 problem in k.yaml", "", 2),
     (UnknownNameError("target", "h10", ("h100", "b200")), "unknown target 'h10'", "did you mean 'h100'?", 2),
     (
-        UnknownArchitectureError("architecture", "Other", ("BForCausalLM", "AForCausalLM"), "an engine can serve it"),
+        UnknownArchitectureError(
+            "architecture", "Other", ("BForCausalLM", "AForCausalLM"), reason="an engine can serve it"
+        ),
         "unknown architecture 'Other'",
         "an engine can serve it; known: AForCausalLM, BForCausalLM; for another model, let the engine show its calls: "
         "`kregistry rehearse` runs it on the stub GPU, `kregistry record` watches a server",

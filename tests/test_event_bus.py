@@ -595,3 +595,24 @@ def test_a_servers_output_is_never_redirected(install: Install, capsys: pytest.C
     registry.events.flush()
     assert sys.stdout is stdout
     assert capsys.readouterr() == ("loading\noffering\nlistening\n", "")
+
+
+LATE = """
+import atexit, sys
+from kregistry import Registry, hookimpl
+
+class Late:
+    @hookimpl
+    def kregistry_warmup_started(self, launches):
+        print("heard", launches, flush=True)
+
+registry = Registry(load_entry_points=False)
+registry.listen(Late())
+atexit.register(lambda: registry.hook.kregistry_warmup_started(launches=2))
+registry.hook.kregistry_warmup_started(launches=1)
+"""
+
+
+def test_an_event_of_a_function_that_runs_late_at_exit_is_delivered() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard 1\nheard 2\n", "")

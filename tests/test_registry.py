@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +17,11 @@ from events import EventLog
 from sample_kernel_types import OtherSample, Prenorm, Sample
 
 from kregistry import NUM_SMS, ArchSupport, Proof, RunDimension, hookimpl
-from kregistry.errors import ManifestError, PluginError, ProviderConflictError, UnknownNameError
-from kregistry.kernel_type import KernelType, Size
+from kregistry.entry_points import without_entry_points
+from kregistry.errors import ManifestError, PluginError, ProviderConflictError, ShapeError, UnknownNameError
+from kregistry.kernel_type import KernelType, Shape, Size
 from kregistry.registry import Provider, Registry
+from kregistry.target import get_target
 from manifests import problems, read, with_kernels
 
 OURS = {
@@ -212,7 +216,7 @@ BROKEN = {
         class Named(Sample):
             name = property(lambda self: 1 / 0)
         @hookimpl
-        def kregistry_kernel_types(): return [Sample(), Named()]
+        def kregistry_kernel_types(): return [Named()]
         """,
         "Named.name raises ZeroDivisionError: division by zero",
     ),
@@ -569,3 +573,78 @@ def test_an_unknown_kernel_type_has_a_hint() -> None:
     with pytest.raises(UnknownNameError) as caught:
         empty()["sample"]
     assert caught.value.hint == "no kernel type is known"
+
+
+def test_one_bad_kernel_type_leaves_the_others_of_its_plugin(install: Install) -> None:
+    source = """
+    from kregistry import hookimpl
+    @hookimpl
+    def kregistry_kernel_types():
+        from sample_kernel_types import Prenorm, Sample
+        class Bad(Sample):
+            name = "not an identifier"
+        return [Bad(), Prenorm()]
+    """
+    install("mixed-dist", "0.4", source, plugin="mixed")
+    registry = Registry()
+    (error,) = registry.broken
+    assert error.message == ("plugin mixed (mixed-dist 0.4): Bad.name must be an identifier, got 'not an identifier'")
+    assert "prenorm" in registry.names()
+    assert "mixed" in {each.plugin for each in registry.providers}
+
+
+@pytest.mark.parametrize("name", ["type", "label", "shape"])
+def test_a_run_dimension_called_like_a_key_of_a_kernel_is_refused(name: str) -> None:
+    kernel_type = type("Sample", (Sample,), {"run_dimension": RunDimension(name, "rows")})()
+    with pytest.raises(PluginError, match="a key of every kernel in a manifest: rename it"):
+        empty().register(Plugin(kernel_type), "mine")
+
+
+@pytest.mark.parametrize(
+    ("raised", "text"),
+    [
+        (ShapeError("n must be even"), "sample: n must be even"),
+        (ShapeError("must be even", "n"), r"sample\.n: must be even"),
+        (KeyError("k"), r"sample: check\(\) failed for n=8.*: KeyError: 'k' \(.*test_registry.py:\d+\)"),
+    ],
+)
+def test_whatever_check_raises_is_a_shape_error_with_the_name(raised: Exception, text: str) -> None:
+    def check(self: Sample, shape: Shape) -> None:
+        raise raised
+
+    kernel_type = type("Sample", (Sample,), {"check": check})()
+    with pytest.raises(ShapeError) as caught:
+        kernel_type.resolve({"n": 8}, get_target("h100"))
+    assert re.search(text, caught.value.message), caught.value.message
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.message == caught.value.message
+
+
+def test_case_10_a_distribution_whose_metadata_lacks_entry_points_is_named(install: Install, tmp_path: Path) -> None:
+    """A plugin that is installed but not offered: the error names it, and not only the names that are known."""
+    install("acme-kernels", "1.2", "", plugin="acme", group="another.group")
+    metadata = next(tmp_path.rglob("acme_kernels-1.2.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: kregistry[deepgemm]>=0.1\n")
+    install("unrelated", "3", "", plugin="x", group="another.group")
+    assert without_entry_points("kregistry") == ("acme-kernels 1.2",)
+    with pytest.raises(UnknownNameError) as caught:
+        Registry()["acme_gemm"]
+    assert caught.value.hint.endswith(
+        "; acme-kernels 1.2 needs kregistry, but the installed metadata names no plugin of it: install it again"
+    )
+    with pytest.raises(UnknownNameError) as caught:
+        Registry(load_entry_points=False)["acme_gemm"]
+    assert "acme-kernels" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("requirement", "counts"),
+    [("kregistry", True), ("Kregistry (>=0.1)", True), ("kregistry-tools", False), ("kregistry; extra == 'x'", True)],
+)
+def test_a_requirement_of_kregistry_is_told_from_others(
+    install: Install, tmp_path: Path, requirement: str, counts: bool
+) -> None:
+    install("acme-kernels", "1.2", "", plugin="acme", group="another.group")
+    metadata = next(tmp_path.rglob("acme_kernels-1.2.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text() + f"Requires-Dist: {requirement}\n")
+    assert bool(without_entry_points("kregistry")) is counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,10 +44,11 @@ def command(
     records: list[Record] = []
     try:
         with Machine() as machine:
-            for name, registration in registrations.items():
+            started = time.monotonic()
+            for done, (name, registration) in enumerate(registrations.items()):
                 origin = (registration.provider.distribution, registration.provider.version)
                 run = ConformanceRun(registration.kernel_type, machine, required)
-                say(f"testing {name}")
+                say(_progress(name, done, len(registrations), time.monotonic() - started))
                 for outcome in run.outcomes():
                     records.append(record(registration.kernel_type, outcome, origin))
     finally:
@@ -63,6 +65,14 @@ def command(
             failures,
             "`kregistry docs conformance` has a section for each rule: what it requires, why, and how to fix it",
         )
+
+
+def _progress(name: str, done: int, count: int, elapsed: float) -> str:
+    """A line for each kernel type: its number, and from the second one on the time that is left."""
+    from kregistry.cli.progress import clock
+
+    left = f", about {clock(elapsed / done * (count - done))} left" if done else ""
+    return f"testing {name} ({done + 1}/{count}{left})"
 
 
 def _print(records: list[Record]) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from attrs import frozen
 
 from kregistry.cli.options import json_option, make_registry, print_json
 from kregistry.cli.output import echo
-from kregistry.errors import KregistryError, MissingRequirement
+from kregistry.errors import KregistryError, MissingRequirement, ProviderConflictError
+
+if TYPE_CHECKING:
+    from kregistry.registry import Registry
+
+#: Seconds of CPU time from which the import of a plugin counts as slow.
+_SLOW_IMPORT = 1.0
 
 
 @frozen
@@ -83,6 +90,9 @@ def all_findings() -> list[Finding]:
         Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
         Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
         *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
+        *_without_entry_points(),
+        *_clashes(registry),
+        *_slow_imports(registry),
         _check("torch", toolchain.torch_version),
         _check("DeepGEMM", toolchain.require_deep_gemm),
         _check("environment", _environment),
@@ -93,6 +103,36 @@ def all_findings() -> list[Finding]:
     if all(finding.ok for finding in findings):
         findings.append(_check("stub GPU", _try_stub))
     return findings
+
+
+def _without_entry_points() -> Iterator[Finding]:
+    """A finding for each distribution whose metadata names no plugin, although it needs kregistry."""
+    from kregistry.entry_points import without_entry_points
+    from kregistry.registry import ENTRY_POINT_GROUP
+
+    for name in without_entry_points(ENTRY_POINT_GROUP):
+        hint = "if it has a plugin, install it again: an entry point of the group `kregistry` names it"
+        yield Finding("no plugin", f"{name} needs kregistry, and its metadata names no plugin", True, hint)
+
+
+def _clashes(registry: Registry) -> Iterator[Finding]:
+    """A finding for each name that several plugins offer, and none of them was chosen."""
+    for name in registry.names():
+        try:
+            registry.registration(name)
+        except ProviderConflictError as error:
+            yield Finding("two plugins", error.message, False, error.hint)
+
+
+def _slow_imports(registry: Registry) -> Iterator[Finding]:
+    """A finding for each plugin whose import took long: every command waits for it."""
+    from kregistry.entry_points import import_seconds
+
+    for provider in registry.providers:
+        seconds = import_seconds.get(provider, 0.0)
+        if seconds > _SLOW_IMPORT:
+            hint = "import torch and deep_gemm inside functions; python -X importtime shows what takes long"
+            yield Finding("slow plugin", f"{provider} takes {seconds:.1f} s of CPU time to import", False, hint)
 
 
 def _toolkit(toolkit: object) -> str:

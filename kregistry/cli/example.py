@@ -7,20 +7,21 @@ import click
 from kregistry.cli.output import echo
 
 EXAMPLE = """\
-# Which DeepGEMM functions a model calls, with which shapes, and for which numbers of tokens (m).
-# kregistry list NAME explains every dimension; kregistry check reports mistakes; kregistry build compiles the kernels.
+# Which DeepGEMM functions a model calls, with which shapes, and for which m
+# (numbers of tokens). kregistry list NAME explains every dimension, and
+# kregistry check reports mistakes.
 version: 1
-target: h100 # the GPU to plan for, which need not be here: kregistry targets
+target: h100 # the GPU to plan for; it need not be here: kregistry targets
 models:
   my-model:
     kernels:
       - type: fp8_gemm_nt # a kernel type: kregistry list
         label: o_proj # any name of your own
-        shape: {n: 7168, k: 2048} # fixed sizes; a list of values stands for one entry per value
-        m: {start: 1, stop: 4096} # every number of tokens that the server can pass
+        shape: {n: 7168, k: 2048} # [a, b] instead of a number: an entry each
+        m: {start: 1, stop: 4096} # every number of tokens of a call
       - type: tf32_hc_prenorm_gemm
         label: hc_prenorm
-        # occupancy: num_splits follows from m and the number of SMs, as engines compute it
+        # occupancy: num_splits follows from m and the SMs, as in the engines
         shape: {n: 24, k: 28672, num_splits: occupancy}
         m: {stop: 1024}
 """

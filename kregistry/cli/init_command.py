@@ -63,7 +63,9 @@ if TYPE_CHECKING:
 @click.option("--chunked-prefill-size", "chunked_prefill", type=int, help="sglang: the same option; -1: not chunked.")
 @click.option("--max-batched-tokens", type=int, help="vllm: --max-num-batched-tokens.")
 @click.option(
-    "--max-requests", type=int, help="Requests of a decode step (sglang: --cuda-graph-max-bs; vllm: --max-num-seqs)."
+    "--max-requests",
+    type=int,
+    help="Requests of a decode step (sglang: --cuda-graph-max-bs-decode; vllm: --max-num-seqs).",
 )
 @click.option(
     "--speculative-tokens",

@@ -107,8 +107,8 @@ def print_plan(plan: Plan) -> None:
         columns = ("entry", "kernel type", "~shape", "range", ">launches", ">kernels", ">memory")
         print_table(columns, rows, f"model {model}")
         echo()
-    echo("launches: calls of a warm-up that load every kernel of the entry, each at the smallest m that needs it")
-    echo("kernels: different cubins that the entry uses; memory: device memory of its largest launch")
+    echo("launches: calls of a warm-up that load every kernel of the entry")
+    echo("kernels: different cubins; memory: device memory of the largest launch")
     for planned in plan.entries:
         if planned.remark():
             echo(f"{planned.entry}: {planned.remark()}")

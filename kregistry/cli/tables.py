@@ -70,12 +70,14 @@ def _lines(columns: Sequence[_Column], rows: Sequence[Sequence[str]], width: int
     if width is None:
         return [_row(columns, widths, row) for row in (names, *rows)]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    for index in sorted(range(len(columns)), key=lambda index: -widths[index]):
-        if excess > 0 and columns[index].wraps:
-            words = (cell_len(word) for row in (names, *rows) for word in row[index].split())
-            narrow = max(widths[index] - excess, max(words, default=0), 12)
-            excess -= max(0, widths[index] - narrow)
-            widths[index] = min(widths[index], narrow)
+    words = [[cell_len(word) for row in (names, *rows) for word in row[index].split()] for index in range(len(columns))]
+    least = [max([12, *found]) for found in words]
+    while excess > 0:  # the widest column that may wrap gives up one character after the other
+        wide = [index for index, column in enumerate(columns) if column.wraps and widths[index] > least[index]]
+        if not wide:
+            break
+        widths[max(wide, key=lambda index: widths[index])] -= 1
+        excess -= 1
     if excess > 0:
         return [line for row in rows for line in _record(columns, row, width)]
     lines = [click.style(_row(columns, widths, names), bold=True), "─" * min(width, sum(widths) + 2 * len(widths) - 2)]

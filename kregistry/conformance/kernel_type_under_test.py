@@ -13,6 +13,7 @@ from kregistry.conformance.rule import NotApplicable
 from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Buffers, KernelType, Shape
+from kregistry.stub.process_state import process_state
 from kregistry.target import TARGETS, Target
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class KernelTypeUnderTest:
         self.kernel_type = kernel_type
         self.machine = machine
         self._known: dict[object, Any] = {}
+
+    @cached_property
+    def torch_settings(self) -> dict[str, str]:
+        """The settings of torch before any method of the kernel type was called."""
+        return {name: value for name, value in process_state().items() if name.startswith("torch.")}
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """The result of the first call of ``make`` for this key."""

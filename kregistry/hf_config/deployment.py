@@ -32,7 +32,7 @@ class Deployment:
         chunked_prefill: SGLang ``--chunked-prefill-size`` as given, before data-parallel attention divides it.
         max_batched_tokens: vLLM ``--max-num-batched-tokens``.
         max_dispatch_tokens: tokens that a rank may dispatch at once in DeepEP's low-latency mode.
-        max_requests: requests of one decode step (SGLang ``--cuda-graph-max-bs``, vLLM ``--max-num-seqs``).
+        max_requests: requests of one decode step (SGLang ``--cuda-graph-max-bs-decode``, vLLM ``--max-num-seqs``).
         speculative_tokens: SGLang ``--speculative-num-draft-tokens``: tokens of a request in a verify step; vLLM
             ``num_speculative_tokens``: a verify step has one more.
         two_batch_overlap: SGLang ``--enable-two-batch-overlap``, vLLM ``--enable-dbo``.

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from attrs import field, frozen
 
 from kregistry.errors import InputError
-from kregistry.hf_config.formula import names
+from kregistry.hf_config.formula import FormulaError, evaluate, names
 
 #: Symbols of the engine's parallel layout in formulas -> their meaning.
 LAYOUT_SYMBOLS: Mapping[str, str] = {
@@ -227,6 +227,10 @@ class Family:
     source: str = ""
 
 
+#: In place of every symbol when a formula is tried; it has many divisors.
+_ANY_NUMBER = 5040
+
+
 def declaration_fault(family: Family) -> str | None:
     """The first fault in the declaration of a family; ``None`` if there is none."""
     if not family.architectures or not family.layers:
@@ -241,6 +245,13 @@ def declaration_fault(family: Family) -> str | None:
             return f"family {family.name!r}: {error.text}"
         if unknown:
             return f"family {family.name!r}: the formula {formula!r} uses undeclared {', '.join(sorted(unknown))}"
+        try:
+            evaluate(formula, dict.fromkeys(known, _ANY_NUMBER))
+        except FormulaError:
+            pass  # these numbers cannot be divided; others may
+        except Exception as error:  # an operator or function that formulas do not have
+            text = error.text if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            return f"family {family.name!r}: the formula {formula!r} cannot be evaluated: {text}"
     return None
 
 

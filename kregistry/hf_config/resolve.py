@@ -72,7 +72,7 @@ def find_family(architecture: str, families: Iterable[Family]) -> Family:
             known.setdefault(name, []).append(family)
     match known.get(architecture):
         case None:
-            raise UnknownArchitectureError("architecture", architecture, tuple(known), reason_of(architecture))
+            raise UnknownArchitectureError("architecture", architecture, tuple(known), reason=reason_of(architecture))
         case [family]:
             return family
         case several:

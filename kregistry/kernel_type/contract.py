@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from attrs import frozen
 
-from kregistry.errors import MissingRequirement, ShapeError, nearest_hint
+from kregistry.errors import (
+    KregistryError,
+    MissingRequirement,
+    ShapeError,
+    describe_error,
+    nearest_hint,
+    place_of,
+)
 from kregistry.kernel_type import buffers as buffers_module
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
 from kregistry.kernel_type.dimension import Dimension, RunDimension
@@ -230,8 +237,22 @@ class KernelType(ABC):
         defaults = self.hidden_defaults(target)
         hidden = frozenset(name for name, value in items if name in defaults and value == defaults[name])
         shape = Shape(self.name, tuple(items), target, hidden)
-        self.check(shape)
+        self._check(shape)
         return shape
+
+    def _check(self, shape: Shape) -> None:
+        """Call :meth:`check`; whatever it raises becomes a ShapeError with the name of the kernel type."""
+        try:
+            self.check(shape)
+        except ShapeError as error:
+            if error.kernel_type:
+                raise
+            raise ShapeError(self.name, error.dimension, error.text, error.hint) from error
+        except KregistryError:
+            raise
+        except Exception as error:
+            text = f"check() failed for {shape}: {describe_error(error)} ({place_of(error)})"
+            raise ShapeError(self.name, "", text, "this is a fault of the plugin: tell its author") from error
 
     def validation_errors(self, values: Mapping[str, object]) -> Iterator[ShapeError]:
         """Every unknown, missing or refused dimension that can be found without a target."""

@@ -23,7 +23,7 @@ RESERVED_NAMES = frozenset(
     for name in (*dir(cls), *(each.name for each in fields(cls)))
     if not name.startswith("_")
 )
-#: Keys of a kernel entry of a manifest besides its run-time dimension. Rule KR131 finds a dimension of such a name.
+#: Keys of a kernel entry of a manifest besides its run-time dimension, which may have none of these names.
 KERNEL_KEYS = ("type", "label", "shape")
 _EXPECTED: dict[str, type] = {
     "name": str,
@@ -97,6 +97,8 @@ def _dimension_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
             yield f"{declared}, expected an identifier that does not begin with _"
         elif not isinstance(each.meaning, str) or not isinstance(each.unit, str):
             yield f"{declared}, whose meaning and unit must be texts"
+        elif each is run and each.name in KERNEL_KEYS:
+            yield f"{declared}, a key of every kernel in a manifest: rename it"
         elif each is not run and each.name in RESERVED_NAMES:
             yield f"{declared}, a name that is reserved in shapes or buffers: rename it"
     if not all(isinstance(number, int) and number >= 1 for number in (run.start, run.step)):

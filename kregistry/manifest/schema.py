@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,13 +46,35 @@ def json_schema(kernel_types: Iterable[KernelType]) -> dict[str, Any]:
         type="array", items={"anyOf": [{"$ref": f"#/definitions/{kind.name}"} for kind in kinds]}
     )
     definitions = {"range": _object(RangeSource), "target": _object(TargetSource), "model": model}
-    definitions.update({kind.name: _kernel(kind) for kind in kinds})
+    shared = _Shared()
+    definitions.update({kind.name: _kernel(kind, shared) for kind in kinds})
+    definitions.update(shared.definitions)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "kregistry manifest (kernels.yaml)",
         **root,
         "definitions": definitions,
     }
+
+
+class _Shared:
+    """Parts that several kernel types have in common: each is written once, and referred to.
+
+    Attributes:
+        definitions: by name.
+    """
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
+
+    def reference(self, kind: str, part: dict[str, Any]) -> dict[str, Any]:
+        """A reference to a part; equal parts have the same."""
+        text = json.dumps(part, sort_keys=True)
+        if text not in self._names:
+            self._names[text] = name = f"{kind}-{len(self._names) + 1}"
+            self.definitions[name] = part
+        return {"$ref": f"#/definitions/{self._names[text]}"}
 
 
 def _meaning(cls: type, name: str) -> str:
@@ -82,15 +105,17 @@ def _object(cls: type) -> dict[str, Any]:
     return {**result, "required": required} if required else result
 
 
-def _kernel(kernel_type: KernelType) -> dict[str, Any]:
+def _kernel(kernel_type: KernelType, shared: _Shared) -> dict[str, Any]:
     shape = _mapping(
         "dimensions; lists of values fan out",
-        {each.name: _dimension(each) for each in kernel_type.all_dimensions},
+        {each.name: _dimension(each, shared) for each in kernel_type.all_dimensions},
     )
     required = [each.name for each in kernel_type.all_dimensions if each.required]
     if required:
         shape["required"] = required
     run = kernel_type.run_dimension
+    shape = shared.reference("shape", shape)
+    unit = f" ({run.unit})" if run.unit else ""
     return {
         "type": "object",
         "description": kernel_type.summary,
@@ -100,12 +125,12 @@ def _kernel(kernel_type: KernelType) -> dict[str, Any]:
             "type": {"const": kernel_type.name, "description": kernel_type.summary},
             "label": {"type": "string", "description": _meaning(KernelSource, "label")},
             "shape": {"anyOf": [shape, {"type": "array", "items": shape, "minItems": 1}]},
-            run.name: {**_RANGE, "description": run.meaning},
+            run.name: {"description": f"{run.meaning}{unit}", "allOf": [_RANGE]},
         },
     }
 
 
-def _dimension(dimension: Dimension) -> dict[str, Any]:
+def _dimension(dimension: Dimension, shared: _Shared) -> dict[str, Any]:
     values: list[dict[str, Any]] = []
     words: list[Any] = []
     if isinstance(dimension, Size):
@@ -118,9 +143,10 @@ def _dimension(dimension: Dimension) -> dict[str, Any]:
         words += (True, False)
     if words:
         values.append({"enum": words})
-    one = values[0] if len(values) == 1 else {"anyOf": values}
+    one = shared.reference("value", values[0] if len(values) == 1 else {"anyOf": values})
     unit = f" ({dimension.unit})" if dimension.unit else ""
-    return {
+    part = {
         "description": f"{dimension.meaning}{unit}",
         "anyOf": [one, {"type": "array", "items": one, "minItems": 1}],
     }
+    return shared.reference(dimension.name, part)

@@ -90,23 +90,14 @@ def label(call: Call) -> str:
 def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> RehearsedEntry:
     sizes = kernel_type.buffer_sizes & calls[0].shape.keys()
     largest = {name: max(call.shape[name] for call in calls) for name in sizes}  # type: ignore[type-var]
-    start, stop = min(call.m for call in calls), max(call.m for call in calls)
-    loading = calls[0].step == "load"
-    name = kernel_type.run_dimension.name
-    rule = f"{name} = {stop} while the model loads" if loading else _rule(calls, name)
-    if not loading and _of_requests(calls) and stop < facts.most_requests:
-        stop = facts.most_requests
-        rule += f"; at most {stop} requests run"
-    if not loading and stop < facts.warmed.get(kernel_type.name, 0):
-        stop = facts.warmed[kernel_type.name]
-        rule += f"; the engine's own warm-up goes to {stop}"
+    stop, rule = _stop(calls, kernel_type, facts)
     step = kernel_type.run_dimension.step
     aligned = all(call.m % step == 0 for call in calls)
     return RehearsedEntry(
         kernel_type,
-        label(calls[0]),
+        label(calls[0]) + (", captured decode" if _captured(calls) else ""),
         {**calls[0].shape, **largest},
-        start,
+        min(call.m for call in calls),
         stop,
         step if aligned else 1,
         rule,
@@ -116,11 +107,33 @@ def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> Re
     )
 
 
+def _stop(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> tuple[int, str]:
+    """The last run-time value, and the rule behind it as text."""
+    name, stop = kernel_type.run_dimension.name, max(call.m for call in calls)
+    if calls[0].step == "load":
+        return stop, f"{name} = {stop} while the model loads"
+    rule, most = _rule(calls, name), facts.warmed.get(kernel_type.name, 0)
+    if _captured(calls):
+        most = facts.most_captured if _of_requests(calls) else 0
+        return max(stop, most), f"{rule}; a captured step has at most {facts.most_captured} requests"
+    if _of_requests(calls) and stop < facts.most_requests:
+        stop = facts.most_requests
+        rule += f"; at most {stop} requests run"
+    if stop < most:
+        stop = most
+        rule += f"; the engine's own warm-up goes to {stop}"
+    return stop, rule
+
+
+def _captured(calls: Iterable[Call]) -> bool:
+    return all(call.step == "captured decode" for call in calls)
+
+
 def _of_requests(calls: Iterable[Call]) -> bool:
     """Whether the calls are of decode steps alone, and the largest of each step is the number of its requests."""
     largest: dict[int, int] = {}
     for call in calls:
-        if call.step != "decode":
+        if not call.step.endswith("decode"):
             return False
         largest[call.requests] = max(call.m, largest.get(call.requests, 0))
     return len(largest) > 1 and all(requests == m for requests, m in largest.items())

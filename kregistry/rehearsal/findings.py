@@ -20,7 +20,7 @@ class Call:
         kernel_type: the name of the kernel type.
         shape: the dimensions.
         m: the run-time value.
-        step: the kind of the forward that made it: ``load``, ``prefill`` or ``decode``.
+        step: the kind of the forward that made it: ``load``, ``prefill``, ``decode`` or ``captured decode``.
         tokens: the tokens of that forward on this rank.
         requests: its requests.
         site: the engine's file below its package, and the line, of the call.
@@ -84,12 +84,14 @@ class Facts:
         architecture: the class of the model.
         ranks: the number of ranks, of which this process was the first.
         most_requests: the most requests of a decode step.
+        most_captured: the most requests of a captured decode step; 0: none is captured, or nothing differs in it.
         warmed: kernel type -> the largest run-time value that the engine's own warm-up loads.
     """
 
     architecture: str
     ranks: int
     most_requests: int
+    most_captured: int
     warmed: Mapping[str, int] = field(factory=dict)
 
 

@@ -44,7 +44,8 @@ def main(engine: str, file: str, seconds: float, arguments: list[str]) -> None:
             running.serve()
             code = 0
         except BaseException as error:
-            traceback.print_exc()
+            if not isinstance(error, SystemExit):  # the parser of the arguments has said why
+                traceback.print_exc()
             write_line(out, Failure(_kind(error), stage, _text(error), _place(error)))
             code = 1
         write_line(out, Replaced(dict(COUNTS.most_common())))
@@ -71,14 +72,14 @@ def _kind(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return ""  # the parser of the arguments has said why
+        return ""
     if isinstance(error, PatchError):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
 def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = () if isinstance(error, SystemExit) else traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 

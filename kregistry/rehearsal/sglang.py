@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Set
+from contextlib import nullcontext
 from typing import Any
 
 from kregistry.rehearsal.boundaries import find_boundaries
@@ -18,11 +19,14 @@ ARGUMENTS = (
     "--disable-custom-all-reduce",
     "--disable-overlap-schedule",
     "--disable-radix-cache",
-    "--disable-cuda-graph",
     "--sampling-backend=pytorch",
 )
 #: Environment variables of the process: no warm-up of SGLang's own, which would call every m.
-ENVIRONMENT = {"SGLANG_JIT_DEEPGEMM_PRECOMPILE": "0", "KREGISTRY_SGLANG": "0"}
+ENVIRONMENT = {
+    "FLASHINFER_USE_CUDA_NORM": "1",  # the other form needs cutlass, which need not be installed
+    "KREGISTRY_SGLANG": "0",
+    "SGLANG_JIT_DEEPGEMM_PRECOMPILE": "0",
+}
 #: Arguments for a model that does not fit into the device.
 IF_IT_DOES_NOT_FIT: tuple[str, ...] = ()
 #: The most requests of a decode step; larger steps follow the same rules.
@@ -44,12 +48,18 @@ class SglangEngine:
     """
 
     def __init__(self, arguments: list[str], observer: Observer) -> None:
+        from sglang.srt.arg_groups.overrides import resolving_view
         from sglang.srt.server_args import prepare_server_args
 
         self._observer = observer
         self._skip = False
         self._forwards = 0
-        self._args = prepare_server_args([*arguments, *ARGUMENTS])
+        captured = prepare_server_args([*arguments, *ARGUMENTS])
+        captured.resolve_once()
+        graphs = resolving_view(captured).cuda_graph_config.decode
+        #: The largest batch of a captured graph; 0: there is none.
+        self._captured = max(graphs.bs or [0]) if graphs.backend != "disabled" else 0
+        self._args = prepare_server_args([*arguments, *ARGUMENTS, "--disable-cuda-graph"])
         self._args.resolve_once()
 
     def load(self) -> None:
@@ -68,7 +78,7 @@ class SglangEngine:
         parallel = get_parallel()
         ranks = parallel.tp_size * parallel.pp_size
         running = self._scheduler.max_running_requests
-        self._observer.write(Facts(type(self._model).__name__, ranks, running, warmed))
+        self._observer.write(Facts(type(self._model).__name__, ranks, running, self._captured, warmed))
 
     def serve(self) -> None:
         """Serve requests of the sizes that traffic has."""
@@ -83,13 +93,14 @@ class SglangEngine:
         with torch.inference_mode():
             self._own_forward = self._model.forward
             self._model.forward = self._forward
-            self._generate([1], new=2)
+            self._generate([1], new=3)
             find_boundaries(self._prefill, [1, chunk // 2, chunk])
             self._generate([last], new=2)
-            self._generate([1] * min(scheduler.max_running_requests, _MOST_REQUESTS, chunk), new=2)
+            self._generate([1] * min(scheduler.max_running_requests, _MOST_REQUESTS, chunk), new=3)
 
     def _dp_rank(self) -> int | None:
-        return 0 if getattr(self._args, "dp_size", 1) > 1 else None
+        """The rank of a replica; ranks of data-parallel attention are not replicas."""
+        return 0 if self._args.dp_size > 1 and not self._args.enable_dp_attention else None
 
     def _prefill(self, length: int) -> Set[object]:
         self._observer.calls()
@@ -97,7 +108,13 @@ class SglangEngine:
         return self._observer.calls()
 
     def _generate(self, lengths: list[int], new: int) -> None:
-        """Serve requests with prompts of these lengths to their end, ``new`` tokens each."""
+        """Serve requests with prompts of these lengths to their end, ``new`` tokens each.
+
+        The second decode step runs as in the capture of a CUDA graph, where SGLang overlaps work on two streams.
+        """
+        from sglang.srt.model_executor.runner_utils.capture_mode import model_capture_mode
+
+        last_was_decode = False
         scheduler = self._scheduler
         scheduler.process_input_requests([_request(index, length, new) for index, length in enumerate(lengths)])
         before, chunks, done = self._forwards, 0, 0
@@ -117,9 +134,14 @@ class SglangEngine:
             chunks, done = chunks + 1, done + tokens
             # The chunks between the third and the last one differ from these in no more than the tokens before them.
             self._skip = prefill and chunks > 3 and done < sum(lengths)
+            captured = not prefill and last_was_decode and batch.batch_size() <= self._captured
+            last_was_decode = not prefill
+            step = "prefill" if prefill else "captured decode" if captured else "decode"
             if not self._skip:
-                self._observer.forward(Forward("prefill" if prefill else "decode", tokens, batch.batch_size()))
-            scheduler.process_batch_result(batch, scheduler.run_batch(batch))
+                self._observer.forward(Forward(step, tokens, batch.batch_size()))
+            with model_capture_mode() if captured else nullcontext():
+                result = scheduler.run_batch(batch)
+            scheduler.process_batch_result(batch, result)
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's forward, or the logits alone."""

@@ -34,6 +34,8 @@ ENVIRONMENT = {
 }
 #: Arguments for a model that does not fit into the device.
 IF_IT_DOES_NOT_FIT = ("--kv-cache-memory-bytes=17179869184",)
+#: vLLM handles the tokens before a chunk in pieces of at most so many (MLA's chunked prefill workspace).
+_LONGEST_PREFIX = 65536
 #: The most requests of a decode step; larger steps follow the same rules.
 _MOST_REQUESTS = 512
 
@@ -71,7 +73,7 @@ class VllmEngine:
         model = self._runner.get_model()
         self._observer.models.append(model)
         parallel, scheduling = self._config.parallel_config, self._config.scheduler_config
-        self._observer.write(Facts(type(model).__name__, parallel.world_size_across_dp, scheduling.max_num_seqs))
+        self._observer.write(Facts(type(model).__name__, parallel.world_size_across_dp, scheduling.max_num_seqs, 0))
 
     def serve(self) -> None:
         """Serve requests of the sizes that traffic has."""
@@ -79,7 +81,7 @@ class VllmEngine:
         longest = self._config.model_config.max_model_len - 8
         self._generate([1], new=2)
         find_boundaries(self._prefill, [1, min(chunk // 2, longest), min(chunk, longest)])
-        self._generate([min(longest, 2 * chunk + 1)], new=2)
+        self._generate([min(longest, _LONGEST_PREFIX + chunk + 2)], new=2)
         self._generate([1] * min(self._config.scheduler_config.max_num_seqs, _MOST_REQUESTS), new=2)
 
     def _prefill(self, length: int) -> Set[object]:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from kregistry.compile import BuildReport
 from kregistry.deep_gemm.compiled import CompileWatch
-from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
+from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR, check_environment
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
@@ -23,7 +23,7 @@ from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
-from kregistry.toolchain import Toolchain, find_toolchain, torch_version
+from kregistry.toolchain import Toolchain, find_toolchain, installed_series, torch_version
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
 from kregistry.warm_up.observer import WarmupObserver
@@ -220,6 +220,7 @@ def _require_device() -> None:
         MissingRequirement: torch is missing or has no CUDA, or there is no CUDA device.
     """
     torch_version()
+    check_environment(os.environ, installed_series())  # names a variable before it asks for a GPU
     import torch
 
     if not torch.cuda.is_available():

@@ -22,7 +22,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins import calls, compiled_dims, installed
+from kregistry_plugins import calls, compiled_dims
 from kregistry_plugins.bf16_gemm.dense import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 OUTPUT = Choice(
     "output",
-    "dtype of the output; FP32 since DeepGEMM 0.2, and not on sm120",
+    "dtype of the output; 0.1.4 and 0.2.3 of DeepGEMM refuse FP32, and so does sm120",
     ("bfloat16", "float32"),
     default="bfloat16",
-    needs={"float32": ">=0.2"},
+    needs={"float32": ">=0.2.4"},
 )
 ARCHS = (
     ArchSupport("sm90"),
@@ -66,9 +66,8 @@ class _Bf16Einsum(KernelType):
     proof = Proof(examples=({"h": 4, "r": 256, "d": 128}, {"h": 3, "r": 136, "d": 72}))
 
     def check(self, shape: Shape) -> None:
-        arch = shape.target.arch
-        if shape.output == "float32" and (arch == "sm120" or (arch == "sm90" and not installed.is_first_series())):
-            raise ShapeError(self.name, "output", f"float32 is refused on {arch}", "leave it out")
+        if shape.output == "float32" and shape.target.arch == "sm120":
+            raise ShapeError(self.name, "output", "float32 is refused on sm120", "leave it out")
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {

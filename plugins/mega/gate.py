@@ -82,7 +82,13 @@ class Bf16MegaGate(KernelType):
         "force_random=None, out=None"
     )
     without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"out": ()}
-    archs = (ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no bf16_mega_gate"),)
+    archs = (
+        ArchSupport(
+            "sm100",
+            ">=0.2,!=0.2.5",
+            "DeepGEMM 0.1 has no bf16_mega_gate; 0.2.5 asserts scoring_func == 'sqrtsoftplus' (mega_gate.hpp)",
+        ),
+    )
     handles_empty = ""
     proof = Proof(
         examples=(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from kregistry import Buffers, BufferSpec, Shape
+from kregistry import ArchSupport, Buffers, BufferSpec, Shape
 from kregistry_plugins.mqa_logits import operands
 from kregistry_plugins.mqa_logits.contiguous import LOGITS, SEQ_LEN_KV
 from kregistry_plugins.mqa_logits.contiguous_mixed import MixedMqaLogits
@@ -34,7 +34,11 @@ class ScheduledMqaLogits(MixedMqaLogits):
         LOGITS,
         SEQ_LEN_KV,
     )
-    archs = ARCHS
+    archs = (
+        ARCHS[0],
+        ArchSupport("sm100", ">=0.2,!=0.2.5", "DeepGEMM 0.1 has no such schedule; 0.2.5 has no clean_logits"),
+        ARCHS[2],
+    )
     proof = evolve(
         MixedMqaLogits.proof,
         examples=(

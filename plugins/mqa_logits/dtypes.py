@@ -24,7 +24,11 @@ LOGITS_DTYPE = Choice("logits_dtype", "dtype of the result", ("float32", "bfloat
 
 MXFP8_ARCHS = (
     ArchSupport("sm90", "none", "sm90 has no kernels for packed scale factors"),
-    ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 accepts packed scale factors with FP4 only"),
+    ArchSupport(
+        "sm100",
+        ">=0.2,!=0.2.5",
+        "DeepGEMM 0.1 accepts packed scale factors with FP4 only; 0.2.5 has no clean_logits and logits_dtype",
+    ),
     ArchSupport("sm120", "none", "DeepGEMM accepts the call, but uses the kernel for FP32 scale factors"),
 )
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from kregistry import ArchSupport, Shape, ShapeError
 from kregistry_plugins.fp8_gemm.scales import align
 
+_OTHER = "DeepGEMM 0.2.5 has other indexer functions, without clean_logits and logits_dtype"
+_OLD = "DeepGEMM 0.1 asserts on the arch (attention.hpp) on sm120"
 ARCHS = (
+    ArchSupport("sm90", "!=0.2.5", _OTHER),
+    ArchSupport("sm100", "!=0.2.5", _OTHER),
+    ArchSupport("sm120", ">=0.2,!=0.2.5", f"{_OLD}; {_OTHER}"),
+)
+#: Of the schedule of paged logits.
+METADATA_ARCHS = (
     ArchSupport("sm90"),
-    ArchSupport("sm100"),
-    ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts on the arch (attention.hpp) on sm120"),
+    ArchSupport("sm100", "!=0.2.5", "DeepGEMM 0.2.5 asserts next_n == 1 and indices (attention.hpp) on sm100"),
+    ArchSupport("sm120", ">=0.2", _OLD),
 )
 #: Rows of logits start at multiples of this many bytes.
 _ROW_BYTES = 1024

@@ -43,7 +43,7 @@ class GetPagedMqaLogitsMetadata(KernelType):
     run_dimension = RunDimension("batch_size", "requests of one decode step; with indices, their tokens", "rows")
     function_names = ("get_paged_mqa_logits_metadata",)
     signature = Signature("context_lens, block_kv, num_sms, indices=None")
-    archs = forms.ARCHS
+    archs = forms.METADATA_ARCHS
     # Integers: a single wrong one exceeds the tolerance.
     proof = Proof(
         tolerance=1e-12,

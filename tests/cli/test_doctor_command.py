@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Result
-from distributions import Install
+from distributions import OFFERS, Install
 
 from kregistry.deep_gemm.engine_cache import installed_engines
 
@@ -71,3 +71,19 @@ def test_a_broken_plugin_is_named(kregistry: Run, install: Install, monkeypatch:
     assert broken["found"].startswith("plugin bad (bad-dist 0.3): cannot be imported: RuntimeError: odd")
     assert not broken["ok"]
     assert result.code == 3
+
+
+def test_two_plugins_of_one_name_and_a_slow_import_are_named(
+    kregistry: Run, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kregistry.cli.doctor_command._try_stub", lambda: "not tried")
+    monkeypatch.setattr("kregistry.cli.doctor_command._SLOW_IMPORT", 0.15)
+    busy = "import time\nstart = time.process_time()\nwhile time.process_time() - start < 0.2: pass\n"
+    for name in ("one", "two"):
+        install(f"dist-{name}", "1.0", busy * (name == "one") + OFFERS.format("Sample"), plugin=name)
+    result = kregistry("doctor", "--json")
+    found = {each["subject"]: each for each in result.json}
+    assert result.code == 3
+    clash = found["two plugins"]["found"]
+    assert "'sample' is provided by" in clash and "one (dist-one 1.0)" in clash and "two (dist-two 1.0)" in clash
+    assert "s of CPU time to import" in found["slow plugin"]["found"]

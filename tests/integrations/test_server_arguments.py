@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from enum import Enum
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 from attrs import asdict
+from engine_on_stub import need
 
-from kregistry.integrations.sglang.server_arguments import find_server_args, request_of
+from kregistry.hf_config.deployment import Deployment
+from kregistry.integrations.sglang.server_arguments import _SAME, find_server_args, request_of
 from kregistry.integrations.start_folder import Request
+from kregistry.target import get_target
 
 
 class Backend(Enum):
@@ -58,9 +62,73 @@ def test_they_become_the_options_of_init(model: Path) -> None:
     assert Request(**json.loads(json.dumps(asdict(request)))) == request
 
 
+def test_those_that_decide_kernels_are_there(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speculation, overlaps, stages, requests and the buffers of all-to-all backends."""
+    monkeypatch.setenv("SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK", "256")
+    given = args(
+        model,
+        moe_a2a_backend="deepep",
+        speculative_num_draft_tokens=4,
+        enable_two_batch_overlap=True,
+        enable_single_batch_overlap=False,
+        pp_size=2,
+        attn_cp_size=1,
+        cuda_graph_config=SimpleNamespace(decode=SimpleNamespace(max_bs=128)),
+    )
+    options = request_of(given).deployment
+    assert options.pop("chunked_prefill") == -1
+    assert options == {
+        "tp": 1,
+        "dp": 1,
+        "a2a": "deepep",
+        "speculative_tokens": 4,
+        "two_batch_overlap": True,
+        "single_batch_overlap": False,
+        "pp": 2,
+        "cp": 1,
+        "max_requests": 128,
+        "max_dispatch_tokens": 256,
+    }
+    Deployment("sglang", get_target("h100"), **{**options, "chunked_prefill": -1})
+
+
+@pytest.mark.parametrize("name", ["cuda_graph_max_bs", "cuda_graph_max_bs_decode"])
+def test_the_requests_of_a_step_of_other_versions(model: Path, name: str) -> None:
+    assert request_of(args(model, **{name: 64})).deployment["max_requests"] == 64
+
+
+def test_the_requests_that_may_run_are_those_of_a_step(model: Path) -> None:
+    given = args(model, max_running_requests=2048, dp_size=4, enable_dp_attention=True, cuda_graph_max_bs=64)
+    assert request_of(given).deployment["max_requests"] == 512
+
+
+@pytest.mark.parametrize("value", ["", "many", "0"])
+def test_a_bound_that_is_no_number_is_left_to_the_engine(
+    model: Path, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK", value)
+    assert "max_dispatch_tokens" not in request_of(args(model, moe_a2a_backend="megamoe")).deployment
+
+
 @pytest.mark.parametrize(("chunk", "largest"), [(None, 65536), (-1, 65536), (8192, 16384), (16384, 32768)])
 def test_the_largest_m_is_that_of_sglangs_own_warm_up(model: Path, chunk: int | None, largest: int) -> None:
     assert request_of(args(model, chunked_prefill_size=chunk)).largest == largest
+
+
+@pytest.mark.engines
+def test_the_installed_sglang_has_these_arguments() -> None:
+    need("sglang")
+    [place] = importlib.util.find_spec("sglang").submodule_search_locations or []  # type: ignore[union-attr]
+    text = "".join(path.read_text() for path in (Path(place) / "srt/arg_groups/fields").glob("*.py"))
+    names = [
+        *_SAME,
+        "cuda_graph_config",
+        "cuda_graph_max_bs_decode",
+        "max_running_requests",
+        "chunked_prefill_size",
+        "enable_dp_attention",
+    ]
+    assert [name for name in names if f"\n    {name}: " not in text] == []
 
 
 def test_replicas_do_not_divide_a_rank(model: Path) -> None:

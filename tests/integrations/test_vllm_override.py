@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from engine_on_stub import need
 
 from kregistry import get_target
+from kregistry.hf_config.deployment import Deployment
 from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.vllm import warmup_override
 from kregistry.integrations.vllm.config_request import request_of
@@ -147,6 +150,55 @@ def test_the_configuration_of_vllm_becomes_the_options_of_init(tmp_path: Path) -
     assert request.config == {"architectures": ["A"], "num_hidden_layers": 4}
     wide = request_of(config(tmp_path, data_parallel_size=4, enable_expert_parallel=True, all2all_backend="pplx"))
     assert wide.deployment["ep"] == 8 and wide.deployment["a2a"] == "pplx"
+
+
+def test_what_decides_kernels_is_there(tmp_path: Path) -> None:
+    """Stages, context parallel ranks, the load balancer, dual-batch overlap, speculation, requests of a step."""
+    (tmp_path / "config.json").write_text("{}")
+    given = config(
+        tmp_path,
+        enable_expert_parallel=True,
+        all2all_backend="deepep_low_latency",
+        pipeline_parallel_size=2,
+        prefill_context_parallel_size=2,
+        enable_eplb=True,
+        eplb_config=SimpleNamespace(num_redundant_experts=16),
+        enable_dbo=True,
+    )
+    given.scheduler_config.max_num_seqs = 64
+    given.speculative_config = SimpleNamespace(num_speculative_tokens=3)
+    options = request_of(given).deployment
+    assert options == {
+        "tp": 2,
+        "dp": 1,
+        "cp": 2,
+        "ep": 4,
+        "pp": 2,
+        "a2a": "deepep_low_latency",
+        "moe_runner": "deep_gemm",
+        "max_batched_tokens": 4096,
+        "eplb": True,
+        "redundant_experts": 16,
+        "two_batch_overlap": True,
+        "max_requests": 64,
+        "speculative_tokens": 3,
+    }
+    Deployment("vllm", get_target("h100"), **options)
+
+
+@pytest.mark.engines
+def test_the_installed_vllm_has_these_options() -> None:
+    need("vllm")
+    [place] = importlib.util.find_spec("vllm").submodule_search_locations or []  # type: ignore[union-attr]
+    parallel = "prefill_context_parallel_size pipeline_parallel_size enable_eplb eplb_config num_redundant_experts"
+    names = {
+        "parallel": [*parallel.split(), "enable_dbo", "all2all_backend", "enable_expert_parallel"],
+        "scheduler": ["max_num_seqs", "max_num_batched_tokens"],
+        "speculative": ["num_speculative_tokens"],
+    }
+    texts = {file: (Path(place) / f"config/{file}.py").read_text() for file in names}
+    missing = [name for file, each in names.items() for name in each if f"\n    {name}: " not in texts[file]]
+    assert missing == []
 
 
 def test_the_build_starts_before_the_model_is_made_and_once(

@@ -10,9 +10,11 @@ import jsonschema
 import pytest
 import yaml
 
+from kregistry.cli.example import EXAMPLE
 from kregistry.manifest.schema import json_schema
 from kregistry.registry import Registry
 from manifests import problems, read, with_kernels
+from tests.docs.blocks import blocks
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "kernels.schema.json"
@@ -32,6 +34,12 @@ def test_the_committed_schema_is_fresh(schema: dict[str, Any]) -> None:
 def test_it_is_valid_draft_7(schema: dict[str, Any]) -> None:
     assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     jsonschema.Draft7Validator.check_schema(schema)
+
+
+def followed(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """A part, or what it refers to."""
+    name = part.get("$ref", "").removeprefix("#/definitions/")
+    return schema["definitions"][name] if name else part
 
 
 def accepts(schema: dict[str, Any], text: str) -> bool:
@@ -98,7 +106,26 @@ def test_every_dimension_and_range_is_described(schema: dict[str, Any]) -> None:
     registry = Registry()
     for name in registry.names():
         kernel_type, definition = registry[name], schema["definitions"][name]["properties"]
-        shape = definition["shape"]["anyOf"][0]["properties"]
+        shape = followed(schema, definition["shape"]["anyOf"][0])["properties"]
         assert list(shape) == [each.name for each in kernel_type.all_dimensions]
-        assert all(shape[each.name]["description"].startswith(each.meaning) for each in kernel_type.all_dimensions)
-        assert definition[kernel_type.run_dimension.name]["$ref"] == "#/definitions/range"
+        for each in kernel_type.all_dimensions:
+            description = followed(schema, shape[each.name])["description"]
+            assert description.startswith(each.meaning) and description.endswith(f"({each.unit})" if each.unit else "")
+        run = definition[kernel_type.run_dimension.name]
+        assert run["allOf"] == [{"$ref": "#/definitions/range"}]
+        assert run["description"].startswith(kernel_type.run_dimension.meaning)
+
+
+def test_nothing_is_written_twice(schema: dict[str, Any]) -> None:
+    """Whatever is longer than a reference to it stands in one place; the file is small enough for an editor."""
+    texts = [json.dumps(each) for name, each in schema["definitions"].items() if "-" in name]
+    assert len(texts) == len(set(texts))
+    assert len(json.dumps(schema)) < 1000 * len(Registry().names()) + 60_000
+
+
+def test_the_examples_of_the_documentation_validate(schema: dict[str, Any]) -> None:
+    shown = [yaml.safe_load(block.text) for block in blocks("yaml")]
+    manifests = [each for each in shown if isinstance(each, dict) and "version" in each and "models" in each]
+    assert len(manifests) > 2
+    for manifest in [*manifests, yaml.safe_load(EXAMPLE)]:
+        jsonschema.Draft7Validator(schema).validate(manifest)

@@ -7,7 +7,6 @@ import pytest
 from kregistry import Registry, ShapeError, get_target
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type.sealed_call import guard
-from tests.plugins.stack import installed_stack
 
 #: An example shape of every kernel type that calls ``einsum``, and of those that call ``fp8_einsum``.
 _EINSUMS = {
@@ -85,12 +84,8 @@ def test_a_batch_of_none_gives_zeros_or_leaves_the_sum() -> None:
 def test_fp32_output_needs_a_later_deep_gemm() -> None:
     kernel_type = Registry()["einsum_bhr_hdr_bhd"]
     shape = kernel_type.resolve({**_EINSUMS[kernel_type.name], "output": "float32"}, get_target("h100"))
-    if installed_stack() == "0.1":
-        with pytest.raises(ShapeError, match=r"float32 needs DeepGEMM >=0\.2, found 0\.1"), applied(kernel_type, shape):
-            pass
-    else:
-        with applied(kernel_type, shape):
-            pass
+    with pytest.raises(ShapeError, match=r"float32 needs DeepGEMM >=0\.2\.4, found 0\."), applied(kernel_type, shape):
+        pass
     with pytest.raises(ShapeError, match="float32 is refused on sm120"):
         kernel_type.resolve(shape.shown(), get_target("rtx-pro-6000"))
 

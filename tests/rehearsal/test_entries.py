@@ -10,7 +10,7 @@ from kregistry.registry import Registry
 from kregistry.rehearsal.entries import entries, label
 from kregistry.rehearsal.findings import Call, Facts
 
-FACTS = Facts("Model", 8, 2000)
+FACTS = Facts("Model", 8, 2000, 256)
 
 
 def call(m: int, *, kernel_type: str = "fp8_gemm_nt", step: str = "prefill", **given: Any) -> Call:
@@ -54,7 +54,7 @@ def test_layers_of_one_shape_are_one_entry_with_every_place() -> None:
 
 
 def test_the_range_goes_as_far_as_the_engines_own_warm_up() -> None:
-    facts = Facts("Model", 8, 2000, {"fp8_gemm_nt": 16384})
+    facts = Facts("Model", 8, 2000, 256, {"fp8_gemm_nt": 16384})
     (entry,) = entries([call(1), call(8192)], Registry().__getitem__, facts)
     assert entry.stop == 16384
     assert entry.rule.endswith("; the engine's own warm-up goes to 16384")
@@ -88,3 +88,11 @@ def test_sizes_of_weights_are_entries_of_their_own_unless_serving_covers_them() 
     found = entries(calls, Registry().__getitem__, FACTS)
     assert [(each.start, each.stop) for each in found] == [(24576, 24576), (1, 8192)]
     assert found[0].rule == "m = 24576 while the model loads"
+
+
+def test_what_only_a_captured_step_calls_goes_to_the_largest_captured_batch() -> None:
+    shape = {"n": 512, "k": 1024, "num_sms": 72}
+    calls = [call(m, step="captured decode", requests=m, shape=shape) for m in (1, 64)]
+    facts = Facts("Model", 8, 2000, 256, {"fp8_gemm_nt": 16384})
+    (entry,) = entries(calls, Registry().__getitem__, facts)
+    assert (entry.start, entry.stop, entry.label) == (1, 256, "o_proj, captured decode")

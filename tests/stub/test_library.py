@@ -80,3 +80,25 @@ def test_the_environment_describes_the_target(toolchain: Toolchain, tmp_path: Pa
         "KREGISTRY_STUB_L2": str(126 << 20),
         "KREGISTRY_STUB_MEMORY": str(270 << 30),
     }
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "directory", "removed"])
+@pytest.mark.parametrize("name", ["stub", "nvml"])
+def test_a_damaged_library_is_compiled_again(
+    name: str, damage: str, toolchain: Toolchain, stub_directory: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "stub"
+    whole = {path.name: path.read_bytes() for path in compile_stub(toolchain, stub_directory).parent.glob("lib*.so")}
+    directory.mkdir()
+    for file, content in whole.items():
+        (directory / file).write_bytes(content)
+    (path,) = directory.glob(f"libkregistry_{name}.*.so")
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "directory":
+        path.mkdir()
+        (path / "x").touch()
+    elif damage != "removed":
+        path.write_bytes(b"" if damage == "empty" else content[:5000])
+    compile_stub(toolchain, directory)
+    assert path.read_bytes()[:4] == b"\x7fELF" and len(path.read_bytes()) == len(content)

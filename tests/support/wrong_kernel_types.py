@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -246,9 +247,18 @@ class RequirementRightForTheExamplesOnly(PlainGemm):
         return super().memory_requirement(shape, max_m) + (64 if shape.n % 8 == 3 else 0)
 
 
-@breaks("KR131", "got .*, expected a valid manifest")
+@breaks("KR101", "declares the run-time dimension 'label', a key of every kernel in a manifest: rename it")
 class RunDimensionThatAManifestCannotName(PlainGemm):
     run_dimension = RunDimension("label", "rows", "rows")
+
+
+class Parts(enum.IntEnum):
+    TWO = 2
+
+
+@breaks("KR131", "got RepresenterError: .*cannot represent an object")
+class ValueThatAManifestCannotHold(PlainGemm):
+    proof = evolve(PlainGemm.proof, examples=({"n": 24, "k": 40}, {"n": 7, "k": 16, "num_splits": Parts.TWO}))
 
 
 # ---- the stub GPU ----------------------------------------------------------------------------------------------

@@ -20,7 +20,11 @@ _DIMS = ("", "m", "n", "k", "nk", "mn", "mnk")
 _CASE = "tail"
 
 
-@rule("KR211", "an optional argument is read, changes no kernel, or makes the call unknown", needs=("KR201", "KR115"))
+@rule(
+    "KR211",
+    "an optional argument is read, changes no kernel, or makes the call unknown",
+    needs=("KR201", "KR115", "KR220"),
+)
 def optional_arguments(subject: KernelTypeUnderTest) -> None:
     """Give each optional argument other values, and compare the kernels with those of the shape that is read."""
     kernel_type = subject.kernel_type

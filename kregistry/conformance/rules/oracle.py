@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, Poisoned, poisoned_buffers
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.filling import INDEX_TYPES
 from kregistry.conformance.trial import filled_buffers
 from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import BufferSpec, KernelType, Shape
 
 if TYPE_CHECKING:
     import torch
-
-#: Integers that may be indices or counts. Items of one byte are data.
-_INDEX_TYPES = ("int32", "int64")
 
 
 @rule("KR126", "the reference depends on every input", needs=("KR124",))
@@ -36,7 +34,7 @@ def every_input_counts(subject: KernelTypeUnderTest) -> None:
             if spec.role == "output" and not spec.accumulated:
                 continue
             changes = tuple(_changes(mine, other, name, spec))
-            if not changes and spec.dtype not in _INDEX_TYPES:
+            if not changes and spec.dtype not in INDEX_TYPES:
                 got = "the same value everywhere, for every seed"
                 wanted = "values that differ: an order that is wrong is not found otherwise"
                 raise RuleViolation(f"{name!r} after fill(buffers, m={m})", got, wanted, location(shape, m))
@@ -56,7 +54,7 @@ def _judge(name: str, spec: BufferSpec, same: list[str], other: list[str], where
         if other:
             what, wanted = f"reference() with {name!r} {other[0]}", "the same: affects_results = False"
             raise RuleViolation(what, "other results", wanted, where)
-    elif same and (spec.dtype not in _INDEX_TYPES or not other):
+    elif same and (spec.dtype not in INDEX_TYPES or not other):
         wanted = "other results: the launch is given this buffer, and a launch that ignores it would agree"
         raise RuleViolation(f"reference() with {name!r} {same[0]}", "the same results", wanted, where)
 
@@ -68,7 +66,7 @@ def _changes(
     region, tensor = mine.regions[name], _bits(mine.buffers.tensors[name])
     if not region.equal(other.regions[name]):
         yield "of another seed", lambda: region.copy_(other.regions[name])
-    elif spec.dtype in _INDEX_TYPES and bool((tensor > 0).any()):
+    elif spec.dtype in INDEX_TYPES and bool((tensor > 0).any()):
         yield "smaller by one", lambda: tensor.sub_((tensor > 0).to(tensor.dtype))
         yield "of zeros", lambda: tensor.zero_()
     if not spec.affects_results:
@@ -158,7 +156,7 @@ def unfilled(subject: KernelTypeUnderTest) -> None:
                 poisoned = poisoned_buffers(kernel_type, shape, m, pattern, "cpu")
                 _check_unfilled(kernel_type, poisoned, shape, m, "buffers as allocated")
                 for name, spec in kernel_type.buffers(shape, m).items():
-                    if spec.dtype in _INDEX_TYPES and spec.role != "output":
+                    if spec.dtype in INDEX_TYPES and spec.role != "output":
                         filled = filled_buffers(kernel_type, shape, m, m, 0, NAN_POISON, "cpu")
                         filled.regions[name].copy_(poisoned.regions[name])
                         _check_unfilled(kernel_type, filled, shape, m, f"{name!r} as allocated")

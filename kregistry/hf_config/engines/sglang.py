@@ -364,7 +364,7 @@ class SGLang(Engine):
         if given.max_requests is not None:
             return given.max_requests, "requests of a decode step, --max-requests"
         few = given.tp < 4 and given.target.memory_bytes < 160 * GIB
-        return (256 if few else 512), "requests of a decode step, the default of --cuda-graph-max-bs"
+        return (256 if few else 512), "requests of a decode step, the default of --cuda-graph-max-bs-decode"
 
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:
         requests, rule = self._requests

@@ -24,6 +24,17 @@ _SAME = {
     "moe_runner_backend": "moe_runner",
     "moe_dense_tp_size": "moe_dense_tp",
     "ep_num_redundant_experts": "redundant_experts",
+    "speculative_num_draft_tokens": "speculative_tokens",
+    "enable_two_batch_overlap": "two_batch_overlap",
+    "enable_single_batch_overlap": "single_batch_overlap",
+    "pp_size": "pp",
+    "attn_cp_size": "cp",
+}
+
+#: All-to-all backend -> the variable that bounds what a rank dispatches at once.
+_DISPATCH_TOKENS = {
+    "deepep": "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+    "megamoe": "SGLANG_OPT_DEEPGEMM_MEGA_MOE_NUM_MAX_TOKENS_PER_RANK",
 }
 
 
@@ -65,7 +76,24 @@ def _deployment(server_args: Any, chunk: int) -> dict[str, Any]:
     options["chunked_prefill"] = chunk
     if getattr(server_args, "disable_shared_experts_fusion", False):
         options["shared_expert_fusion"] = "off"
+    requests = _decode_requests(server_args)
+    if requests:
+        options["max_requests"] = requests
+    tokens = os.environ.get(_DISPATCH_TOKENS.get(str(options.get("a2a")), ""), "")
+    if tokens.isdecimal() and int(tokens) > 0:
+        options["max_dispatch_tokens"] = int(tokens)
     return options
+
+
+def _decode_requests(server_args: Any) -> int | None:
+    """The requests of a decode step: as many as may run on a rank; else the largest captured step."""
+    running = getattr(server_args, "max_running_requests", None)
+    if isinstance(running, int) and running > 0:
+        return max(1, running // _dp(server_args))  # pool_configurator.py: attn_dp_size divides them
+    resolved = getattr(getattr(server_args, "cuda_graph_config", None), "decode", None)
+    found = [getattr(resolved, "max_bs", None)]
+    found += [getattr(server_args, name, None) for name in ("cuda_graph_max_bs_decode", "cuda_graph_max_bs")]
+    return next((each for each in found if isinstance(each, int) and each > 0), None)
 
 
 def _dp(server_args: Any) -> int:

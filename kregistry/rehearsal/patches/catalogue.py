@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kregistry.rehearsal.patches import Patch, compilers, ranks, sglang, vllm
+from kregistry.rehearsal.patches import Patch, compilers, deep_ep, ranks, sglang, vllm
 
 #: The versions of the engines that the patches were tested with.
 VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.23",), "vllm": ("0.33.0",)}
@@ -15,6 +15,7 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "sglang": (
         compilers.sglang_kernels,
         ranks.sglang_communicators,
+        ranks.sglang_attention_ranks,
         sglang.sglang_scales,
         sglang.sglang_tilelang,
         sglang.sglang_dummy_weights,
@@ -25,4 +26,4 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
 
 def before_import(engine: str) -> tuple[Patch, ...]:
     """Patches of what the engine itself imports."""
-    return _FIRST
+    return (*_FIRST, deep_ep.deep_ep_buffers) if engine == "sglang" else _FIRST

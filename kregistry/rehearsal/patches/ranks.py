@@ -80,3 +80,20 @@ def sglang_communicators() -> None:
         parameters="self group device library_path is_symmetric_memory_enabled cta_policy",
     )
     replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: Queue()))
+
+
+@patch("sglang")
+def sglang_attention_ranks() -> None:
+    """Ranks of data-parallel attention tell each other their tokens: all have as many as this one."""
+    from sglang.srt.managers.scheduler_components import dp_attn
+
+    def exchange(global_flat: Any, local_row: Any, group: Any) -> None:
+        global_flat.view(-1, local_row.numel())[:] = local_row
+
+    own = dp_attn.MLPSyncBatchInfo.all_gather
+
+    def all_gather(self: Any, device: Any, group: Any, use_all_reduce: bool = False) -> Any:
+        return own(self, "cpu", group)
+
+    replace(dp_attn, "exchange_sync_rows", exchange, parameters="global_flat local_row group")
+    replace(dp_attn.MLPSyncBatchInfo, "all_gather", all_gather, parameters="self device group use_all_reduce")

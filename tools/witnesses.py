@@ -1,0 +1,112 @@
+"""Two witnesses: rehearses the settings of witnesses.yaml (tests/data), and compares them with `kregistry init`.
+
+Usage: python tools/witnesses.py [--only WORD]    run the engines (an environment as of .ci/engines), rewrite the file
+       python tools/witnesses.py --table           write the table of docs/rehearsal.md from the file
+
+A difference that is new gets the reason "?", which a test refuses: say why, or mend the formulas or the rehearsal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "tests" / "data" / "rehearsal"
+FILE = DATA / "witnesses.yaml"
+PAGE = ROOT / "docs" / "rehearsal.md"
+BEGIN, END = "<!-- witnesses: begin -->", "<!-- witnesses: end -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="only the settings whose name has this word")
+    parser.add_argument("--table", action="store_true", help="write the table of the page")
+    given = parser.parse_args()
+    settings = yaml.safe_load(FILE.read_text())
+    if not given.table:
+        for setting in settings:
+            if given.only in name(setting):
+                update(setting)
+                FILE.write_text(text(settings))
+    page = PAGE.read_text()
+    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{table(settings)}{END}{after}")
+
+
+def name(setting: dict[str, Any]) -> str:
+    """``"deepseek-v3 sglang --tp-size 8 h100"``."""
+    return f"{setting['model']} {setting['engine']} {setting['arguments']} {setting['target']}"
+
+
+def update(setting: dict[str, Any]) -> None:
+    """Run both witnesses; the reasons of differences that are still there stay."""
+    with tempfile.TemporaryDirectory() as scratch:
+        counts, lines = witnesses(setting, Path(scratch))
+    reasons = {each["difference"]: each["why"] for each in setting.get("differences") or ()}
+    setting.update(counts)
+    setting["differences"] = [{"difference": line, "why": reasons.get(line, "?")} for line in lines]
+
+
+def witnesses(setting: dict[str, Any], scratch: Path) -> tuple[dict[str, int], list[str]]:
+    """How many entries each finds, and the differences: formula -> rehearsal. The manifests are left in ``scratch``."""
+    folder = DATA / "configs" / setting["model"]
+    model = "--model-path" if setting["engine"] == "sglang" else "--model"
+    formula, rehearsed = scratch / "formula.yaml", scratch / "rehearsed.yaml"
+    target = ("--target", setting["target"])
+    engine = setting["engine"]
+    config = str(folder / "config.json")
+    run("init", "--config", config, "--engine", engine, *target, "-o", str(formula), *setting["init"].split())
+    words = (model, str(folder), *setting["arguments"].split())
+    out = run("rehearse", engine, *target, "--diff", str(formula), "-o", str(rehearsed), "--", *words)
+    counts = {"formula": entries(formula), "rehearsed": entries(rehearsed)}
+    return counts, [line for line in out.splitlines() if line[:2] in ("+ ", "- ", "~ ")]
+
+
+def entries(file: Path) -> int:
+    """The entries of the one model of a manifest."""
+    (model,) = yaml.safe_load(file.read_text())["models"].values()
+    return len(model["kernels"])
+
+
+def run(*arguments: str) -> str:
+    """A command of kregistry; what it prints."""
+    done = subprocess.run([sys.executable, "-m", "kregistry", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"kregistry {' '.join(arguments)}\n{done.stderr}")
+    return done.stdout
+
+
+def text(settings: list[dict[str, Any]]) -> str:
+    """The file, with its comment."""
+    lines = FILE.read_text().splitlines(keepends=True)
+    head = "".join(line for line in lines if line.startswith("#"))
+    return head + yaml.safe_dump(settings, sort_keys=False, width=110, allow_unicode=True)
+
+
+def table(settings: list[dict[str, Any]]) -> str:
+    """The table of the page: a row for each setting, and a list of the differences with their reasons."""
+    rows = ["| model | engine | arguments | GPU | rehearsed | formula | differences |", "|---|---|---|---|---|---|---|"]
+    why: dict[str, list[str]] = {}
+    for setting in settings:
+        found = setting["differences"]
+        rows.append(
+            f"| {setting['model']} | {setting['engine']} | `{setting['arguments']}` | {setting['target']} "
+            f"| {setting['rehearsed']} | {setting['formula']} | {len(found) or 'none'} |"
+        )
+        for each in found:
+            why.setdefault(each["why"], []).append(f"{setting['model']} {setting['engine']}: `{each['difference']}`")
+    lines = [*rows, ""]
+    for reason, places in why.items():
+        lines += [f"* {reason}", *(f"  * {place}" for place in places)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    main()
