@@ -10,7 +10,8 @@ import pytest
 #: Parts that a thread imports while weights load, or that only a start with something to build needs.
 LATER = (
     "kregistry.compile",
-    "kregistry.hf_config",
+    "kregistry.hf_config.families",
+    "kregistry.hf_config.resolve",
     "kregistry.jit_monitor",
     "kregistry.plan",
     "kregistry.rehearsal",
