@@ -72,7 +72,8 @@ def make_scratch(kind: str) -> tuple[Path, int]:
     try:
         new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}new-", dir=root))
         hold = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # without locks (some NFS) nobody removes it after a kill
+            fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
         made = root / f"{_PREFIX}{kind}-{new.name.rpartition('-')[2]}{_HELD}"
         new.rename(made)  # only now: whoever sees this name can rely on the lock
     except OSError as error:

@@ -79,7 +79,8 @@ def test_every_data_file_is_installed() -> None:
         for path in directory.glob(pattern)
     }
     files = _files(ROOT / "kregistry") | _files(ROOT / "plugins")
-    present = {path for path in files if path.suffix != ".py" or path.parent == RECORDED}
+    # Pictures are for the site and the repository: `kregistry docs` prints text.
+    present = {path for path in files if (path.suffix != ".py" or path.parent == RECORDED) and path.suffix != ".png"}
     assert present - {ROOT / "kregistry" / "docs" / "catalogue.json"} == covered
 
 

@@ -11,7 +11,7 @@ from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
 from kregistry.remote.tier import TierUse
-from kregistry.store.failures import is_lasting
+from kregistry.store.failures import was_interrupted
 
 
 @frozen
@@ -144,7 +144,7 @@ class BuildReport:
             PlanError: an entry could not be planned.
         """
         unaccepted = [
-            broken for broken, failed in zip(self.broken, self.failed) if not (allow_broken and is_lasting(failed))
+            broken for broken, failed in zip(self.broken, self.failed) if not allow_broken or was_interrupted(failed)
         ]
         raise_plan_problems(self.plan, tuple(unaccepted), self)
 

@@ -21,7 +21,7 @@ from kregistry.store import atomic, signed_json
 _VERDICT = re.compile(r"\(\d+\): error|^ptxas .*error|the cubin holds \d+ kernels", re.MULTILINE)
 _INTERRUPTED = re.compile(
     r"died due to signal|No space left on device|Disk quota exceeded|Cannot allocate memory|out of memory"
-    r"|virtual memory exhausted|Killed|Segmentation fault|Input/output error",
+    r"|virtual memory exhausted|Killed|Segmentation fault|Input/output error|ended with exit code -\d+",
     re.IGNORECASE,
 )
 
@@ -70,6 +70,11 @@ class BrokenKernels:
         with atomic.storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.replace_file(path, signed_json.encode(record))
+
+
+def was_interrupted(failed: FailedKernel) -> bool:
+    """Whether the compiler was killed, or had no memory or disk: it has rejected nothing."""
+    return _INTERRUPTED.search(failed.output) is not None
 
 
 def is_lasting(failed: FailedKernel) -> bool:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from kregistry.compile import BuildReport
 from kregistry.deep_gemm.compiled import CompileWatch
-from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR
+from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR, check_environment
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
@@ -23,7 +23,7 @@ from kregistry.plan.kept_plans import plan_path
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
-from kregistry.toolchain import Toolchain, find_toolchain, torch_version
+from kregistry.toolchain import Toolchain, find_toolchain, installed_series, torch_version
 from kregistry.warm_up.budget import MemoryBudget
 from kregistry.warm_up.launcher import Launcher, Lent
 from kregistry.warm_up.observer import WarmupObserver
@@ -113,6 +113,7 @@ class PreparedWarmup:
         manifest: what is warmed up.
         plan: where to launch what.
         jit_cache: where DeepGEMM finds the kernels.
+        path: the file of the plan; it may not exist.
         report: the build; ``None`` where another rank or an earlier start has built.
     """
 
@@ -120,6 +121,7 @@ class PreparedWarmup:
     manifest: Manifest
     plan: WarmupPlan
     jit_cache: JitCache
+    path: Path
     report: BuildReport | None
 
 
@@ -151,7 +153,7 @@ def prepare_warmup(
     with ranks.released_after_failure():
         registry = registry or Registry()
         toolchain = find_toolchain()
-        _prepare_process(toolchain, cache_dir)
+        prepare_process(toolchain, cache_dir)
         if not isinstance(manifest, Manifest):
             manifest = load_manifest(manifest, registry, target)
         registry = registry.choosing(manifest.providers)
@@ -190,7 +192,7 @@ def prepare_warmup(
                 plan = WarmupPlan.from_build(build())
         plan = plan or WarmupPlan.read(path, manifest)
     assert isinstance(manifest, Manifest) and registry is not None and plan is not None
-    return PreparedWarmup(registry, manifest, plan, jit_cache, report)
+    return PreparedWarmup(registry, manifest, plan, jit_cache, path, report)
 
 
 def launch_prepared(
@@ -218,6 +220,7 @@ def _require_device() -> None:
         MissingRequirement: torch is missing or has no CUDA, or there is no CUDA device.
     """
     torch_version()
+    check_environment(os.environ, installed_series())  # names a variable before it asks for a GPU
     import torch
 
     if not torch.cuda.is_available():
@@ -234,7 +237,7 @@ def _earlier_plan(path: Path, manifest: Manifest, store: Store, jit_cache: JitCa
     return plan if plan.build.complete and plan.in_place(store, jit_cache) else None
 
 
-def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
+def prepare_process(toolchain: Toolchain, cache_dir: str | Path | None = None) -> None:
     """Set the environment variables that DeepGEMM reads when it is imported."""
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get(DG_JIT_CACHE_DIR)

@@ -53,7 +53,7 @@ def run(directory: Path, command: list[str], pythonpath: str | None) -> str:
 @pytest.mark.stub
 def test_nothing_of_the_current_directory_runs(hostile: Path, pythonpath: str | None) -> None:
     script = str(Path(sys.executable).with_name("kregistry"))
-    assert "1 kernels for h100" in run(hostile, [script, "plan"], pythonpath)
+    assert "1 kernel for h100" in run(hostile, [script, "plan"], pythonpath)
     assert "ok   stub GPU" in run(hostile, [script, "doctor"], pythonpath)
     assert not (hostile / "marker").exists()
 

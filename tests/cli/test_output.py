@@ -111,3 +111,13 @@ def test_data_on_a_terminal_is_for_a_terminal() -> None:
     os.close(ours)
     assert process.returncode == 0
     assert b"\x1b[" in found and b"bf16_gemm_nt" in found
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from kregistry.cli.output import echo, say
+
+    echo("a\x1b]0;evil\x07\tb\n\udcff\u202e\x9b31mé")
+    say("\x1b[2J", mark="\x1b[31mours\x1b[0m ")
+    captured = capsys.readouterr()
+    assert captured.out == "a\\x1b]0;evil\\x07\tb\n\\udcff\\u202e\\x9b31mé\n"
+    assert "\x1b[2J" not in captured.err and "\\x1b[2J" in captured.err

@@ -97,3 +97,13 @@ def test_the_json_of_what_was_shared() -> None:
         "compared": [K[0].id, K[1].id],
         "different": [{"id": K[1].id, "difference": "the content of .text"}],
     }
+
+
+@pytest.mark.parametrize(
+    "output", ["nvcc error   : 'cicc' died due to signal 9", "the compiler ended with exit code -9 and no message"]
+)
+def test_a_compiler_that_was_killed_is_not_accepted(output: str) -> None:
+    """Nothing is known of the kernel: no server may go on without it."""
+    failed = FailedKernel(K[1], "nvcc kernel.cu", output)
+    with pytest.raises(CompileError):
+        report(failed=(failed,)).raise_problems(allow_broken=True)

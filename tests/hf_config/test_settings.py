@@ -15,6 +15,7 @@ from kregistry.errors import InputError
 from kregistry.hf_config.call_site import CallSite, Verdict
 from kregistry.hf_config.config import ModelConfig, parse_config, read_config
 from kregistry.hf_config.deployment import Deployment
+from kregistry.hf_config.manifest_text import render
 from kregistry.hf_config.model_family import Family
 from kregistry.hf_config.resolve import ModelCalls, find_family, model_calls
 from kregistry.registry import Registry
@@ -548,3 +549,15 @@ def test_every_call_has_a_kernel_type(
             calls = model_calls(config, Deployment(engine, get_target(target), **setting), installed, families)
             missing = [f"{site.label}: {site.reason}" for site in calls.with_verdict(Verdict.NO_KERNEL_TYPE)]
             assert missing == [], setting
+
+
+# ---- thresholds --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["deepseek-v3", "kimi-k2-instruct"])
+def test_a_threshold_is_in_the_manifest(resolve: Resolve, installed: Registry, name: str) -> None:
+    """A layer that runs in some steps only says in which, beside its range."""
+    calls = resolve(name, "vllm", tp=8)
+    text = " ".join(render(calls, installed, name="m").replace("#", " ").split())
+    assert "fewer than 32 rows on sm90" in text
+    assert "or with one of 8,192 tokens in all" in text

@@ -38,8 +38,10 @@ def test_a_plan_is_kept_until_a_cubin_is_gone(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cache")
     healed = run(WARM, tmp_path)
     assert (healed["planned"], healed["built"], healed["real"]) == (True, 0, 1)
-    other_settings = run(WARM, tmp_path, DG_PRINT_CONFIGS="0")
+    other_settings = run(WARM, tmp_path, DG_JIT_WITH_LINEINFO="0")
     assert other_settings["planned"]
+    prints_more = run(WARM, tmp_path, DG_PRINT_CONFIGS="1")  # changes no kernel: the first plan is used
+    assert not prints_more["planned"]
 
 
 def test_contiguous_rows_end_at_a_multiple_of_their_step(tmp_path: Path) -> None:

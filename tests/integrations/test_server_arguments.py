@@ -97,6 +97,11 @@ def test_the_requests_of_a_step_of_other_versions(model: Path, name: str) -> Non
     assert request_of(args(model, **{name: 64})).deployment["max_requests"] == 64
 
 
+def test_the_requests_that_may_run_are_those_of_a_step(model: Path) -> None:
+    given = args(model, max_running_requests=2048, dp_size=4, enable_dp_attention=True, cuda_graph_max_bs=64)
+    assert request_of(given).deployment["max_requests"] == 512
+
+
 @pytest.mark.parametrize("value", ["", "many", "0"])
 def test_a_bound_that_is_no_number_is_left_to_the_engine(
     model: Path, value: str, monkeypatch: pytest.MonkeyPatch
@@ -115,7 +120,14 @@ def test_the_installed_sglang_has_these_arguments() -> None:
     need("sglang")
     [place] = importlib.util.find_spec("sglang").submodule_search_locations or []  # type: ignore[union-attr]
     text = "".join(path.read_text() for path in (Path(place) / "srt/arg_groups/fields").glob("*.py"))
-    names = [*_SAME, "cuda_graph_config", "cuda_graph_max_bs_decode", "chunked_prefill_size", "enable_dp_attention"]
+    names = [
+        *_SAME,
+        "cuda_graph_config",
+        "cuda_graph_max_bs_decode",
+        "max_running_requests",
+        "chunked_prefill_size",
+        "enable_dp_attention",
+    ]
     assert [name for name in names if f"\n    {name}: " not in text] == []
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from kregistry import Registry, ShapeError, get_target
+from kregistry import Registry, ShapeError, get_target, make_plan
+from kregistry.manifest import Entry, Manifest, Range
 from tests.plugins.stack import installed_stack
 
 
@@ -193,3 +194,19 @@ def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert sys.modules["deep_gemm.utils.mlopart"].is_available("user")
     monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart")
     moe_sm100._partitions.cache_clear()
+
+
+@pytest.mark.stub
+def test_case_11_two_sms_fewer_are_other_kernels(stub_directory: Path) -> None:
+    """SGLang leaves two SMs of a B200 to communication while a mega MoE runs: no kernel is shared with those at 148."""
+    target, kernel_type = get_target("b200"), Registry()["fp8_fp4_mega_moe"]
+    values = kernel_type.proof.examples[0]
+    entries = tuple(
+        Entry("m", "", kernel_type.resolve({**values, "num_sms": sms}, target), Range("tokens", 1, 64, 1))
+        for sms in (146, 148)
+    )
+    manifest = Manifest("k.yaml", target, ("m",), entries, {})
+    plan = make_plan(manifest, Registry(), processes=1, stub_directory=stub_directory)
+    assert plan.problems() == ()
+    fewer, all_of_them = (set(planned.kernels()) for planned in plan.entries)
+    assert fewer and all_of_them and fewer.isdisjoint(all_of_them)

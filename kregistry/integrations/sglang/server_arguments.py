@@ -86,7 +86,10 @@ def _deployment(server_args: Any, chunk: int) -> dict[str, Any]:
 
 
 def _decode_requests(server_args: Any) -> int | None:
-    """The largest captured decode step: where SGLang has resolved it, or as the user gave it."""
+    """The requests of a decode step: as many as may run on a rank; else the largest captured step."""
+    running = getattr(server_args, "max_running_requests", None)
+    if isinstance(running, int) and running > 0:
+        return max(1, running // _dp(server_args))  # pool_configurator.py: attn_dp_size divides them
     resolved = getattr(getattr(server_args, "cuda_graph_config", None), "decode", None)
     found = [getattr(resolved, "max_bs", None)]
     found += [getattr(server_args, name, None) for name in ("cuda_graph_max_bs_decode", "cuda_graph_max_bs")]

@@ -19,6 +19,7 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
         sglang.sglang_scales,
         sglang.sglang_tilelang,
         sglang.sglang_dummy_weights,
+        sglang.sglang_dual_gemm,
     ),
     "vllm": (vllm.vllm_dummy_weights, vllm.vllm_queues),
 }

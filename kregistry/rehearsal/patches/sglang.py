@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from kregistry.rehearsal.patches import patch, replace
@@ -54,3 +55,13 @@ def sglang_dummy_weights() -> None:
     from sglang.srt.model_loader import loader
 
     replace(loader, "initialize_dummy_weights", lambda model, *args, **kwargs: count("initialize_dummy_weights"))
+
+
+@patch("sglang")
+def sglang_dual_gemm() -> None:
+    """A kernel for gate and up projections without blocks of scales needs cutlass, which need not be installed."""
+    if importlib.util.find_spec("cutlass") is not None:
+        return
+    from sglang.srt.layers.dual_gemm import DualGemm
+
+    replace(DualGemm, "_select_mode", lambda *args: None, parameters="self gate_up_proj hidden_size")
