@@ -30,8 +30,8 @@ groups = {"console_scripts": project.get("scripts", {}), **project["entry-points
 lines = [line for group, each in groups.items() for line in (f"[{group}]", *(f"{k} = {v}" for k, v in each.items()))]
 (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
 PYTHON
-# Each start of a server would compile them again where Python may write no bytecode.
-env -u PYTHONDONTWRITEBYTECODE python3 -m compileall -q -j 0 "$site" >/dev/null 2>&1 || true
+# Each start of a server would compile them again where Python may write no bytecode. Links are not followed.
+env -u PYTHONDONTWRITEBYTECODE python3 -m compileall -q -j 0 "$site" "$here/../kregistry" "$here/../plugins" >/dev/null 2>&1 || true
 PYTHONPATH="$site" python3 -W ignore - <<'PYTHON'
 import importlib.metadata as metadata
 import importlib.util

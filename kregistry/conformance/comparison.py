@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _TILE = 64
 #: A part may differ this many times as much as the whole: few elements differ more from each other than many.
 PART_FACTOR = 20.0
+#: From a tolerance for rounding on, a part may differ as much as one FP8 number that was rounded the other way.
+_ROUNDED, _ONE_FP8_STEP = 1e-4, 0.02
 
 
 @frozen
@@ -39,13 +41,13 @@ def disagreement(got: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> D
     """The worst disagreement of two tensors of the same sizes; ``None`` if they agree.
 
     The whole may differ by the tolerance. Each row, each column and each tile of 64 rows and columns may differ by
-    20 times as much, measured as ``|x - y|^2 / (|x|^2 + |y|^2 + e)``: ``e`` is what an average part of that size has,
-    so that a part that is almost zero is not judged by its rounding.
+    20 times as much (from a tolerance of 1e-4 on, by at least 0.02), measured as ``|x - y|^2 / (|x|^2 + |y|^2 + e)``.
+    ``e`` is what an average part of that size has, so that a part that is almost zero is not judged by its rounding.
     """
     whole = difference(got, wanted)
     if not whole <= tolerance:
         return Disagreement(whole, "", tolerance)
-    limit = PART_FACTOR * tolerance
+    limit = max(PART_FACTOR * tolerance, _ONE_FP8_STEP if tolerance >= _ROUNDED else 0.0)
     for kind, values in _parts(got, wanted):
         worst = int(values.argmax())
         if float(values.flatten()[worst]) > limit:

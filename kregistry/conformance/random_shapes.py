@@ -11,6 +11,8 @@ from kregistry.kernel_type import Choice, Dimension, Shape, Size, Value
 from kregistry.target import Target
 
 _SEED = 1
+#: Random shapes for each target, and run-time values of each.
+RANDOM_SHAPES, RANDOM_VALUES = 2, 2
 #: How often a new shape is drawn before giving up: check() may refuse many combinations.
 _TRIES = 60
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kregistry.integrations.build_ahead import SaysThatItWaits, wait_for_build
-from kregistry.integrations.build_process import read_manifest
-from kregistry.integrations.start_folder import StartFolder
+from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.registry import Registry
 from kregistry.store import Store
-from kregistry.warm_up.warm_up import PreparedWarmup, prepare_warmup
+
+if TYPE_CHECKING:
+    from kregistry.warm_up.warm_up import PreparedWarmup
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -51,9 +54,26 @@ class Ahead:
                 status.built,
                 status.seconds,
             )
-            manifest = read_manifest(self._start, self._registry)
-            self._prepared = prepare_warmup(manifest, registry=self._registry, store=self._store)
-            if self._prepared.report is not None:
-                log.info("kregistry: the environment of the build differs from this process: planned once more")
+            self._prepared = self._launches(status)
         except Exception:
             log.exception("kregistry: what was built ahead cannot be read; call sites are warmed up one by one")
+
+    def _launches(self, status: Status) -> PreparedWarmup:
+        """From the plan that the build process has made, if it is this process's too; else from one of our own.
+
+        The engine's main thread runs Python meanwhile (it imports models), so this takes as little of it as it can:
+        neither the fingerprint of the plan nor the kernels are checked again.
+        """
+        from kregistry.manifest import load_manifest
+        from kregistry.warm_up.prepared_plan import read_prepared
+        from kregistry.warm_up.warm_up import prepare_warmup
+
+        manifest = load_manifest(self._start.manifest, self._registry, self._start.read_target())
+        if status.plan:
+            prepared = read_prepared(Path(status.plan), status.surroundings, manifest, self._registry)
+            if prepared is not None:
+                return prepared
+        prepared = prepare_warmup(manifest, registry=self._registry, store=self._store)
+        if prepared.report is not None:
+            log.info("kregistry: the environment of the build differs from this process: planned once more")
+        return prepared

@@ -22,6 +22,7 @@ from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import Target
+from kregistry.warm_up.prepared_plan import surroundings
 from kregistry.warm_up.warm_up import PreparedWarmup, prepare_warmup
 
 log = logging.getLogger("kregistry.integrations")
@@ -40,12 +41,12 @@ def main() -> None:
     status = Status("planning", os.getpid())
     start.write_status(status)
     try:
-        kernels, built, left_out = _build(start)
+        found = _build(start)
     except Exception as error:
         log.exception("the build ahead of the first call has failed")
         status = evolve(status, state="failed", text=str(error) or type(error).__name__)
     else:
-        status = evolve(status, state="done", kernels=kernels, built=built, left_out=left_out)
+        status = evolve(found, state="done", pid=status.pid)
     start.write_status(evolve(status, seconds=round(time.monotonic() - started, 3)))
 
 
@@ -71,8 +72,8 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def _build(start: StartFolder) -> tuple[int, int, tuple[str, ...]]:
-    """(kernels, how many of them were compiled now, entries that were left out)"""
+def _build(start: StartFolder) -> Status:
+    """Make the manifest, and build it."""
     from kregistry.integrations.automatic_manifest import manifest_for, manifest_text
     from kregistry.integrations.device_query import query_target
 
@@ -86,7 +87,7 @@ def _build(start: StartFolder) -> tuple[int, int, tuple[str, ...]]:
         start.write_manifest(manifest_text(manifest), target)
         manifest = read_manifest(start, registry)
     if not manifest.entries:
-        return 0, 0, ()
+        return Status("done", 0)
     prepared = _prepare(manifest, registry, store)
     bad = _unplannable(prepared)
     if bad:
@@ -97,12 +98,18 @@ def _build(start: StartFolder) -> tuple[int, int, tuple[str, ...]]:
         start.write_manifest(manifest_text(rest), manifest.target)
         built = len(prepared.report.compiled) if prepared.report else 0
         if not entries:
-            return 0, built, tuple(bad.values())
+            return Status("done", 0, built=built, left_out=tuple(bad.values()))
         prepared = _prepare(read_manifest(start, registry), registry, store)
-        return prepared.plan.total, built, tuple(bad.values())
+        return _status(prepared, built, tuple(bad.values()))
     report = prepared.report
     log.info("%s", f"{len(report.compiled)} built in {report.seconds:.2f} s" if report else "all were ready")
-    return prepared.plan.total, len(report.compiled) if report else 0, ()
+    return _status(prepared, len(report.compiled) if report else 0)
+
+
+def _status(prepared: PreparedWarmup, built: int, left_out: tuple[str, ...] = ()) -> Status:
+    plan = str(prepared.path) if prepared.path.exists() and prepared.plan.build.complete else ""
+    around = surroundings(prepared.plan, prepared.jit_cache)
+    return Status("done", 0, prepared.plan.total, built, left_out=left_out, plan=plan, surroundings=around)
 
 
 def _prepare(manifest: Manifest, registry: Registry, store: Store) -> PreparedWarmup:

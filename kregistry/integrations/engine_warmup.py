@@ -24,16 +24,16 @@ from kregistry.registry import Registry
 from kregistry.serving.coverage import Coverage
 from kregistry.store import Store
 from kregistry.target import Target, detect_target
-from kregistry.warm_up import MemoryBudget, WarmupObserver, WarmupReport
-from kregistry.warm_up.warm_up import PreparedWarmup, launch_prepared, prepare_warmup
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the thread of `Ahead` imports the warm-up while weights load; this module is imported before
     from kregistry.jit_monitor import JitMonitor
+    from kregistry.warm_up import WarmupObserver, WarmupReport
+    from kregistry.warm_up.warm_up import PreparedWarmup
 
 log = logging.getLogger("kregistry.integrations")
 
 #: Share of the free device memory that launches may use: an engine has given most of it to its KV cache by then.
-_MEMORY = MemoryBudget(fraction=0.8)
+_MEMORY = 0.8
 
 
 class EngineWarmup:
@@ -154,14 +154,19 @@ class EngineWarmup:
             KregistryError: a kernel cannot be planned, built or launched. The caller falls back to the engine's own
                 warm-up. A kernel that does not compile raises nothing, since it would crash the engine's own warm-up.
         """
+        from kregistry.warm_up.warm_up import prepare_warmup
+
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
         with self.engine_state(), self.warming_up():
             prepared = prepare_warmup(manifest, registry=self.registry, store=self.store)
         return self._launch(prepared)
 
     def _launch(self, prepared: PreparedWarmup) -> WarmupReport:
+        from kregistry.warm_up.budget import MemoryBudget
+        from kregistry.warm_up.warm_up import launch_prepared
+
         with self.engine_state(), self.warming_up(), _all_sms(self.target):
-            report = launch_prepared(prepared, _MEMORY, observers=self.observers)
+            report = launch_prepared(prepared, MemoryBudget(fraction=_MEMORY), observers=self.observers)
         self.coverage.add(prepared.manifest)
         report.raise_problems(allow_broken=True)
         if report.build is not None and report.build.outdated:

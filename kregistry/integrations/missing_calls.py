@@ -7,7 +7,6 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from kregistry.integrations.automatic_manifest import manifest_text
 from kregistry.integrations.build_ahead import start_build, wait_for_build
 from kregistry.integrations.remembered_calls import as_line, remember
 from kregistry.integrations.start_folder import StartFolder
@@ -66,6 +65,8 @@ class MissingCalls:
                 log.warning("kregistry cannot remember a call for the next start: %s", error)
 
     def _build(self) -> None:
+        from kregistry.integrations.automatic_manifest import manifest_text  # most servers never need it
+
         while True:
             entries = [self._waiting.get()]
             while not self._waiting.empty():

@@ -78,6 +78,9 @@ class Status:
         seconds: duration of the build process so far.
         text: why it failed.
         left_out: entries that could not be planned, and why.
+        plan: the file of the plan; empty if there is none.
+        surroundings: what that plan depends on besides what all processes of a start share, see
+            :func:`kregistry.warm_up.prepared_plan.surroundings`.
     """
 
     state: str
@@ -87,6 +90,8 @@ class Status:
     seconds: float = 0.0
     text: str = ""
     left_out: tuple[str, ...] = field(default=(), converter=_texts)
+    plan: str = ""
+    surroundings: dict[str, Any] = field(factory=dict)
 
 
 @frozen

@@ -63,7 +63,7 @@ class BufferSpec:
             raise InputError(text, "give one value, or each value of a one-dimensional buffer")
         if self.accumulated and self.role != "output":
             raise InputError(f"an accumulated buffer has the role {self.role!r}", "only an output is accumulated into")
-        if not self.affects_results and not self.dtype.startswith("int"):
+        if not self.affects_results and "int" not in self.dtype:
             text = f"a buffer of {self.dtype} that does not affect results"
             raise InputError(text, "only integers may be a schedule")
 

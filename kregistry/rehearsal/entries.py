@@ -74,8 +74,8 @@ def label(call: Call) -> str:
     last = parts[-1].removesuffix("_with_mqa") if parts else ""
     phase = "masked" if name.endswith("masked") else "contiguous"
     if "mqa_logits" in name:
-        kind = "metadata" if "metadata" in name else "decode" if "paged" in name else "prefill"
-        return f"indexer logits, {kind}"
+        phase = "decode" if "paged" in name else "prefill"
+        return "indexer schedule" if "metadata" in name else f"indexer logits, {phase}"
     if name.startswith("m_grouped"):
         return f"experts {call.weight.partition('_')[0] or last} ({phase})"
     if "indexer" in parts:

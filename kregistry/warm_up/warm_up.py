@@ -113,6 +113,7 @@ class PreparedWarmup:
         manifest: what is warmed up.
         plan: where to launch what.
         jit_cache: where DeepGEMM finds the kernels.
+        path: the file of the plan; it may not exist.
         report: the build; ``None`` where another rank or an earlier start has built.
     """
 
@@ -120,6 +121,7 @@ class PreparedWarmup:
     manifest: Manifest
     plan: WarmupPlan
     jit_cache: JitCache
+    path: Path
     report: BuildReport | None
 
 
@@ -151,7 +153,7 @@ def prepare_warmup(
     with ranks.released_after_failure():
         registry = registry or Registry()
         toolchain = find_toolchain()
-        _prepare_process(toolchain, cache_dir)
+        prepare_process(toolchain, cache_dir)
         if not isinstance(manifest, Manifest):
             manifest = load_manifest(manifest, registry, target)
         registry = registry.choosing(manifest.providers)
@@ -190,7 +192,7 @@ def prepare_warmup(
                 plan = WarmupPlan.from_build(build())
         plan = plan or WarmupPlan.read(path, manifest)
     assert isinstance(manifest, Manifest) and registry is not None and plan is not None
-    return PreparedWarmup(registry, manifest, plan, jit_cache, report)
+    return PreparedWarmup(registry, manifest, plan, jit_cache, path, report)
 
 
 def launch_prepared(
@@ -235,7 +237,7 @@ def _earlier_plan(path: Path, manifest: Manifest, store: Store, jit_cache: JitCa
     return plan if plan.build.complete and plan.in_place(store, jit_cache) else None
 
 
-def _prepare_process(toolchain: Toolchain, cache_dir: str | Path | None) -> None:
+def prepare_process(toolchain: Toolchain, cache_dir: str | Path | None = None) -> None:
     """Set the environment variables that DeepGEMM reads when it is imported."""
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get(DG_JIT_CACHE_DIR)

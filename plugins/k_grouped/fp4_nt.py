@@ -79,7 +79,7 @@ class KGroupedFp4GemmNtContiguous(KGroupedGemm):
         step=_ALIGNMENT,
     )
     function_names = ("k_grouped_fp4_gemm_nt_contiguous",)
-    signature = QUANTISED
+    signature = evolve(QUANTISED, text=QUANTISED.text.replace("(1, 1, 128)", "(1, 1, 32)"))
     archs = (
         ArchSupport("sm90", "none", "DeepGEMM asserts: FP4 operands need sm100 or sm120 (layout.hpp)"),
         ArchSupport("sm100", ">=0.2", "DeepGEMM 0.1 has no k-grouped FP4 GEMM"),

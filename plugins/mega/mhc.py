@@ -153,11 +153,13 @@ class MegaMhc(KernelType):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         import torch
 
-        for name in ("x", "residual", "rmsnorm_weight"):
-            buffers.tensors[name].normal_(generator=generator)
-        for name in ("post_mix", "comb_res_mix", "shifted_prev_mix", "mix_scales"):
+        buffers.rmsnorm_weight.normal_(generator=generator)
+        buffers.mix_scales.uniform_(0.1, 1, generator=generator)
+        for name in ("x", "residual"):
+            buffers.tensors[name][:m].normal_(generator=generator)
+        for name in ("post_mix", "comb_res_mix", "shifted_prev_mix"):
             if name in buffers.tensors:
-                buffers.tensors[name].uniform_(0.1, 1, generator=generator)
+                buffers.tensors[name][:m].uniform_(0.1, 1, generator=generator)
         buffers.mix_bases.normal_(generator=generator)
         weight = torch.randn(buffers.fn.shape, device=generator.device, generator=generator)
         buffers.fn.copy_(weight * (_STREAMS * buffers.shape.hidden) ** -0.5)

@@ -97,7 +97,7 @@ class GetMqaLogitsMetadata(KernelType):
     settings = (NUM_SMS,)
     run_dimension = RunDimension("seq_len", "query tokens of one call", "tokens")
     function_names = ("get_mqa_logits_metadata",)
-    signature = Signature("ks, ke, num_kv_tokens, num_heads")
+    signature = Signature("cu_seq_len_k_start, cu_seq_len_k_end, num_kv_tokens, num_heads")
     archs = ARCHS
     # Integers: a single wrong one exceeds the tolerance.
     proof = Proof(
@@ -116,14 +116,16 @@ class GetMqaLogitsMetadata(KernelType):
         shape = buffers.shape
         return Call((buffers.ks[:m], buffers.ke[:m], shape.seq_len_kv, shape.num_heads))
 
-    def read_m(self, ks: torch.Tensor, ke: torch.Tensor, num_kv_tokens: int, num_heads: int) -> int:
-        return ks.shape[0] if num_kv_tokens else 0
+    def read_m(
+        self, cu_seq_len_k_start: torch.Tensor, cu_seq_len_k_end: torch.Tensor, num_kv_tokens: int, num_heads: int
+    ) -> int:
+        return cu_seq_len_k_start.shape[0] if num_kv_tokens else 0
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         return {"num_heads": call.num_heads, "seq_len_kv": call.num_kv_tokens}
 
     def empty_result(self, call: Arguments) -> torch.Tensor:
-        return call.ks.new_empty(0)
+        return call.cu_seq_len_k_start.new_empty(0)
 
     def returned(self, value: torch.Tensor, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return parts(buffers.shape, value)

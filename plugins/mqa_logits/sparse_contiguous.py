@@ -127,7 +127,7 @@ class Fp8Fp4SparseMqaLogits(KernelType):
             **operands.keys(shape.operands, shape.seq_len_kv, sparse_blocks.HEAD_DIM),
             "weights": BufferSpec((max_m, sparse_blocks.NUM_HEADS), "bfloat16"),
             # Metadata of zeros has no work.
-            "metadata": BufferSpec((metadata,), "uint8", initial=0),
+            "metadata": BufferSpec((metadata,), "uint8", initial=0, affects_results=False),
             # Inputs of the metadata kernel.
             "ks": BufferSpec((max_m,), "int32", initial=0),
             "ke": BufferSpec((max_m,), "int32", initial=0),

@@ -67,7 +67,7 @@ class _PagedSparse(KernelType):
         return {
             "context_lens": BufferSpec((max_m, 1), "int32", initial=0),
             "block_table": BufferSpec((max_m, row_pages(shape)), "int32", initial=0),
-            "indices": BufferSpec((max_m,), "int32", initial=0),
+            "indices": BufferSpec((max_m,), "int32", initial=0, affects_results=False),
             "blocks": BufferSpec((max_m, shape.num_sparse_blocks), "int32", initial=0),
         }
 
@@ -168,7 +168,7 @@ class Fp8Fp4PagedSparseMqaLogits(_PagedSparse):
             "kv_cache": cache,
             "weights": BufferSpec((max_m, sparse_blocks.NUM_HEADS), "bfloat16"),
             # Metadata of zeros has no work.
-            "metadata": BufferSpec((metadata,), "uint8", initial=0),
+            "metadata": BufferSpec((metadata,), "uint8", initial=0, affects_results=False),
             # Inputs of the metadata kernel.
             **super().buffers(shape, max_m),
         }

@@ -139,7 +139,7 @@ def test_sglangs_switch_ends_the_watch(tmp_path: Path) -> None:
     assert got["free"] and got["real"] == 0
 
 
-def test_the_manifest_is_warmed_when_sglang_is_configured(tmp_path: Path) -> None:
+def test_the_manifest_is_built_when_sglang_is_configured_and_loaded_at_the_first_call(tmp_path: Path) -> None:
     (tmp_path / "kernels.yaml").write_text(
         "version: 1\nmodels:\n  m:\n    kernels:\n"
         "      - {type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 3}, m: {stop: 8}}\n"
@@ -153,13 +153,19 @@ class Device:
     base_gpu_id = 0
 compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
 deep_gemm_wrapper.update_deep_gemm_config(0)
-answer(kernels=kernels(), real=real_cubins(), m=len(compile_utils._BUILTIN_M_LIST))
+hc(3, 3)
+first = kernels()
+for m in range(1, 9):
+    hc(m, 3)
+answer(kernels=kernels(), first=first, real=real_cubins(), m=len(compile_utils._BUILTIN_M_LIST))
 """,
         tmp_path,
         KREGISTRY_MANIFEST=str(tmp_path / "kernels.yaml"),
         KREGISTRY_MODEL="m",
     )
-    assert got["real"] == len(got["kernels"]) == 1 and got["m"] == 16384
+    assert got["real"] == len(got["kernels"]) == 1 and got["first"] == got["kernels"] and got["m"] == 16384
+    assert "1 kernels of this model on disk, 1 built" in got["text"]
+    assert "1 kernels of 1 call sites ready, 0 built" in got["text"]  # that build, not one of the call
 
 
 def test_a_kernel_type_that_kregistry_does_not_have_stays_sglangs(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert start.read_request() is None and start.read_status() is None and start.read_pid() == 0
     request = Request("sglang", "m", {"a": [1]}, {"tp": 2}, 16384, ("fp8_gemm_nt",), automatic=False)
     start.write_request(request)
-    status = Status("done", 7, 3, 2, 1.5, "", ("one entry",))
+    status = Status("done", 7, 3, 2, 1.5, "", ("one entry",), "plan.json", {"versions": {"torch": "2"}})
     start.write_status(status)
     start.write_manifest("version: 1\n", get_target("h100"))
     assert start.read_request() == request and start.read_status() == status

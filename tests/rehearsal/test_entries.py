@@ -35,6 +35,7 @@ def call(m: int, *, kernel_type: str = "fp8_gemm_nt", step: str = "prefill", **g
         ("fp8_gemm_nt", "model.layers.9.self_attn.indexer.wq_b", "weight", "indexer wq_b"),
         ("fp8_mqa_logits", "model.layers.9.self_attn.indexer", "", "indexer logits, prefill"),
         ("fp8_paged_mqa_logits", "model.layers.9.self_attn.indexer", "", "indexer logits, decode"),
+        ("get_paged_mqa_logits_metadata", "model.layers.9.self_attn.indexer", "", "indexer schedule"),
         ("m_grouped_fp8_gemm_nt_masked", "model.layers.9.mlp.experts", "w13_weight", "experts w13 (masked)"),
         ("m_grouped_fp8_gemm_nt_contiguous", "model.layers.9.mlp.experts", "w2_weight", "experts w2 (contiguous)"),
         ("fp8_gemm_nt", "", "", "fp8_gemm_nt"),

@@ -59,9 +59,9 @@ class ReturnsNothingForAnEmptyInput(_OwnFunction):
         return d
 
 
-@breaks("KR220", "SignatureOfAnother.signature: the default of 'c': got 0, expected None")
+@breaks("KR220", "SignatureOfAnother.signature: got 'compiled_dims' at position 3, expected at position 4")
 class SignatureOfAnother(Bf16Gemm):
-    signature = Signature("a, b, d, c=0, compiled_dims='nk'")
+    signature = Signature("a, b, d, compiled_dims='', c=None")
 
 
 @breaks("KR221", r"execute\(buffers, m\): got no kernel of DeepGEMM, expected at least one")

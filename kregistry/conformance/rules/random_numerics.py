@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kregistry.conformance.cases import sweep_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, poisoned_buffers
-from kregistry.conformance.random_shapes import random_shapes, random_values
+from kregistry.conformance.random_shapes import RANDOM_SHAPES, RANDOM_VALUES, random_shapes, random_values
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
 from kregistry.conformance.trial import filled_buffers, refill, results_of, synchronize
@@ -15,15 +15,12 @@ from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape
 
-#: Random shapes for each target. On a GPU each may need the compiler.
-_SHAPES = 2
-
 
 @rule("KR133", "inputs and reference are right at random shapes and values", needs=("KR123",))
 def random_references(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for target in subject.targets:
-        for shape in random_shapes(subject, target, _SHAPES):
+        for shape in random_shapes(subject, target, RANDOM_SHAPES):
             for m in random_values(subject, 1):
                 where = location(shape, m)
                 rows = subject.padded_rows(m)
@@ -55,12 +52,12 @@ def everywhere(subject: KernelTypeUnderTest) -> None:
     smallest = min(shapes, key=lambda shape: subject.kernel_type.memory_requirement(shape, subject.at("largest")))
     _compare(subject, smallest, tuple(m for m in sweep_of(subject.kernel_type) if m))
     for shape in _random(subject):
-        _compare(subject, shape, random_values(subject, 2))
+        _compare(subject, shape, random_values(subject, RANDOM_VALUES))
 
 
 def _random(subject: KernelTypeUnderTest) -> Iterator[Shape]:
     target = subject.machine.gpu if subject.device == "cuda" else subject.targets[0]
-    for shape in random_shapes(subject, target, _SHAPES):
+    for shape in random_shapes(subject, target, RANDOM_SHAPES):
         try:
             with applied(subject.kernel_type, shape):
                 yield shape

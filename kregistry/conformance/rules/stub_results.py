@@ -15,8 +15,6 @@ from kregistry.errors import ShapeError
 from kregistry.kernel_type import Choice, Dimension, EmptyInput, Flag, Shape, Value
 from kregistry.stub.probed import Probed, ProbedValue
 
-#: Defaults that a signature can hold; it says None for others, such as a dtype.
-_LITERALS = (bool, int, float, str, tuple, type(None))
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -44,9 +42,6 @@ def signature(subject: KernelTypeUnderTest) -> None:
         if declared.kind is declared.POSITIONAL_OR_KEYWORD and order.index(declared.name) != position:
             wanted = f"at position {order.index(declared.name)}, as in the function"
             raise RuleViolation(what, f"{declared.name!r} at position {position}", wanted)
-        literal = found.default is found.empty or isinstance(found.default, _LITERALS)
-        if literal and declared.default != found.default:
-            raise RuleViolation(f"{what}: the default of {declared.name!r}", declared.default, found.default)
 
 
 @rule("KR221", "a launch has work for the GPU", needs=("KR201",))

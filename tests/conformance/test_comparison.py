@@ -1,0 +1,53 @@
+"""Comparison of results: as a whole, and by row, column and tile."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kregistry.conformance.comparison import difference, disagreement
+
+
+@pytest.fixture
+def right() -> torch.Tensor:
+    return torch.randn(130, 200, generator=torch.Generator().manual_seed(0))
+
+
+def test_equal_tensors_agree(right: torch.Tensor) -> None:
+    assert disagreement(right, right, 1e-12) is None
+    assert disagreement(right[:0], right[:0], 1e-12) is None
+    assert disagreement(right.bfloat16(), right, 1e-3) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "index"),
+    [
+        ("row 7", (slice(7, 8), slice(None))),
+        ("column 9", (slice(None), slice(9, 10))),
+        ("row 64", (slice(64, 128), slice(128, 200))),
+    ],
+)
+def test_a_part_that_is_wrong_is_named_though_the_whole_agrees(
+    right: torch.Tensor, part: str, index: tuple[slice, slice]
+) -> None:
+    wrong = right.clone()
+    wrong[index] *= 0.2
+    tolerance = 1.1 * difference(wrong, right)
+    found = disagreement(wrong, right, min(tolerance, 0.01))
+    assert found is not None
+    if difference(wrong, right) <= 0.01:
+        assert found.part == part
+
+
+def test_a_part_that_is_almost_zero_is_not_judged_by_its_rounding(right: torch.Tensor) -> None:
+    small = right.clone()
+    small[3] *= 1e-6
+    rounded = small.clone()
+    rounded[3] = 0
+    assert disagreement(rounded, small, 1e-5) is None
+
+
+def test_nan_is_a_disagreement(right: torch.Tensor) -> None:
+    wrong = right.clone()
+    wrong[0, 0] = torch.nan
+    assert disagreement(wrong, right, 1.0) is not None

@@ -1,0 +1,40 @@
+"""What kregistry's plugins import in an engine's main thread: as little as they need there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+#: Parts that a thread imports while weights load, or that only a start with something to build needs.
+LATER = (
+    "kregistry.compile",
+    "kregistry.hf_config.families",
+    "kregistry.hf_config.resolve",
+    "kregistry.jit_monitor",
+    "kregistry.plan",
+    "kregistry.rehearsal",
+    "kregistry.stub",
+    "kregistry.warm_up",
+    "torch",
+    "deep_gemm",
+)
+
+
+def imported(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_a_process_that_runs_no_model_imports_next_to_nothing(engine: str) -> None:
+    found = imported(f"import kregistry.integrations.{engine}, kregistry.integrations.switches")
+    assert not found & {*LATER, "kregistry.registry", "kregistry.kernel_type", "kregistry.manifest", "attrs"}
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_hooks_are_made_without_what_is_needed_later(engine: str) -> None:
+    found = imported(f"import kregistry.integrations.{engine}.warmup_override")
+    assert not found & set(LATER)
