@@ -10,7 +10,7 @@ from attrs import evolve
 from good_kernel_types import PlainGemm, plain_gemm
 from wrong_kernel_types import breaks
 
-from kregistry import Buffers, BufferSpec, Call, EmptyInput, Shape, Signature
+from kregistry import Arguments, Buffers, BufferSpec, Call, EmptyInput, Shape, Signature, Value
 
 if TYPE_CHECKING:
     import torch
@@ -101,6 +101,10 @@ class _Scaled(PlainGemm):
         call = super().arguments(buffers, m)
         return Call(call.args, {**call.kwargs, "scale": buffers.scale[:m]})
 
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        assert call.scale is not None
+        return super().shape_of(call)
+
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         super().fill(buffers, m, generator)
         buffers.scale[:m].uniform_(1, 2, generator=generator)
@@ -158,6 +162,10 @@ class _Gathers(PlainGemm):
     def arguments(self, buffers: Buffers, m: int) -> Call:
         call = super().arguments(buffers, m)
         return Call(call.args, {**call.kwargs, "index": buffers.index[:m]})
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        assert call.index is not None
+        return super().shape_of(call)
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         import torch
