@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from kregistry.deep_gemm.compiler import Compiler
 from kregistry.deep_gemm.included_headers import toolkit_headers
+from kregistry.deep_gemm.remembered import remembered
 from kregistry.kernel import CompilerCommand
 
 
@@ -49,6 +51,16 @@ def profile_inputs(compiler: Compiler) -> list[str]:
 def _header_digest(path: Path, compiler: Compiler) -> str:
     """A directory of the toolkit's headers counts by those that a source includes."""
     return "toolkit" if path.resolve() in compiler.includes else tree_digest(path)
+
+
+@cache
+def remembered_tree_digest(directory: Path) -> str:
+    """The same as :func:`tree_digest`, remembered on this machine: for the start of a server."""
+
+    def compute() -> tuple[str, Iterable[str]]:
+        return tree_digest(directory), [str(directory), *map(str, directory.rglob("*"))]
+
+    return remembered(hashlib.sha256(f"tree {directory}".encode()).hexdigest(), compute)
 
 
 @cache

@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from attrs import frozen
+
+from kregistry.deep_gemm.remembered import remembered
 
 # Without an anchor at the start of a line, Python's search skips to the next ``#``; what it finds in a comment is one
 # header more.
@@ -38,6 +41,20 @@ def toolkit_headers(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Pa
     for name, content in _files(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit))):
         digest.update(f"{name}\0{content}\0".encode())
     return digest.hexdigest()
+
+
+def remembered_toolkit_headers(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Path, ...]) -> str:
+    """The same, remembered on this machine: for the start of a server, which asks for it each time."""
+    text = _Text.read(_IMPLICIT + source)
+    where = tuple(map(str, includes)), tuple(map(str, toolkit))
+
+    def compute() -> tuple[str, Iterable[str]]:
+        directories = tuple(dict.fromkeys((*where[0], *where[1])))
+        reached = _reached(text, directories)
+        return toolkit_headers(source, includes, toolkit), reached | _searched(text, reached, directories)
+
+    key = hashlib.sha256(repr((text, where)).encode()).hexdigest()
+    return remembered(key, compute)
 
 
 def toolkit_header_files(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Path, ...]) -> dict[str, str]:
@@ -101,6 +118,24 @@ def _reached(source: _Text, directories: tuple[str, ...]) -> set[str]:
                 reached.add(each)
                 waiting.append((each, _text(each)))
     return reached
+
+
+def _searched(source: _Text, reached: set[str], directories: tuple[str, ...]) -> set[str]:
+    """Every directory in which a new file could be found instead of one that was reached."""
+    found: set[str] = set()
+    for path, text in ((None, source), *((each, _text(each)) for each in reached)):
+        for beside, name in text.includes:
+            places = (*directories, *((str(Path(path).parent),) if beside and path else ()))
+            found.update(os.path.normpath(f"{place}/{name}/..") for place in places)
+    found.update(directories)
+    return {_existing(each) for each in found}
+
+
+def _existing(directory: str) -> str:
+    """A directory, or the nearest one above it that exists: a new one changes its time."""
+    while not Path(directory).is_dir() and directory != "/":
+        directory = str(Path(directory).parent)
+    return directory
 
 
 @cache

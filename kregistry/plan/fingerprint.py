@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 from kregistry.deep_gemm.compiler import Compiler
-from kregistry.deep_gemm.cubin_inputs import profile_inputs, tree_digest
+from kregistry.deep_gemm.cubin_inputs import profile_inputs, remembered_tree_digest, tree_digest
 from kregistry.deep_gemm.environment import planned
-from kregistry.deep_gemm.included_headers import toolkit_headers
+from kregistry.deep_gemm.included_headers import remembered_toolkit_headers
 from kregistry.deep_gemm.version import series_of
 from kregistry.kernel import CompilerCommand
 from kregistry.manifest import Manifest
@@ -72,7 +72,7 @@ def _deep_gemm() -> list[str]:
     parts: list[str] = []
     for place in _places():
         files = sorted([*place.glob("*.so"), *place.glob("*.py")])
-        parts += [str(place), tree_digest(place / "include")]
+        parts += [str(place), remembered_tree_digest(place / "include")]
         parts += [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return parts
 
@@ -85,7 +85,7 @@ def _compiler(compiler: Compiler) -> list[object]:
     text = "".join(f"#include <deep_gemm/impls/{path.name}>\n" for path in sources).encode()
     includes = tuple(place / "include" for place in _places())
     return [
-        toolkit_headers(text, includes, compiler.includes),
+        remembered_toolkit_headers(text, includes, compiler.includes),
         profile_inputs(compiler),
         compiler.flags.prepended,
         compiler.flags.appended,

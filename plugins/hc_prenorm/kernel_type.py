@@ -24,7 +24,7 @@ from kregistry import (
     Size,
     Value,
 )
-from kregistry_plugins.hc_prenorm.num_splits import POLICIES
+from kregistry_plugins.hc_prenorm.num_splits import POLICIES, ROWS
 
 if TYPE_CHECKING:
     import torch
@@ -127,4 +127,5 @@ def _most_split_rows(shape: Shape, max_m: int) -> int:
     """Rows of the largest output at any m up to ``max_m``: m * num_splits is not monotonic in m under a policy."""
     if shape.num_splits not in POLICIES:
         return max_m * (shape.num_splits or 1)
-    return max((shape.at(NUM_SPLITS, m) or 1) * m for m in range(max_m + 1))
+    ends = (*range(ROWS, max_m, ROWS), max_m)
+    return max((shape.at(NUM_SPLITS, m) or 1) * m for m in ends)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from kregistry import Shape
 
+#: Rows of a block of DeepGEMM: every policy only sees ``ceil(m / ROWS)``.
+ROWS = 64
 #: The values of FlashInfer's variant in SGLang.
 _FLASHINFER_VALUES = (16, 8, 4, 2, 1)
 
@@ -17,7 +19,7 @@ def occupancy(shape: Shape, m: int) -> int:
     Source: SGLang 0.5.23, ``kernels/ops/layernorm/mhc.py``, ``_compute_num_split_for_mhc_pre``; the same formula is
     ``compute_num_split`` in vLLM 0.33.0. SMs is the number of the device, not ``deep_gemm.get_num_sms()``.
     """
-    row_blocks = max(-(-m // 64), 1)
+    row_blocks = max(-(-m // ROWS), 1)
     return max(1, min(shape.target.num_sms // row_blocks, -(-int(shape.k) // 64) // 4))
 
 
