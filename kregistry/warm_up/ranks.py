@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
@@ -12,9 +14,13 @@ from attrs import field, frozen
 
 from kregistry.errors import WarmupError
 
+_log = logging.getLogger("kregistry.warm_up")
 Barrier = Callable[[], object]
 #: How long a rank waits for the others, in seconds: longer than a cold build of a large model on few cores.
 BARRIER_SECONDS = 3600.0
+#: A rank that waits says so after this many seconds, and again after so many more.
+FIRST_LINE_SECONDS = 5.0
+NEXT_LINE_SECONDS = 30.0
 
 
 def _no_barrier() -> None:
@@ -72,13 +78,25 @@ class Ranks:
         device = _current_device()
         thread = threading.Thread(target=self._call, args=(outcome, device), name="kregistry-barrier", daemon=True)
         thread.start()
-        thread.join(self.seconds)
+        self._join(thread)
         if not outcome:
             text = f"rank {self.rank} has waited {self.seconds:g} s in the barrier for the other ranks"
             hint = "a rank failed or does not call warmup; barrier_seconds must be longer than a cold build takes"
             raise WarmupError(text, hint=hint)
         if outcome[0] is not None:
             raise outcome[0]
+
+    def _join(self, thread: threading.Thread) -> None:
+        """Wait for the barrier's thread, with a line in the log soon and then once in a while."""
+        started = time.monotonic()
+        end, pause = started + self.seconds, FIRST_LINE_SECONDS
+        while thread.is_alive() and (left := end - time.monotonic()) > 0:
+            thread.join(min(pause, left))
+            if thread.is_alive() and time.monotonic() < end:
+                waited = time.monotonic() - started
+                whom = "the other ranks" if self.builds else "rank 0, which builds"
+                _log.warning("rank %d has waited %.0f s for %s (at most %.0f s)", self.rank, waited, whom, self.seconds)
+                pause = NEXT_LINE_SECONDS
 
     def _call(self, outcome: list[BaseException | None], device: Any) -> None:
         try:

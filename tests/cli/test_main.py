@@ -45,7 +45,8 @@ def test_every_command_explains_itself(kregistry: Run, name: str) -> None:
     assert result.code == 0
     assert result.out.startswith(f"Usage: kregistry {name} ")
     # These write a document, or run another program.
-    assert name in ("init", "schema", "record", "stub", "rehearse", "docs") or "--json" in result.out
+    documents = ("init", "schema", "report", "bundle", "completion", "docs", "record", "stub", "rehearse")
+    assert name in documents or "--json" in result.out
 
 
 def test_the_version(kregistry: Run) -> None:

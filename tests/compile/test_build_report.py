@@ -77,6 +77,7 @@ def test_the_json_of_a_report() -> None:
         "compiling_seconds": 2.5,
         "outdated": 0,
         "sharing": {"parsed": [], "front_ends": [], "not_shared": [], "compared": [], "different": []},
+        "remote": [],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_a_failure_after_the_barrier_does_not_wait_again() -> None:
         ranks.wait()
         raise ZeroDivisionError
     assert passed == [1]
+
+
+def test_a_rank_that_waits_says_whom_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kregistry.warm_up.ranks.FIRST_LINE_SECONDS", 0.05)
+    monkeypatch.setattr("kregistry.warm_up.ranks.NEXT_LINE_SECONDS", 0.05)
+    Ranks(3, lambda: time.sleep(0.2), 60).wait()
+    lines = [each.getMessage() for each in caplog.records]
+    assert len(lines) >= 2 and lines[0] == "rank 3 has waited 0 s for rank 0, which builds (at most 60 s)"
+    with pytest.raises(WarmupError):
+        Ranks(0, lambda: time.sleep(2), 0.2).wait()
+    assert "rank 0 has waited 0 s for the other ranks (at most 0 s)" in caplog.text

@@ -48,7 +48,7 @@ def test_a_kernel_that_deep_gemm_compiled_is_reported() -> None:
     with pytest.raises(WarmupError) as caught:
         report(launch(1, "a", Warmed.LOADED), compiled=("/jit/kernel.x",)).raise_problems()
     assert str(caught.value) == (
-        "DeepGEMM compiled 1 kernels\n  /jit/kernel.x\nhint: another environment planned it? "
+        "DeepGEMM compiled 1 kernel\n  /jit/kernel.x\nhint: another environment planned it? "
         "kregistry doctor shows this one"
     )
 
