@@ -182,10 +182,11 @@ def test_a_store_and_a_cache_that_cannot_be_written(
     (tmp_path / "file").touch()
     result = kregistry("build", tiny_file, "--store", tmp_path / "file" / "store")
     assert (result.code, result.out) == (4, "")
-    assert result.err == f"error: {tmp_path}/file/store/kernels: Not a directory\n"
+    hint = "hint: a file is where a directory should be: remove it\n"
+    assert result.err == f"error: {tmp_path}/file/store/kernels: Not a directory\n{hint}"
     result = kregistry("build", tiny_file, "--store", place.store.directory, "--cache-dir", tmp_path / "file" / "jit")
     assert (result.code, result.out) == (4, "")
-    assert re.fullmatch(f"error: {tmp_path}/file/jit/tmp/[^/]*: Not a directory\n", result.err)
+    assert re.fullmatch(f"error: {tmp_path}/file/jit/tmp/[^/]*: Not a directory\n{hint}", result.err)
 
 
 def test_verify_finds_everything_intact(kregistry: Run, tiny_file: Path, place: Place, kernel: Kernel) -> None:

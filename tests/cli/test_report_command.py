@@ -51,7 +51,8 @@ def test_wrong_input_of_a_report(kregistry: Run, tiny_file: Path, place: tuple[s
     result = kregistry("report", tiny_file, *place, "--build", "20010101T000000-1")
     assert result.code == 2 and result.err.startswith("error: unknown build '20010101T000000-1'\n")
     result = kregistry("report", tiny_file, *place, "-o", tmp_path)
-    assert (result.code, result.err) == (4, f"error: {tmp_path}: Is a directory\n")
+    hint = "hint: a directory is where a file should be: remove it"
+    assert (result.code, result.err) == (4, f"error: {tmp_path}: Is a directory\n{hint}\n")
 
 
 def test_one_value_of_m_is_shown(kregistry: Run, tiny_file: Path, place: tuple[str, ...], kernel: Kernel) -> None:

@@ -53,7 +53,9 @@ models:
     report = build_kernels(manifest, registry, store=session_store, jit_cache=JitCache(tmp_path), toolchain=toolchain)
     assert (report.compiled, report.ready, report.filled) == ((), 1, 1)
     assert report.cache_directory == str(tmp_path)
-    assert report.plan.problems() == ("tiny: raises n=24: DeepGEMM refuses m 3..4: ValueError: too much",)
+    (problem,) = report.plan.problems()
+    assert problem.startswith("tiny: raises n=24: the kernel type (") and "sample_kernel_types.py:" in problem
+    assert problem.endswith(" refuses m 3..4: ValueError: too much")
 
 
 def test_a_store_that_cannot_be_written_is_reported_before_anything_is_planned(
@@ -62,4 +64,5 @@ def test_a_store_that_cannot_be_written_is_reported_before_anything_is_planned(
     (tmp_path / "file").touch()
     with pytest.raises(StorageError) as caught:
         build_kernels(tiny_manifest, registry, store=Store(tmp_path / "file" / "store"), toolchain=toolchain)
-    assert str(caught.value) == f"{tmp_path}/file/store/kernels: Not a directory"
+    hint = "hint: a file is where a directory should be: remove it"
+    assert str(caught.value) == f"{tmp_path}/file/store/kernels: Not a directory\n{hint}"
