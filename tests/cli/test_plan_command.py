@@ -45,7 +45,7 @@ def test_json_and_drift(kregistry: Run, tiny_file: Path, tiny_build: BuildReport
     assert result.json == {**tiny_build.plan.to_json(), "known_broken": []}
     assert result.err == (
         f"error: {lock}: the file and this plan differ in 1 point\n  SMs of the target: 131 in the file, 132 now\n"
-        f"hint: kregistry plan -o {lock} accepts them\n"
+        f"hint: kregistry plan {tiny_file} -o {lock} accepts them\n"
     )
 
 
