@@ -117,7 +117,8 @@ def detect_target(device: int = 0) -> Target:
     except ImportError as error:
         raise MissingRequirement(
             f"target 'detect' needs torch, which cannot be imported: {error}",
-            f"pip install 'kregistry[deepgemm]', or name the target, e.g. --target h100 (known: {', '.join(TARGETS)})",
+            "in a clone of kregistry, pip install '.[deepgemm]', or run kregistry in the environment of an engine; "
+            f"or name the target, e.g. --target h100 (known: {', '.join(TARGETS)})",
         ) from error
     if not torch.cuda.is_available():
         raise MissingRequirement(

@@ -20,7 +20,7 @@ from pathlib import Path
 from attrs import frozen
 from packaging.version import Version
 
-from kregistry.deep_gemm.compiler import INSTALL_HINT, Compiler, named_compiler
+from kregistry.deep_gemm.compiler import COMPILER_HINT, INSTALL_HINT, Compiler, named_compiler
 from kregistry.deep_gemm.environment import check_environment, removed
 from kregistry.deep_gemm.nvcc_flags import APPEND, PREPEND
 from kregistry.deep_gemm.variables import Series
@@ -102,7 +102,7 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
             path, reason = named or (nvcc, found_by)
             return CudaToolkit(home, Compiler.at(path, reason, home, environment), found_by)
     places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
-    raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", INSTALL_HINT)
+    raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", COMPILER_HINT)
 
 
 def _deep_gemm_places() -> list[Path]:
@@ -155,7 +155,8 @@ def torch_version() -> str:
     if "+cpu" in version or not _has_cuda_libraries():
         raise MissingRequirement(
             f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU",
-            "pip install torch==2.11.0 from PyPI is a CUDA build, and works on a machine without a GPU",
+            f"pip uninstall torch, then pip install torch=={Version(version).public}: PyPI has the CUDA build, which "
+            "works on a machine without a GPU",
         )
     return version
 

@@ -14,7 +14,14 @@ from kregistry.deep_gemm.compiler import nvcc_version
 from kregistry.errors import MissingRequirement
 from kregistry.toolchain import find_c_compiler, find_cuda_toolkit, find_toolchain
 
-HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+HINT = (
+    "in a clone of kregistry, pip install '.[deepgemm]' installs torch, DeepGEMM and the CUDA compiler; for the "
+    "kernels of a server, run kregistry in the environment of its engine instead"
+)
+NO_COMPILER = (
+    "set CUDA_HOME to a CUDA toolkit, or unset it and run pip install 'cuda-toolkit[nvcc,cccl,crt,nvvm]'; torch and "
+    "DeepGEMM stay as they are"
+)
 
 
 def toolkit(home: Path, version: str = "V13.0.1", header: bool = True) -> Path:
@@ -50,7 +57,7 @@ def test_cuda_home_comes_first_and_nothing_else_is_tried(tmp_path: Path) -> None
     with pytest.raises(MissingRequirement) as caught:
         find_cuda_toolkit(environment)
     assert caught.value.message == f"no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path}/bad (CUDA_HOME)"
-    assert caught.value.hint == HINT
+    assert caught.value.hint == NO_COMPILER
     assert caught.value.exit_code == 3
 
 
@@ -132,7 +139,7 @@ def test_a_torch_without_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, v
     assert caught.value.message == (
         f"torch {version} is a build without CUDA; planning runs CUDA's host code, although no GPU"
     )
-    assert caught.value.hint.startswith("pip install torch==2.11.0 from PyPI is a CUDA build")
+    assert caught.value.hint.startswith("pip uninstall torch, then pip install torch==2.11.0: PyPI has the CUDA build")
 
 
 def test_no_torch_and_no_deep_gemm(monkeypatch: pytest.MonkeyPatch) -> None:

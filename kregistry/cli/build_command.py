@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -129,7 +130,7 @@ def _refuse_selection(selection: Selection) -> None:
     if selection.models or selection.target or selection.file != Path("kernels.yaml"):
         raise InputError(
             "--lock builds a whole lock file: FILE, --model and --target say nothing about it",
-            "kregistry build --lock kernels.lock",
+            next_command("build"),
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import Selection, Verbosity, manifest_options, store_option, verbosity_options
 from kregistry.cli.output import echo
 from kregistry.cli.remote_kernels import lock_option, wanted_kernels
@@ -35,13 +36,14 @@ def command(
 
     Both are the same to the byte wherever they are made from the same kernels.
     """
-    from kregistry.remote.bundle import SUFFIXES, compressed, tar_of
+    from kregistry.remote.bundle import compressed, tar_of
     from kregistry.remote.chain import object_name
+    from kregistry.remote.location import SUFFIXES
     from kregistry.remote.oci_image import ROOT, write_image
     from kregistry.store import atomic
 
     if tar is None and oci is None:
-        raise InputError("bundle: expected --tar FILE or --oci DIR", "kregistry bundle --tar kernels.tar.gz")
+        raise InputError("bundle: expected --tar FILE or --oci DIR", f"{next_command('bundle')} --tar kernels.tar.gz")
     if tar is not None and not tar.name.endswith(SUFFIXES):
         raise InputError(f"bundle --tar {tar}: the name must end in {' or '.join(SUFFIXES)}")
     if oci is not None and oci.exists() and (not oci.is_dir() or any(oci.iterdir())):
@@ -51,7 +53,7 @@ def command(
     missing = tuple(name for name, content in objects.items() if content is None)
     if missing:
         text = f"{len(missing)} of {len(kernels)} kernels are not in {store.directory}"
-        raise IncompleteError(text, missing, "kregistry build compiles them first")
+        raise IncompleteError(text, missing, f"{next_command('build')} compiles them first")
     named = {object_name(kernels[name]): content for name, content in objects.items() if content is not None}
     if tar is not None:
         content = compressed(tar_of(named.items()))

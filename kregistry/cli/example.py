@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
-from kregistry.cli.output import echo
-
 EXAMPLE = """\
 # Which DeepGEMM functions a model calls, with which shapes, and for which m
 # (numbers of tokens). kregistry list NAME explains every dimension, and
@@ -25,10 +21,3 @@ models:
         shape: {n: 24, k: 28672, num_splits: occupancy}
         m: {stop: 1024}
 """
-
-
-def print_example(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """The callback of --example: print the manifest, and end the command."""
-    if value and not context.resilient_parsing:
-        echo(EXAMPLE, nl=False)
-        context.exit()

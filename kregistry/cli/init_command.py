@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli import complete
-from kregistry.cli.example import print_example
+from kregistry.cli.example import EXAMPLE
 from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
 from kregistry.cli.output import echo, escape_controls, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
@@ -18,18 +18,18 @@ from kregistry.cli.output_file import check_output, force_option, with_digest, w
 if TYPE_CHECKING:
     from kregistry.hf_config.resolve import ModelCalls
 
+#: ``deepseek-ai/DeepSeek-V3``
+_NAME_ON_A_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
 
 @click.command(name="init")
 @click.option(
     "--example",
     is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=print_example,
-    help="Print a small manifest to start from, and stop.",
+    help="Write a small manifest to start from, in place of a model's: it takes only -o and --force.",
 )
-@click.option("--config", type=click.Path(path_type=Path), required=True, help="The model's config.json.")
-@click.option("--engine", required=True, help="sglang or vllm.")
+@click.option("--config", type=click.Path(path_type=Path), help="The model's config.json; needed.")
+@click.option("--engine", help="sglang or vllm; needed.")
 @click.option(
     "-t",
     "--target",
@@ -94,8 +94,9 @@ if TYPE_CHECKING:
 @force_option
 @plugin_option
 def command(
-    config: Path,
-    engine: str,
+    example: bool,
+    config: Path | None,
+    engine: str | None,
     target: str,
     stops: tuple[str, ...],
     name: str | None,
@@ -117,6 +118,18 @@ def command(
     from kregistry.manifest import load_manifest, named_target
 
     check_output(output, force)
+    if output is not None and str(output) == "-":
+        output = None
+    if example:
+        return _write_example(output)
+    if config is None or engine is None:
+        missing = " and ".join(name for name, value in (("--config", config), ("--engine", engine)) if value is None)
+        raise InputError(
+            f"init needs {missing}",
+            "kregistry init --config config.json --engine sglang reads the config.json of a model; "
+            "kregistry init --example -o kernels.yaml writes a small manifest to start from",
+        )
+    config = _config_file(config)
     registry = make_registry(plugins)
     deployment = Deployment(engine, named_target(target), **setting)  # type: ignore[arg-type]
     installed = installed_families()
@@ -142,6 +155,57 @@ def command(
     if output is None and other is None and not explain:
         echo(text, nl=False)
         _summarise(calls)
+
+
+def _config_file(config: Path) -> Path:
+    """The file that --config names: a directory of a model stands for the config.json in it.
+
+    Raises:
+        InputError: it is neither.
+    """
+    from kregistry.errors import InputError
+
+    try:
+        is_directory, is_there = config.is_dir(), config.exists()
+    except (OSError, ValueError):  # whoever reads the file says so
+        return config
+    if is_directory:
+        if not (config / "config.json").is_file():
+            raise InputError(f"--config {config}: a directory without a config.json", "name the model's config.json")
+        return config / "config.json"
+    if not is_there and _NAME_ON_A_HUB.fullmatch(str(config)) and config.suffix != ".json":
+        raise InputError(
+            f"--config {config}: No such file or directory",
+            f"init downloads nothing: `hf download {config} config.json` does, and prints the path for --config",
+        )
+    return config
+
+
+def _write_example(output: Path | None) -> None:
+    """
+    Raises:
+        InputError: other options are given, which an example does not follow.
+        StorageError: the file cannot be written.
+    """
+    from kregistry.errors import InputError
+
+    context = click.get_current_context()
+    others = [
+        max(each.opts, key=len)
+        for each in context.command.params
+        if each.name not in ("example", "output", "force")
+        and context.get_parameter_source(each.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    if others:
+        raise InputError(
+            f"--example is the same manifest for every model: {', '.join(others)} would change nothing",
+            "leave --example out to write the manifest of a model",
+        )
+    if output is None:
+        echo(EXAMPLE, nl=False)
+        return
+    write_or_rescue(output, with_digest(EXAMPLE))
+    say(f"{output}: an example; kregistry check {shlex.quote(str(output))} reports mistakes")
 
 
 def default_name(config: Path) -> str:
@@ -174,7 +238,7 @@ def _summarise(calls: ModelCalls) -> None:
     from kregistry.hf_config.call_site import Verdict
 
     counts = {verdict: len(calls.with_verdict(verdict)) for verdict in Verdict if calls.with_verdict(verdict)}
-    words = "".join(f"\n  {count:3} {verdict.value}" for verdict, count in counts.items())
+    words = "".join(f"\n  {verdict.of(count)}" for verdict, count in counts.items())
     say(f"{len(calls.sites)} call sites (--explain shows each):{words}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Verbosity,
@@ -34,7 +35,16 @@ def command(
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
     """
-    chain = Chain.open(Location.parse_all(url), required=True)
+    locations = Location.parse_all(url)
+    chain = Chain.open(locations, required=True)
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, chain.has)
-    report(kernels, missing, chain, f"are in {chain.use[0].name}", "kregistry push adds them", as_json)
+    hint = f"{_filling(locations[0])} adds them" if locations else ""
+    report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)
+
+
+def _filling(location: Location) -> str:
+    """The command that puts the kernels there. The URL is shown without user name and password."""
+    if location.bundle() is not None:
+        return next_command("bundle", "--tar", str(location.bundle()))
+    return next_command("push", f"{location.url}?unsigned")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Verbosity,
@@ -63,7 +64,7 @@ def command(
     from kregistry.toolchain import find_toolchain
 
     if sources and output is None:
-        raise InputError("--sources needs -o FILE", "kregistry plan --sources -o kernels.lock")
+        raise InputError("--sources needs -o FILE", f"{next_command('plan')} --sources -o kernels.lock")
     check_output(output, force, is_lock_file)
     if lock is not None:
         read_plan(lock)  # a wrong file is found before planning
@@ -73,7 +74,7 @@ def command(
     verbosity.tell_plan(plan)
     outcome = PlanOutcome.from_store(plan, store)
     if lock is not None and not as_json:
-        check_lock(plan, lock)
+        check_lock(plan, lock, next_command("plan", "-o", str(lock)))
         echo(f"{lock} agrees with this plan: {count_of(len(plan.kernels), 'kernel')}")
     elif as_json:
         print_json({**plan.to_json(), "known_broken": [each.to_json() for each in outcome.broken]})
@@ -82,7 +83,7 @@ def command(
     if output is not None:
         write_lock(plan, output, find_toolchain().cuda.compiler if sources else None)
     if lock is not None and as_json:
-        check_lock(plan, lock)
+        check_lock(plan, lock, next_command("plan", "-o", str(lock)))
     raise_problems(outcome, allow_broken=allow_broken)
 
 

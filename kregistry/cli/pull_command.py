@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Verbosity,
@@ -39,7 +40,8 @@ def command(
     store.open()
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, lambda key: _in_place(key, store) or chain.fetch(key, store))
-    report(kernels, missing, chain, f"are in {store.directory}", "kregistry build compiles the others", as_json)
+    hint = f"{next_command('build')} compiles the others"
+    report(kernels, missing, chain, f"are in {store.directory}", hint, as_json)
 
 
 def _in_place(key: str, store: Store) -> bool:

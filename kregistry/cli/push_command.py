@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Verbosity,
@@ -43,4 +44,5 @@ def command(
     chain = Chain.open(locations, required=True)
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, lambda key: chain.push(key, store))
-    report(kernels, missing, chain, f"are in {chain.use[0].name}", "kregistry build compiles the others first", as_json)
+    hint = f"{next_command('build')} compiles the others first"
+    report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -125,7 +126,7 @@ def write_trace(log: BuildLog | None, path: Path) -> None:
     from kregistry.report.trace import chrome_trace
 
     if log is None:
-        raise InputError("--trace: no build of this plan has left a log", "run kregistry build first")
+        raise InputError("--trace: no build of this plan has left a log", f"{next_command('build')} makes one")
     write_text(path, json.dumps(chrome_trace(log)) + "\n")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kregistry.cli import complete
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -120,7 +121,8 @@ def _draw(entries: tuple[PlannedEntry, ...], facts: Mapping[str, KernelFacts]) -
         echo(f"{name}: {planned.entry.kernel_type} {planned.entry.shape}, {planned.entry.range}")
         echo(mark=f"  {bar(planned, colours, columns - 2)}")
     echo("m grows to the right, on a logarithmic axis; each change of the block is another kernel")
-    echo("kregistry show NAME names the kernels of an entry, kregistry show NAME m=300 explains one")
+    show = next_command("show")
+    echo(f"{show} NAME names the kernels of an entry, {show} NAME m=300 explains one")
 
 
 def _json(planned: PlannedEntry, facts: Mapping[str, KernelFacts], m: int | None) -> dict[str, Any]:

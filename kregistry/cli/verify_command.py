@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -75,8 +76,9 @@ def command(
         text = f"{result.total - result.intact} of {len(plan.kernels)} kernels are missing or damaged"
         if stale:
             text += ", and the plan is damaged"
-        hint = "run kregistry build to restore them"
+        build = next_command("build")
+        hint = f"{build} compiles what is missing or damaged"
         if old_format.is_outdated(storage.store.directory):
-            hint = "kregistry 0.1.0 has filled the store: run kregistry build, which compiles its kernels again"
+            hint = f"kregistry 0.1.0 has filled the store: {build} compiles its kernels again"
         raise VerifyError(text, tuple(map(str, faults)), hint)
     raise_problems(outcome, allow_broken=allow_broken)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
+from kregistry.cli.next_command import next_command
 from kregistry.cli.options import (
     Selection,
     Storage,
@@ -52,9 +56,11 @@ def command(
     from kregistry.errors import WarmupError
     from kregistry.warm_up import warmup
 
-    registry, manifest = selection.registry, selection.manifest("detect")
+    registry = selection.registry
+    with _without_a_gpu(selection):
+        manifest = selection.manifest("detect")
     lost_context: WarmupError | None = None
-    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
+    with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs), _without_a_gpu(selection):
         try:
             report = warmup(
                 manifest,
@@ -84,3 +90,21 @@ def command(
     if lost_context is not None:
         raise lost_context
     raise_problems(report, allow_broken=allow_broken)
+
+
+@contextmanager
+def _without_a_gpu(selection: Selection) -> Iterator[None]:
+    """Where something is missing, the GPU comes first: its hint is the command that works without one.
+
+    Raises:
+        MissingRequirement: there is no GPU, or the block found something else to be missing.
+    """
+    from kregistry.errors import MissingRequirement
+    from kregistry.warm_up.warm_up import require_device
+
+    try:
+        yield
+    except MissingRequirement:
+        here = selection.target if selection.target != "detect" else None
+        require_device(next_command("build", target=here))
+        raise

@@ -28,7 +28,7 @@ def read_sources(path: Path) -> tuple[PlanFile, SourcesSection]:
     """
     file = read_plan(path)
     if file.sources is None:
-        raise InputError(f"{path}: a lock file without sources", f"kregistry plan --sources -o {path} writes them")
+        raise InputError(f"{path}: a lock file without sources", f"kregistry plan FILE --sources -o {path} writes them")
     return file, file.sources
 
 

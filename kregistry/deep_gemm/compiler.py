@@ -18,7 +18,16 @@ from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags, for_nvcc
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
 
-INSTALL_HINT = "pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler"
+#: For an environment without torch or DeepGEMM. In an engine's it would replace the versions that the engine needs.
+INSTALL_HINT = (
+    "in a clone of kregistry, pip install '.[deepgemm]' installs torch, DeepGEMM and the CUDA compiler; for the "
+    "kernels of a server, run kregistry in the environment of its engine instead"
+)
+#: For an environment in which only the compiler is missing: neither way changes torch or DeepGEMM.
+COMPILER_HINT = (
+    "set CUDA_HOME to a CUDA toolkit, or unset it and run pip install 'cuda-toolkit[nvcc,cccl,crt,nvvm]'; torch and "
+    "DeepGEMM stay as they are"
+)
 #: The oldest nvcc that DeepGEMM accepts.
 MINIMUM_NVCC = "12.3"
 #: The oldest nvcc that knows an architecture newer than Hopper's (compute capability).
@@ -68,7 +77,7 @@ class Compiler:
         if Version(version) < Version(MINIMUM_NVCC):
             raise MissingRequirement(
                 f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {MINIMUM_NVCC} or newer",
-                f"install a newer CUDA toolkit, or unset {found_by}" if found_by.isupper() else INSTALL_HINT,
+                f"install a newer CUDA toolkit, or unset {found_by}" if found_by.isupper() else COMPILER_HINT,
             )
         flags = EnvironmentFlags.read(environment)
         includes, profile = _profile(path)
@@ -108,10 +117,10 @@ def nvcc_version(nvcc: Path) -> str:
     try:
         output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise MissingRequirement(f"{nvcc} does not run: {error}", INSTALL_HINT) from error
+        raise MissingRequirement(f"{nvcc} does not run: {error}", COMPILER_HINT) from error
     match = re.search(r"V(\d+\.\d+\.\d+)", output)
     if match is None:
-        raise MissingRequirement(f"{nvcc} --version names no version: {output.strip()[:200]!r}", INSTALL_HINT)
+        raise MissingRequirement(f"{nvcc} --version names no version: {output.strip()[:200]!r}", COMPILER_HINT)
     return match.group(1)
 
 

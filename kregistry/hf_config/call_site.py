@@ -21,6 +21,14 @@ class Verdict(enum.Enum):
     DOES_NOT_LOAD = "does not load"
     NO_KERNEL_TYPE = "goes to DeepGEMM, but no installed plugin describes it"
 
+    def of(self, count: int) -> str:
+        """``1 goes to DeepGEMM``, ``6 go to DeepGEMM``."""
+        verb, _, rest = self.value.partition(" ")
+        return f"{count} {verb if count == 1 else _PLURALS[verb]} {rest}"
+
+
+_PLURALS = {"goes": "go", "is": "are", "does": "do"}
+
 
 @frozen
 class Rows:

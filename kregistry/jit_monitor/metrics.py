@@ -33,7 +33,7 @@ class PrometheusMetrics:
         try:
             import prometheus_client
         except ImportError:
-            raise MissingRequirement("prometheus-client is not installed", "pip install 'kregistry[metrics]'") from None
+            raise MissingRequirement("prometheus-client is not installed", "pip install prometheus-client") from None
         options = {"registry": collector_registry or prometheus_client.REGISTRY}
         self._compiles = prometheus_client.Counter(
             "kregistry_jit_compiles", "DeepGEMM compiles", ("kernel", "outcome"), **options

@@ -63,8 +63,13 @@ def plan_of_lock(path: Path, registry: Registry) -> Plan:
     return Plan(target, file.versions, kernels, tuple(entries))
 
 
-def check_lock(plan: Plan, path: Path) -> None:
+def check_lock(plan: Plan, path: Path, command: str = "") -> None:
     """Compare a plan with a lock file.
+
+    Args:
+        plan: the plan.
+        path: the lock file.
+        command: writes this plan into the lock file; default: the command for a ``kernels.yaml``.
 
     Raises:
         DriftError: the plan differs from the lock file; its details are the differences.
@@ -76,7 +81,7 @@ def check_lock(plan: Plan, path: Path) -> None:
         raise DriftError(
             f"{path}: the file and this plan differ in {count_of(len(differences), 'point')}",
             differences,
-            f"kregistry plan -o {path} accepts them",
+            f"{command or f'kregistry plan -o {path}'} accepts them",
         )
 
 

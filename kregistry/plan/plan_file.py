@@ -234,7 +234,7 @@ def read_plan(path: Path) -> PlanFile:
     version = content.get("lock_version") if isinstance(content, dict) else None
     if type(version) is int and version != LOCK_VERSION:
         text = f"{path}: a lock file of version {version}; this kregistry reads version {LOCK_VERSION}"
-        raise InputError(text, f"kregistry plan -o {path} writes it again")
+        raise InputError(text, f"kregistry plan FILE -o {path} writes it again")
     try:
         kept = isinstance(content, dict) and not _KEPT.isdisjoint(content)
         return PlanFile.from_json(signed_json.check(content) if kept else content)

@@ -22,7 +22,6 @@ LOCK_NAME = "kernels.lock"
 #: Limits of a bundle that is read: a small file can hold a lot of nothing.
 MAX_MEMBERS = 100_000
 MAX_TOTAL = 4 << 30
-SUFFIXES = (".tar.gz", ".tgz")
 
 
 def tar_of(objects: Iterable[tuple[str, bytes]]) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from kregistry.errors import StorageError
-from kregistry.remote.bundle import SUFFIXES, BundleTier
+from kregistry.remote.bundle import BundleTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
@@ -33,8 +33,8 @@ def object_name(key: str) -> str:
 
 
 def _tier(location: Location) -> Tier:
-    bundle = location.file()
-    return BundleTier(bundle) if bundle and bundle.name.endswith(SUFFIXES) else ObjectTier(location)
+    bundle = location.bundle()
+    return BundleTier(bundle) if bundle else ObjectTier(location)
 
 
 class Chain:

@@ -11,6 +11,8 @@ from kregistry.errors import InputError
 
 #: Names of the environment variables that say which tiers a build uses.
 KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
+#: The ends of the names of such files.
+SUFFIXES = (".tar.gz", ".tgz")
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file", "memory")
 _OPTIONS = ("ro", "unsigned")
 
@@ -53,6 +55,11 @@ class Location:
         """The path of a tier on this machine; ``None`` for any other."""
         parts = urlsplit(self.secret_url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+    def bundle(self) -> Path | None:
+        """The path of a tier that is one file, as ``kregistry bundle --tar`` writes it; ``None`` for any other."""
+        path = self.file()
+        return path if path is not None and path.name.endswith(SUFFIXES) else None
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Location, ...]:

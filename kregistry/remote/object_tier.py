@@ -34,7 +34,7 @@ class ObjectTier(Tier):
             from obstore.store import from_url
         except ImportError as error:
             raise MissingRequirement(
-                f"remote {location.url}: the package obstore is not installed", "pip install 'kregistry[remote]'"
+                f"remote {location.url}: the package obstore is not installed", "pip install 'obstore>=0.11'"
             ) from error
         self.name = location.url
         self.read_only = location.read_only

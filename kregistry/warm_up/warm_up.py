@@ -85,7 +85,7 @@ def warmup(
     """
     with Ranks.from_options(rank, barrier, barrier_seconds).released_after_failure():
         budget = MemoryBudget.parse(memory_budget)
-        _require_device()
+        require_device()
     prepared = prepare_warmup(
         manifest,
         model,
@@ -214,8 +214,12 @@ def launch_prepared(
     return warmed
 
 
-def _require_device() -> None:
-    """
+def require_device(build: str = "kregistry build") -> None:
+    """Check that this process can warm up at all.
+
+    Args:
+        build: the command that works without a GPU, for the hint.
+
     Raises:
         MissingRequirement: torch is missing or has no CUDA, or there is no CUDA device.
     """
@@ -224,7 +228,7 @@ def _require_device() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        hint = "kregistry build makes the kernels ready on a machine without a GPU"
+        hint = f"{build} makes the kernels ready on a machine without a GPU"
         raise MissingRequirement("a warm-up loads kernels on a CUDA device, but torch finds none", hint)
 
 

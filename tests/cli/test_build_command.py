@@ -77,7 +77,8 @@ def test_a_store_of_an_older_version_is_found_to_be_old_and_filled_again(
     found = kregistry("verify", tiny_file, *place.options)
     assert found.code == 1
     assert "damaged: kernel.json has the format of kregistry 0.1.0, without a digest" in found.err
-    assert "hint: kregistry 0.1.0 has filled the store: run kregistry build, which compiles" in found.err
+    build = " ".join(("kregistry build", str(tiny_file), *place.options))
+    assert f"hint: kregistry 0.1.0 has filled the store: {build} compiles its kernels again" in found.err
     result = kregistry("build", tiny_file, *place.options)
     lines = result.out.splitlines()
     assert "The store held 1 kernel of kregistry 0.1.0 without a digest: it was removed, to be compiled again." in lines
@@ -219,10 +220,11 @@ def test_verify_names_a_damaged_cubin(kregistry: Run, tiny_file: Path, place: Pl
         "broken": [],
         "problems": [],
     }
+    build = " ".join(("kregistry build", str(tiny_file), *place.options))
     assert result.err == (
         "error: 1 of 1 kernels are missing or damaged\n"
         f"  {kernel.id}: store {where}: damaged: the cubin's sha256 differs from the recorded one\n"
-        "hint: run kregistry build to restore them\n"
+        f"hint: {build} compiles what is missing or damaged\n"
     )
 
 

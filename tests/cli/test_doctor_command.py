@@ -56,7 +56,8 @@ def test_what_is_missing_is_named_with_how_to_fix_it(
     where = next(number for number, line in enumerate(lines) if line.startswith("FAIL"))
     assert lines[where : where + 2] == [
         f"FAIL CUDA toolkit: no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path} (CUDA_HOME)",
-        "     hint: pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler",
+        "     hint: set CUDA_HOME to a CUDA toolkit, or unset it and run pip install 'cuda-toolkit[nvcc,cccl,crt,nvvm]'"
+        "; torch and DeepGEMM stay as they are",
     ]
     assert sum(line.startswith("FAIL") for line in lines) == 1
     assert not any("stub GPU" in line for line in lines)

@@ -3,11 +3,16 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Result
 
 from kregistry import Registry, load_manifest
+from kregistry.hf_config.call_site import Verdict
+
+Run = Callable[..., Result]
 
 CONFIGS = Path(__file__).parent.parent.parent / "manifests" / "configs"
 
@@ -121,3 +126,67 @@ def test_an_edited_file_is_not_replaced(tmp_path: Path) -> None:
     assert path.read_text() == unedited + "# mine\n"
     assert init("qwen3-32b-fp8", "-o", path, "--force").returncode == 0
     assert path.read_text() == unedited
+
+
+def test_an_example_goes_to_the_file_of_o(kregistry: Run, tmp_path: Path) -> None:
+    path = tmp_path / "ex.yaml"
+    result = kregistry("init", "--example", "-o", path)
+    assert (result.code, result.out) == (0, "")
+    assert result.err == f"{path}: an example; kregistry check {path} reports mistakes\n"
+    assert kregistry("check", path).code == 0
+    assert kregistry("init", "--example", "-o", path).code == 0, "an unedited output may be replaced"
+    path.write_text("mine: 1\n")
+    refused = kregistry("init", "--example", "-o", path)
+    assert (refused.code, path.read_text()) == (2, "mine: 1\n")
+    assert kregistry("init", "--example", "-o", path, "--force").code == 0
+    printed = kregistry("init", "--example", "-o", "-")
+    assert printed.out == kregistry("init", "--example").out == path.read_text().partition("\n")[2]
+    both = kregistry("init", "--example", "--engine", "vllm", "--tp", "8")
+    assert (both.code, "--engine, --tp would change nothing" in both.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [((), "--config and --engine"), (("--config", "c.json"), "--engine"), (("--engine", "sglang"), "--config")],
+)
+def test_what_init_needs(kregistry: Run, arguments: tuple[str, ...], missing: str) -> None:
+    result = kregistry("init", *arguments)
+    assert (result.code, result.err.splitlines()[0]) == (2, f"error: init needs {missing}")
+    assert "kregistry init --example -o kernels.yaml writes a small manifest" in result.err
+
+
+def test_a_directory_stands_for_its_config(kregistry: Run, tmp_path: Path) -> None:
+    model = tmp_path / "Qwen3-32B-FP8"
+    model.mkdir()
+    empty = kregistry("init", "--config", model, "--engine", "sglang")
+    assert (empty.code, "a directory without a config.json\nhint: name the model's config.json" in empty.err) == (
+        2,
+        True,
+    )
+    (model / "config.json").write_bytes((CONFIGS / "qwen3-32b-fp8.json").read_bytes())
+    of_directory = kregistry("init", "--config", model, "--engine", "sglang")
+    assert (of_directory.code, of_directory.out) == (
+        0,
+        kregistry("init", "--config", model / "config.json", "--engine", "sglang").out,
+    )
+    assert "  qwen3-32b-fp8:" in of_directory.out
+
+
+def test_a_name_of_a_hub_is_not_downloaded(kregistry: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = kregistry("init", "--config", "deepseek-ai/DeepSeek-V3", "--engine", "sglang")
+    assert (result.code, result.err) == (
+        2,
+        "error: --config deepseek-ai/DeepSeek-V3: No such file or directory\n"
+        "hint: init downloads nothing: `hf download deepseek-ai/DeepSeek-V3 config.json` does, "
+        "and prints the path for --config\n",
+    )
+
+
+def test_the_summary_counts_in_the_plural(kregistry: Run) -> None:
+    result = kregistry("init", "--config", CONFIGS / "qwen3-32b-fp8.json", "--engine", "sglang")
+    assert "4 go to DeepGEMM" in result.err
+    assert [Verdict.FUSED.of(count) for count in (1, 2)] == [
+        "1 is part of another layer",
+        "2 are part of another layer",
+    ]

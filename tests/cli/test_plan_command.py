@@ -45,7 +45,7 @@ def test_json_and_drift(kregistry: Run, tiny_file: Path, tiny_build: BuildReport
     assert result.json == {**tiny_build.plan.to_json(), "known_broken": []}
     assert result.err == (
         f"error: {lock}: the file and this plan differ in 1 point\n  SMs of the target: 131 in the file, 132 now\n"
-        f"hint: kregistry plan -o {lock} accepts them\n"
+        f"hint: kregistry plan {tiny_file} -o {lock} accepts them\n"
     )
 
 
@@ -98,7 +98,8 @@ def test_no_compiler(kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypatc
         assert (result.code, result.out) == (3, "")
         assert result.err == (
             f"error: no CUDA compiler (bin/nvcc and include/cuda.h) in {tmp_path} (CUDA_HOME)\n"
-            "hint: pip install 'kregistry[deepgemm]' installs torch, DeepGEMM and the CUDA compiler\n"
+            "hint: set CUDA_HOME to a CUDA toolkit, or unset it and run pip install 'cuda-toolkit[nvcc,cccl,crt,nvvm]'"
+            "; torch and DeepGEMM stay as they are\n"
         )
 
 
@@ -124,7 +125,8 @@ def test_no_cuda_torch(kregistry: Run, tiny_file: Path, tmp_path: Path, monkeypa
     assert result.code == 3
     assert result.err == (
         "error: torch 2.11.0+cpu is a build without CUDA; planning runs CUDA's host code, although no GPU\n"
-        "hint: pip install torch==2.11.0 from PyPI is a CUDA build, and works on a machine without a GPU\n"
+        "hint: pip uninstall torch, then pip install torch==2.11.0: PyPI has the CUDA build, which works on a machine "
+        "without a GPU\n"
     )
 
 

@@ -48,8 +48,12 @@ def test_what_is_missing_is_named(kregistry: Run, lock: Path, tmp_path: Path, ti
         result = kregistry(command, tmp_path / "remote", "--lock", lock, "--store", tmp_path / "b")
         assert (result.code, result.out.startswith("0 of 1 kernels are in ")) == (1, True)
         assert f"\n  {kernel}\n" in result.err
+        url = f"'{(tmp_path / 'remote').as_uri()}?unsigned'"
+        filling = f"push {url} --lock {lock} --store" if command == "lookup" else f"build --lock {lock} --store"
+        assert f"\nhint: kregistry {filling} {tmp_path / 'b'} " in result.err
     pushed = kregistry("push", f"{tmp_path}/remote?unsigned", "--lock", lock, "--store", tmp_path / "b")
-    assert (pushed.code, "hint: kregistry build compiles the others first" in pushed.err) == (1, True)
+    build = f"kregistry build --lock {lock} --store {tmp_path / 'b'}"
+    assert (pushed.code, f"hint: {build} compiles the others first" in pushed.err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,21 @@ ENTRY = "from kregistry.cli import main; main()"
 
 
 @pytest.mark.stub
-def test_without_a_gpu_the_error_says_so(tiny_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "build"), [((), ""), (("-t", "detect"), ""), (("-t", "h100"), " --target h100")], ids=str
+)
+def test_without_a_gpu_the_error_says_so(tiny_file: Path, options: tuple[str, ...], build: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ENTRY, "warmup", str(tiny_file)],
+        [sys.executable, "-W", "ignore", "-c", ENTRY, "warmup", str(tiny_file), *options],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
     )
     assert (result.returncode, result.stdout) == (3, "")
-    assert result.stderr.startswith("error: target 'detect' needs a CUDA device, but torch finds none\nhint: ")
+    assert result.stderr == (
+        "error: a warm-up loads kernels on a CUDA device, but torch finds none\n"
+        f"hint: kregistry build {tiny_file}{build} makes the kernels ready on a machine without a GPU\n"
+    )
 
 
 def test_on_the_stub_gpu_every_kernel_is_loaded(

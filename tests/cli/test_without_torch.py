@@ -13,7 +13,7 @@ from command_line import Result
 Run = Callable[..., Result]
 
 CONFIG = Path(__file__).resolve().parents[1] / "data" / "models" / "configs" / "qwen3-8b-fp8.json"
-HINT = "hint: pip install 'kregistry[deepgemm]'"
+HINT = "hint: in a clone of kregistry, pip install '.[deepgemm]'"
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, torch: str | None = None) -> None:

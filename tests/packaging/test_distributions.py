@@ -97,4 +97,4 @@ def test_commands_that_need_torch(without_torch: Environment, sdist: Path, argum
     done = without_torch.try_to_run("kregistry", *arguments, cwd=sdist)
     assert done.returncode == 3
     assert "torch" in done.stderr and "Traceback" not in done.stderr
-    assert "pip install 'kregistry[deepgemm]'" in done.stderr + done.stdout
+    assert "in a clone of kregistry, pip install '.[deepgemm]'" in done.stderr + done.stdout

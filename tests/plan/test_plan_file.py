@@ -104,7 +104,7 @@ def test_another_version_names_the_command_that_renews_it(tmp_path: Path) -> Non
         read_plan(path)
     assert str(caught.value) == (
         f"{path}: a lock file of version 7; this kregistry reads version 1\n"
-        f"hint: kregistry plan -o {path} writes it again"
+        f"hint: kregistry plan FILE -o {path} writes it again"
     )
 
 

@@ -53,7 +53,7 @@ def test_an_unknown_model_is_reported_before_anything_is_built(
     tiny_manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_HOME", os.environ.get("CUDA_HOME", ""))
-    monkeypatch.setattr("kregistry.warm_up.warm_up._require_device", lambda: None)
+    monkeypatch.setattr("kregistry.warm_up.warm_up.require_device", lambda: None)
     monkeypatch.setattr("kregistry.warm_up.warm_up.prepare_process", lambda *_: None)
     with pytest.raises(UnknownNameError, match="unknown model 'tiiny'"):
         kregistry.warmup(tiny_manifest, "tiiny", target="h100")
