@@ -98,12 +98,13 @@ class ManifestError(InputError):
 
 @define
 class UnknownNameError(InputError):
-    """A name that is not known."""
+    """A name that is not known. ``unread``: where else it may be known, but could not be read."""
 
     kind: str
     name: str
     known: tuple[str, ...] = ()
     note: str = ""
+    unread: str = ""
 
     @property
     def message(self) -> str:
@@ -111,8 +112,12 @@ class UnknownNameError(InputError):
 
     @property
     def hint(self) -> str:  # type: ignore[override]
-        hint = nearest_hint(self.name, self.known, self.kind)
-        return f"{hint}; {self.note}" if self.note else hint
+        if self.unread:  # only a slip of the finger is worth a guess: the name may well be right
+            near = nearest_hint(self.name, self.known, self.kind, cutoff=0.85)
+            parts = [self.unread, near if near.startswith("did you mean") else "", self.note]
+        else:
+            parts = [nearest_hint(self.name, self.known, self.kind), self.note]
+        return "; ".join(filter(None, parts))
 
 
 @define
@@ -344,12 +349,20 @@ def describe_error(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """``"FILE:LINE"`` where an exception was raised; it reads no source file and raises nothing."""
+    """``"FILE:LINE"`` where an exception was raised, or of the wrong syntax; it reads no source and raises nothing.
+
+    The frames of the import system are left out: the line that imports is before them.
+    """
     try:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
+        if isinstance(error, SyntaxError) and error.filename and error.lineno:
+            return f"{error.filename}:{error.lineno}"
+        place, trace = "?", error.__traceback__
+        while trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            if place == "?" or not file.startswith("<frozen "):
+                place = f"{file}:{trace.tb_lineno}"
             trace = trace.tb_next
-        return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+        return place
     except BaseException:  # a class of a plugin may override __traceback__
         return "?"
 
@@ -369,16 +382,17 @@ def quoted(value: object) -> str:
         return f"a value of type {type(value).__name__}"
 
 
-def nearest_hint(name: str, known: Iterable[str], kind: str) -> str:
+def nearest_hint(name: str, known: Iterable[str], kind: str, cutoff: float = 0.6) -> str:
     """A hint for an unknown name: the nearest known name, or else all known names.
 
     Args:
         name: the unknown name.
         known: the names that exist.
         kind: what the names are, in the singular: ``"target"``, ``"provider of fp8_gemm_nt"``.
+        cutoff: how alike two names must be, from 0 to 1.
     """
     names = sorted(set(known))
-    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=cutoff)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known {_plural(kind)}: {', '.join(names)}" if names else f"no {kind} is known"

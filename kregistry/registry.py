@@ -192,7 +192,7 @@ class Registry:
         """
         found = self._registrations.get(name)
         if not found:
-            raise UnknownNameError("kernel type", name, self.names(), note=self._note_of_missing_plugins())
+            raise UnknownNameError("kernel type", name, self.names(), self._note_of_missing_plugins(), self._unread())
         choice = self._choices.get(name)
         if choice is not None:
             chosen = [each for each in found if choice in (each.provider.plugin, each.provider.distribution)]
@@ -202,6 +202,11 @@ class Registry:
         if len(found) > 1:
             raise ProviderConflictError(name, tuple(str(each.provider) for each in found))
         return found[0]
+
+    def _unread(self) -> str:
+        """Which plugins may offer what nobody else does."""
+        broken = list(dict.fromkeys(each.plugin for each in self._broken))
+        return f"a plugin that could not be loaded may provide it: {', '.join(broken)}" if broken else ""
 
     def _note_of_missing_plugins(self) -> str:
         """Looked up once: a manifest may hold thousands of unknown names."""

@@ -81,6 +81,8 @@ BROKEN = {
         "cannot be imported: ModuleNotFoundError: No module named 'a_module_that_is_nowhere' ({file}:1)",
     ),
     "syntax error": ("def broken(:", "cannot be imported: SyntaxError: invalid syntax"),
+    "syntax error in the file": ("x = 1\ny = = 2", "({file}:2)"),
+    "import of a broken import": ("import json.nowhere", "No module named 'json.nowhere' ({file}:1)"),
     "exception": ("x = 1\nx / 0", "cannot be imported: ZeroDivisionError: division by zero ({file}:2)"),
     "exit": ("import sys\nsys.exit(3)", "cannot be imported: SystemExit: 3 ({file}:2)"),
     "wrong argument": (
@@ -414,6 +416,16 @@ def test_a_missing_declaration_is_refused() -> None:
         empty().register(Plugin(Nameless()), "mine")
 
 
+def test_a_misspelt_declaration_is_named() -> None:
+    class Misspelt(Sample):
+        sumary = "x"
+
+    Misspelt.summary = None  # type: ignore[assignment]
+    text = r"Misspelt\.summary must be a str: found 'sumary' instead, did you mean 'summary'\?"
+    with pytest.raises(PluginError, match=text):
+        empty().register(Plugin(Misspelt()), "mine")
+
+
 # ---- two providers of one name -----------------------------------------------------------------------------
 
 USES_SAMPLE = with_kernels("{type: sample, shape: {n: 8}, m: {stop: 3}}")
@@ -573,6 +585,16 @@ def test_an_unknown_kernel_type_has_a_hint() -> None:
     with pytest.raises(UnknownNameError) as caught:
         empty()["sample"]
     assert caught.value.hint == "no kernel type is known"
+
+
+def test_a_broken_plugin_may_provide_what_is_unknown(install: Install) -> None:
+    """No other name is suggested, unless it is a slip of the finger."""
+    install("bad-dist", "0.3", "def broken(:", plugin="bad")
+    registry = Registry()
+    for name, more in (("my_gemm", ""), ("fp8_gem_nt", "; did you mean 'fp8_gemm_nt'?")):
+        with pytest.raises(UnknownNameError) as caught:
+            registry[name]
+        assert caught.value.hint == f"a plugin that could not be loaded may provide it: bad{more}"
 
 
 def test_one_bad_kernel_type_leaves_the_others_of_its_plugin(install: Install) -> None:

@@ -44,8 +44,10 @@ def _targets(context: click.Context) -> Iterable[tuple[str, str]]:
 
 def _manifest(context: click.Context) -> Any:
     from kregistry.manifest import load_manifest
+    from kregistry.report.selection import EntrySelection
 
-    return load_manifest(context.params.get("file") or Path("kernels.yaml"), _registry(), "h100")
+    by_position = EntrySelection.parse(context.params.get("words") or ()).file  # of show
+    return load_manifest(by_position or context.params.get("file") or Path("kernels.yaml"), _registry(), "h100")
 
 
 def _models(context: click.Context) -> Iterable[tuple[str, str]]:

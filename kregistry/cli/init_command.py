@@ -38,17 +38,36 @@ _NAME_ON_A_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
     shell_complete=complete.targets,
     help="A target's name, 'detect', or a YAML file.",
 )
-@click.option("--tp", type=int, default=1, show_default=True, help="Tensor parallel size.")
-@click.option("--ep", type=int, help="Expert parallel size (default: the engine's).")
+@click.option(
+    "--tp",
+    "--tp-size",
+    "--tensor-parallel-size",
+    "tp",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Tensor parallel size.",
+)
+@click.option("--ep", "--ep-size", "ep", type=int, help="Expert parallel size (default: the engine's).")
 @click.option(
     "--dp",
+    "--dp-size",
+    "--data-parallel-size",
+    "dp",
     type=int,
     default=1,
     show_default=True,
     help="sglang: data-parallel attention inside --tp; vllm: data parallel size.",
 )
 @click.option("--moe-a2a-backend", "a2a", default="none", show_default=True, help="All-to-all backend, e.g. deepep.")
-@click.option("--moe-runner", default="auto", show_default=True, help="MoE backend, e.g. deep_gemm.")
+@click.option(
+    "--moe-runner",
+    "--moe-runner-backend",
+    "moe_runner",
+    default="auto",
+    show_default=True,
+    help="MoE backend, e.g. deep_gemm.",
+)
 @click.option("--moe-dense-tp-size", "moe_dense_tp", type=int, help="sglang: ranks that share a dense MLP.")
 @click.option(
     "--shared-expert-fusion",
@@ -75,7 +94,16 @@ _NAME_ON_A_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 @click.option("--two-batch-overlap", is_flag=True, help="sglang: --enable-two-batch-overlap; vllm: --enable-dbo.")
 @click.option("--single-batch-overlap", is_flag=True, help="sglang: --enable-single-batch-overlap.")
 @click.option("--eplb", is_flag=True, help="The expert load balancer runs, also without redundant experts.")
-@click.option("--pp", type=int, default=1, show_default=True, help="Pipeline stages.")
+@click.option(
+    "--pp",
+    "--pp-size",
+    "--pipeline-parallel-size",
+    "pp",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Pipeline stages.",
+)
 @click.option(
     "--cp",
     type=int,
@@ -191,7 +219,7 @@ def _write_example(output: Path | None) -> None:
 
     context = click.get_current_context()
     others = [
-        max(each.opts, key=len)
+        _spelling(each)
         for each in context.command.params
         if each.name not in ("example", "output", "force")
         and context.get_parameter_source(each.name or "") is click.core.ParameterSource.COMMANDLINE
@@ -256,6 +284,11 @@ def _stops(texts: tuple[str, ...]) -> dict[str, int]:
     return stops
 
 
+def _spelling(option: click.Parameter) -> str:
+    """``--tp``: kregistry's own spelling, which comes before those of the engines."""
+    return next(each for each in option.opts if each.startswith("--"))
+
+
 def _command_line(config: Path, name: str | None) -> str:
     """The command line without output options and without paths, except for the name of the config."""
     context = click.get_current_context()
@@ -265,9 +298,10 @@ def _command_line(config: Path, name: str | None) -> str:
         if not given or parameter.name in ("config", "explain", "other", "output", "force", "plugins"):
             continue
         value = context.params[parameter.name or ""]
+        option = _spelling(parameter)
         if value is True:
-            words.append(max(parameter.opts, key=len))
+            words.append(option)
             continue
         for each in value if isinstance(value, tuple) else (value,):
-            words += [max(parameter.opts, key=len), str(each)]
+            words += [option, str(each)]
     return escape_controls(shlex.join(words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -88,15 +89,17 @@ class Selection:
         from kregistry.manifest import load_manifest
 
         if not self.file.exists():
-            raise InputError(f"{self.file}: No such file or directory", _NO_MANIFEST)
+            raise InputError(f"{self.file}: No such file or directory", _no_manifest(self.file))
         return load_manifest(self.file, self.registry, self.target or default_target).select(self.models)
 
 
-#: What to do without a manifest.
-_NO_MANIFEST = (
-    "kregistry init --config config.json --engine sglang > kernels.yaml writes one for a model; "
-    "kregistry rehearse runs the engine itself to write it; kregistry init --example > kernels.yaml is a small one"
-)
+def _no_manifest(file: Path) -> str:
+    """What to do without a manifest."""
+    name = shlex.quote(str(file))
+    return (
+        f"kregistry init --config config.json --engine sglang > {name} writes one for a model; "
+        f"kregistry rehearse runs the engine itself to write it; kregistry init --example > {name} is a small one"
+    )
 
 
 @frozen

@@ -15,7 +15,7 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import for_each, lock_option, report, wanted_kernels
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted_kernels
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
 from kregistry.store import Store
@@ -36,7 +36,7 @@ def command(
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
     """
-    chain = Chain.open(Location.parse_all(url), required=True)
+    chain = Chain.open(Location.parse_all(url), required=True, hint=NO_ANSWER)
     store.open()
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, lambda key: _in_place(key, store) or chain.fetch(key, store))

@@ -15,7 +15,7 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import for_each, lock_option, report, wanted_kernels
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted_kernels
 from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
@@ -37,11 +37,15 @@ def command(
     Kernels are not signed: URL must end in ?unsigned, which says that you know that.
     """
     locations = Location.parse_all(url)
+    bundle = next((each.bundle() for each in locations if each.bundle() is not None), None)
+    if bundle is not None:
+        hint = f"{next_command('bundle', '--tar', str(bundle))} writes it whole"
+        raise InputError(f"push {bundle}: a bundle is one file, to which nothing is added", hint)
     if all(each.read_only for each in locations):
         names = ", ".join(each.url for each in locations)
         hint = "kernels are not signed: append ?unsigned to the URL to write them"
         raise InputError(f"remote {names} is read-only", hint)
-    chain = Chain.open(locations, required=True)
+    chain = Chain.open(locations, required=True, hint=NO_ANSWER)
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, lambda key: chain.push(key, store))
     hint = f"{next_command('build')} compiles the others first"

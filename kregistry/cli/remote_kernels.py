@@ -19,6 +19,9 @@ from kregistry.store import Store
 
 Command: TypeAlias = Callable[..., Any]
 _REQUESTS = 16
+_NOT_REQUIRED = "without --require-remote a remote that fails is a miss"
+#: The hint of push, pull and lookup, whose work is the remote.
+NO_ANSWER = "check the URL, the network, and the credentials: kregistry docs sharing"
 
 
 def remote_options(command: Command) -> Command:
@@ -28,9 +31,9 @@ def remote_options(command: Command) -> Command:
     def with_remote(*, remotes: tuple[str, ...], require_remote: bool, **rest: Any) -> Any:
         locations = [location for each in remotes for location in Location.parse_all(each)]
         chain = (
-            Chain.open(locations, required=require_remote)
+            Chain.open(locations, required=require_remote, hint=_NOT_REQUIRED)
             if locations
-            else Chain.from_environment(required=require_remote)
+            else Chain.from_environment(required=require_remote, hint=_NOT_REQUIRED)
         )
         return command(remote=chain, **rest)
 

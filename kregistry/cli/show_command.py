@@ -22,6 +22,7 @@ from kregistry.cli.options import (
     verbosity_options,
 )
 from kregistry.cli.output import echo
+from kregistry.errors import InputError
 
 if TYPE_CHECKING:
     from kregistry.events.planned import PlannedEntry
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command(name="show")
 @click.argument(
-    "words", nargs=-1, shell_complete=complete.words_of_show, metavar="[ENTRY | FILE:LINE] [NAME=VALUE ...]"
+    "words", nargs=-1, shell_complete=complete.words_of_show, metavar="[FILE] [ENTRY | FILE:LINE] [NAME=VALUE ...]"
 )
 @selection_options(
     click.option(
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         "--file",
         type=click.Path(path_type=Path),
         default=Path("kernels.yaml"),
-        help="Manifest or lock file (default: kernels.yaml).",
+        help="The same as FILE: a manifest or lock file (default: kernels.yaml).",
     )
 )
 @storage_options
@@ -55,14 +56,16 @@ def command(
 ) -> None:
     """Show which m needs which kernel.
 
-    Without arguments: a bar for each entry. ENTRY is a kernel type or a part of a label, FILE:LINE an entry by its
-    line, and NAME=VALUE a dimension. With a value of m: its kernels, with template arguments, size, place, and why.
+    Without ENTRY: a bar for each entry. FILE is a manifest or lock file (default: kernels.yaml). ENTRY is a kernel type
+    or a part of a label, FILE:LINE an entry by its line, and NAME=VALUE a dimension. With a value of m: its kernels,
+    with template arguments, size, place, and why.
 
     \b
     kregistry show
     kregistry show o_proj
     kregistry show fp8_gemm_nt n=7168 k=2048 m=300
     kregistry show kernels.yaml:17 m=300
+    kregistry show other.yaml o_proj
     """
     from attrs import evolve
 
@@ -72,6 +75,10 @@ def command(
 
     chosen = EntrySelection.parse(words)
     if chosen.file is not None:
+        context = click.get_current_context()
+        given = context.get_parameter_source("file") is click.core.ParameterSource.COMMANDLINE
+        if given and selection.file != chosen.file:
+            raise InputError(f"two files: {selection.file} and {chosen.file}", "name one of them")
         selection = evolve(selection, file=chosen.file)
     plan, jit_cache = planned(selection, storage, verbosity, replan=replan)
     entries = chosen.find(plan.entries, selection.file)
@@ -81,7 +88,7 @@ def command(
     elif any(chosen.m(each) is not None for each in entries):
         _explain(entries, facts, chosen, plan.versions.deep_gemm, plan.target.name)
     else:
-        _draw(entries, facts)
+        _draw(entries, facts, selection.file)
 
 
 def _explain(
@@ -97,7 +104,7 @@ def _explain(
             echo(text, mark=f"{click.style(f'{title:<9}', bold=True)} " if title else " " * 10)
 
 
-def _draw(entries: tuple[PlannedEntry, ...], facts: Mapping[str, KernelFacts]) -> None:
+def _draw(entries: tuple[PlannedEntry, ...], facts: Mapping[str, KernelFacts], file: Path) -> None:
     from kregistry.cli.tables import terminal_width
     from kregistry.report.text_map import Colours, axis_line, bar, kernel_lines
 
@@ -121,7 +128,7 @@ def _draw(entries: tuple[PlannedEntry, ...], facts: Mapping[str, KernelFacts]) -
         echo(f"{name}: {planned.entry.kernel_type} {planned.entry.shape}, {planned.entry.range}")
         echo(mark=f"  {bar(planned, colours, columns - 2)}")
     echo("m grows to the right, on a logarithmic axis; each change of the block is another kernel")
-    show = next_command("show")
+    show = next_command("show", *(() if file == Path("kernels.yaml") else (str(file),)), file=None)
     echo(f"{show} NAME names the kernels of an entry, {show} NAME m=300 explains one")
 
 

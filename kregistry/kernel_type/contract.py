@@ -316,9 +316,11 @@ class KernelType(ABC):
             if found is not None:
                 return found
         names = " or ".join(self.function_names)
+        known = [name for name, value in vars(deep_gemm).items() if callable(value) and not name.startswith("_")]
+        near = nearest_hint(self.function_names[-1], known, "function", cutoff=0.8) if self.function_names else ""
         raise MissingRequirement(
             f"the installed DeepGEMM has no function {names} (kernel type {self.name})",
-            "kregistry doctor shows the version of DeepGEMM",
+            near if near.startswith("did you mean") else "kregistry doctor shows the version of DeepGEMM",
         )
 
     def read_shape(self, *args: Any, **kwargs: Any) -> Mapping[str, Value]:

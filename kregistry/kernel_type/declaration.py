@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import fields
@@ -66,7 +67,7 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
             yield f"{label}.{attribute} raises {describe_error(error)}"
             continue
         if not isinstance(value, kind):
-            yield f"{label}.{attribute} must be a {kind.__name__}"
+            yield f"{label}.{attribute} must be a {kind.__name__}{_misspelt(attribute, kernel_type)}"
     if not kernel_type.name.isidentifier():
         yield f"{label}.name must be an identifier, got {kernel_type.name!r}"
     if not kernel_type.summary.isprintable():
@@ -84,6 +85,13 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
     if overridden == {KernelType.read_shape, KernelType.shape_of}:
         yield f"{label} must define shape_of(): the dimensions of a real call"
     yield from _dimension_faults(label, kernel_type)
+
+
+def _misspelt(attribute: str, kernel_type: KernelType) -> str:
+    """A name that the class itself defines, that no kernel type has, and that looks like the missing one."""
+    defined = {name for each in type(kernel_type).__mro__ if not issubclass(KernelType, each) for name in vars(each)}
+    near = difflib.get_close_matches(attribute, sorted(defined - set(dir(KernelType)) - set(_EXPECTED)), n=1)
+    return f": found {near[0]!r} instead, did you mean {attribute!r}?" if near else ""
 
 
 def _dimension_faults(label: str, kernel_type: KernelType) -> Iterator[str]:

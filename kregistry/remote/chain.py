@@ -43,20 +43,22 @@ class Chain:
     Args:
         tiers: the tiers.
         required: a tier that fails raises an error (for CI jobs that fill it).
+        hint: of that error.
 
     Attributes:
         use: how each tier was used, in the same order.
     """
 
-    def __init__(self, tiers: Tiers, *, required: bool = False) -> None:
+    def __init__(self, tiers: Tiers, *, required: bool = False, hint: str = "") -> None:
         self._tiers = tuple(tiers)
         self._required = required
+        self._hint = hint
         self.use = tuple(TierUse(each.name) for each in self._tiers)
         self._in_a_row = [0] * len(self._tiers)
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, locations: Iterable[Location], *, required: bool = False) -> Chain:
+    def open(cls, locations: Iterable[Location], *, required: bool = False, hint: str = "") -> Chain:
         """
         Raises:
             MissingRequirement: obstore is not installed.
@@ -68,19 +70,21 @@ class Chain:
                 tiers.append(_tier(location))
             except TierError as error:
                 if required:
-                    raise StorageError(f"remote {location.url}", str(error)) from error
+                    raise StorageError(f"remote {location.url}", str(error), hint) from error
                 _log.warning("remote %s is not used: %s", location.url, error)
-        return cls(tiers, required=required)
+        return cls(tiers, required=required, hint=hint)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ, *, required: bool = False) -> Chain:
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, *, required: bool = False, hint: str = ""
+    ) -> Chain:
         """The tiers that ``KREGISTRY_REMOTE`` names; without it there is none.
 
         Raises:
             InputError: it is not a list of URLs.
             MissingRequirement, StorageError: see :meth:`open`.
         """
-        return cls.open(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")), required=required)
+        return cls.open(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")), required=required, hint=hint)
 
     def __bool__(self) -> bool:
         return bool(self._tiers)
@@ -127,10 +131,14 @@ class Chain:
     def has(self, key: str) -> bool:
         """Whether a tier says that it has a kernel. Its content is not read."""
         name = object_name(key)
-        return any(
-            self._ask(number, lambda tier=tier: tier.has(name) or None)  # type: ignore[misc]
-            for number, tier in enumerate(self._tiers)
-        )
+        for number, tier in enumerate(self._tiers):
+            found = self._ask(number, lambda tier=tier: tier.has(name))  # type: ignore[misc]
+            with self._lock:
+                self.use[number].hits += found is True
+                self.use[number].misses += found is False
+            if found:
+                return True
+        return False
 
     def summaries(self) -> tuple[str, ...]:
         """A line for each tier."""
@@ -197,6 +205,6 @@ class Chain:
             self._in_a_row[number] += 1
             use.off = self._in_a_row[number] >= _PATIENCE
         if self._required:
-            raise StorageError(f"remote {use.name}", text, "without --require-remote a remote that fails is a miss")
+            raise StorageError(f"remote {use.name}", text, self._hint)
         if first:
             _log.warning("remote %s failed, and is treated as if it had nothing: %s", use.name, text)

@@ -45,6 +45,7 @@ class Location:
                 f"remote {_plain(address)}: unknown option {unknown[0]!r}", f"known: {', '.join(_OPTIONS)}"
             )
         if "://" not in address:
+            _refuse_what_is_no_directory(address)
             address = Path(address).absolute().as_uri()
         scheme = urlsplit(address).scheme
         if scheme not in _SCHEMES:
@@ -65,6 +66,20 @@ class Location:
     def parse_all(cls, text: str) -> tuple[Location, ...]:
         """Tiers separated by commas or spaces, the nearest first."""
         return tuple(cls.parse(each) for each in text.replace(",", " ").split())
+
+
+def _refuse_what_is_no_directory(path: str) -> None:
+    """A URL with a slash too few, and a file that stands where the URL was forgotten, are no new directories."""
+    scheme, colon, rest = path.partition(":")
+    if colon and scheme.lower() in _SCHEMES and not Path(path).exists():
+        meant = f"{scheme.lower()}://{'/' if scheme.lower() == 'file' else ''}{rest.lstrip('/')}"
+        shown = f"{scheme}:{rest.rpartition('@')[2]}" if "@" in rest else path
+        raise InputError(f"remote {shown}: no such directory, and not a URL", f"did you mean {_plain(meant)}?")
+    if Path(path).is_file() and not path.endswith(SUFFIXES):
+        raise InputError(
+            f"remote {path}: a file, where a URL or a directory is expected",
+            "the URL of the remote comes before FILE; a file is a remote only if `kregistry bundle --tar` wrote it",
+        )
 
 
 def _plain(address: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from kregistry.errors import MissingRequirement
+from kregistry.errors import MissingRequirement, shorten
 from kregistry.remote.location import Location
 from kregistry.remote.tier import Tier, TierError
 
@@ -15,6 +16,10 @@ _Answer = TypeVar("_Answer")
 _TIMEOUT = timedelta(seconds=10)
 _CONNECT_TIMEOUT = timedelta(seconds=3)
 _RETRIES = 2
+#: obstore: "Generic HTTP error: Error performing HEAD https://cdn/k after 2 retries, max_retries: 2, ... - no answer".
+_REQUEST = re.compile(r"Generic \w+ error: Error performing (?P<what>[A-Z]+ \S+) .*? - (?P<answer>.*)")
+#: Characters of a reason that are shown.
+_MOST = 400
 
 
 class ObjectTier(Tier):
@@ -36,6 +41,9 @@ class ObjectTier(Tier):
             raise MissingRequirement(
                 f"remote {location.url}: the package obstore is not installed", "pip install 'obstore>=0.11'"
             ) from error
+        directory = location.file()
+        if directory is not None and location.read_only and not directory.is_dir():
+            raise TierError("no such directory")
         self.name = location.url
         self.read_only = location.read_only
         options: dict[str, Any] = {}
@@ -79,8 +87,17 @@ class ObjectTier(Tier):
         except FileNotFoundError:
             raise
         except Exception as error:
-            first = str(error).partition("\n")[0]
-            raise TierError(f"{type(error).__name__}: {first[:200]}") from error
+            raise TierError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong: the request and its answer, without the numbers of the retries between them."""
+    kind, first = type(error).__name__, str(error).partition("\n")[0]
+    request = _REQUEST.fullmatch(first)
+    if request is None:
+        return shorten(f"{kind}: {first}", _MOST)
+    reason = f"{request['what']}: {request['answer']}"
+    return shorten(reason if kind == "GenericError" else f"{kind}: {reason}", _MOST)
 
 
 def _endpoint_is_plain() -> bool:

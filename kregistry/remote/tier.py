@@ -53,7 +53,7 @@ class TierUse:
     """How a tier was used, for people who look for the reason of a slow start.
 
     Attributes:
-        hits, misses: objects that were there, and that were not.
+        hits, misses: objects that were there, and that were not, whether they were read or only asked for.
         written: objects that were written.
         wrong: objects whose content was not what their name says.
         errors: requests that failed.
@@ -77,6 +77,8 @@ class TierUse:
 
     def summary(self) -> str:
         """One line."""
+        if not (self.hits or self.misses or self.written or self.wrong or self.errors):
+            return f"{self.name}: not asked"
         parts = [f"{self.hits} hits", f"{self.misses} misses", f"{self.written} written"]
         parts += [f"{count} {word}" for count, word in ((self.wrong, "wrong"), (self.errors, "errors")) if count]
         line = f"{self.name}: {', '.join(parts)}, {self.bytes_read + self.bytes_written} bytes, {self.seconds:.2f} s"

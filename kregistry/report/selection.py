@@ -12,6 +12,8 @@ from kregistry.errors import InputError, nearest_hint
 from kregistry.events.planned import PlannedEntry
 from kregistry.kernel_type.display import manifest_value
 
+#: A word that ends like a manifest or a lock file is one.
+_FILE = re.compile(r".+\.(?:ya?ml|lock|json)")
 _PLACE = re.compile(r"(?P<file>.+\.ya?ml):(?P<line>\d+)(?::\d+)?")
 
 
@@ -22,7 +24,7 @@ class EntrySelection:
     Attributes:
         names: kernel types, or parts of labels.
         values: dimension -> value, as text.
-        file, line: a place in a manifest.
+        file, line: a manifest or lock file, and a place in it; ``None`` and 0 without.
     """
 
     names: tuple[str, ...] = ()
@@ -32,20 +34,30 @@ class EntrySelection:
 
     @classmethod
     def parse(cls, words: tuple[str, ...]) -> EntrySelection:
-        """``fp8_gemm_nt``, ``n=7168``, ``kernels.yaml:17``."""
+        """``fp8_gemm_nt``, ``n=7168``, ``kernels.yaml``, ``kernels.yaml:17``.
+
+        Raises:
+            InputError: the words name two files.
+        """
         names: list[str] = []
         values: dict[str, str] = {}
-        file, line = None, 0
+        files: list[Path] = []
+        line = 0
         for word in words:
             place = _PLACE.fullmatch(word)
             name, equals, value = word.partition("=")
             if place:
-                file, line = Path(place["file"]), int(place["line"])
+                files.append(Path(place["file"]))
+                line = int(place["line"])
             elif equals:
                 values[name] = value
+            elif _FILE.fullmatch(word):
+                files.append(Path(word))
             else:
                 names.append(word)
-        return cls(tuple(names), values, file, line)
+        if len(set(files)) > 1:
+            raise InputError(f"two files: {files[0]} and {files[1]}", "name one of them")
+        return cls(tuple(names), values, files[0] if files else None, line)
 
     def find(self, entries: tuple[PlannedEntry, ...], file: Path) -> tuple[PlannedEntry, ...]:
         """The entries that are meant, in the order of the manifest.

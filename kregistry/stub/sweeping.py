@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import KernelType, Shape
 from kregistry.stub.protocol import Swept
 from kregistry.stub.recorder import Recorder
@@ -41,6 +42,8 @@ def sweep(
             continue
         try:
             execute(buffers, m)
+        except MissingRequirement as error:  # of no value in particular, and no refusal
+            return Swept(error=f"{error.message}; {error.hint}" if error.hint else error.message)
         except Exception as error:
             refused[m] = Refused.from_error(error, kernel_type)
         if count % _ANNOUNCE_EVERY == 0:

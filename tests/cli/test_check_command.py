@@ -70,6 +70,7 @@ def test_without_a_manifest_the_hint_says_how_to_get_one(
         lines = result.err.splitlines()
         assert lines[0] == "error: kernels.yaml: No such file or directory"
         assert all(name in lines[1] for name in ("kregistry init --config", "kregistry rehearse", "--example"))
+    assert "--example > small.yaml is a small one" in kregistry("plan", "small.yaml").err
     example = kregistry("init", "--example")
     assert (example.code, example.err) == (0, "")
     (tmp_path / "kernels.yaml").write_text(example.out)

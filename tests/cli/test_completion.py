@@ -45,6 +45,8 @@ def test_models_labels_and_dimensions_of_the_manifest(tiny_file: Path, monkeypat
     assert offered("plan", "-m", "") == ["tiny"]
     assert offered("plan", str(tiny_file), "-m", "t") == ["tiny"]
     assert offered("show", "") == ["tf32_hc_prenorm_gemm", "hc", "n=24", "k=256", "num_splits=none", "m="]
+    monkeypatch.chdir("/")
+    assert offered("show", str(tiny_file), "h") == offered("show", "-f", str(tiny_file), "h") == ["hc"]
 
 
 def test_no_manifest_and_a_broken_one_offer_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

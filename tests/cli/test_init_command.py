@@ -190,3 +190,12 @@ def test_the_summary_counts_in_the_plural(kregistry: Run) -> None:
         "1 is part of another layer",
         "2 are part of another layer",
     ]
+
+
+def test_the_spelling_of_an_engine_is_accepted(kregistry: Run) -> None:
+    config = ("init", "--config", CONFIGS / "qwen3-30b-a3b-fp8.json", "--engine", "sglang")
+    short = kregistry(*config, "--tp", "2", "--ep", "2", "--dp", "1", "--pp", "1", "--moe-runner", "deep_gemm")
+    sizes = ("--tp-size", "2", "--ep-size", "2", "--dp-size", "1", "--pp-size", "1")
+    assert kregistry(*config, *sizes, "--moe-runner-backend", "deep_gemm") == short
+    written = " ".join(line.strip("# ") for line in short.out.splitlines()[:3])
+    assert (short.code, "--tp 2 --ep 2 --dp 1 --moe-runner deep_gemm --pp 1" in written) == (0, True)

@@ -31,11 +31,12 @@ def test_from_one_machine_to_another(kregistry: Run, lock: Path, session_store: 
     assert (pushed.code, pushed.out) == (0, f"1 of 1 kernels are in {remote.as_uri()}\n")
     asked = kregistry("lookup", remote, "--lock", lock)
     assert (asked.code, asked.out) == (0, f"1 of 1 kernels are in {remote.as_uri()}\n")
+    assert f"{remote.as_uri()}: 1 hits, 0 misses" in asked.err
     pulled = kregistry("pull", remote, "--lock", lock, "--store", tmp_path / "b")
     assert (pulled.code, pulled.out) == (0, f"1 of 1 kernels are in {tmp_path / 'b'}\n")
     assert f"{remote.as_uri()}: 1 hits, 0 misses" in pulled.err
     again = kregistry("pull", remote, "--lock", lock, "--store", tmp_path / "b")
-    assert again.code == 0 and ": 0 hits, 0 misses" in again.err
+    assert again.code == 0 and f"{remote.as_uri()}: not asked\n" in again.err
     built = kregistry("build", "--lock", lock, "--store", tmp_path / "c", "--remote", remote, "--json")
     report = json.loads(built.out)
     assert (built.code, report["compiled"], report["ready"], report["remote"][0]["hits"]) == (0, [], 1, 1)
@@ -61,7 +62,11 @@ def test_what_is_missing_is_named(kregistry: Run, lock: Path, tmp_path: Path, ti
     [
         (("push", "/srv/k"), 2, "remote file:///srv/k is read-only\nhint: kernels are not signed: append ?unsigned"),
         (("pull", "ftp://u:secret@x"), 2, "remote ftp://x: 'ftp' is not known"),
-        (("pull", "/no/such/directory"), 4, "remote file:///no/such/directory: "),
+        (("pull", "/no/such/directory"), 4, "remote file:///no/such/directory: no such directory\nhint: check the URL"),
+        (("lookup", "http://127.0.0.1:9/k"), 4, "error sending request\nhint: check the URL, the network, and"),
+        (("build", "--remote", "s3:/b/k"), 2, "no such directory, and not a URL\nhint: did you mean s3://b/k?"),
+        (("push", __file__), 2, "a file, where a URL or a directory is expected\nhint: the URL of the remote comes"),
+        (("push", "/srv/k.tar.gz?unsigned"), 2, "hint: kregistry bundle --lock "),
         (("build", "--remote", "s3://b?x"), 2, "remote s3://b: unknown option 'x'"),
         (("build", "--store", "s3://b/k"), 2, "the store is a directory on this machine\nhint: --remote names a URL"),
     ],

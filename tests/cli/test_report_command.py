@@ -69,6 +69,9 @@ def test_one_value_of_m_is_shown(kregistry: Run, tiny_file: Path, place: tuple[s
 def test_all_entries_and_one(kregistry: Run, tiny_file: Path, place: tuple[str, ...], kernel: Kernel) -> None:
     result = kregistry("show", "-f", tiny_file, *place)
     assert result.code == 0 and "█" in result.out
+    assert kregistry("show", tiny_file, *place) == result, "as every other command takes it"
+    twice = kregistry("show", "-f", "other.yaml", tiny_file, *place)
+    assert (twice.code, twice.err) == (2, f"error: two files: other.yaml and {tiny_file}\nhint: name one of them\n")
     whole = kregistry("show", "-f", tiny_file, "hc", "--json", *place).json
     assert [list(each["kernels"]) for each in whole] == [[kernel.id]]
     assert whole[0]["kernels"][kernel.id]["state"] == "ready"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sample_kernel_types import (
+    CallsAMisspeltFunction,
     Copies,
     CopiesAndSaysSo,
     Crashes,
@@ -61,6 +62,7 @@ SAMPLES: Sequence[KernelType] = (
     Exits(),
     Copies(),
     CopiesAndSaysSo(),
+    CallsAMisspeltFunction(),
     Raises(),
     Refuses(),
     FailsToAllocate(),
@@ -192,6 +194,11 @@ def test_torch_sees_the_target(outcome: Outcome) -> None:
             Copies,
             "reads device memory on the host (8 copies): which kernel it launches may depend on data that a plan "
             "does not have",
+        ),
+        (
+            CallsAMisspeltFunction,
+            "the installed DeepGEMM has no function tf32_hc_prenorm_gem (kernel type calls_a_misspelt_function); "
+            "did you mean 'tf32_hc_prenorm_gemm'?",
         ),
         (FailsToAllocate, "AttributeError: module 'torch' has no attribute 'float7'"),
     ],

@@ -38,6 +38,11 @@ def test_passwords_are_not_in_the_name() -> None:
     ("text", "found"),
     [
         ("ftp://u:secret@x/y", "remote ftp://x/y: 'ftp' is not known"),
+        ("s3:/b/k", "remote s3:/b/k: no such directory, and not a URL\nhint: did you mean s3://b/k?"),
+        ("S3:b/k?unsigned", "hint: did you mean s3://b/k?"),
+        ("https:/u:secret@x/k", "hint: did you mean https://x/k?"),
+        ("file:/srv/k", "hint: did you mean file:///srv/k?"),
+        (__file__, "a file, where a URL or a directory is expected"),
         ("s3://b/k?rw", "remote s3://b/k: unknown option 'rw'"),
         ("https://u:secret@b/k?x", "remote https://b/k: unknown option 'x'"),
     ],

@@ -54,3 +54,16 @@ def test_a_directory_that_is_only_read_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(TierError):
         ObjectTier(Location.parse(str(tmp_path / "none")))
     assert not (tmp_path / "none").exists()
+
+
+def test_the_reason_is_whole_and_without_the_numbers_of_retries() -> None:
+    with object_server() as server:
+        tier = ObjectTier(Location.parse(server.url))
+    with pytest.raises(TierError) as caught:
+        tier.has("x")
+    assert str(caught.value) == f"HEAD {server.url}/x: HTTP error: error sending request"
+
+
+def test_a_directory_that_is_not_there_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(TierError, match=r"^no such directory$"):
+        ObjectTier(Location.parse(str(tmp_path / "none")))

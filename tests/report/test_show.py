@@ -39,6 +39,8 @@ def labelled(contents: Contents) -> Contents:
         ("kernels.yaml:8", [0]),
         ("kernels.yaml:9:3", [1]),
         ("kernels.yaml:99 m=8", [1]),
+        ("kernels.yaml o_proj", [0]),
+        ("sample other/kernels.lock n=16", [1]),
     ],
 )
 def test_what_is_meant(contents: Contents, words: str, found: list[int]) -> None:
@@ -62,6 +64,14 @@ def test_what_is_not_there(contents: Contents, words: str, text: str, hint: str)
     with pytest.raises(InputError) as caught:
         EntrySelection.parse(tuple(words.split())).find(labelled(contents).plan.entries, FILE)
     assert (caught.value.text, caught.value.hint) == (text, hint)
+
+
+def test_a_file_by_position() -> None:
+    chosen = EntrySelection.parse(("a.yml", "o_proj", "a.yml:17", "m=3"))
+    assert (chosen.file, chosen.line, chosen.names, dict(chosen.values)) == (Path("a.yml"), 17, ("o_proj",), {"m": "3"})
+    assert EntrySelection.parse(("o_proj", "k.lock")).file == Path("k.lock")
+    with pytest.raises(InputError, match=r"two files: a\.yaml and b\.yaml"):
+        EntrySelection.parse(("a.yaml", "b.yaml:3"))
 
 
 def test_one_value_is_explained(contents: Contents) -> None:

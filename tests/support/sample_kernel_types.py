@@ -158,6 +158,14 @@ class Exits(Prenorm):
         os._exit(7)
 
 
+class CallsAMisspeltFunction(Prenorm):
+    """DeepGEMM has no function of this name."""
+
+    name = "calls_a_misspelt_function"
+    function_names = ("tf32_hc_prenorm_gem",)
+    function = KernelType.function
+
+
 class Raises(Prenorm):
     """Raises at some m, as an engine's own checks would."""
 
