@@ -32,7 +32,12 @@ def failures(outcomes: Iterator[Outcome]) -> list[str]:
 OCCASIONAL = {"KR206", "KR220", "KR221", "KR224"}
 
 
-@pytest.mark.parametrize("name", Registry().names())
+#: Each takes a minute: all its rules prepare a whole expert layer.
+_LONG = {"bf16_mega_moe", "fp8_fp4_mega_moe", "fp8_mega_moe"}
+_NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in _LONG)) for name in Registry().names()]
+
+
+@pytest.mark.parametrize("name", _NAMES)
 def test_installed_kernel_types_keep_every_rule(machine: Machine, name: str) -> None:
     examination = ConformanceRun(Registry()[name], machine, Level.STUB)
     assert failures(examination.outcomes()) == []

@@ -262,7 +262,7 @@ def test_leaving_early_says_nothing_against_the_kernels(build: Build, tmp_path: 
     started = tmp_path / "started"
     slow = tmp_path / "nvcc"
     slow.write_text(
-        f'#!/bin/sh\ncase "$1" in --version) exec {build.nvcc} --version ;; esac\ntouch {started}\nsleep 600\n'
+        f'#!/bin/sh\ncase "$1" in --version | --dryrun) exec {build.nvcc} "$@" ;; esac\ntouch {started}\nsleep 600\n'
     )
     slow.chmod(0o755)
     registry = Registry(load_entry_points=False)

@@ -1,0 +1,17 @@
+"""What all tests of the conformance kit share."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_of_torch() -> None:
+    """Some functions of torch import this module at their first call, and it can be imported once only.
+
+    It registers operators. A first import that fails, because a test hides a package at that moment, would make every
+    later call of those functions fail in this process.
+    """
+    importlib.import_module("torch._inductor.test_operators")
