@@ -354,7 +354,7 @@ def place_of(error: BaseException) -> str:
     The frames of the import system are left out: the line that imports is before them.
     """
     try:
-        if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        if isinstance(error, SyntaxError) and isinstance(error.lineno, int) and str(error.filename).endswith(".py"):
             return f"{error.filename}:{error.lineno}"
         place, trace = "?", error.__traceback__
         while trace is not None:

@@ -109,6 +109,7 @@ def test_speculative_tokens(resolve: Resolve, model: str) -> None:
     assert rows("vllm", "h100", 2, "fp8_fp4_paged_mqa_logits") == {1: 3072}
 
 
+@pytest.mark.stub
 def test_four_tokens_of_vllm_need_its_own_deep_gemm(resolve: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs of SMs compute four tokens. DeepGEMM 0.x has no such kernel: the call is listed with the reason."""
     calls = resolve("deepseek-v3.2", "vllm", tp=8, speculative_tokens=3)
