@@ -7,11 +7,10 @@ receives it trusts it: :func:`unpack` accepts it only as the kernel that was ask
 from __future__ import annotations
 
 import hashlib
-import shutil
 
 from attrs import frozen
 
-from kregistry.store import atomic, signed_json
+from kregistry.store import signed_json
 from kregistry.store.cubin import DamagedCubin, single_kernel
 from kregistry.store.store import CUBIN, RECORD, DamagedEntry, Store
 
@@ -81,11 +80,4 @@ def add(store: Store, kernel: PackedKernel) -> None:
     Raises:
         StorageError: the store cannot be written.
     """
-    with atomic.storage_errors(store.directory):
-        scratch = store.scratch("entry")
-        try:
-            atomic.write_directory(scratch, {CUBIN: kernel.cubin, RECORD: kernel.record})
-            atomic.publish_directory(scratch, store.entry(kernel.key))
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+    store.publish(kernel.key, kernel.cubin, kernel.record)

@@ -162,18 +162,26 @@ class Store:
             "compiler": compiler,
             "flags": list(kernel.command.flags),
         }
-        final = self.entry(kernel.key)
+        self.publish(kernel.key, cubin, signed_json.encode(record))
+        return StoredKernel(self.entry(kernel.key) / CUBIN, record["sha256"], len(cubin), seconds)  # type: ignore[arg-type]
+
+    def publish(self, key: str, cubin: bytes, record: bytes) -> None:
+        """Put a cubin and its record, which the caller has checked, in place as one entry.
+
+        Raises:
+            StorageError: the disk is full or cannot be written.
+        """
+        final = self.entry(key)
         with atomic.storage_errors(self.directory):
             scratch = self.scratch("entry")
             try:
-                atomic.write_directory(scratch, {CUBIN: cubin, RECORD: signed_json.encode(record)})
+                atomic.write_directory(scratch, {CUBIN: cubin, RECORD: record})
                 for path in (final.parent, final):
                     atomic.make_way(path, self.scratch("damaged"))
                 atomic.publish_directory(scratch, final)
             except BaseException:
                 shutil.rmtree(scratch, ignore_errors=True)
                 raise
-        return StoredKernel(final / CUBIN, record["sha256"], len(cubin), seconds)  # type: ignore[arg-type]
 
     def discard(self, key: str) -> None:
         """Remove a damaged entry, whatever it is."""
