@@ -92,7 +92,7 @@ def render(
         InputError: the setting does not load, leaves nothing to write, or a stop names no entry.
     """
     refuse_unusable(calls)
-    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *_target(calls.deployment.target)]
+    lines = [*_head(calls, command), "", f"version: {FORMAT_VERSION}", *target_lines(calls.deployment.target)]
     lines += [f"engine: {calls.engine.name}", ""]
     lines += ["models:", f"  {flow(name)}:"]
     lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
@@ -156,7 +156,8 @@ def _entry(site: CallSite, registry: Registry, stop: int | None) -> Iterator[str
     yield f"        {run.name}: {flow(span)}"
 
 
-def _target(target: Target) -> Iterator[str]:
+def target_lines(target: Target) -> Iterator[str]:
+    """The lines that name a target: a known one by its name, another with all its properties."""
     if TARGETS.get(target.name) == target:
         yield f"target: {target.name}"
         return

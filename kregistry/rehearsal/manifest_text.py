@@ -6,16 +6,15 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import asdict
-
 from kregistry.errors import InputError, ShapeError
+from kregistry.hf_config.manifest_text import target_lines
 from kregistry.kernel_type.display import manifest_value
 from kregistry.manifest.reader import FORMAT_VERSION
 from kregistry.manifest.writer import flow
 from kregistry.registry import Registry
 from kregistry.rehearsal.entries import RehearsedEntry, entries
 from kregistry.rehearsal.rehearse import Rehearsal
-from kregistry.target import TARGETS, Target
+from kregistry.target import Target
 
 _WIDTH = 118
 
@@ -44,7 +43,7 @@ def render(rehearsal: Rehearsal, registry: Registry, *, name: str, command: str 
         InputError: the engine has made no DeepGEMM call.
     """
     found = rehearsed_entries(rehearsal, registry)
-    lines = [*_head(rehearsal, command), "", f"version: {FORMAT_VERSION}", *_target(rehearsal.target), ""]
+    lines = [*_head(rehearsal, command), "", f"version: {FORMAT_VERSION}", *target_lines(rehearsal.target), ""]
     lines += ["models:", f"  {flow(name)}:", f"    description: {flow(_description(rehearsal))}", "    kernels:"]
     for entry in found:
         lines += _entry(entry, rehearsal.target)
@@ -106,16 +105,6 @@ def _shape(entry: RehearsedEntry, target: Target) -> dict[str, object]:
         except ShapeError:
             continue  # it has no default
     return {name: manifest_value(value) for name, value in shown.items()}
-
-
-def _target(target: Target) -> Iterator[str]:
-    if TARGETS.get(target.name) == target:
-        yield f"target: {target.name}"
-        return
-    yield "target:"
-    for key, value in asdict(target).items():
-        if key != "source":
-            yield f"  {key}: {flow(value)}"
 
 
 def _comment(text: str, continuation: str = "#   ", indent: int = 0) -> list[str]:
