@@ -34,7 +34,8 @@ def waited_for(task: Task, tasks: Sequence[Task]) -> WaitedFor | None:
     """What ended last of all that a task had to wait for: its input, or the task before it on the same worker."""
     found: list[WaitedFor] = []
     for other in tasks:
-        if other is task or end(other) > task.started + _SLACK:
+        # Tasks shorter than the slack could wait for each other: only one that started before can have been waited for.
+        if other.started >= task.started or end(other) > task.started + _SLACK:
             continue
         if task.stage == "assemble" and other.stage == "generate" and set(task.kernels) & set(other.kernels):
             found.append(WaitedFor(other, "its PTX"))

@@ -15,12 +15,15 @@ BUILDERS = 8
 
 
 def logging_toolkit(directory: Path, log: Path) -> Path:
-    """The real toolkit behind an nvcc that writes a line for each compile."""
+    """The real toolkit behind an nvcc that writes a line for each compile, none for a question."""
     real = find_cuda_toolkit()
     (directory / "bin").mkdir(parents=True)
     (directory / "include").symlink_to(real.include)
     nvcc = directory / "bin" / "nvcc"
-    nvcc.write_text(f'#!/bin/sh\n[ "$1" = --version ] || head -c 400 "$1" | cksum >>"{log}"\nexec "{real.nvcc}" "$@"\n')
+    nvcc.write_text(
+        f'#!/bin/sh\ncase "$1" in --version|--dryrun) ;; *) head -c 400 "$1" | cksum >>"{log}" ;; esac\n'
+        f'exec "{real.nvcc}" "$@"\n'
+    )
     nvcc.chmod(0o755)
     return directory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kregistry.compile.build_log import BuildLog
+from kregistry.events.tasks import Task
 from kregistry.report.critical_path import critical_path, waited_for
 from kregistry.report.trace import chrome_trace
 
@@ -28,6 +29,16 @@ def test_what_a_task_waited_for(log: BuildLog) -> None:
         "assemble on worker 2": "its PTX: generate",
         "assemble on worker 1": "its PTX: generate",
     }
+
+
+def test_tasks_shorter_than_the_slack_do_not_wait_for_each_other() -> None:
+    """A compiler that answers at once: its tasks are closer together than clocks agree."""
+    tasks = [
+        Task(stage="alone", text="gemm", worker="worker 1", kernels=(str(n),), started=100 + 0.001 * n, seconds=0.0005)
+        for n in range(5)
+    ]
+    tasks.append(Task(stage="alone", text="same start", worker="worker 1", kernels=("x",), started=100.0, seconds=0.0))
+    assert [task.started for task in critical_path(tasks)] == [task.started for task in tasks[:5]]
 
 
 def test_a_trace_has_an_event_for_each_task(log: BuildLog) -> None:
