@@ -22,6 +22,7 @@ from kregistry.remote.chain import Chain
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
 from kregistry.toolchain import find_cuda_toolkit, installed_series
+from kregistry.trust.statement import Provenance
 
 
 def build_lock(
@@ -58,7 +59,9 @@ def build_lock(
     if shard is not None:
         kernels = {each.id: each for each in shard.part(kernels.values())}
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    file, _ = read_sources(lock)
+    remote.provenance = Provenance(file.target.name, file.versions.to_json())
     options = SharingOptions.choose(shared_front_end, paranoid)
     with Pipeline(events, store, JitCache(), cuda.nvcc, jobs or available_cores(), options, remote) as pipeline:
         for kernel in kernels.values():
@@ -66,7 +69,6 @@ def build_lock(
             pipeline.add(kernel)
         pipeline.finish()
     record = pipeline.record
-    file, _ = read_sources(lock)
     return BuildReport(
         plan=Plan(_target(file.target), file.versions, kernels, ()),
         compiled=tuple(record.compiled),

@@ -29,6 +29,7 @@ from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.trust.statement import Provenance
 
 _log = logging.getLogger("kregistry.compile")
 
@@ -81,7 +82,8 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cpu = CpuSamples()
     if store.read_only:
         record = BuildRecord(registry.hook)

@@ -55,7 +55,7 @@ class Fetch:
     def write_back(self, kernel: Kernel) -> None:
         """Write a kernel that was compiled to the tiers that can be written."""
         if self._requests is not None and self._chain.writable:
-            self._requests.submit(self._guarded, lambda: self._chain.push(kernel.key, self._store))
+            self._requests.submit(self._guarded, lambda: self._chain.push(kernel.key, self._store, kernel.source))
 
     def wait(self) -> None:
         """Wait until every kernel that was sent so far was found or was sent on."""
