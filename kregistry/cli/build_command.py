@@ -116,6 +116,9 @@ def command(
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
+    if verbosity is Verbosity.VERBOSE:
+        for each in report.sharing.known:
+            say(f"{each.family}: found identical to nvcc's own before, by {each.compared_by}")
     for line in remote.summaries():
         say(line)
     if as_json:

@@ -97,8 +97,14 @@ class Pipeline:
         self._pool = pool = HeaderPool(compiler, scratch, jobs)
         broken = BrokenKernels(directory)
         groups = Groups(estimates, jobs)
-        results = SelfCheckResults(directory / "front_ends", nvcc)
-        self_check = SelfCheck(results, options.paranoid, record.compared)
+        remote = remote or Chain(())
+        results = SelfCheckResults(directory / "front_ends", nvcc, remote.read, self._write_result)
+        self_check = SelfCheck(
+            results,
+            options.paranoid,
+            record.compared,
+            lambda family, known: record.family_known(family, known.source.value),
+        )
 
         # The stages, from the last to the first, except for those that all others need.
         self._fill = fill = Fill(jit_cache, record)
@@ -114,7 +120,7 @@ class Pipeline:
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
         route = Route(options.shared, self_check, waiting, alone, publish, record)
-        self._fetch = Fetch(remote or Chain(()), store, self._known, route.send, self._open_jobs, schedule)
+        self._fetch = Fetch(remote, store, self._known, route.send, self._open_jobs, schedule)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
@@ -128,8 +134,8 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
-        self._fetch.close(cancel=kind is not None)
         self._schedule.close()
+        self._fetch.close(cancel=kind is not None)  # its workers may still write to a remote tier
         self._pool.close()
         self._claims.__exit__()
         self._nvcc.close()
@@ -164,6 +170,9 @@ class Pipeline:
 
     def _write_back(self, kernel: Kernel) -> None:
         self._fetch.write_back(kernel)
+
+    def _write_result(self, name: str, content: bytes) -> None:
+        self._fetch.write_object(name, content)
 
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
