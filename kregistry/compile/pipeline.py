@@ -11,6 +11,7 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -156,17 +157,20 @@ class Pipeline:
         elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
             self._fetch.send(kernel)
 
-    def add_early(self, kernel: Kernel) -> None:
-        """Compile a kernel of a lock file before the dry run asks for it.
+    def add_early(self, kernels: Iterable[Kernel]) -> None:
+        """Compile kernels of a lock file before the dry run asks for them. The first compilers start at once.
 
-        It fills the JIT cache only if :meth:`add` confirms it later.
+        A kernel fills the JIT cache only if :meth:`add` confirms it later.
 
         Raises:
             StorageError: the store cannot be written.
         """
-        if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
-            self._early.add(kernel.key)
-            self._fetch.send(kernel)
+        for kernel in kernels:
+            if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+                self._early.add(kernel.key)
+                self._fetch.send(kernel)
+        if self._early:
+            self._schedule.open()
 
     def _write_back(self, kernel: Kernel) -> None:
         self._fetch.write_back(kernel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from attrs import evolve
@@ -24,7 +24,7 @@ from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
-from kregistry.plan.planner import make_plan
+from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
 from kregistry.store import Store
@@ -83,24 +83,30 @@ def build_kernels(
     store = store or Store.default()
     remote = Chain.from_environment() if remote is None else remote
     cpu = CpuSamples()
+
+    def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
+        from kregistry.plan.planner import make_plan  # compilers that start early do not wait for it
+
+        return make_plan(
+            manifest,
+            registry,
+            toolchain=toolchain,
+            on_kernel=on_kernel,
+            on_task=record.add_task,
+            keep_in=store.directory,
+            replan=replan,
+        )
+
     if store.read_only:
         record = BuildRecord(registry.hook)
         with cpu:
-            plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+            plan = plan_now(None, record)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
         with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
-            for kernel in _early_kernels(lock, toolchain) if shard is None else ():
-                pipeline.add_early(kernel)
-            plan = make_plan(
-                manifest,
-                registry,
-                toolchain=toolchain,
-                on_kernel=pipeline.add if shard is None else None,
-                on_task=pipeline.record.add_task,
-                keep_in=store.directory,
-                replan=replan,
-            )
+            if shard is None:
+                pipeline.add_early(_early_kernels(lock, toolchain))
+            plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
                 for kernel in plan.kernels.values():

@@ -9,8 +9,8 @@ import pytest
 from attrs import evolve
 from families import FLAGS, family_kernel
 
-from kregistry.compile.shared.kernel_family import Member, member_of
 from kregistry.compile.shared import self_check_results
+from kregistry.compile.shared.kernel_family import Member, member_of
 from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults, Source, object_name
 from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand
