@@ -118,7 +118,8 @@ def command(
         say(f"build {report.id}: its log is kept beside the store")
     if verbosity is Verbosity.VERBOSE:
         for each in report.sharing.known:
-            say(f"{each.family}: found identical to nvcc's own before, by {each.compared_by}")
+            found = f"differs from nvcc's own ({each.difference})" if each.difference else "identical to nvcc's own"
+            say(f"{each.family}: a shared front end's kernel was compared by {each.compared_by}: {found}")
     for line in remote.summaries():
         say(line)
     if as_json:

@@ -177,10 +177,10 @@ class BuildRecord:
             self._not_shared.append(NotShared(kernel, reason))
         self._hook.kregistry_front_end_not_shared(kernel=kernel, reason=reason)
 
-    def family_known(self, family: object, source: str) -> None:
-        """A family was compared before; ``source`` is who did."""
+    def family_known(self, family: KnownFamily) -> None:
+        """A family was compared before."""
         with self._lock:
-            self._known.append(KnownFamily(str(family), source))
+            self._known.append(family)
 
     def compared(self, kernel: Kernel, difference: str) -> None:
         """A kernel has been compiled both ways; ``difference`` is empty if the cubins are the same."""

@@ -49,10 +49,11 @@ class ComparedKernel:
 
 @frozen
 class KnownFamily:
-    """A family that was compared before: its first include, and who compared it."""
+    """A family that was compared before: its first include, who compared it, and what differed, if anything did."""
 
     family: str
     compared_by: str
+    difference: str = ""
 
 
 @frozen
@@ -82,7 +83,7 @@ class SharingReport:
             "not_shared": [{"reason": reason, "kernels": kernels} for reason, kernels in reasons.items()],
             "compared": [each.kernel.id for each in self.compared],
             "different": [{"id": each.kernel.id, "difference": each.difference} for each in self.differences()],
-            "known": [{"family": each.family, "compared_by": each.compared_by} for each in self.known],
+            "known": [asdict(each) for each in self.known],
         }
 
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.build_report import KnownFamily
 from kregistry.compile.costs import Costs
 from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.open_jobs import OpenJobs
@@ -89,6 +90,7 @@ class Pipeline:
         self.record = record = BuildRecord(events.hook)
         self._store = store
         self._early: set[str] = set()
+        self._unneeded: set[str] = set()
         self._confirmed: list[Kernel] = []
         self._nvcc = compiler = Nvcc(nvcc)
         self._schedule = schedule = Schedule(jobs)
@@ -104,13 +106,13 @@ class Pipeline:
             results,
             options.paranoid,
             record.compared,
-            lambda family, known: record.family_known(family, known.source.value),
+            lambda family, known: record.family_known(KnownFamily(str(family), known.source.value, known.difference)),
         )
 
         # The stages, from the last to the first, except for those that all others need.
         self._fill = fill = Fill(jit_cache, record)
         self._known = Known(store, broken, fill, record)
-        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record)
+        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record, self._is_unneeded)
         publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
@@ -178,12 +180,18 @@ class Pipeline:
     def _write_result(self, name: str, content: bytes) -> None:
         self._fetch.write_object(name, content)
 
+    def _is_unneeded(self, kernel: Kernel) -> bool:
+        return kernel.key in self._unneeded
+
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
+
+        Early kernels that nobody has added by now are not compiled any more, unless a compiler runs already.
 
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
+        self._unneeded = self._early - {kernel.key for kernel in self._confirmed}
         self._fetch.wait()
         self._waiting.complete()
         self._open_jobs.wait()

@@ -19,6 +19,7 @@ from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.compile.shipped_kernels import shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
@@ -105,7 +106,7 @@ def build_kernels(
     else:
         with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
             if shard is None:
-                pipeline.add_early(_early_kernels(lock, toolchain))
+                pipeline.add_early(_early_kernels(lock, manifest, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
@@ -135,12 +136,14 @@ def build_kernels(
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 
 
-def _early_kernels(lock: Path | None, toolchain: Toolchain) -> Iterable[Kernel]:
-    """The kernels of a lock file. One that does not fit this machine is no error here: the dry run decides."""
-    if lock is None:
-        return ()
-    try:
-        return locked_kernels(lock, toolchain.cuda.compiler).values()
-    except KregistryError as error:
-        _log.info("%s does not help this build: %s", lock, error)
-        return ()
+def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain) -> Iterable[Kernel]:
+    """The kernels of a lock file, or else those that ship with the package: whatever is known before the dry run.
+
+    A lock file that does not fit this machine is no error here: the dry run decides.
+    """
+    if lock is not None:
+        try:
+            return locked_kernels(lock, toolchain.cuda.compiler).values()
+        except KregistryError as error:
+            _log.info("%s does not help this build: %s", lock, error)
+    return shipped_kernels(manifest, toolchain)

@@ -116,6 +116,8 @@ def test_a_result_that_ships_with_the_package_is_known(
     (path,) = directory.iterdir()
     path.unlink()
     monkeypatch.setattr(self_check_results, "shipped_results", lambda: frozenset([path.stem]))
+    assert memory.recall(member.family) is None
+    monkeypatch.setenv("KREGISTRY_NO_SHIPPED", "kernels")
     assert memory.recall(member.family) == KnownResult("", Source.PACKAGE)
     memory.remember(member.family, member.kernel, "symbols")
     assert memory.recall(member.family) == KnownResult("symbols", Source.STORE)
