@@ -16,6 +16,7 @@ from kregistry.compile.built_plan import keep_built_plan
 from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
@@ -47,6 +48,7 @@ def build_kernels(
     lock: Path | None = None,
     remote: Chain | None = None,
     shard: Shard | None = None,
+    priorities: Priorities | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -69,6 +71,7 @@ def build_kernels(
             dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
         remote: tiers that are asked before a kernel is compiled; default: those of ``KREGISTRY_REMOTE``.
         shard: compile only this part of the kernels. Then compiling starts once the plan is complete.
+        priorities: says, also while the build runs, which kernels are compiled first.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -89,7 +92,12 @@ def build_kernels(
             plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
+        priorities = priorities or Priorities()
+        with (
+            cpu,
+            Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline,
+            priorities.followed_by(pipeline.first),
+        ):
             for kernel in _early_kernels(lock, toolchain) if shard is None else ():
                 pipeline.add_early(kernel)
             plan = make_plan(
