@@ -13,6 +13,7 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -175,6 +176,17 @@ class Pipeline:
         if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
             self._early.add(kernel.key)
             self._fetch.send(kernel)
+
+    def first(self, keys: Collection[str]) -> None:
+        """Compile kernels before all others: those that are added already, and those that will be.
+
+        A kernel that is being compiled, or is in the store, stays as it is.
+
+        Args:
+            keys: of the kernels in the store.
+        """
+        self._schedule.first(keys)
+        self._waiting.first(keys)
 
     def _write_back(self, kernel: Kernel) -> None:
         self._fetch.write_back(kernel)

@@ -19,6 +19,7 @@ from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.on_worker import workers
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
@@ -51,6 +52,7 @@ def build_kernels(
     remote: Chain | None = None,
     shard: Shard | None = None,
     executor: Executor | None = None,
+    priorities: Priorities | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -75,6 +77,7 @@ def build_kernels(
         shard: compile only this part of the kernels. Then compiling starts once the plan is complete.
         executor: its workers compile in place of this machine, e.g. those of a cluster. They need kregistry, the same
             nvcc and the same headers of DeepGEMM.
+        priorities: says, also while the build runs, which kernels are compiled first.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -99,7 +102,12 @@ def build_kernels(
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
         nvcc = toolchain.cuda.nvcc
-        with cpu, Pipeline(registry.events, store, jit_cache, nvcc, jobs, options, remote, cluster) as pipeline:
+        priorities = priorities or Priorities()
+        with (
+            cpu,
+            Pipeline(registry.events, store, jit_cache, nvcc, jobs, options, remote, cluster) as pipeline,
+            priorities.followed_by(pipeline.first),
+        ):
             for kernel in _early_kernels(lock, toolchain) if shard is None else ():
                 pipeline.add_early(kernel)
             plan = make_plan(
