@@ -7,6 +7,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
+from kregistry.compile.cluster import ClusterUse
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
@@ -103,6 +104,7 @@ class BuildReport:
         sharing: the front ends that kernels have shared.
         id: name of the build's log beside the store; empty if there is none.
         remote: how each remote tier was used.
+        cluster: how a cluster was used that compiled in place of this machine; ``None`` without one.
         outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
@@ -118,6 +120,7 @@ class BuildReport:
     id: str = field(default="", eq=False)
     outdated: int = 0
     remote: tuple[TierUse, ...] = ()
+    cluster: ClusterUse | None = None
 
     @property
     def ready(self) -> int:
@@ -181,4 +184,5 @@ class BuildReport:
             "outdated": self.outdated,
             "sharing": self.sharing.to_json(),
             "remote": [asdict(each) for each in self.remote],
+            **({} if self.cluster is None else {"cluster": asdict(self.cluster)}),
         }

@@ -3,6 +3,8 @@
     known -> fetch -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
                            +-> nvcc alone ------------------------------------------> publish
 
+With a cluster, its workers stand in the place of the stages from route to check (``stages/distribute.py``).
+
 A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
 of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
 
@@ -11,12 +13,13 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import KnownFamily
+from kregistry.compile.cluster import Cluster
 from kregistry.compile.costs import Costs
 from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.open_jobs import OpenJobs
@@ -32,6 +35,7 @@ from kregistry.compile.stages.alone import Alone
 from kregistry.compile.stages.assemble import Assemble
 from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.claim import Claim
+from kregistry.compile.stages.distribute import Distribute
 from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.fetch import Fetch
 from kregistry.compile.stages.fill import Fill
@@ -65,6 +69,7 @@ class Pipeline:
         jobs: number of compilers at once.
         options: how front ends are shared.
         remote: tiers that are asked before a kernel is compiled; default: none.
+        cluster: its workers compile in place of this machine; default: none.
 
     Attributes:
         record: what the build has done so far.
@@ -79,6 +84,7 @@ class Pipeline:
         jobs: int,
         options: SharingOptions | None = None,
         remote: Chain | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         options = options or SharingOptions()
         directory, scratch = store.directory, self._scratch
@@ -96,7 +102,8 @@ class Pipeline:
         self._schedule = schedule = Schedule(jobs)
         self._open_jobs = OpenJobs(schedule)
         self._claims = Claims(directory / "claims")
-        self._estimates = estimates = Estimates(Costs(directory), KernelSizes(directory))
+        costs = Costs(directory)
+        self._estimates = estimates = Estimates(costs, KernelSizes(directory))
         self._pool = pool = HeaderPool(compiler, scratch, jobs)
         broken = BrokenKernels(directory)
         groups = Groups(estimates, jobs)
@@ -123,7 +130,14 @@ class Pipeline:
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
         route = Route(options.shared, self_check, waiting, alone, publish, record)
-        self._fetch = Fetch(remote, store, self._known, route.send, self._open_jobs, schedule)
+        self._distribute: Distribute | None = None
+        if cluster is not None:
+            done = self._open_jobs.close
+            direct = Publish(store, broken, fill, nvcc.name, record, self._write_back, done).publish
+            known = self._known.use
+            self._distribute = Distribute(cluster, route.send, known, direct, done, schedule, costs, record)
+        send = route.send if self._distribute is None else self._distribute.send
+        self._fetch = Fetch(remote, store, self._known, send, self._open_jobs, schedule)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
@@ -174,6 +188,17 @@ class Pipeline:
         if self._early:
             self._schedule.open()
 
+    def first(self, keys: Collection[str]) -> None:
+        """Compile kernels before all others: those that are added already, and those that will be.
+
+        A kernel that is being compiled, or is in the store, stays as it is.
+
+        Args:
+            keys: of the kernels in the store.
+        """
+        self._schedule.first(keys)
+        self._waiting.first(keys)
+
     def _write_back(self, kernel: Kernel) -> None:
         self._fetch.write_back(kernel)
 
@@ -193,10 +218,13 @@ class Pipeline:
         """
         self._unneeded = self._early - {kernel.key for kernel in self._confirmed}
         self._fetch.wait()
+        if self._distribute is not None:
+            self._distribute.complete()
         self._waiting.complete()
         self._open_jobs.wait()
         for kernel in self._confirmed:
             stored = self._store.get(kernel.key)
             if stored is not None:
                 self._fill.fill(kernel, stored)
-        self._estimates.save(self.record.compiled, self.record.front_ends)
+        if self._distribute is None:  # the seconds of other machines say nothing about this one
+            self._estimates.save(self.record.compiled, self.record.front_ends)

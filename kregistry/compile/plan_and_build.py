@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 
 from attrs import evolve
@@ -13,9 +14,12 @@ from kregistry.compile.build_log import BuildLog, write_build_log
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.compile.built_plan import keep_built_plan
+from kregistry.compile.cluster import Cluster
 from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
+from kregistry.compile.on_worker import workers
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
@@ -48,6 +52,8 @@ def build_kernels(
     lock: Path | None = None,
     remote: Chain | None = None,
     shard: Shard | None = None,
+    executor: Executor | None = None,
+    priorities: Priorities | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -70,6 +76,9 @@ def build_kernels(
             dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
         remote: tiers that are asked before a kernel is compiled; default: those of ``KREGISTRY_REMOTE``.
         shard: compile only this part of the kernels. Then compiling starts once the plan is complete.
+        executor: its workers compile in place of this machine, e.g. those of a cluster. They need kregistry, the same
+            nvcc and the same headers of DeepGEMM.
+        priorities: says, also while the build runs, which kernels are compiled first.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -83,6 +92,9 @@ def build_kernels(
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
     remote = Chain.from_environment() if remote is None else remote
+    cluster = None
+    if executor is not None:
+        cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
     cpu = CpuSamples()
 
     def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
@@ -104,7 +116,13 @@ def build_kernels(
             plan = plan_now(None, record)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
+        nvcc = toolchain.cuda.nvcc
+        priorities = priorities or Priorities()
+        with (
+            cpu,
+            Pipeline(registry.events, store, jit_cache, nvcc, jobs, options, remote, cluster) as pipeline,
+            priorities.followed_by(pipeline.first),
+        ):
             if shard is None:
                 pipeline.add_early(_early_kernels(lock, manifest, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
@@ -129,6 +147,7 @@ def build_kernels(
         sharing=record.sharing(),
         outdated=record.outdated,
         remote=remote.use,
+        cluster=None if cluster is None else cluster.use,
     )
     if shard is None:
         keep_built_plan(store.directory, report)
