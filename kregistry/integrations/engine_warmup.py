@@ -137,10 +137,23 @@ class EngineWarmup:
         except Exception:
             log.exception("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one")
 
-    def wait_for_what_is_built_ahead(self) -> None:
-        """Wait for the build process of this start, and load nothing."""
-        if self._ahead is not None:
-            self._ahead.wait()
+    @property
+    def builds_ahead(self) -> bool:
+        """Whether the build of this start still runs."""
+        return self._ahead is not None and self._ahead.builds
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether nothing of this start is still to be loaded by this process."""
+        return self._ahead is None
+
+    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> bool:
+        """Wait until DeepGEMM finds the kernels of a call on disk; the running build compiles them first.
+
+        Returns:
+            whether the build has ended.
+        """
+        return self._ahead is None or self._ahead.wait_for_call(kernel_type, shape, m)
 
     def covers(self, entry: Entry) -> bool:
         """Whether this process has every kernel of an entry ready."""

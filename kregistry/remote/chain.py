@@ -229,6 +229,22 @@ class Chain:
         content = pack_signed(store, key, self._signer, made_from)
         return content is not None and self._write(object_name(key), content, range(len(self._tiers)))
 
+    def read(self, name: str) -> bytes | None:
+        """The content of another object than a kernel, from the first tier that has it: nobody has checked it."""
+        for number, tier in enumerate(self._tiers):
+            content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
+            if content is not None:
+                return content if len(content) <= MAX_BYTES else None
+        return None
+
+    def write(self, name: str, content: bytes) -> bool:
+        """Write another object than a kernel to every writable tier.
+
+        Returns:
+            whether every writable tier took it.
+        """
+        return self._write(name, content, range(len(self._tiers)))
+
     def has(self, key: str) -> bool:
         """Whether a tier says that it has a kernel. Its content is not read."""
         name = object_name(key)
