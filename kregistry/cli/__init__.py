@@ -26,6 +26,7 @@ COMMANDS = {
     "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
     "lookup": "Ask whether a remote has the kernels of a manifest.",
     "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
+    "stats": "Show what the store holds, and how it and the remotes were used.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",

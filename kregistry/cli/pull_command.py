@@ -18,6 +18,7 @@ from kregistry.cli.options import (
 from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted_kernels
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.store.store import DamagedEntry
 
@@ -39,7 +40,9 @@ def command(
     chain = Chain.open(Location.parse_all(url), required=True, hint=NO_ANSWER)
     store.open()
     kernels = wanted_kernels(selection, lock, verbosity, store)
-    missing = for_each(kernels, lambda key: _in_place(key, store) or chain.fetch(key, store))
+    absent = for_each(kernels, lambda key: _in_place(key, store))
+    missing = for_each({name: kernels[name] for name in absent}, lambda key: chain.fetch(key, store))
+    note_usage(store.directory, chain.use, found=len(kernels) - len(absent), missed=len(absent))
     hint = f"{next_command('build')} compiles the others"
     report(kernels, missing, chain, f"are in {store.directory}", hint, as_json)
 

@@ -19,6 +19,7 @@ from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, repor
 from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 
 
@@ -48,5 +49,6 @@ def command(
     chain = Chain.open(locations, required=True, hint=NO_ANSWER)
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, lambda key: chain.push(key, store))
+    note_usage(store.directory, chain.use)
     hint = f"{next_command('build')} compiles the others first"
     report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)

@@ -31,6 +31,7 @@ from kregistry.manifest import Manifest
 from kregistry.plan.planner import make_plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
 
@@ -125,6 +126,7 @@ def build_kernels(
                     pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
+        note_usage(store.directory, remote.use, **record.counts())
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}

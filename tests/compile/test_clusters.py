@@ -75,3 +75,21 @@ def test_dask_builds_each_kernel_although_a_worker_is_killed(
     check(report, place, lock, kregistry)
     # The one that lives has made what the other was killed on, and nothing twice that had come back.
     assert kernels(place / "store-1") | kernels(place / "store-2") == kernels(place / "store")
+
+
+@pytest.mark.services
+def test_slurm_builds_each_kernel_although_a_node_goes_down(
+    lock: Path, tmp_path: Path, kregistry: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "slurm"
+    monkeypatch.setenv("KREGISTRY_STORE", str(place / "worker"))
+    check(run("slurm_jobs.sh", place, lock, 200), place, lock, kregistry)
+
+
+@pytest.mark.ray
+def test_ray_builds_each_kernel_although_a_node_is_killed(
+    lock: Path, tmp_path: Path, kregistry: Callable[..., Result]
+) -> None:
+    place = tmp_path / "ray"
+    check(run("ray_build.sh", place, lock, 280), place, lock, kregistry)
+    assert kernels(place / "store-1") | kernels(place / "store-2") == kernels(place / "store")
