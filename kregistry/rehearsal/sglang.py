@@ -40,18 +40,20 @@ _WARMED = (
 
 
 class SglangEngine:
-    """SGLang's scheduler of rank 0.
+    """SGLang's scheduler of one rank.
 
     Args:
         arguments: the user's, as of ``sglang.launch_server``.
         observer: is told of each forward.
+        rank: number of the rank.
     """
 
-    def __init__(self, arguments: list[str], observer: Observer) -> None:
+    def __init__(self, arguments: list[str], observer: Observer, rank: int = 0) -> None:
         from sglang.srt.arg_groups.overrides import resolving_view
         from sglang.srt.server_args import prepare_server_args
 
         self._observer = observer
+        self._rank = rank
         self._skip = False
         self._forwards = 0
         captured = prepare_server_args([*arguments, *ARGUMENTS])
@@ -69,7 +71,9 @@ class SglangEngine:
         from sglang.srt.runtime_context import SpawnRanks, get_parallel, publish
         from sglang.srt.server_args import PortArgs
 
-        publish(self._args, role="scheduler", ranks=SpawnRanks(world_rank=0, dp_rank=self._dp_rank(), gpu_id=0))
+        publish(
+            self._args, role="scheduler", ranks=SpawnRanks(world_rank=self._rank, dp_rank=self._dp_rank(), gpu_id=0)
+        )
         self._scheduler: Any = Scheduler(self._args, PortArgs.init_new(self._args))
         self._model: Any = self._scheduler.tp_worker.model_runner.model
         self._observer.models.append(self._model)
