@@ -126,6 +126,10 @@ def command(
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
+    if verbosity is Verbosity.VERBOSE:
+        for each in report.sharing.known:
+            found = f"differs from nvcc's own ({each.difference})" if each.difference else "identical to nvcc's own"
+            say(f"{each.family}: a shared front end's kernel was compared by {each.compared_by}: {found}")
     for line in remote.summaries():
         say(line)
     if report.cluster is not None:

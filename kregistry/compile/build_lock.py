@@ -24,6 +24,7 @@ from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
 from kregistry.toolchain import find_cuda_toolkit, installed_series
+from kregistry.trust.statement import Provenance
 
 
 def build_lock(
@@ -62,7 +63,9 @@ def build_lock(
     if shard is not None:
         kernels = {each.id: each for each in shard.part(kernels.values())}
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    file, _ = read_sources(lock)
+    remote.provenance = Provenance(file.target.name, file.versions.to_json())
     options = SharingOptions.choose(shared_front_end, paranoid)
     file, _ = read_sources(lock)
     target, jobs = _target(file.target), jobs or available_cores()

@@ -49,13 +49,23 @@ class ComparedKernel:
 
 
 @frozen
+class KnownFamily:
+    """A family that was compared before: its first include, who compared it, and what differed, if anything did."""
+
+    family: str
+    compared_by: str
+    difference: str = ""
+
+
+@frozen
 class SharingReport:
-    """Which kernels shared a front end, which did not, and which were compared."""
+    """Which kernels shared a front end, which did not, which were compared, and which families had been before."""
 
     parsed: tuple[ParsedHeaders, ...] = ()
     front_ends: tuple[FrontEndRun, ...] = ()
     not_shared: tuple[NotShared, ...] = ()
     compared: tuple[ComparedKernel, ...] = ()
+    known: tuple[KnownFamily, ...] = ()
 
     def differences(self) -> tuple[ComparedKernel, ...]:
         """The kernels that differ from what nvcc makes alone; the cubins of nvcc are used for them."""
@@ -74,6 +84,7 @@ class SharingReport:
             "not_shared": [{"reason": reason, "kernels": kernels} for reason, kernels in reasons.items()],
             "compared": [each.kernel.id for each in self.compared],
             "different": [{"id": each.kernel.id, "difference": each.difference} for each in self.differences()],
+            "known": [asdict(each) for each in self.known],
         }
 
 

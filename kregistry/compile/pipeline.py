@@ -13,11 +13,12 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.build_report import KnownFamily
 from kregistry.compile.cluster import Cluster
 from kregistry.compile.costs import Costs
 from kregistry.compile.nvcc import Nvcc
@@ -95,6 +96,7 @@ class Pipeline:
         self.record = record = BuildRecord(events.hook)
         self._store = store
         self._early: set[str] = set()
+        self._unneeded: set[str] = set()
         self._confirmed: list[Kernel] = []
         self._nvcc = compiler = Nvcc(nvcc)
         self._schedule = schedule = Schedule(jobs)
@@ -105,13 +107,19 @@ class Pipeline:
         self._pool = pool = HeaderPool(compiler, scratch, jobs)
         broken = BrokenKernels(directory)
         groups = Groups(estimates, jobs)
-        results = SelfCheckResults(directory / "front_ends", nvcc)
-        self_check = SelfCheck(results, options.paranoid, record.compared)
+        remote = remote or Chain(())
+        results = SelfCheckResults(directory / "front_ends", nvcc, remote.read, self._write_result)
+        self_check = SelfCheck(
+            results,
+            options.paranoid,
+            record.compared,
+            lambda family, known: record.family_known(KnownFamily(str(family), known.source.value, known.difference)),
+        )
 
         # The stages, from the last to the first, except for those that all others need.
         self._fill = fill = Fill(jit_cache, record)
         self._known = Known(store, broken, fill, record)
-        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record)
+        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record, self._is_unneeded)
         publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
@@ -129,7 +137,7 @@ class Pipeline:
             known = self._known.use
             self._distribute = Distribute(cluster, route.send, known, direct, done, schedule, costs, record)
         send = route.send if self._distribute is None else self._distribute.send
-        self._fetch = Fetch(remote or Chain(()), store, self._known, send, self._open_jobs, schedule, record)
+        self._fetch = Fetch(remote, store, self._known, send, self._open_jobs, schedule, record)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
@@ -143,8 +151,8 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
-        self._fetch.close(cancel=kind is not None)
         self._schedule.close()
+        self._fetch.close(cancel=kind is not None)  # its workers may still write to a remote tier
         self._pool.close()
         self._claims.__exit__()
         self._nvcc.close()
@@ -165,17 +173,20 @@ class Pipeline:
         elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
             self._fetch.send(kernel)
 
-    def add_early(self, kernel: Kernel) -> None:
-        """Compile a kernel of a lock file before the dry run asks for it.
+    def add_early(self, kernels: Iterable[Kernel]) -> None:
+        """Compile kernels of a lock file before the dry run asks for them. The first compilers start at once.
 
-        It fills the JIT cache only if :meth:`add` confirms it later.
+        A kernel fills the JIT cache only if :meth:`add` confirms it later.
 
         Raises:
             StorageError: the store cannot be written.
         """
-        if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
-            self._early.add(kernel.key)
-            self._fetch.send(kernel)
+        for kernel in kernels:
+            if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+                self._early.add(kernel.key)
+                self._fetch.send(kernel)
+        if self._early:
+            self._schedule.open()
 
     def first(self, keys: Collection[str]) -> None:
         """Compile kernels before all others: those that are added already, and those that will be.
@@ -191,12 +202,21 @@ class Pipeline:
     def _write_back(self, kernel: Kernel) -> None:
         self._fetch.write_back(kernel)
 
+    def _write_result(self, name: str, content: bytes) -> None:
+        self._fetch.write_object(name, content)
+
+    def _is_unneeded(self, kernel: Kernel) -> bool:
+        return kernel.key in self._unneeded
+
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
+
+        Early kernels that nobody has added by now are not compiled any more, unless a compiler runs already.
 
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
+        self._unneeded = self._early - {kernel.key for kernel in self._confirmed}
         self._fetch.wait()
         if self._distribute is not None:
             self._distribute.complete()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -23,17 +23,19 @@ from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.compile.shipped_kernels import shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
-from kregistry.plan.planner import make_plan
+from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
 from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.trust.statement import Provenance
 
 _log = logging.getLogger("kregistry.compile")
 
@@ -91,15 +93,30 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
         cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
     cpu = CpuSamples()
+
+    def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
+        from kregistry.plan.planner import make_plan  # compilers that start early do not wait for it
+
+        return make_plan(
+            manifest,
+            registry,
+            toolchain=toolchain,
+            on_kernel=on_kernel,
+            on_task=record.add_task,
+            keep_in=store.directory,
+            replan=replan,
+        )
+
     if store.read_only:
         record = BuildRecord(registry.hook)
         with cpu:
-            plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+            plan = plan_now(None, record)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
         nvcc = toolchain.cuda.nvcc
@@ -109,17 +126,9 @@ def build_kernels(
             Pipeline(registry.events, store, jit_cache, nvcc, jobs, options, remote, cluster) as pipeline,
             priorities.followed_by(pipeline.first),
         ):
-            for kernel in _early_kernels(lock, toolchain) if shard is None else ():
-                pipeline.add_early(kernel)
-            plan = make_plan(
-                manifest,
-                registry,
-                toolchain=toolchain,
-                on_kernel=pipeline.add if shard is None else None,
-                on_task=pipeline.record.add_task,
-                keep_in=store.directory,
-                replan=replan,
-            )
+            if shard is None:
+                pipeline.add_early(_early_kernels(lock, manifest, toolchain))
+            plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
                 for kernel in plan.kernels.values():
@@ -150,12 +159,14 @@ def build_kernels(
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 
 
-def _early_kernels(lock: Path | None, toolchain: Toolchain) -> Iterable[Kernel]:
-    """The kernels of a lock file. One that does not fit this machine is no error here: the dry run decides."""
-    if lock is None:
-        return ()
-    try:
-        return locked_kernels(lock, toolchain.cuda.compiler).values()
-    except KregistryError as error:
-        _log.info("%s does not help this build: %s", lock, error)
-        return ()
+def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain) -> Iterable[Kernel]:
+    """The kernels of a lock file, or else those that ship with the package: whatever is known before the dry run.
+
+    A lock file that does not fit this machine is no error here: the dry run decides.
+    """
+    if lock is not None:
+        try:
+            return locked_kernels(lock, toolchain.cuda.compiler).values()
+        except KregistryError as error:
+            _log.info("%s does not help this build: %s", lock, error)
+    return shipped_kernels(manifest, toolchain)

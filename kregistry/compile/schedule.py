@@ -133,6 +133,12 @@ class Schedule:
             self._condition.notify_all()
             return result
 
+    def open(self) -> None:
+        """The longest of the first tasks are known: start them now."""
+        with self._condition:
+            self._opens_at = time.monotonic()
+            self._condition.notify_all()
+
     def wait(self, done: Callable[[], bool]) -> None:
         """Wait until a condition holds. It is checked under the lock, after each task and each change.
 

@@ -247,14 +247,14 @@ def _check(file: PlanFile) -> None:
     used = {kernel for entry in file.entries for segment in entry.segments for kernel in segment.kernels}
     if not used <= file.kernels.keys():
         raise ValueError("a segment names a kernel that is not in the plan")
+    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
+        raise ValueError("a key of a kernel is not a sha256")  # it becomes a path in the store
     if file.recorded is not None:
         _check_recorded(file, file.recorded)
     if file.build is None:
         return
     if {*file.build.kernels, *file.build.broken} != set(file.kernels):
         raise ValueError("the build is not of the kernels of the plan")
-    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
-        raise ValueError("a key of a kernel is not a sha256")
     for built in file.build.kernels.values():
         _check_place(built.cache_entry, (built.cubin_file, *built.files))
 

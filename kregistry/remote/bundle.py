@@ -10,11 +10,15 @@ import gzip
 import io
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from kregistry.bounded_input import read_bounded
+from kregistry.remote.gate import Gate
 from kregistry.remote.tier import Tier, TierError
 from kregistry.store.packed import MAX_BYTES
+from kregistry.trust import envelope
 
 #: What a bundle may hold: objects of kernels, and the lock file.
 _NAME = re.compile(r"v1/kernels/[0-9a-f]{2}/[0-9a-f]{64}")
@@ -22,6 +26,12 @@ LOCK_NAME = "kernels.lock"
 #: Limits of a bundle that is read: a small file can hold a lot of nothing.
 MAX_MEMBERS = 100_000
 MAX_TOTAL = 4 << 30
+#: The largest file, and how much larger than itself its content may be: that of kernels is some 10 times as large.
+MAX_COMPRESSED = 1 << 30
+MAX_RATIO = 64
+_SMALL = 1 << 20
+#: What is appended to the name of a bundle for the file with its signature.
+SIGNATURE_SUFFIX = ".dsse.json"
 
 
 def tar_of(objects: Iterable[tuple[str, bytes]]) -> bytes:
@@ -43,22 +53,33 @@ def compressed(tar: bytes) -> bytes:
 class BundleTier(Tier):
     """A bundle as a tier that is only read. Nothing is unpacked to disk.
 
+    Args:
+        path: the file.
+        gate: checks the signature of the whole file before it is unpacked; default: none is needed.
+
     Raises:
         TierError: it is no bundle: it holds a link, a path that leads elsewhere, or more than the limits allow.
+        Refused: the gate refuses it.
     """
 
     read_only = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, gate: Gate | None = None) -> None:
         self.name = str(path)
         self._objects: dict[str, bytes] = {}
+        content, signature = _read_both(path)
+        (gate or Gate()).check_bundle(content, signature)
+        tar = _decompressed(content)
         try:
-            with tarfile.open(path, "r|gz") as tar:
-                self._read(tar)
+            with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as opened:
+                self._read(opened)
+                end = opened.offset
         except (OSError, EOFError, tarfile.TarError, ValueError) as error:
             raise TierError(f"it is no bundle: {error}") from error
-        except Exception as error:  # zlib.error, and whatever else a damaged stream raises
+        except Exception as error:  # whatever else a damaged header raises
             raise TierError(f"it is damaged: {type(error).__name__}: {error}") from error
+        if tar[end:].strip(b"\0"):
+            raise TierError("it is damaged: something follows the last kernel")
 
     def get(self, name: str) -> bytes | None:
         return self._objects.get(name)
@@ -75,9 +96,50 @@ class BundleTier(Tier):
             total += member.size
             if count >= MAX_MEMBERS or total > MAX_TOTAL or member.size > MAX_BYTES:
                 raise ValueError("it is larger than a bundle of kernels can be")
-            if member.name == LOCK_NAME and member.isreg():
+            plain = member.type == tarfile.REGTYPE and not member.pax_headers
+            if member.name == LOCK_NAME and plain:
                 continue
-            file = tar.extractfile(member) if member.isreg() and _NAME.fullmatch(member.name) else None
+            file = tar.extractfile(member) if plain and _NAME.fullmatch(member.name) else None
+            if member.name in self._objects:
+                raise ValueError(f"it holds {member.name[:80]!r} twice")
             if file is None:
                 raise ValueError(f"it holds {member.name[:80]!r}, which is not a kernel")
             self._objects[member.name] = file.read()
+
+
+def signature_of(path: Path) -> Path:
+    """The file with the signature of a bundle."""
+    return path.with_name(path.name + SIGNATURE_SUFFIX)
+
+
+def _decompressed(content: bytes) -> bytes:
+    """The tar file in a bundle.
+
+    Raises:
+        TierError: it is no gzip file, or is damaged, or holds much more than its size says.
+    """
+    limit = min(MAX_TOTAL, MAX_RATIO * len(content) + _SMALL)
+    gzip_file = zlib.decompressobj(wbits=31)
+    try:
+        tar = gzip_file.decompress(content, limit)
+    except zlib.error as error:
+        raise TierError(f"it is no bundle, or is damaged: {error}") from error
+    if gzip_file.unconsumed_tail:
+        raise TierError("it is larger than a bundle of kernels can be")
+    if not gzip_file.eof or gzip_file.unused_data:
+        raise TierError("it is damaged: it is cut, or something follows it")
+    return tar
+
+
+def _read_both(path: Path) -> tuple[bytes, bytes | None]:
+    """A bundle, and its signature if there is one."""
+    try:
+        content = read_bounded(path, MAX_COMPRESSED)
+    except (OSError, ValueError) as error:
+        raise TierError(f"it cannot be read: {error}") from error
+    try:
+        return content, read_bounded(signature_of(path), envelope.MAX_BYTES)
+    except FileNotFoundError:
+        return content, None
+    except (OSError, ValueError) as error:
+        raise TierError(f"its signature cannot be read: {error}") from error
