@@ -28,6 +28,7 @@ COMMANDS = {
     "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
     "audit": "Compile some kernels again, and compare them with those that are used.",
     "keygen": "Make a key that signs kernels, and the policy that trusts it.",
+    "stats": "Show what the store holds, and how it and the remotes were used.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
