@@ -22,7 +22,7 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo, say
 from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, trust_options
-from kregistry.errors import InputError, TrustError, count_of
+from kregistry.errors import InputError, TrustError
 from kregistry.kernel import Kernel
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
@@ -78,8 +78,7 @@ def command(
     if as_json:
         print_json(report.to_json())
     else:
-        said = f"{len(report.same)} of {count_of(report.sampled, 'kernel')} are what their sources compile to"
-        echo(f"{said} ({report.sampled} of {report.total} drawn by --seed {report.seed})")
+        echo(f"{report.summary} ({report.sampled} of {report.total} drawn by --seed {report.seed})")
     for line in chain.summaries() if chain is not None else ():
         say(line)
     report.raise_problems()
@@ -92,9 +91,8 @@ def _where(where: str | None, selection: Selection) -> tuple[str | None, Selecti
     if where is None or where.partition("?")[0].endswith(SUFFIXES) or not Path(where).is_file():
         return where, selection
     if selection.file != _DEFAULT:
-        raise InputError(
-            f"audit {where}: a file, where a remote is expected", f"{next_command('audit')} compares the store"
-        )
+        hint = f"{next_command('audit')} compares the store"
+        raise InputError(f"audit {where}: a file, where a remote is expected", hint)
     return None, evolve(selection, file=Path(where))
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.shared.comparison import difference
-from kregistry.errors import AuditError, count_of
+from kregistry.errors import AuditError
 from kregistry.kernel import Kernel
 from kregistry.scratch import scratch_directory
 from kregistry.store.cubin import DamagedCubin
@@ -60,6 +60,10 @@ class AuditReport:
     def sampled(self) -> int:
         return len(self.same) + len(self.differing) + len(self.missing) + len(self.failed)
 
+    @property
+    def summary(self) -> str:
+        return f"{len(self.same)} of {self.sampled} kernels are what their sources compile to"
+
     def raise_problems(self) -> None:
         """
         Raises:
@@ -67,8 +71,7 @@ class AuditReport:
         """
         found = (*self.differing, *self.missing, *self.failed)
         if found:
-            text = f"{len(self.same)} of {count_of(self.sampled, 'kernel')} are what their sources compile to"
-            raise AuditError(text, tuple(map(str, found)), _HINT if self.differing else "")
+            raise AuditError(self.summary, tuple(map(str, found)), _HINT if self.differing else "")
 
     def to_json(self) -> dict[str, Any]:
         def shown(findings: Iterable[Finding]) -> list[dict[str, str]]:
