@@ -195,7 +195,9 @@ def _build(contents: Contents) -> str:
     for each in log.kernels.values():
         tiers[each.tier] += 1
     tier_words = ", ".join(f"{count} {tier}" for tier, count in sorted(tiers.items()))
-    critical = critical_path(log.tasks)
+    waits = waited_for(log.tasks)
+    path = critical_path(log.tasks, waits)
+    critical = [log.tasks[index] for index in path]
     legend = "".join(
         f'<li><svg class="key" viewBox="0 0 1 1" aria-hidden="true"><rect class="{stage}" width="1" height="1"/></svg>'
         f"{stage}: {count_of(len(found), 'task')}, {sum(task.seconds or 0 for task in found):.1f} s</li>"
@@ -203,8 +205,8 @@ def _build(contents: Contents) -> str:
         if (found := [task for task in log.tasks if task.stage == stage])
     )
     steps = []
-    for task in critical:
-        before = waited_for(task, log.tasks)
+    for index, task in zip(path, critical):
+        before = waits[index]
         text = task.kernels[0] if len(task.kernels) == 1 else task.text
         steps.append(
             (
@@ -215,16 +217,16 @@ def _build(contents: Contents) -> str:
                 before.why if before else "nothing",
             )
         )
-    path = _table((">at s", ">seconds", "stage", "what", "waited for"), steps)
+    table = _table((">at s", ">seconds", "stage", "what", "waited for"), steps)
     length = sum(task.seconds or 0 for task in critical)
     started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(log.started))
     return (
         f'<section id="build"><h2>The build</h2><p class="caption">{started}, {log.seconds:.1f} s with '
         f"{count_of(log.jobs, 'job')} on {count_of(log.cores, 'core')}; kernels: {escape(tier_words)}; the plan was "
         f"{'used again' if log.reused else 'made'}. Time runs to the right; framed tasks are on the critical path.</p>"
-        f'<ul class="legend">{legend}</ul>{timeline(log, critical)}{cpu_curve(log)}'
+        f'<ul class="legend">{legend}</ul>{timeline(log, waits, frozenset(path))}{cpu_curve(log)}'
         f"<details><summary>critical path: {count_of(len(critical), 'task')}, {length:.1f} of "
-        f"{max((end(task) for task in log.tasks), default=log.started) - log.started:.1f} s</summary>{path}</details>"
+        f"{max((end(task) for task in log.tasks), default=log.started) - log.started:.1f} s</summary>{table}</details>"
         "</section>"
     )
 
