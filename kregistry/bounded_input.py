@@ -44,6 +44,15 @@ def read_bounded(path: str | Path, limit: int = MAX_JSON_BYTES) -> bytes:
     return content
 
 
+def begins_with(path: str | Path, start: bytes) -> bool:
+    """Whether a file begins with these bytes, after spaces; not if it cannot be read: whoever reads it says why."""
+    try:
+        with _open(path) as file:
+            return file.read(64).lstrip().startswith(start)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
 def read_input(path: str | Path, limit: int = MAX_JSON_BYTES) -> bytes:
     """The same for a file that a user names.
 

@@ -95,7 +95,7 @@ def timeline(log: BuildLog, waits: Sequence[WaitedFor | None], critical: Set[int
         elif task.kernels:
             text += f", {len(task.kernels)} kernels"
         parts.append(
-            f'<rect class="t {task.stage}{framed}" x="{x:.1f}" y="{rows[task.worker] * _ROW}" '
+            f'<rect class="t {escape(task.stage)}{framed}" x="{x:.1f}" y="{rows[task.worker] * _ROW}" '
             f'width="{width:.1f}" height="{_BAR}" data-t="{escape(text)}" '
             f'data-d="{task.seconds or 0:.2f} s from {task.started - log.started:.2f} s; {escape(waited)}"/>'
         )
