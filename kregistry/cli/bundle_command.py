@@ -36,7 +36,7 @@ def command(
 
     Both are the same to the byte wherever they are made from the same kernels.
     """
-    from kregistry.remote.bundle import compressed, tar_of
+    from kregistry.remote.bundle import MAX_TOTAL, compressed, tar_of
     from kregistry.remote.chain import object_name
     from kregistry.remote.location import SUFFIXES
     from kregistry.remote.oci_image import ROOT, write_image
@@ -54,6 +54,10 @@ def command(
     if missing:
         text = f"{len(missing)} of {len(kernels)} kernels are not in {store.directory}"
         raise IncompleteError(text, missing, f"{next_command('build')} compiles them first")
+    total = sum(len(content) for content in objects.values() if content is not None)
+    if tar is not None and total > MAX_TOTAL:
+        text = f"bundle --tar {tar}: {total} bytes of kernels, where {MAX_TOTAL} are the most that is read again"
+        raise InputError(text, f"{next_command('push', 'DIRECTORY?unsigned')} writes any number of kernels")
     named = {object_name(kernels[name]): content for name, content in objects.items() if content is not None}
     if tar is not None:
         content = compressed(tar_of(named.items()))

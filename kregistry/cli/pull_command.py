@@ -36,7 +36,7 @@ def command(
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
     """
-    chain = Chain.open(Location.parse_all(url), required=True, hint=NO_ANSWER)
+    chain = Chain.open(Location.parse_some(url), required=True, hint=NO_ANSWER)
     store.open()
     kernels = wanted_kernels(selection, lock, verbosity, store)
     missing = for_each(kernels, lambda key: _in_place(key, store) or chain.fetch(key, store))

@@ -265,16 +265,16 @@ def _check(file: PlanFile) -> None:
 
 
 def _check_range(entry: EntrySection) -> None:
-    """Segments and refusals are intervals of the range, in order and apart: whoever compares them relies on it."""
+    """Segments and refusals are intervals in order and apart: whoever compares or draws them relies on it."""
     values = entry.range
     if not (0 <= values.start <= values.stop < _MOST and values.step >= 1):
         raise ValueError(f"there is no range {shorten(str(values))}")
     intervals: tuple[Iterable[Segment | Refusal], ...] = (entry.segments, entry.refusals)
     for kind in intervals:
-        last = values.start - 1
+        last = -1
         for each in kind:
-            if not last < each.start <= each.stop <= values.stop:
-                raise ValueError(f"{each.start}..{each.stop} is not the next interval of {shorten(str(values))}")
+            if not last < each.start <= each.stop < _MOST:
+                raise ValueError(f"{each.start}..{each.stop} is not an interval after {last}")
             last = each.stop
 
 

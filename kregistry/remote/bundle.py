@@ -10,18 +10,23 @@ import gzip
 import io
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from kregistry.bounded_input import open_input
+from kregistry.errors import shorten
 from kregistry.remote.tier import Tier, TierError
 from kregistry.store.packed import MAX_BYTES
 
 #: What a bundle may hold: objects of kernels, and the lock file.
 _NAME = re.compile(r"v1/kernels/[0-9a-f]{2}/[0-9a-f]{64}")
 LOCK_NAME = "kernels.lock"
-#: Limits of a bundle that is read: a small file can hold a lot of nothing.
+#: Limits of a bundle: a small file can hold a lot of nothing, and what is read stays in memory.
 MAX_MEMBERS = 100_000
-MAX_TOTAL = 4 << 30
+MAX_TOTAL = 512 << 20
+_BLOCK = tarfile.BLOCKSIZE
 
 
 def tar_of(objects: Iterable[tuple[str, bytes]]) -> bytes:
@@ -53,12 +58,12 @@ class BundleTier(Tier):
         self.name = str(path)
         self._objects: dict[str, bytes] = {}
         try:
-            with tarfile.open(path, "r|gz") as tar:
-                self._read(tar)
+            with open_input(path) as file, gzip.GzipFile(fileobj=file) as tar:
+                self._read(cast(BinaryIO, tar))
         except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-            raise TierError(f"it is no bundle: {error}") from error
-        except Exception as error:  # zlib.error, and whatever else a damaged stream raises
-            raise TierError(f"it is damaged: {type(error).__name__}: {error}") from error
+            raise TierError(f"it is no bundle: {shorten(str(error))}") from error
+        except zlib.error as error:
+            raise TierError(f"it is damaged: {error}") from error
 
     def get(self, name: str) -> bytes | None:
         return self._objects.get(name)
@@ -69,15 +74,26 @@ class BundleTier(Tier):
     def has(self, name: str) -> bool:
         return name in self._objects
 
-    def _read(self, tar: tarfile.TarFile) -> None:
-        total = 0
-        for count, member in enumerate(tar):
-            total += member.size
-            if count >= MAX_MEMBERS or total > MAX_TOTAL or member.size > MAX_BYTES:
+    def _read(self, tar: BinaryIO) -> None:
+        """Block by block: a reader of all kinds of tar files would read extended headers of any size into memory."""
+        total = count = 0
+        while (header := _exactly(tar, _BLOCK)) != bytes(_BLOCK):
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            total += max(member.size, 0)
+            count += 1
+            if count > MAX_MEMBERS or total > MAX_TOTAL or member.size > MAX_BYTES:
                 raise ValueError("it is larger than a bundle of kernels can be")
-            if member.name == LOCK_NAME and member.isreg():
-                continue
-            file = tar.extractfile(member) if member.isreg() and _NAME.fullmatch(member.name) else None
-            if file is None:
+            plain = member.type == tarfile.REGTYPE and member.size >= 0
+            if not plain or not (member.name == LOCK_NAME or _NAME.fullmatch(member.name)):
                 raise ValueError(f"it holds {member.name[:80]!r}, which is not a kernel")
-            self._objects[member.name] = file.read()
+            content = _exactly(tar, member.size)
+            _exactly(tar, -member.size % _BLOCK)
+            if member.name != LOCK_NAME:
+                self._objects[member.name] = content
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    content = file.read(count)
+    if len(content) < count:
+        raise EOFError("it is cut")
+    return content

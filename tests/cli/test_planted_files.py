@@ -58,15 +58,14 @@ READS: Sequence[Line] = (
 PLANS: Sequence[Line] = (
     (0, "plan -o kernels.lock --sources"),
     (0, "plan --check kernels.lock"),
-    (0, "doctor"),
-    (1, "verify"),
     (3, "warmup"),
-    (0, "show"),
-    (0, "stub -t h100 -- {python} {script}"),
-    (2, "record --stub h100 -o made/recorded.yaml -- {python} {script}"),
 )
 BUILDS: Sequence[Line] = (
     (0, "plan -o kernels.lock --sources"),
+    (0, "doctor"),
+    (1, "verify"),
+    (0, "stub -t h100 -- {python} {script}"),
+    (2, "record --stub h100 -o made/recorded.yaml -- {python} {script}"),
     (0, "build"),
     (0, "build --paranoid --replan --remote ./remote?unsigned"),
     (0, "build --lock kernels.lock --store other"),
