@@ -71,7 +71,7 @@ BUILDS: Sequence[Line] = (
     (0, "build --lock kernels.lock --store other"),
     (0, "verify"),
     (0, "show"),
-    (0, "show kernels.yaml:5 m=3"),
+    (0, "show kernels.yaml:6 m=3"),
     (0, "show kernels.lock"),
     (0, "report -o made/report.html --against kernels.lock --monitor jit.jsonl --trace made/trace.json"),
     (0, "report kernels.lock -o made/lock.html"),
