@@ -13,6 +13,7 @@ from attrs import evolve
 from kregistry.compile.build_report import (
     ComparedKernel,
     FrontEndRun,
+    KnownFamily,
     NotShared,
     ParsedHeaders,
     SharingReport,
@@ -52,6 +53,7 @@ class BuildRecord:
         self._parsed: list[ParsedHeaders] = []
         self._not_shared: list[NotShared] = []
         self._compared: list[ComparedKernel] = []
+        self._known: list[KnownFamily] = []
         self._since = self._until = 0.0
 
     @property
@@ -62,9 +64,13 @@ class BuildRecord:
     def sharing(self) -> SharingReport:
         """The front ends that kernels have shared."""
         with self._lock:
-            every = (self._parsed, self.front_ends, self._not_shared, self._compared)
-            parsed, front_ends, not_shared, compared = every
-            return SharingReport(tuple(parsed), tuple(front_ends), tuple(not_shared), tuple(compared))
+            return SharingReport(
+                tuple(self._parsed),
+                tuple(self.front_ends),
+                tuple(self._not_shared),
+                tuple(self._compared),
+                tuple(self._known),
+            )
 
     # ---- kernels ---------------------------------------------------------------------------------------------
 
@@ -170,6 +176,11 @@ class BuildRecord:
         with self._lock:
             self._not_shared.append(NotShared(kernel, reason))
         self._hook.kregistry_front_end_not_shared(kernel=kernel, reason=reason)
+
+    def family_known(self, family: KnownFamily) -> None:
+        """A family was compared before."""
+        with self._lock:
+            self._known.append(family)
 
     def compared(self, kernel: Kernel, difference: str) -> None:
         """A kernel has been compiled both ways; ``difference`` is empty if the cubins are the same."""

@@ -6,6 +6,7 @@ STORE/starts/NAME/request.json    what the engine said about itself, for the aut
                   status.json     how far the build is
                   pid             the build process
                   build.log       what the build process wrote
+                  calls/          calls that wait for their kernels, see :mod:`waiting_calls`
                   ready           exists once the engine serves requests
 
 The environment variable ``KREGISTRY_START`` names the folder, so every process that the engine starts finds it.

@@ -252,14 +252,14 @@ def _check(file: PlanFile) -> None:
         raise ValueError("a segment names a kernel that is not in the plan")
     for entry in file.entries:
         _check_range(entry)
+    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
+        raise ValueError("a key of a kernel is not a sha256")  # it becomes a path in the store
     if file.recorded is not None:
         _check_recorded(file, file.recorded)
     if file.build is None:
         return
     if {*file.build.kernels, *file.build.broken} != set(file.kernels):
         raise ValueError("the build is not of the kernels of the plan")
-    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
-        raise ValueError("a key of a kernel is not a sha256")
     for built in file.build.kernels.values():
         _check_place(built.cache_entry, (built.cubin_file, *built.files))
 

@@ -27,12 +27,16 @@ class Location:
     Attributes:
         url: as an object store's library takes it, without options and without user name and password.
         secret_url: the same with them.
-        read_only: nothing is ever written.
+        read_only: nothing is written, unless it is signed.
+        never_written: nothing is written, signed or not.
+        unsigned: kernels are taken and written without a signature.
     """
 
     url: str
     secret_url: str
     read_only: bool
+    never_written: bool = False
+    unsigned: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Location:
@@ -59,7 +63,8 @@ class Location:
             raise InputError(f"remote {shorten(address.rpartition('@')[2])}: {reason}") from error
         if scheme not in _SCHEMES:
             raise InputError(f"remote {_plain(address)}: {scheme!r} is not known", f"known: {', '.join(_SCHEMES)}")
-        return cls(_plain(address), address, "ro" in options or "unsigned" not in options)
+        never, unsigned = "ro" in options, "unsigned" in options
+        return cls(_plain(address), address, never or not unsigned, never, unsigned)
 
     def file(self) -> Path | None:
         """The path of a tier on this machine; ``None`` for any other."""
