@@ -27,6 +27,7 @@ COMMANDS = {
     "lookup": "Ask whether a remote has the kernels of a manifest.",
     "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
     "keygen": "Make a key that signs kernels, and the policy that trusts it.",
+    "stats": "Show what the store holds, and how it and the remotes were used.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",

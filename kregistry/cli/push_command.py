@@ -20,6 +20,7 @@ from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 
 
@@ -58,5 +59,6 @@ def command(
     plan = wanted(selection, lock, verbosity, store)
     kernels, chain.provenance = plan.keys, plan.provenance
     missing = for_each(kernels, lambda key: chain.push(key, store))
+    note_usage(store.directory, chain.use)
     hint = f"{next_command('build')} compiles the others first"
     report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)
