@@ -17,6 +17,13 @@ case " $* " in *" --version "*) {version} ;; *" --dryrun "*) exit 1 ;; esac
 while [ "$1" != -o ]; do shift; done
 exec cp {cubin} "$2"
 """
+#: Takes its time for each source until the file `go` stands beside it.
+_SLOW = """#!/bin/sh
+case " $* " in *" --version "*) exec {nvcc} --version ;; *" --dryrun "*) exit 1 ;; esac
+while [ "$1" != -o ]; do shift; done
+[ -e {home}/go ] || sleep {seconds}
+exec cp {home}/copied.cubin "$2"
+"""
 _OTHER_ASSEMBLER = """#!/bin/sh
 case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
 exec {nvcc} "$@"
@@ -44,6 +51,15 @@ def copying_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, version: str
     named = f"echo 'Cuda compilation tools, release {major_minor}, V{version}'; exit"
     answer = named if version else f"exec {toolchain.cuda.nvcc} --version"
     _write(home / "bin" / "nvcc", _COPYING.format(version=answer, cubin=home / "copied.cubin"))
+    (home / "include").symlink_to(toolchain.cuda.include)
+    return home
+
+
+def slow_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, seconds: float) -> Path:
+    """A ``CUDA_HOME`` whose nvcc copies a cubin for every source, each after some seconds, until ``home/go`` exists."""
+    (home / "bin").mkdir(parents=True)
+    (home / "copied.cubin").write_bytes(cubin)
+    _write(home / "bin" / "nvcc", _SLOW.format(nvcc=toolchain.cuda.nvcc, home=home, seconds=seconds))
     (home / "include").symlink_to(toolchain.cuda.include)
     return home
 
