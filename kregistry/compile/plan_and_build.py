@@ -32,8 +32,10 @@ from kregistry.manifest import Manifest
 from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.trust.statement import Provenance
 
 _log = logging.getLogger("kregistry.compile")
 
@@ -91,7 +93,8 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
         cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
@@ -132,6 +135,7 @@ def build_kernels(
                     pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
+        note_usage(store.directory, remote.use, **record.counts())
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
