@@ -48,6 +48,16 @@ def copying_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, version: str
     return home
 
 
+def now_refuses(home: Path) -> Path:
+    """Make the compiler of a copying toolkit refuse every source; the file where it notes its commands."""
+    nvcc, log = home / "bin" / "nvcc", home / "refused"
+    copying = 'exec cp {} "$2"'.format(home / "copied.cubin")
+    script = nvcc.read_text()
+    assert copying in script
+    _write(nvcc, script.replace("while [", f'echo "$@" >>{log}\nwhile [').replace(copying, "exit 1"))
+    return log
+
+
 def compiler_with_assembler(path: Path, nvcc: Path, assembler: str) -> Path:
     """Shared front ends get to another assembler."""
     return _write(path, _OTHER_ASSEMBLER.format(nvcc=nvcc, assembler=assembler))
