@@ -1,14 +1,19 @@
 """A real SGLang or vLLM server, with and without kregistry: time until ready, and compiles in live traffic.
 
-    python benchmarks/real_server.py run   --work DIR --arms kregistry:cold,kregistry:warm,no-warm-up:warm
-    python benchmarks/real_server.py table --work DIR
+    python benchmarks/real_server.py run      --work DIR --arms kregistry:cold,kregistry:warm,no-warm-up:warm
+    python benchmarks/real_server.py table    --work DIR
+    python benchmarks/real_server.py rehearse --work DIR --model deepseek-v3
 
 `run` starts a server for each arm in turn, with dummy weights of a model that is cut to a few layers, waits until it is
 ready, sends real HTTP requests of growing lengths and bursts, and counts the kernels in DeepGEMM's JIT cache before, at
 ready, and after. It adds one line to DIR/results.jsonl as each arm ends, so an interrupted run keeps what it has.
 `table` prints a table of all lines, with the ratio of the bursts of each arm to those of `no-warm-up`.
 
-An arm is WHO:STATE. WHO is `kregistry`, `engine` (the engine's own warm-up, kregistry off), or `no-warm-up` (neither).
+`rehearse` runs the same engine with the same arguments on the stub GPU, and writes benchmarks/manifests/.
+
+An arm is WHO:STATE. WHO is `kregistry`, `engine` (the engine's own warm-up, kregistry off), `no-warm-up` (neither), or
+`manifest` (neither, and before the start the kernels of the rehearsed manifest are built into DeepGEMM's JIT cache: the
+rehearsal has not seen what is compiled after that).
 STATE is `cold` (its JIT cache and kregistry's store are emptied before) or `warm` (they stay; `no-warm-up` uses the
 kernels of another arm). `kregistry:killed` is a cold start in which the last rank is killed while kernels are built.
 The engine is the one that Python imports, of any version. Arguments behind `--` go to the server.
@@ -19,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,12 +36,13 @@ WARM_UP_OFF = {
     "sglang": {"KREGISTRY": "0", "SGLANG_JIT_DEEPGEMM_PRECOMPILE": "0"},
     "vllm": {"KREGISTRY": "0", "VLLM_DEEP_GEMM_WARMUP": "skip"},
 }
-WHO = ("kregistry", "engine", "no-warm-up")
+WHO = ("kregistry", "engine", "no-warm-up", "manifest")
+MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("run", "table"))
+    parser.add_argument("part", choices=("run", "table", "rehearse"))
     parser.add_argument("--work", type=Path, required=True, help="directory for caches, stores, logs and results")
     parser.add_argument("--engine", choices=("sglang", "vllm"), default="sglang")
     parser.add_argument("--model", choices=models.MODELS, default="deepseek-v3")
@@ -48,6 +55,8 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=300, help="seconds that one server may take to be ready")
     parser.add_argument("--until", type=float, default=570, help="seconds after which no further arm is begun")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for every server")
+    parser.add_argument("--target", default="h200", help="the GPU of a rehearsal")
+    parser.add_argument("--manifests", type=Path, default=MANIFESTS, help="where rehearsed manifests are")
     parser.add_argument("--copy", type=Path, help="a directory that results and logs are copied to as well")
     own, _, server = " ".join(sys.argv[1:]).partition(" -- ")
     options = parser.parse_args(own.split())
@@ -57,6 +66,9 @@ def main() -> None:
         return
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.part == "rehearse":
+        rehearse(options)
+        return
     began = time.monotonic()
     for arm in options.arms.split(",") * options.rounds:
         if time.monotonic() - began > options.until:
@@ -73,10 +85,13 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
     place = options.work / f"{options.engine}-{options.model}-{options.layers}-tp{options.tp}"
     caches = servers.caches(place, who, empty=state != "warm")
     environment = caches.environment(options.engine)
-    environment |= WARM_UP_OFF[options.engine] if who == "no-warm-up" else {}
+    environment |= WARM_UP_OFF[options.engine] if who in ("no-warm-up", "manifest") else {}
     environment |= {"KREGISTRY": "0"} if who == "engine" else {}
     environment |= dict(each.split("=", 1) for each in (*models.environment(options), *options.env))
     model = models.write(options, place)
+    if who == "manifest":
+        command = [sys.executable, "-m", "kregistry", "build", str(manifest(options)), "--engine", options.engine]
+        subprocess.run(command, check=True, env={**os.environ, **caches.environment(options.engine)})
     log = place / f"{time.strftime('%H%M%S')}-{who}-{state}.log"
     result: dict[str, Any] = {
         "engine": f"{options.engine} {servers.version(options.engine)}",
@@ -105,6 +120,23 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
     result |= servers.read_log(log, server.began)
     result["start"] = caches.last_start()
     return result
+
+
+def manifest(options: argparse.Namespace) -> Path:
+    """The rehearsed manifest of a server."""
+    path: Path = options.manifests.resolve() / f"{options.engine}-{options.model}-{options.layers}-layers.yaml"
+    return path
+
+
+def rehearse(options: argparse.Namespace) -> None:
+    """Write the manifest of a server, from a rehearsal with its arguments."""
+    model = models.write(options, options.work)
+    words = servers.arguments(options, model)
+    command = [sys.executable, "-m", "kregistry", "rehearse", options.engine, "--target", options.target, "--force"]
+    command += ["--name", f"{options.model}-{options.layers}-layers", "-o", str(manifest(options)), "--", *words]
+    environment = dict(each.split("=", 1) for each in (*models.environment(options), *options.env))
+    manifest(options).parent.mkdir(exist_ok=True)
+    subprocess.run(command, check=True, env={**os.environ, **environment})
 
 
 def keep(options: argparse.Namespace, result: dict[str, Any]) -> None:

@@ -85,6 +85,13 @@ class EventBus:
         source = self._members[id(listener)].source
         return [each.function for each in self._implementations.get(hook, ()) if each.listener is source]
 
+    def offers(self, hook: str) -> list[tuple[Provider, Callable[..., Any]]]:
+        """The functions of all listeners for a hook that returns something; called with its arguments by name."""
+        return [
+            (each.listener.provider, partial(_call_with, each.function, each.parameters))
+            for each in self._implementations.get(hook, ())
+        ]
+
     def flush(self) -> None:
         """Return when every event so far is delivered.
 
@@ -99,6 +106,11 @@ class EventBus:
         implementations = self._implementations.get(name)
         if implementations:
             self._delivery.put(implementations, arguments)
+
+
+def _call_with(function: Callable[..., Any], parameters: tuple[str, ...], /, **arguments: Any) -> Any:
+    """An implementation may omit arguments that it does not need."""
+    return function(**{name: arguments[name] for name in parameters})
 
 
 @frozen(eq=False)

@@ -1,4 +1,4 @@
-"""The hooks of kregistry: one returns kernel types, all others are events that any plugin may listen to.
+"""The hooks of kregistry: two return what a plugin offers, all others are events that any plugin may listen to.
 
 A plugin is a module or object whose functions are marked with :data:`hookimpl`. An installed distribution names its
 plugin in the entry-point group ``kregistry``. A hook implementation may omit arguments that it does not need.
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from kregistry.events import CompiledKernel, FailedKernel, JitEvent, PlannedEntry, Task, WarmedKernel, WarmupOutcome
     from kregistry.kernel import Kernel
     from kregistry.kernel_type import KernelType
@@ -38,6 +40,22 @@ def kregistry_kernel_types() -> Iterable[KernelType]:  # type: ignore[empty-body
         @hookimpl
         def kregistry_kernel_types():
             return [MyGemm()]
+    """
+
+
+@hookspec
+def kregistry_executor(url: str) -> Executor | None:
+    """Returns an executor for the URL of ``build --on URL``; ``None`` for a URL of another kind.
+
+    Its tasks run :func:`kregistry.compile.on_worker.compile_lock` on other machines. They may run more than once.
+
+    **Example:**
+
+        from kregistry import hookimpl
+
+        @hookimpl
+        def kregistry_executor(url):
+            return MyExecutor(url) if url.startswith("mine://") else None
     """
 
 

@@ -93,6 +93,7 @@ def isolation(
     monkeypatch.setenv("HOME", str(user / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("KREGISTRY_STORE", str(user / "store"))
+    monkeypatch.setenv("KREGISTRY_NO_SHIPPED", "1")  # builds find out everything by themselves
     for name in (*BY_NAME, "KREGISTRY_TARGET", "KREGISTRY_NO_SHARED_FRONT_END"):
         if name not in _OF_THE_MACHINE:
             monkeypatch.delenv(name, raising=False)

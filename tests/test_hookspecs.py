@@ -40,6 +40,7 @@ ELSEWHERE = {
     "kregistry_front_end_finished": "compile/shared/test_sharing.py",
     "kregistry_front_end_not_shared": "compile/shared/test_sharing.py",
     "kregistry_front_end_compared": "compile/shared/test_sharing.py",
+    "kregistry_executor": "compile/test_executors.py",
     "kregistry_unseen_call": "serving/test_dispatch.py",
     "kregistry_jit_compiled": "jit_monitor/test_monitor.py",
     "kregistry_jit_loaded": "jit_monitor/test_monitor.py",
@@ -48,7 +49,7 @@ ELSEWHERE = {
 
 def test_every_hook_has_a_test() -> None:
     tests = {name.removeprefix("test_") for name in vars(sys.modules[__name__]) if name.startswith("test_kregistry_")}
-    assert tests | set(ELSEWHERE) == {"kregistry_kernel_types", *EVENTS}
+    assert tests | set(ELSEWHERE) == {"kregistry_kernel_types", "kregistry_executor", *EVENTS}
     for name, file in ELSEWHERE.items():
         text = (Path(__file__).parent / file).read_text()
         assert f"def {name}(" in text or f'"{name}"' in text, name
@@ -57,7 +58,7 @@ def test_every_hook_has_a_test() -> None:
 def test_every_hook_is_documented() -> None:
     from kregistry import hookspecs
 
-    for name in ("kregistry_kernel_types", *EVENTS):
+    for name in ("kregistry_kernel_types", "kregistry_executor", *EVENTS):
         assert inspect.getdoc(getattr(hookspecs, name)), name
 
 

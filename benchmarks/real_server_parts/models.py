@@ -7,61 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).parents[2] / "manifests" / "configs"
+CONFIGS = Path(__file__).parents[2] / "tests" / "data" / "rehearsal" / "configs"
 
-#: What the stored configs leave out, because no kernel depends on it.
-_DEEPSEEK = {
-    "n_group": 8,
-    "topk_group": 4,
-    "topk_method": "noaux_tc",
-    "scoring_func": "sigmoid",
-    "norm_topk_prob": True,
-    "routed_scaling_factor": 2.5,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10000,
-    "rope_scaling": {
-        "type": "yarn",
-        "factor": 40,
-        "beta_fast": 32,
-        "beta_slow": 1,
-        "mscale": 1.0,
-        "mscale_all_dim": 1.0,
-        "original_max_position_embeddings": 4096,
-    },
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "initializer_range": 0.02,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
-_QWEN = {
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1000000,
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "initializer_range": 0.02,
-    "norm_topk_prob": True,
-    "decoder_sparse_step": 1,
-    "mlp_only_layers": [],
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
-#: name -> (stored config, what it leaves out, more)
-MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "deepseek-v3": ("deepseek-v3.json", _DEEPSEEK, {"first_k_dense_replace": 1, "num_nextn_predict_layers": 0}),
-    "deepseek-v3.2": ("deepseek-v3.2.json", _DEEPSEEK, {"first_k_dense_replace": 1, "num_nextn_predict_layers": 0}),
-    "qwen3-30b-a3b": ("qwen3-30b-a3b-fp8.json", _QWEN, {}),
+#: name -> (stored config, what is cut)
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "deepseek-v3": ("deepseek-v3", {"first_k_dense_replace": 1, "num_nextn_predict_layers": 0}),
+    "deepseek-v3.2": ("deepseek-v3.2", {"first_k_dense_replace": 1, "num_nextn_predict_layers": 0}),
+    "qwen3-30b-a3b": ("qwen3-30b-a3b-fp8", {}),
 }
 
 
 def write(options: argparse.Namespace, place: Path) -> Path:
     """The model's directory."""
-    stored, usual, more = MODELS[options.model]
-    config = json.loads((CONFIGS / stored).read_text())
-    config = {**usual, **config, **more, "num_hidden_layers": options.layers}
-    config.pop("_source", None)
+    stored, cut = MODELS[options.model]
+    config = json.loads((CONFIGS / stored / "config.json").read_text())
+    config = {**config, **cut, "num_hidden_layers": options.layers}
+    config = {name: value for name, value in config.items() if name not in ("_source", "auto_map")}
     directory = place / options.model
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config))

@@ -24,15 +24,16 @@ from attrs import frozen
 
 from real_server_parts import models
 
+_PROGRAMS = {"sglang": ["-m", "sglang.launch_server"], "vllm": ["-m", "vllm.entrypoints.cli.main", "serve"]}
 _SGLANG = shlex.split(
-    "-m sglang.launch_server --load-format dummy --skip-tokenizer-init --sampling-backend pytorch "
-    "--grammar-backend none --host 127.0.0.1 --mem-fraction-static 0.8 --disable-radix-cache --trust-remote-code "
+    "--load-format dummy --skip-tokenizer-init --sampling-backend pytorch "
+    "--grammar-backend none --mem-fraction-static 0.8 --disable-radix-cache --trust-remote-code "
     "--max-total-tokens 120000 --max-running-requests 64 --cuda-graph-max-bs 64 --chunked-prefill-size 4096"
 )
 #: Only NCCL: other ways to add over GPUs use NVLink multicast, which not every machine allows.
 _SEVERAL_RANKS = ["--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion"]
 _VLLM = shlex.split(
-    "-m vllm.entrypoints.cli.main serve --load-format dummy --skip-tokenizer-init --enforce-eager --host 127.0.0.1 "
+    "--load-format dummy --skip-tokenizer-init --enforce-eager "
     "--max-model-len 8704 --max-num-batched-tokens 4096 --max-num-seqs 32 --gpu-memory-utilization 0.8"
 )
 _VLLM_ENVIRONMENT = {
@@ -69,6 +70,15 @@ _MILESTONES = (
     "DeepGEMM",
     "Application startup complete",
 )
+
+
+def arguments(options: argparse.Namespace, model: Path) -> list[str]:
+    """The server's arguments, without its address."""
+    own = [*models.arguments(options), *options.server]
+    if options.engine == "vllm":
+        return [str(model), *_VLLM, "--tensor-parallel-size", str(options.tp), *own]
+    ranks = ["--tp-size", str(options.tp), *(_SEVERAL_RANKS if options.tp > 1 else [])]
+    return [*_SGLANG, "--model-path", str(model), *ranks, *own]
 
 
 def version(engine: str) -> str:
@@ -138,13 +148,8 @@ class Server:
         self.log = log
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        own = ["--port", str(self.port), *models.arguments(options), *options.server]
-        if self.engine == "vllm":
-            command = [*_VLLM[:3], str(model), *_VLLM[3:], "--tensor-parallel-size", str(options.tp), *own]
-        else:
-            ranks = ["--tp-size", str(options.tp), *(_SEVERAL_RANKS if options.tp > 1 else [])]
-            command = [*_SGLANG, "--model-path", str(model), *ranks, *own]
-        self._command = [sys.executable, "-W", "ignore", *command]
+        own = [*arguments(options, model), "--host", "127.0.0.1", "--port", str(self.port)]
+        self._command = [sys.executable, "-W", "ignore", *_PROGRAMS[self.engine], *own]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
 
     def __enter__(self) -> Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -45,6 +46,9 @@ from kregistry.remote.chain import Chain
     help="With --lock: a directory of DeepGEMM's headers (default: the installed DeepGEMM's; can be repeated).",
 )
 @click.option("--shard", metavar="I/N", help="Build part I of N; 'auto': as Slurm, Kubernetes or the CI system says.")
+@click.option(
+    "--on", metavar="URL", help="Let a cluster compile: dask://HOST:8786, ray://HOST:10001, slurm://PARTITION."
+)
 @storage_options
 @remote_options
 @jobs_option
@@ -58,6 +62,7 @@ def command(
     lock: Path | None,
     headers: tuple[Path, ...],
     shard: str | None,
+    on: str | None,
     storage: Storage,
     remote: Chain,
     jobs: int | None,
@@ -74,13 +79,16 @@ def command(
     """
     from kregistry.cli.progress import ProgressBar
     from kregistry.compile.build_lock import build_lock
+    from kregistry.compile.executors import open_executor
+    from kregistry.compile.on_worker import workers
     from kregistry.compile.plan_and_build import build_kernels
 
     registry = selection.registry
     part = Shard.parse(shard) if shard else None
+    cluster = open_executor(on, registry.events) if on else nullcontext()
     if lock is not None:
         _refuse_selection(selection)
-        with ProgressBar(registry, verbosity, None, storage.store.directory, jobs):
+        with cluster as executor, ProgressBar(registry, verbosity, None, storage.store.directory, jobs):
             report = build_lock(
                 lock,
                 registry.events,
@@ -91,6 +99,7 @@ def command(
                 paranoid=paranoid,
                 remote=remote,
                 shard=part,
+                workers=workers(executor) if executor else None,
             )
     else:
         if headers:
@@ -98,7 +107,7 @@ def command(
         manifest = selection.manifest()
         beside = selection.file.with_suffix(".lock")
         jit_cache = storage.jit_cache_of(manifest)
-        with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
+        with cluster as executor, ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
             report = build_kernels(
                 manifest,
                 registry,
@@ -111,13 +120,20 @@ def command(
                 lock=beside if beside.is_file() else None,
                 remote=remote,
                 shard=part,
+                executor=executor,
             )
         storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
+    if verbosity is Verbosity.VERBOSE:
+        for each in report.sharing.known:
+            found = f"differs from nvcc's own ({each.difference})" if each.difference else "identical to nvcc's own"
+            say(f"{each.family}: a shared front end's kernel was compared by {each.compared_by}: {found}")
     for line in remote.summaries():
         say(line)
+    if report.cluster is not None:
+        say(report.cluster.summary())
     if as_json:
         print_json(report.to_json())
     else:

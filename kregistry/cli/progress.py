@@ -1,20 +1,20 @@
-"""Progress on standard error: one bar on a terminal; a line every ten seconds and at each tenth in a pipe."""
+"""Progress on standard error: one bar on a terminal; a line every ten seconds and at each tenth in a pipe.
+
+rich is imported when there is something to draw: in a pipe, compilers start before that.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar as Bar
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from kregistry.cli.options import Verbosity
 from kregistry.cli.output import escape_controls
-from kregistry.cli.tables import human_bytes
 from kregistry.cli.work import Work
 from kregistry.events import CompiledKernel, FailedKernel, Warmed, WarmedKernel
 from kregistry.hookspecs import hookimpl
@@ -22,12 +22,18 @@ from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
 #: A line is written after this many seconds without one.
 _LINE_SECONDS = 10.0
 #: Lines are at least this many seconds apart: what takes no longer in all writes none.
 _LEAST_SECONDS = 5.0
 #: How often the state of the work is looked at.
 _TICK_SECONDS = 0.5
+#: Variables by which rich takes a pipe for a terminal.
+_FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 
 class ProgressBar:
@@ -51,7 +57,6 @@ class ProgressBar:
         self.work = Work(manifest, store_directory, jobs, builds)
         self._registry = registry
         self._verbosity = verbosity
-        self._console = Console(stderr=True, markup=False, emoji=False)
         self._live: Live | None = None
         self._ticker: threading.Thread | None = None
         self._ended = threading.Event()
@@ -60,7 +65,9 @@ class ProgressBar:
         self._registry.listen(self.work)
         self._registry.listen(self)
         if self._verbosity is not Verbosity.QUIET:
-            if self._console.is_terminal:
+            if self._draws():
+                from rich.live import Live
+
                 self._live = Live(console=self._console, get_renderable=self._bar, transient=True)
                 self._live.start()
             else:
@@ -76,11 +83,23 @@ class ProgressBar:
         if self._live is not None:
             self._live.stop()
 
+    @cached_property
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, markup=False, emoji=False)
+
+    def _draws(self) -> bool:
+        might = sys.stderr.isatty() or any(name in os.environ for name in _FORCING)
+        return might and self._console.is_terminal
+
     # ---- what went wrong, and what a verbose command shows ---------------------------------------------------
 
     @hookimpl
     def kregistry_kernel_compiled(self, kernel: Kernel, compiled: CompiledKernel) -> None:
         if self._verbosity is Verbosity.VERBOSE:
+            from kregistry.cli.tables import human_bytes
+
             self._say(f"{kernel.id} compiled in {compiled.seconds:.1f} s, {human_bytes(compiled.nbytes)}")
 
     @hookimpl
@@ -125,6 +144,11 @@ class ProgressBar:
     # ---- the bar ---------------------------------------------------------------------------------------------
 
     def _bar(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar as Bar
+        from rich.table import Table
+        from rich.text import Text
+
         work, fraction = self.work, self.work.fraction()
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(no_wrap=True)

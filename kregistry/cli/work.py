@@ -296,6 +296,7 @@ _WORDS = {
     "assemble": "assembling",
     "alone": "nvcc of",
     "compare": "nvcc, to compare,",
+    "cluster": "on the cluster:",
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kregistry.compile.build_report import BuildReport
+from kregistry.compile.cluster import Cluster, Workers
 from kregistry.compile.locked_kernels import locked_kernels, read_sources
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shard import Shard
@@ -19,9 +20,11 @@ from kregistry.machine import available_cores
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import TargetSection
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
 from kregistry.toolchain import find_cuda_toolkit, installed_series
+from kregistry.trust.statement import Provenance
 
 
 def build_lock(
@@ -35,6 +38,7 @@ def build_lock(
     paranoid: bool = False,
     remote: Chain | None = None,
     shard: Shard | None = None,
+    workers: Workers | None = None,
 ) -> BuildReport:
     """Compile the kernels of a lock file that are missing in the store. The JIT cache is not filled.
 
@@ -44,6 +48,7 @@ def build_lock(
         store: default: ``KREGISTRY_STORE``, else below the user's cache directory.
         headers: directories of DeepGEMM's headers; default: those of the installed DeepGEMM.
         jobs, shared_front_end, paranoid, remote, shard: see :func:`kregistry.build_kernels`.
+        workers: compile in place of this machine.
 
     Raises:
         InputError: it is not a lock file with sources, or asks for something that DeepGEMM does not generate.
@@ -58,17 +63,22 @@ def build_lock(
     if shard is not None:
         kernels = {each.id: each for each in shard.part(kernels.values())}
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    file, _ = read_sources(lock)
+    remote.provenance = Provenance(file.target.name, file.versions.to_json())
     options = SharingOptions.choose(shared_front_end, paranoid)
-    with Pipeline(events, store, JitCache(), cuda.nvcc, jobs or available_cores(), options, remote) as pipeline:
+    file, _ = read_sources(lock)
+    target, jobs = _target(file.target), jobs or available_cores()
+    cluster = None if workers is None else Cluster(workers, target, file.versions, cuda.compiler)
+    with Pipeline(events, store, JitCache(), cuda.nvcc, jobs, options, remote, cluster) as pipeline:
         for kernel in kernels.values():
             events.hook.kregistry_kernel_planned(kernel=kernel)
             pipeline.add(kernel)
         pipeline.finish()
     record = pipeline.record
-    file, _ = read_sources(lock)
+    note_usage(store.directory, remote.use, **record.counts())
     return BuildReport(
-        plan=Plan(_target(file.target), file.versions, kernels, ()),
+        plan=Plan(target, file.versions, kernels, ()),
         compiled=tuple(record.compiled),
         found=record.found,
         failed=tuple(sorted(record.failed, key=lambda each: each.kernel.id)),
@@ -79,6 +89,7 @@ def build_lock(
         sharing=record.sharing(),
         outdated=record.outdated,
         remote=remote.use,
+        cluster=None if cluster is None else cluster.use,
     )
 
 

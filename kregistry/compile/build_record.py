@@ -13,6 +13,7 @@ from attrs import evolve
 from kregistry.compile.build_report import (
     ComparedKernel,
     FrontEndRun,
+    KnownFamily,
     NotShared,
     ParsedHeaders,
     SharingReport,
@@ -31,6 +32,7 @@ class BuildRecord:
         compiled: the kernels that this build compiled.
         failed: the kernels that do not compile.
         found: how many kernels were in the store, or were made by another builder meanwhile.
+        fetched: how many of them a remote had.
         found_keys: the keys of those.
         tasks: what was done, in the order of their ends.
         outdated: how many kernels of an older format were removed from the store.
@@ -44,6 +46,7 @@ class BuildRecord:
         self.compiled: list[CompiledKernel] = []
         self.failed: list[FailedKernel] = []
         self.found = 0
+        self.fetched = 0
         self.outdated = 0
         self.filled = 0
         self.tasks: list[Task] = []
@@ -52,6 +55,7 @@ class BuildRecord:
         self._parsed: list[ParsedHeaders] = []
         self._not_shared: list[NotShared] = []
         self._compared: list[ComparedKernel] = []
+        self._known: list[KnownFamily] = []
         self._since = self._until = 0.0
 
     @property
@@ -59,12 +63,25 @@ class BuildRecord:
         """Wall time from the start of the first compiler to the end of the last."""
         return self._until - self._since
 
+    def counts(self) -> dict[str, Any]:
+        """The sums that are kept beside the store, as :func:`kregistry.remote.usage.note_usage` takes them."""
+        missed = self.fetched + len(self.compiled) + len(self.failed)
+        return {
+            "found": self.found - self.fetched,
+            "missed": missed,
+            "compile_seconds": [each.seconds for each in self.compiled],
+        }
+
     def sharing(self) -> SharingReport:
         """The front ends that kernels have shared."""
         with self._lock:
-            every = (self._parsed, self.front_ends, self._not_shared, self._compared)
-            parsed, front_ends, not_shared, compared = every
-            return SharingReport(tuple(parsed), tuple(front_ends), tuple(not_shared), tuple(compared))
+            return SharingReport(
+                tuple(self._parsed),
+                tuple(self.front_ends),
+                tuple(self._not_shared),
+                tuple(self._compared),
+                tuple(self._known),
+            )
 
     # ---- kernels ---------------------------------------------------------------------------------------------
 
@@ -74,6 +91,11 @@ class BuildRecord:
             self.found += 1
             self.found_keys.append(kernel.key)
         self._hook.kregistry_kernel_found(kernel=kernel)
+
+    def kernel_fetched(self) -> None:
+        """A remote had a kernel, which is now in the store; :meth:`kernel_found` follows."""
+        with self._lock:
+            self.fetched += 1
 
     def kernels_outdated(self, count: int) -> None:
         """Kernels that an older kregistry had left in the store have been removed."""
@@ -170,6 +192,11 @@ class BuildRecord:
         with self._lock:
             self._not_shared.append(NotShared(kernel, reason))
         self._hook.kregistry_front_end_not_shared(kernel=kernel, reason=reason)
+
+    def family_known(self, family: KnownFamily) -> None:
+        """A family was compared before."""
+        with self._lock:
+            self._known.append(family)
 
     def compared(self, kernel: Kernel, difference: str) -> None:
         """A kernel has been compiled both ways; ``difference`` is empty if the cubins are the same."""

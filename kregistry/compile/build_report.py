@@ -7,6 +7,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
+from kregistry.compile.cluster import ClusterUse
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
@@ -48,13 +49,23 @@ class ComparedKernel:
 
 
 @frozen
+class KnownFamily:
+    """A family that was compared before: its first include, who compared it, and what differed, if anything did."""
+
+    family: str
+    compared_by: str
+    difference: str = ""
+
+
+@frozen
 class SharingReport:
-    """Which kernels shared a front end, which did not, and which were compared."""
+    """Which kernels shared a front end, which did not, which were compared, and which families had been before."""
 
     parsed: tuple[ParsedHeaders, ...] = ()
     front_ends: tuple[FrontEndRun, ...] = ()
     not_shared: tuple[NotShared, ...] = ()
     compared: tuple[ComparedKernel, ...] = ()
+    known: tuple[KnownFamily, ...] = ()
 
     def differences(self) -> tuple[ComparedKernel, ...]:
         """The kernels that differ from what nvcc makes alone; the cubins of nvcc are used for them."""
@@ -73,6 +84,7 @@ class SharingReport:
             "not_shared": [{"reason": reason, "kernels": kernels} for reason, kernels in reasons.items()],
             "compared": [each.kernel.id for each in self.compared],
             "different": [{"id": each.kernel.id, "difference": each.difference} for each in self.differences()],
+            "known": [asdict(each) for each in self.known],
         }
 
 
@@ -92,6 +104,7 @@ class BuildReport:
         sharing: the front ends that kernels have shared.
         id: name of the build's log beside the store; empty if there is none.
         remote: how each remote tier was used.
+        cluster: how a cluster was used that compiled in place of this machine; ``None`` without one.
         outdated: number of kernels that an older kregistry had left in the store, and that the build removed.
     """
 
@@ -107,6 +120,7 @@ class BuildReport:
     id: str = field(default="", eq=False)
     outdated: int = 0
     remote: tuple[TierUse, ...] = ()
+    cluster: ClusterUse | None = None
 
     @property
     def ready(self) -> int:
@@ -170,4 +184,5 @@ class BuildReport:
             "outdated": self.outdated,
             "sharing": self.sharing.to_json(),
             "remote": [asdict(each) for each in self.remote],
+            **({} if self.cluster is None else {"cluster": asdict(self.cluster)}),
         }

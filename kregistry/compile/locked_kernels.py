@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kregistry.deep_gemm.allowed_commands import reason_to_refuse
 from kregistry.deep_gemm.compiler import Compiler
-from kregistry.deep_gemm.cubin_inputs import cubin_key, tree_digest
+from kregistry.deep_gemm.cubin_inputs import cubin_key, remembered_tree_digest
 from kregistry.errors import InputError, MissingRequirement
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.plan.lock_sources import TOOLKIT, SourcesSection, file_digests, toolkit_files
@@ -69,7 +69,7 @@ def locked_kernels(path: Path, compiler: Compiler, headers: Iterable[Path] = ())
         includes = tuple(path for each in found.headers for path in directories[each])
         command = CompilerCommand(found.flags, includes)
         kernel = Kernel(section.name, section.key, found.source, command, Path(), _CUBIN, {})
-        if cubin_key(found.source.encode(), command, compiler) != section.key or kernel.id != name:
+        if cubin_key(found.source.encode(), command, compiler, remembered=True) != section.key or kernel.id != name:
             raise _other_key(path, kernel, sources, compiler)
         kernels[name] = kernel
     return kernels
@@ -86,7 +86,7 @@ def _find_directories(
     path: Path, sources: SourcesSection, compiler: Compiler, candidates: tuple[Path, ...]
 ) -> dict[str, tuple[Path, ...]]:
     """The directories of this machine, by the names that the lock file has for them."""
-    by_digest = {tree_digest(each): each for each in candidates if each.is_dir()}
+    by_digest = {remembered_tree_digest(each): each for each in candidates if each.is_dir()}
     found: dict[str, tuple[Path, ...]] = {TOOLKIT: compiler.includes[:1]}
     for digest, files in sources.directories.items():
         if digest not in by_digest:

@@ -3,6 +3,8 @@
     known -> fetch -> route -> waiting -> parse headers -> run front end -> assemble -> check -> publish
                            +-> nvcc alone ------------------------------------------> publish
 
+With a cluster, its workers stand in the place of the stages from route to check (``stages/distribute.py``).
+
 A job is claimed when a worker takes it, before its first compiler. The check also sends jobs to nvcc alone: the samples
 of the self-check, and what a shared front end cannot compile. A failed front end is run again for each of its jobs.
 
@@ -11,10 +13,13 @@ This is the only module that knows all stages. Each stage hands its jobs on to w
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 from kregistry.compile.build_record import BuildRecord
+from kregistry.compile.build_report import KnownFamily
+from kregistry.compile.cluster import Cluster
 from kregistry.compile.costs import Costs
 from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.open_jobs import OpenJobs
@@ -30,6 +35,7 @@ from kregistry.compile.stages.alone import Alone
 from kregistry.compile.stages.assemble import Assemble
 from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.claim import Claim
+from kregistry.compile.stages.distribute import Distribute
 from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.fetch import Fetch
 from kregistry.compile.stages.fill import Fill
@@ -63,6 +69,7 @@ class Pipeline:
         jobs: number of compilers at once.
         options: how front ends are shared.
         remote: tiers that are asked before a kernel is compiled; default: none.
+        cluster: its workers compile in place of this machine; default: none.
 
     Attributes:
         record: what the build has done so far.
@@ -77,6 +84,7 @@ class Pipeline:
         jobs: int,
         options: SharingOptions | None = None,
         remote: Chain | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         options = options or SharingOptions()
         directory, scratch = store.directory, self._scratch
@@ -88,22 +96,30 @@ class Pipeline:
         self.record = record = BuildRecord(events.hook)
         self._store = store
         self._early: set[str] = set()
+        self._unneeded: set[str] = set()
         self._confirmed: list[Kernel] = []
         self._nvcc = compiler = Nvcc(nvcc)
         self._schedule = schedule = Schedule(jobs)
         self._open_jobs = OpenJobs(schedule)
         self._claims = Claims(directory / "claims")
-        self._estimates = estimates = Estimates(Costs(directory), KernelSizes(directory))
+        costs = Costs(directory)
+        self._estimates = estimates = Estimates(costs, KernelSizes(directory))
         self._pool = pool = HeaderPool(compiler, scratch, jobs)
         broken = BrokenKernels(directory)
         groups = Groups(estimates, jobs)
-        results = SelfCheckResults(directory / "front_ends", nvcc)
-        self_check = SelfCheck(results, options.paranoid, record.compared)
+        remote = remote or Chain(())
+        results = SelfCheckResults(directory / "front_ends", nvcc, remote.read, self._write_result)
+        self_check = SelfCheck(
+            results,
+            options.paranoid,
+            record.compared,
+            lambda family, known: record.family_known(KnownFamily(str(family), known.source.value, known.difference)),
+        )
 
         # The stages, from the last to the first, except for those that all others need.
         self._fill = fill = Fill(jit_cache, record)
         self._known = Known(store, broken, fill, record)
-        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record)
+        claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record, self._is_unneeded)
         publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
         check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
@@ -114,7 +130,14 @@ class Pipeline:
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
         route = Route(options.shared, self_check, waiting, alone, publish, record)
-        self._fetch = Fetch(remote or Chain(()), store, self._known, route.send, self._open_jobs, schedule)
+        self._distribute: Distribute | None = None
+        if cluster is not None:
+            done = self._open_jobs.close
+            direct = Publish(store, broken, fill, nvcc.name, record, self._write_back, done).publish
+            known = self._known.use
+            self._distribute = Distribute(cluster, route.send, known, direct, done, schedule, costs, record)
+        send = route.send if self._distribute is None else self._distribute.send
+        self._fetch = Fetch(remote, store, self._known, send, self._open_jobs, schedule, record)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
@@ -128,8 +151,8 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
-        self._fetch.close(cancel=kind is not None)
         self._schedule.close()
+        self._fetch.close(cancel=kind is not None)  # its workers may still write to a remote tier
         self._pool.close()
         self._claims.__exit__()
         self._nvcc.close()
@@ -150,32 +173,58 @@ class Pipeline:
         elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
             self._fetch.send(kernel)
 
-    def add_early(self, kernel: Kernel) -> None:
-        """Compile a kernel of a lock file before the dry run asks for it.
+    def add_early(self, kernels: Iterable[Kernel]) -> None:
+        """Compile kernels of a lock file before the dry run asks for them. The first compilers start at once.
 
-        It fills the JIT cache only if :meth:`add` confirms it later.
+        A kernel fills the JIT cache only if :meth:`add` confirms it later.
 
         Raises:
             StorageError: the store cannot be written.
         """
-        if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
-            self._early.add(kernel.key)
-            self._fetch.send(kernel)
+        for kernel in kernels:
+            if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+                self._early.add(kernel.key)
+                self._fetch.send(kernel)
+        if self._early:
+            self._schedule.open()
+
+    def first(self, keys: Collection[str]) -> None:
+        """Compile kernels before all others: those that are added already, and those that will be.
+
+        A kernel that is being compiled, or is in the store, stays as it is.
+
+        Args:
+            keys: of the kernels in the store.
+        """
+        self._schedule.first(keys)
+        self._waiting.first(keys)
 
     def _write_back(self, kernel: Kernel) -> None:
         self._fetch.write_back(kernel)
 
+    def _write_result(self, name: str, content: bytes) -> None:
+        self._fetch.write_object(name, content)
+
+    def _is_unneeded(self, kernel: Kernel) -> bool:
+        return kernel.key in self._unneeded
+
     def finish(self) -> None:
         """Wait until every kernel that was added is ready or has failed.
+
+        Early kernels that nobody has added by now are not compiled any more, unless a compiler runs already.
 
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
+        self._unneeded = self._early - {kernel.key for kernel in self._confirmed}
         self._fetch.wait()
+        if self._distribute is not None:
+            self._distribute.complete()
         self._waiting.complete()
         self._open_jobs.wait()
         for kernel in self._confirmed:
             stored = self._store.get(kernel.key)
             if stored is not None:
                 self._fill.fill(kernel, stored)
-        self._estimates.save(self.record.compiled, self.record.front_ends)
+        if self._distribute is None:  # the seconds of other machines say nothing about this one
+            self._estimates.save(self.record.compiled, self.record.front_ends)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 
 from attrs import evolve
@@ -13,23 +14,29 @@ from kregistry.compile.build_log import BuildLog, write_build_log
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.compile.built_plan import keep_built_plan
+from kregistry.compile.cluster import Cluster
 from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
+from kregistry.compile.on_worker import workers
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
+from kregistry.compile.shipped_kernels import shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.deep_gemm.preset import adopt_preset
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
-from kregistry.plan.planner import make_plan
+from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.trust.statement import Provenance
 
 _log = logging.getLogger("kregistry.compile")
 
@@ -48,6 +55,8 @@ def build_kernels(
     lock: Path | None = None,
     remote: Chain | None = None,
     shard: Shard | None = None,
+    executor: Executor | None = None,
+    priorities: Priorities | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -70,6 +79,9 @@ def build_kernels(
             dry run still confirms them; what it does not confirm is left out of the report and of the JIT cache.
         remote: tiers that are asked before a kernel is compiled; default: those of ``KREGISTRY_REMOTE``.
         shard: compile only this part of the kernels. Then compiling starts once the plan is complete.
+        executor: its workers compile in place of this machine, e.g. those of a cluster. They need kregistry, the same
+            nvcc and the same headers of DeepGEMM.
+        priorities: says, also while the build runs, which kernels are compiled first.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
@@ -83,32 +95,49 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
+    cluster = None
+    if executor is not None:
+        cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
     cpu = CpuSamples()
+
+    def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
+        from kregistry.plan.planner import make_plan  # compilers that start early do not wait for it
+
+        return make_plan(
+            manifest,
+            registry,
+            toolchain=toolchain,
+            on_kernel=on_kernel,
+            on_task=record.add_task,
+            keep_in=store.directory,
+            replan=replan,
+        )
+
     if store.read_only:
         record = BuildRecord(registry.hook)
         with cpu:
-            plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=store.directory, replan=replan)
+            plan = plan_now(None, record)
             use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        with cpu, Pipeline(registry.events, store, jit_cache, toolchain.cuda.nvcc, jobs, options, remote) as pipeline:
-            for kernel in _early_kernels(lock, toolchain) if shard is None else ():
-                pipeline.add_early(kernel)
-            plan = make_plan(
-                manifest,
-                registry,
-                toolchain=toolchain,
-                on_kernel=pipeline.add if shard is None else None,
-                on_task=pipeline.record.add_task,
-                keep_in=store.directory,
-                replan=replan,
-            )
+        nvcc = toolchain.cuda.nvcc
+        priorities = priorities or Priorities()
+        with (
+            cpu,
+            Pipeline(registry.events, store, jit_cache, nvcc, jobs, options, remote, cluster) as pipeline,
+            priorities.followed_by(pipeline.first),
+        ):
+            if shard is None:
+                pipeline.add_early(_early_kernels(lock, manifest, toolchain))
+            plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
                 for kernel in plan.kernels.values():
                     pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
+        note_usage(store.directory, remote.use, **record.counts())
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
@@ -124,6 +153,7 @@ def build_kernels(
         sharing=record.sharing(),
         outdated=record.outdated,
         remote=remote.use,
+        cluster=None if cluster is None else cluster.use,
     )
     if shard is None:
         keep_built_plan(store.directory, report)
@@ -131,12 +161,14 @@ def build_kernels(
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 
 
-def _early_kernels(lock: Path | None, toolchain: Toolchain) -> Iterable[Kernel]:
-    """The kernels of a lock file. One that does not fit this machine is no error here: the dry run decides."""
-    if lock is None:
-        return ()
-    try:
-        return locked_kernels(lock, toolchain.cuda.compiler).values()
-    except KregistryError as error:
-        _log.info("%s does not help this build: %s", lock, error)
-        return ()
+def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain) -> Iterable[Kernel]:
+    """The kernels of a lock file, or else those that ship with the package: whatever is known before the dry run.
+
+    A lock file that does not fit this machine is no error here: the dry run decides.
+    """
+    if lock is not None:
+        try:
+            return locked_kernels(lock, toolchain.cuda.compiler).values()
+        except KregistryError as error:
+            _log.info("%s does not help this build: %s", lock, error)
+    return shipped_kernels(manifest, toolchain)

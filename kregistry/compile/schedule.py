@@ -1,13 +1,17 @@
-"""The schedule of a build: a number of threads that run tasks, longest first. A task may have an earliest start."""
+"""The schedule of a build: a number of threads that run tasks, longest first. A task may have an earliest start.
+
+Tasks of a kernel that a call waits for come before all others.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias, TypeVar
 
 Work: TypeAlias = Callable[[], None]
@@ -45,6 +49,11 @@ class _NoTasks:
         return None
 
 
+#: A task that is ready: its rank (the smallest runs first), its number, estimated seconds, key of its kernel, work.
+_Task: TypeAlias = tuple[float, int, float, str, Work]
+_URGENT = -math.inf
+
+
 class Schedule:
     """Runs tasks on its own threads.
 
@@ -56,8 +65,9 @@ class Schedule:
         self.error: BaseException | None = None
         self._condition = threading.Condition()
         self._workers = workers
-        self._ready: list[tuple[float, int, Work]] = []
-        self._delayed: list[tuple[float, int, float, Work]] = []
+        self._ready: list[_Task] = []
+        self._delayed: list[tuple[float, int, float, str, Work]] = []
+        self._urgent: set[str] = set()
         self._seconds = 0.0
         self._order = itertools.count()
         self._opens_at = 0.0
@@ -65,7 +75,7 @@ class Schedule:
         self._threads: list[threading.Thread] = []
 
     def start(self, on_demand: OnDemandTasks | None = None) -> None:
-        """Start the threads. A task made on demand comes before those of :meth:`put`."""
+        """Start the threads. A task made on demand comes before those of :meth:`put` that are not urgent."""
         for number in range(1, self._workers + 1):
             arguments = [on_demand or _NoTasks()]
             thread = threading.Thread(target=self._work, args=arguments, name=f"worker {number}", daemon=True)
@@ -86,19 +96,30 @@ class Schedule:
             self.error = self.error or error
             self._condition.notify_all()
 
-    def put(self, seconds: float, work: Work, delay: float = 0.0) -> None:
+    def put(self, seconds: float, work: Work, delay: float = 0.0, key: str = "") -> None:
         """Add a task.
 
         Args:
             seconds: estimated duration.
             delay: seconds before which the task does not start.
+            key: the kernel that it is for, if it is for one.
         """
         with self._condition:
             if delay:
-                heapq.heappush(self._delayed, (time.monotonic() + delay, next(self._order), seconds, work))
+                heapq.heappush(self._delayed, (time.monotonic() + delay, next(self._order), seconds, key, work))
             else:
                 self._gather()
-                self._push(seconds, work)
+                self._push(seconds, key, work)
+            self._condition.notify_all()
+
+    def first(self, keys: Iterable[str]) -> None:
+        """Run the tasks of these kernels before all others, including tasks that are added later."""
+        with self._condition:
+            self._urgent.update(keys)
+            self._ready = [
+                (self._rank(seconds, key), number, seconds, key, work) for _, number, seconds, key, work in self._ready
+            ]
+            heapq.heapify(self._ready)
             self._condition.notify_all()
 
     def change(self, change: Callable[[], _Result]) -> _Result:
@@ -111,6 +132,12 @@ class Schedule:
             result = change()
             self._condition.notify_all()
             return result
+
+    def open(self) -> None:
+        """The longest of the first tasks are known: start them now."""
+        with self._condition:
+            self._opens_at = time.monotonic()
+            self._condition.notify_all()
 
     def wait(self, done: Callable[[], bool]) -> None:
         """Wait until a condition holds. It is checked under the lock, after each task and each change.
@@ -128,9 +155,12 @@ class Schedule:
         """The first task is known: wait a little for others, which may be longer."""
         self._opens_at = self._opens_at or time.monotonic() + _GATHER_SECONDS
 
-    def _push(self, seconds: float, work: Work) -> None:
+    def _push(self, seconds: float, key: str, work: Work) -> None:
         self._seconds += seconds
-        heapq.heappush(self._ready, (-seconds, next(self._order), work))
+        heapq.heappush(self._ready, (self._rank(seconds, key), next(self._order), seconds, key, work))
+
+    def _rank(self, seconds: float, key: str) -> float:
+        return _URGENT if key in self._urgent else -seconds
 
     def _work(self, on_demand: OnDemandTasks) -> None:
         # Only the main thread handles an interrupt. Compilers inherit this mask and are ended by Nvcc.stop() instead.
@@ -151,18 +181,19 @@ class Schedule:
             while self.error is None:
                 now = time.monotonic()
                 while self._delayed and self._delayed[0][0] <= now:
-                    _, _, seconds, work = heapq.heappop(self._delayed)
-                    self._push(seconds, work)
+                    _, _, seconds, key, work = heapq.heappop(self._delayed)
+                    self._push(seconds, key, work)
                 if now < self._opens_at and not self._closed:
                     self._condition.wait(self._opens_at - now)
                     continue
-                made = on_demand.take(now, self._seconds)
+                urgent = bool(self._ready) and self._ready[0][0] == _URGENT
+                made = None if urgent else on_demand.take(now, self._seconds)
                 if made is not None:
                     self._seconds += made[0]
                     return made
                 if self._ready:
-                    seconds, _, work = heapq.heappop(self._ready)
-                    return -seconds, work
+                    _, _, seconds, _, work = heapq.heappop(self._ready)
+                    return seconds, work
                 due = [time for time in (on_demand.next_due(), *(each[0] for each in self._delayed[:1])) if time]
                 if self._closed and not due:
                     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,9 +13,11 @@ from attrs import frozen
 from packaging.version import Version
 
 from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, DJ_JIT_NVCC_COMPILER
-from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags, for_nvcc
+from kregistry.deep_gemm.nvcc_answers import dry_run_text, version_text
+from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
+from kregistry.python_child import find_program
 
 #: For an environment without torch or DeepGEMM. In an engine's it would replace the versions that the engine needs.
 INSTALL_HINT = (
@@ -113,7 +114,7 @@ def named_compiler(environment: Mapping[str, str], series: Series) -> tuple[Path
         value = environment.get(_STANDING_IN[Path(value).name], "")
     if not value:
         return None
-    found = shutil.which(value, path=environment.get("PATH"))
+    found = find_program(value, environment)
     if found is None:
         raise MissingRequirement(
             f"{variable}={value}: no such program", f"set it to the path of an nvcc, or unset {variable}"
@@ -129,7 +130,7 @@ def nvcc_version(nvcc: Path) -> str:
         MissingRequirement: it does not run, or prints no version.
     """
     try:
-        output = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout
+        output = version_text(nvcc)
     except (OSError, subprocess.CalledProcessError) as error:
         raise MissingRequirement(f"{nvcc} does not run: {error}", COMPILER_HINT) from error
     match = re.search(r"V(\d+\.\d+\.\d+)", output)
@@ -192,19 +193,12 @@ def _profile(nvcc: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
 
     Both are empty for a compiler that does not print its steps.
     """
-    command = [str(nvcc), "--dryrun", "-cubin", "-o", os.devnull, "-x", "cu", os.devnull]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=for_nvcc(os.environ), stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.SubprocessError):
-        return (), ()
     values: dict[str, str] = {}
-    for line in (done.stdout + done.stderr).splitlines():
+    for line in dry_run_text(nvcc).splitlines():
         name, equals, value = line.removeprefix("#$ ").partition("=")
         if line.startswith("#$ ") and equals and name.strip().isidentifier():
             values[name.strip()] = value
-    if done.returncode or "TOP" not in values:
+    if "TOP" not in values:
         return (), ()
     includes = tuple(_directories(values))
     top = Path(values["TOP"]).resolve()

@@ -14,33 +14,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kregistry.deep_gemm import remembered as memory
 from kregistry.deep_gemm.compiler import Compiler
-from kregistry.deep_gemm.included_headers import toolkit_headers
-from kregistry.deep_gemm.remembered import remembered
+from kregistry.deep_gemm.included_headers import remembered_toolkit_headers, toolkit_headers
 from kregistry.kernel import CompilerCommand
 
 
-def cubin_inputs(source: bytes, command: CompilerCommand, compiler: Compiler) -> dict[str, Any]:
+def cubin_inputs(
+    source: bytes, command: CompilerCommand, compiler: Compiler, *, remembered: bool = False
+) -> dict[str, Any]:
     """Everything that the machine code of a source depends on, as plain values.
 
     Args:
         source: the text, or the part of it that kernels have in common.
         command: the command that compiles it, with the arguments that nvcc takes from its environment.
         compiler: the nvcc that runs it.
+        remembered: headers are not read again if neither their times nor their sizes have changed.
     """
+    toolkit = remembered_toolkit_headers if remembered else toolkit_headers
     return {
         "source": hashlib.sha256(source).hexdigest(),
-        "headers": [_header_digest(path, compiler) for path in command.includes],
-        "toolkit_headers": toolkit_headers(source, command.includes, compiler.includes),
+        "headers": [_header_digest(path, compiler, remembered) for path in command.includes],
+        "toolkit_headers": toolkit(source, command.includes, compiler.includes),
         "compiler": f"nvcc {compiler.version}",
         "profile": profile_inputs(compiler),
         "flags": command.flags,
     }
 
 
-def cubin_key(source: bytes, command: CompilerCommand, compiler: Compiler) -> str:
+def cubin_key(source: bytes, command: CompilerCommand, compiler: Compiler, *, remembered: bool = False) -> str:
     """sha256 over :func:`cubin_inputs`: the key of a kernel in the store, or of a family."""
-    return hashlib.sha256(json.dumps(cubin_inputs(source, command, compiler), sort_keys=True).encode()).hexdigest()
+    inputs = cubin_inputs(source, command, compiler, remembered=remembered)
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def profile_inputs(compiler: Compiler) -> list[str]:
@@ -48,9 +53,11 @@ def profile_inputs(compiler: Compiler) -> list[str]:
     return [f"-I{tree_digest(Path(each[2:]))}" if each.startswith("-I") else each for each in compiler.profile]
 
 
-def _header_digest(path: Path, compiler: Compiler) -> str:
+def _header_digest(path: Path, compiler: Compiler, remembered: bool) -> str:
     """A directory of the toolkit's headers counts by those that a source includes."""
-    return "toolkit" if path.resolve() in compiler.includes else tree_digest(path)
+    if path.resolve() in compiler.includes:
+        return "toolkit"
+    return remembered_tree_digest(path) if remembered else tree_digest(path)
 
 
 @cache
@@ -60,7 +67,7 @@ def remembered_tree_digest(directory: Path) -> str:
     def compute() -> tuple[str, Iterable[str]]:
         return tree_digest(directory), [str(directory), *map(str, directory.rglob("*"))]
 
-    return remembered(hashlib.sha256(f"tree {directory}".encode()).hexdigest(), compute)
+    return memory.remembered(hashlib.sha256(f"tree {directory}".encode()).hexdigest(), compute)
 
 
 @cache

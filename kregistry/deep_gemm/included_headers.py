@@ -37,29 +37,35 @@ def toolkit_headers(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Pa
         includes: the include paths of the command, in order.
         toolkit: the directories of the toolkit's headers; searched after ``includes``.
     """
-    digest = hashlib.sha256()
-    for name, content in _files(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit))):
-        digest.update(f"{name}\0{content}\0".encode())
-    return digest.hexdigest()
+    return _digest(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit)))
 
 
 def remembered_toolkit_headers(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Path, ...]) -> str:
     """The same, remembered on this machine: for the start of a server, which asks for it each time."""
-    text = _Text.read(_IMPLICIT + source)
-    where = tuple(map(str, includes)), tuple(map(str, toolkit))
+    return _remembered(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit)))
 
+
+@cache
+def _remembered(text: _Text, includes: tuple[str, ...], toolkit: tuple[str, ...]) -> str:
     def compute() -> tuple[str, Iterable[str]]:
-        directories = tuple(dict.fromkeys((*where[0], *where[1])))
+        directories = tuple(dict.fromkeys((*includes, *toolkit)))
         reached = _reached(text, directories)
-        return toolkit_headers(source, includes, toolkit), reached | _searched(text, reached, directories)
+        return _digest(text, includes, toolkit), reached | _searched(text, reached, directories)
 
-    key = hashlib.sha256(repr((text, where)).encode()).hexdigest()
+    key = hashlib.sha256(repr((text, (includes, toolkit))).encode()).hexdigest()
     return remembered(key, compute)
 
 
 def toolkit_header_files(source: bytes, includes: tuple[Path, ...], toolkit: tuple[Path, ...]) -> dict[str, str]:
     """The same headers by name, each with the sha256 of its content."""
     return dict(_files(_Text.read(_IMPLICIT + source), tuple(map(str, includes)), tuple(map(str, toolkit))))
+
+
+def _digest(source: _Text, includes: tuple[str, ...], toolkit: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for name, content in _files(source, includes, toolkit):
+        digest.update(f"{name}\0{content}\0".encode())
+    return digest.hexdigest()
 
 
 @frozen

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kregistry.errors import KregistryError
 from kregistry.integrations.build_ahead import SaysThatItWaits, wait_for_build
 from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.integrations.waiting_calls import WaitingCall, ask
+from kregistry.kernel_type import Value
 from kregistry.registry import Registry
 from kregistry.store import Store
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from kregistry.warm_up.warm_up import PreparedWarmup
 
 log = logging.getLogger("kregistry.integrations")
+
+_LOOK_EVERY = 0.02
 
 
 class Ahead:
@@ -31,6 +37,7 @@ class Ahead:
         self._registry = registry
         self._store = store
         self._prepared: PreparedWarmup | None = None
+        self._answered: set[object] = set()
         self._thread = threading.Thread(target=self._prepare, name="kregistry-ahead", daemon=True)
         self._thread.start()
 
@@ -39,6 +46,34 @@ class Ahead:
         with SaysThatItWaits(f"the build of this model's kernels ({self._start.log})"):
             self._thread.join()
         return self._prepared
+
+    @property
+    def builds(self) -> bool:
+        """Whether the build still runs, or its result is being read."""
+        return self._thread.is_alive()
+
+    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> bool:
+        """Wait until everything is ready, or the kernels of one call are in DeepGEMM's JIT cache.
+
+        Returns:
+            whether everything is ready.
+        """
+        key = (kernel_type, *shape.items(), m)
+        if not self.builds or key in self._answered:
+            return not self.builds
+        try:
+            answer = ask(self._start, WaitingCall(kernel_type, shape, m))
+        except (OSError, KregistryError) as error:
+            log.warning("kregistry: a call waits for the whole build, since it cannot ask for its kernel: %s", error)
+            self.wait()
+            return True
+        with SaysThatItWaits(f"a kernel of {kernel_type} ({self._start.log})"):
+            while self.builds:
+                if answer.exists():
+                    self._answered.add(key)
+                    return False
+                self._thread.join(_LOOK_EVERY)
+        return True
 
     def _prepare(self) -> None:
         try:

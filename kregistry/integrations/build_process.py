@@ -18,6 +18,7 @@ from pathlib import Path
 from attrs import evolve
 
 from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.integrations.waiting_calls import AnswersCalls
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.store import Store
@@ -88,7 +89,7 @@ def _build(start: StartFolder) -> Status:
         manifest = read_manifest(start, registry)
     if not manifest.entries:
         return Status("done", 0)
-    prepared = _prepare(manifest, registry, store)
+    prepared = _prepare(manifest, registry, store, start)
     bad = _unplannable(prepared)
     if bad:
         # A plan with problems is made again by every start and by every rank: so it is made without them.
@@ -99,7 +100,7 @@ def _build(start: StartFolder) -> Status:
         built = len(prepared.report.compiled) if prepared.report else 0
         if not entries:
             return Status("done", 0, built=built, left_out=tuple(bad.values()))
-        prepared = _prepare(read_manifest(start, registry), registry, store)
+        prepared = _prepare(read_manifest(start, registry), registry, store, start)
         return _status(prepared, built, tuple(bad.values()))
     report = prepared.report
     log.info("%s", f"{len(report.compiled)} built in {report.seconds:.2f} s" if report else "all were ready")
@@ -112,8 +113,12 @@ def _status(prepared: PreparedWarmup, built: int, left_out: tuple[str, ...] = ()
     return Status("done", 0, prepared.plan.total, built, left_out=left_out, plan=plan, surroundings=around)
 
 
-def _prepare(manifest: Manifest, registry: Registry, store: Store) -> PreparedWarmup:
-    return prepare_warmup(manifest, registry=registry, store=store)
+def _prepare(manifest: Manifest, registry: Registry, store: Store, start: StartFolder) -> PreparedWarmup:
+    from kregistry.compile.priorities import Priorities
+
+    priorities = Priorities()
+    with AnswersCalls(start, registry.choosing(manifest.providers), priorities).while_building():
+        return prepare_warmup(manifest, registry=registry, store=store, priorities=priorities)
 
 
 def _unplannable(prepared: PreparedWarmup) -> dict[str, str]:

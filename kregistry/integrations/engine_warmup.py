@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from kregistry.integrations.ahead import Ahead
 from kregistry.integrations.device_query import same_gpu
 from kregistry.integrations.start_folder import StartFolder
@@ -137,10 +139,23 @@ class EngineWarmup:
         except Exception:
             log.exception("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one")
 
-    def wait_for_what_is_built_ahead(self) -> None:
-        """Wait for the build process of this start, and load nothing."""
-        if self._ahead is not None:
-            self._ahead.wait()
+    @property
+    def builds_ahead(self) -> bool:
+        """Whether the build of this start still runs."""
+        return self._ahead is not None and self._ahead.builds
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether nothing of this start is still to be loaded by this process."""
+        return self._ahead is None
+
+    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> bool:
+        """Wait until DeepGEMM finds the kernels of a call on disk; the running build compiles them first.
+
+        Returns:
+            whether the build has ended.
+        """
+        return self._ahead is None or self._ahead.wait_for_call(kernel_type, shape, m)
 
     def covers(self, entry: Entry) -> bool:
         """Whether this process has every kernel of an entry ready."""
@@ -168,7 +183,10 @@ class EngineWarmup:
         with self.engine_state(), self.warming_up(), _all_sms(self.target):
             report = launch_prepared(prepared, MemoryBudget(fraction=_MEMORY), observers=self.observers)
         self.coverage.add(prepared.manifest)
-        report.raise_problems(allow_broken=True)
+        # A kernel that appears meanwhile may be one that the build process of this start has put there.
+        evolve(report, compiled=()).raise_problems(allow_broken=True)
+        for path in report.compiled:
+            log.info("kregistry: a kernel was added to the JIT cache during the launches: %s", path)
         if report.build is not None and report.build.outdated:
             log.info("kregistry: %s", report.build.renewal)
         for broken in report.broken:

@@ -4,7 +4,8 @@ Engines warm up only some functions, and only with some arguments. Their models 
 settings and numbers of splits. So every DeepGEMM function that a kernel type knows is watched, except layout functions.
 
 * While the engine starts, the first call of a shape first loads what the build process has made, then, if that does not
-  cover it, warms up the whole range of run-time values. Then the call goes on.
+  cover it, warms up the whole range of run-time values. Then the call goes on. While the build still runs, a call waits
+  for its own kernel only, which is compiled before the others.
 * Once the engine says that it is ready, the functions that have been called are DeepGEMM's own again. The others stay
   watched until they have been called for a while.
 * A first call in live traffic waits only for the kernel that it needs, which DeepGEMM compiles. The rest of its range
@@ -109,14 +110,19 @@ class FirstCalls:
         self._watched += new
         _replace_everywhere([(each.function, each.wrapper) for each in new])
 
+    @property
+    def watches(self) -> bool:
+        """Whether any function is watched."""
+        return bool(self._watched)
+
     def end(self) -> None:
         """Put DeepGEMM's own functions back under every name."""
         self._release(self._watched)
 
     @property
     def live(self) -> bool:
-        """Whether the engine serves requests, as far as this process has noticed."""
-        if not self._live and self.is_ready is not None and self.is_ready():
+        """Whether the engine serves requests, as far as this process has noticed, and its build has been loaded."""
+        if not self._live and self.is_ready is not None and self._engine.is_loaded and self.is_ready():
             self._live = True
             self._release([each for each in self._watched if each.calls])
             left = ", ".join(each.names[0] for each in self._watched)
@@ -178,9 +184,9 @@ class FirstCalls:
         if live:
             self.missing.in_live_traffic(self._entries(kernel_type, shape, m), m)
             return
-        if not self.may_launch():
-            self._tried.clear()  # try again when launches are allowed
-            self._engine.wait_for_what_is_built_ahead()  # it is on disk then, and DeepGEMM compiles nothing
+        all_built = self._engine.wait_for_call(kernel_type.name, shape, m)  # so DeepGEMM compiles nothing
+        if not all_built or not self.may_launch():
+            self._tried.clear()  # try again when everything is built, and launches are allowed
             return
         self._engine.load_what_was_built_ahead()
         if not self._engine.coverage.covers(kernel_type, shape, m):

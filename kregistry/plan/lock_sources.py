@@ -6,6 +6,7 @@ Headers are named by their content: the machine that compiles must have the same
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from attrs import frozen
@@ -72,6 +73,7 @@ def toolkit_files(kernel: Kernel, compiler: Compiler) -> dict[str, str]:
     return toolkit_header_files(kernel.source.encode(), kernel.command.includes, compiler.includes)
 
 
+@cache
 def file_digests(directory: Path) -> dict[str, str]:
     """The sha256 of every file below a directory, by its name relative to it."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Set
 from contextlib import nullcontext
+from importlib import metadata
 from typing import Any
 
 from kregistry.rehearsal.boundaries import find_boundaries
 from kregistry.rehearsal.findings import Facts, Forward
 from kregistry.rehearsal.observer import Observer
+from kregistry.rehearsal.sglang_release import release
 
 #: What a rehearsal adds to the user's arguments.
 ARGUMENTS = (
@@ -40,37 +42,31 @@ _WARMED = (
 
 
 class SglangEngine:
-    """SGLang's scheduler of rank 0.
+    """SGLang's scheduler of one rank.
 
     Args:
         arguments: the user's, as of ``sglang.launch_server``.
         observer: is told of each forward.
+        rank: number of the rank.
     """
 
-    def __init__(self, arguments: list[str], observer: Observer) -> None:
-        from sglang.srt.arg_groups.overrides import resolving_view
-        from sglang.srt.server_args import prepare_server_args
-
+    def __init__(self, arguments: list[str], observer: Observer, rank: int = 0) -> None:
         self._observer = observer
+        self._rank = rank
         self._skip = False
         self._forwards = 0
-        captured = prepare_server_args([*arguments, *ARGUMENTS])
-        captured.resolve_once()
-        graphs = resolving_view(captured).cuda_graph_config.decode
+        self._release = release(metadata.version("sglang"))
+        graphs = self._release.graphs(self._release.arguments([*arguments, *ARGUMENTS]))
         #: The largest batch of a captured graph; 0: there is none.
         self._captured = max(graphs.bs or [0]) if graphs.backend != "disabled" else 0
-        self._args = prepare_server_args([*arguments, *ARGUMENTS, "--disable-cuda-graph"])
-        self._args.resolve_once()
+        self._args = self._release.arguments([*arguments, *ARGUMENTS, "--disable-cuda-graph"])
 
     def load(self) -> None:
         """Make the model and its caches, as a server does before its first request."""
         from sglang.srt.layers.deep_gemm_wrapper import compile_utils
-        from sglang.srt.managers.scheduler import Scheduler
-        from sglang.srt.runtime_context import SpawnRanks, get_parallel, publish
-        from sglang.srt.server_args import PortArgs
+        from sglang.srt.runtime_context import get_parallel
 
-        publish(self._args, role="scheduler", ranks=SpawnRanks(world_rank=0, dp_rank=self._dp_rank(), gpu_id=0))
-        self._scheduler: Any = Scheduler(self._args, PortArgs.init_new(self._args))
+        self._scheduler: Any = self._release.scheduler(self._args, self._dp_rank(), self._rank)
         self._model: Any = self._scheduler.tp_worker.model_runner.model
         self._observer.models.append(self._model)
         largest = max(compile_utils._BUILTIN_M_LIST, default=0)
@@ -83,11 +79,10 @@ class SglangEngine:
     def serve(self) -> None:
         """Serve requests of the sizes that traffic has."""
         import torch
-        from sglang.srt.runtime_context import get_schedule
 
         scheduler = self._scheduler
         longest = min(scheduler.max_req_input_len - 1, scheduler.max_total_num_tokens - 256)
-        chunk = get_schedule().chunked_prefill_size or longest
+        chunk = self._release.chunk(self._args) or longest
         chunk = longest if chunk < 1 else min(chunk, longest)
         last = (longest - 1) // chunk * chunk + 1  # the last chunk of this prompt is one token
         with torch.inference_mode():
@@ -116,14 +111,11 @@ class SglangEngine:
 
         last_was_decode = False
         scheduler = self._scheduler
+        scheduler.flush_cache()  # the pages that a request gives back are read from the device, where all are page 0
         scheduler.process_input_requests([_request(index, length, new) for index, length in enumerate(lengths)])
         before, chunks, done = self._forwards, 0, 0
         while True:
-            plan = scheduler.get_next_batch_to_run(
-                running_batch=scheduler.running_batch, last_batch=scheduler.last_batch
-            )
-            scheduler.running_batch, batch = plan.running_batch, plan.batch_to_run
-            scheduler.last_batch = batch
+            batch = scheduler.last_batch = self._release.next_batch(scheduler)
             if not batch:
                 if self._forwards == before:
                     raise RuntimeError(f"SGLang has not run {len(lengths)} requests of {lengths[0]} tokens")

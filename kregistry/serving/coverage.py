@@ -33,7 +33,7 @@ class Coverage:
         A value between two steps of an entry's range is covered too: DeepGEMM chooses the same kernel for it.
         """
         return any(
-            entry.range.start <= m <= entry.range.stop and _fits(kernel_type, entry, shape, m)
+            entry.range.start <= m <= entry.range.stop and fits(kernel_type, entry, shape, m)
             for entry in self._entries.get(kernel_type.name, ())
         ) and not self.crashes(kernel_type, shape, m)
 
@@ -42,12 +42,12 @@ class Coverage:
         return any(
             each.entry.kernel_type == kernel_type.name
             and each.start <= m <= each.stop
-            and _fits(kernel_type, each.entry, shape, m)
+            and fits(kernel_type, each.entry, shape, m)
             for each in self._broken
         )
 
 
-def _fits(kernel_type: KernelType, entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
+def fits(kernel_type: KernelType, entry: Entry, shape: Mapping[str, Value], m: int) -> bool:
     """A dimension that the call does not show, or that only affects buffer sizes, counts as covered; a setting, or a
     dimension that is hidden at its default, then has that default. A rule stands for its number at ``m``."""
     shown = {**kernel_type.hidden_defaults(entry.shape.target), **shape}

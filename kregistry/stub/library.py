@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from platformdirs import user_cache_path
 from kregistry.bounded_input import read_bounded
 from kregistry.errors import MissingRequirement, storage_errors
 from kregistry.full_disk import raise_if_full
+from kregistry.python_child import child_environment
 from kregistry.toolchain import Toolchain
 
 #: A process on the stub GPU ends with this code when its host code touches device memory.
@@ -90,7 +90,7 @@ def _compile(toolchain: Toolchain, place: Path, soname: str, sources: list[str])
 
 def _run(toolchain: Toolchain, command: list[str], place: Path) -> str:
     """What a C compiler prints, whose files go to ``place``."""
-    environment = {**os.environ, "TMPDIR": str(place)}
+    environment = {**child_environment(), "TMPDIR": str(place)}
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
     if result.returncode:
         raise_if_full(place, _NEEDED_BYTES, result.stderr)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
@@ -31,6 +31,9 @@ from kregistry.warm_up.observer import WarmupObserver
 from kregistry.warm_up.ranks import BARRIER_SECONDS, Barrier, Ranks
 from kregistry.warm_up.warmup_plan import WarmupPlan
 from kregistry.warm_up.warmup_report import WarmupReport
+
+if TYPE_CHECKING:
+    from kregistry.compile.priorities import Priorities
 
 
 def warmup(
@@ -141,9 +144,13 @@ def prepare_warmup(
     replan: bool = False,
     shared_front_end: bool | None = None,
     paranoid: bool = False,
+    priorities: Priorities | None = None,
 ) -> PreparedWarmup:
     """The part of :func:`warmup` that needs no device: plan and build what is missing, or find the plan of an earlier
     start. It may run in another thread or process than the launches.
+
+    Args:
+        priorities: says, also while the build runs, which kernels are compiled first. The others: see :func:`warmup`.
 
     Raises:
         InputError, ManifestError, UnknownNameError: the manifest or a name is wrong.
@@ -180,6 +187,7 @@ def prepare_warmup(
                 shared_front_end=shared_front_end,
                 paranoid=paranoid,
                 replan=replan,
+                priorities=priorities,
             )
 
         if ranks.builds:

@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+import rich.live  # noqa: F401  # it takes the name of the console when it is imported
 from attrs import evolve
 from plans import K, planned
 from rich.console import Console
@@ -47,7 +48,8 @@ def send(registry: Registry) -> None:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     out = io.StringIO()
-    monkeypatch.setattr(module, "Console", lambda **_: Console(file=out, force_terminal=True, width=120))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, force_terminal=True, width=120))
     return out
 
 
@@ -168,7 +170,7 @@ def test_a_clock(seconds: float, text: str) -> None:
 
 def test_the_bar_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(module, "Console", lambda **_: Console(file=out, force_terminal=True, width=80))
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, force_terminal=True, width=80))
     registry = Registry(load_entry_points=False)
     with module.ProgressBar(registry) as bar:
         registry.hook.kregistry_plan_started(entries=0, target="h100")

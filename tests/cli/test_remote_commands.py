@@ -32,12 +32,12 @@ def test_from_one_machine_to_another(kregistry: Run, lock: Path, session_store: 
     asked = kregistry("lookup", remote, "--lock", lock)
     assert (asked.code, asked.out) == (0, f"1 of 1 kernels are in {remote.as_uri()}\n")
     assert f"{remote.as_uri()}: 1 hits, 0 misses" in asked.err
-    pulled = kregistry("pull", remote, "--lock", lock, "--store", tmp_path / "b")
+    pulled = kregistry("pull", f"{remote}?unsigned", "--lock", lock, "--store", tmp_path / "b")
     assert (pulled.code, pulled.out) == (0, f"1 of 1 kernels are in {tmp_path / 'b'}\n")
     assert f"{remote.as_uri()}: 1 hits, 0 misses" in pulled.err
-    again = kregistry("pull", remote, "--lock", lock, "--store", tmp_path / "b")
+    again = kregistry("pull", f"{remote}?unsigned", "--lock", lock, "--store", tmp_path / "b")
     assert again.code == 0 and f"{remote.as_uri()}: not asked\n" in again.err
-    built = kregistry("build", "--lock", lock, "--store", tmp_path / "c", "--remote", remote, "--json")
+    built = kregistry("build", "--lock", lock, "--store", tmp_path / "c", "--remote", f"{remote}?unsigned", "--json")
     report = json.loads(built.out)
     assert (built.code, report["compiled"], report["ready"], report["remote"][0]["hits"]) == (0, [], 1, 1)
 
@@ -46,7 +46,7 @@ def test_what_is_missing_is_named(kregistry: Run, lock: Path, tmp_path: Path, ti
     (kernel,) = tiny_build.plan.kernels
     (tmp_path / "remote").mkdir()
     for command in ("lookup", "pull"):
-        result = kregistry(command, tmp_path / "remote", "--lock", lock, "--store", tmp_path / "b")
+        result = kregistry(command, f"{tmp_path}/remote?unsigned", "--lock", lock, "--store", tmp_path / "b")
         assert (result.code, result.out.startswith("0 of 1 kernels are in ")) == (1, True)
         assert f"\n  {kernel}\n" in result.err
         url = f"'{(tmp_path / 'remote').as_uri()}?unsigned'"
@@ -81,13 +81,13 @@ def test_an_environment_variable_names_remotes(
 ) -> None:
     remote = tmp_path / "remote"
     kregistry("push", f"{remote}?unsigned", "--lock", lock, "--store", session_store.directory)
-    monkeypatch.setenv("KREGISTRY_REMOTE", str(remote))
+    monkeypatch.setenv("KREGISTRY_REMOTE", f"{remote}?unsigned")
     result = kregistry("build", "--lock", lock, "--store", tmp_path / "c")
     assert (result.code, "(0 compiled, 1 found, " in result.out) == (0, True)
 
 
 def test_a_required_remote_that_fails(kregistry: Run, lock: Path, tmp_path: Path) -> None:
-    arguments = ("--lock", lock, "--store", tmp_path / "c", "--remote", "http://127.0.0.1:9/k")
+    arguments = ("--lock", lock, "--store", tmp_path / "c", "--remote", "http://127.0.0.1:9/k?unsigned")
     result = kregistry("build", *arguments, "--require-remote")
     assert (result.code, "remote http://127.0.0.1:9/k: " in result.err) == (4, True)
 
@@ -97,7 +97,7 @@ def test_a_bundle_is_pulled_as_it_is(kregistry: Run, lock: Path, session_store: 
     made = [kregistry("bundle", *arguments, "--tar", tmp_path / f"{name}.tar.gz") for name in "ab"]
     assert [each.code for each in made] == [0, 0] and made[0].out.startswith(f"{tmp_path / 'a.tar.gz'}: 1 kernels, ")
     assert (tmp_path / "a.tar.gz").read_bytes() == (tmp_path / "b.tar.gz").read_bytes()
-    pulled = kregistry("pull", tmp_path / "a.tar.gz", "--lock", lock, "--store", tmp_path / "b")
+    pulled = kregistry("pull", f"{tmp_path}/a.tar.gz?unsigned", "--lock", lock, "--store", tmp_path / "b")
     assert (pulled.code, pulled.out) == (0, f"1 of 1 kernels are in {tmp_path / 'b'}\n")
     image = kregistry("bundle", *arguments, "--oci", tmp_path / "image")
     assert image.code == 0 and "1 kernels, sha256:" in image.out

@@ -164,6 +164,17 @@ def test_workers_leave_interrupts_to_the_main_thread() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
+def test_tasks_of_an_urgent_kernel_come_first_also_those_that_are_added_later(ran: list[str]) -> None:
+    made = Schedule(1)
+    made.put(3.0, partial(ran.append, "long"), key="long")
+    made.put(1.0, partial(ran.append, "short"), key="short")
+    made.put(2.0, partial(ran.append, "of no kernel"))
+    made.first(["short", "later"])
+    made.put(1.0, partial(ran.append, "later"), key="later")
+    run(made, Tasks([(9.0, partial(ran.append, "made"))]))
+    assert ran == ["short", "later", "made", "long", "of no kernel"]
+
+
 class Tasks:
     """Gives tasks one by one, each when it is due, and records what it hears about the others."""
 

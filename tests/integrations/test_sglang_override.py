@@ -15,6 +15,8 @@ import pytest
 
 from kregistry import get_target
 from kregistry.integrations import sglang
+from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.integrations.first_calls import FirstCalls
 from kregistry.integrations.sglang import launching, warmup_override
 from kregistry.integrations.sglang.warmup_override import SglangOverride
 from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder
@@ -85,6 +87,21 @@ def test_a_group_is_warmed_up_whatever_else_is_passed(
     assert override.compile_one_type(original, **GROUP, **extra) is None
     assert override.compile_one_type(original, *GROUP.values(), *extra.values()) is None
     assert len(warmed) == 2 and "n=512 k=1024" in warmed[0] and warmed[0].endswith("m 1..16")
+
+
+def test_while_the_build_runs_the_call_itself_waits_for_its_kernel(
+    override: SglangOverride, utils: SimpleNamespace, warmed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SGLang asks for a group once, and then makes the call, which is watched. Nothing waits before that."""
+    loaded: list[int] = []
+    monkeypatch.setattr(override.engine, "load_what_was_built_ahead", lambda: loaded.append(1))
+    monkeypatch.setattr(EngineWarmup, "builds_ahead", True)
+    assert override.compile_one_type(original, **GROUP) is None
+    assert loaded == [1] and len(warmed) == 1  # no function is watched: as without a build
+    monkeypatch.setattr(FirstCalls, "watches", True)
+    assert override.compile_one_type(original, **{**GROUP, "n": 768}) is None
+    assert loaded == [1] and len(warmed) == 1
+    assert isinstance(utils.deep_gemm_execution_hook(7, 768, 1024, 1, DENSE), nullcontext)
 
 
 def test_another_kernel_type_is_left_to_sglang_with_all_arguments(override: SglangOverride, warmed: list[str]) -> None:

@@ -14,7 +14,7 @@ from environments import DEEP_GEMM_EXTRA, Environment
 
 PACKAGES = ("kregistry", "kregistry_plugins")
 #: What needs none of torch, DeepGEMM, nvcc.
-FAST = "not stub and not nvcc and not slow and not engines and not services and not gpu"
+FAST = "not stub and not nvcc and not slow and not engines and not services and not ray and not gpu"
 
 
 def files_below(directory: Path) -> set[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
-from kregistry.rehearsal.patches import Patch, PatchError, apply, patch, replace
+from kregistry.rehearsal.patches import Patch, PatchError, apply, cutlass, patch, replace
 from kregistry.rehearsal.patches.catalogue import PATCHES, VERSIONS, before_import
 
 
@@ -62,3 +67,43 @@ def test_every_patch_says_why(engine: str) -> None:
     for each in patches:
         assert each.why.endswith(".") and each.package
     assert len({each.name for each in patches}) == len(patches)
+
+
+@pytest.mark.parametrize(
+    ("version", "applied"), [("0.5.15.post1", ["15"]), ("0.5.16", ["16"]), ("0.5.23", ["later"]), ("0.6.0", ["later"])]
+)
+def test_a_patch_is_applied_to_the_versions_that_need_it(
+    version: str, applied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    done: list[str] = []
+    forms = [("<=0.5.15.post1", "15"), (">0.5.15.post1,<=0.5.16", "16"), (">0.5.16", "later")]
+    apply(patch("sglang", versions)(lambda name=name: done.append(name)) for versions, name in forms)  # type: ignore[misc]
+    assert done == applied
+
+
+@pytest.mark.parametrize("engine", VERSIONS)
+def test_each_thing_is_patched_once_in_every_version(engine: str) -> None:
+    """Forms of one patch, ``name`` and ``name_16``, leave no known version out and do not overlap."""
+    forms: dict[str, list[Patch]] = {}
+    for each in (*before_import(engine), *PATCHES[engine]):
+        if each.package == engine:
+            forms.setdefault(re.sub(r"_\d+$", "", each.name), []).append(each)
+    for name, patches in forms.items():
+        counts = {sum(Version(version) in each.versions for each in patches) for version in VERSIONS[engine]}
+        assert counts <= ({1} if len(patches) > 1 else {0, 1}), name
+
+
+def test_cutlass_has_every_name_and_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, cutlass._Finder()])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    module = importlib.import_module("quack.compile_utils")
+    kernel, number = module.kernel, module.Int32
+    assert kernel(test_static_methods_stay_static) is test_static_methods_stay_static
+    assert number(3) is number and number | None is number and number[4] is number
+
+    class Derived(number):  # type: ignore[misc, valid-type]
+        pass
+
+    with pytest.raises(ImportError):
+        importlib.import_module("quark.compile_utils")

@@ -35,7 +35,7 @@ def test_an_unknown_version_is_named_with_the_known_ones(kregistry: Run, monkeyp
     monkeypatch.setattr(module.metadata, "version", lambda name: "9.9.9")
     result = kregistry("rehearse", "sglang", "--", "--model-path", "x")
     assert result.code == 3
-    assert "sglang 9.9.9 is installed, and the patches of a rehearsal know 0.5.23" in result.err
+    assert "sglang 9.9.9 is installed, and the patches of a rehearsal know 0.5.15.post1, 0.5.16, 0.5.23" in result.err
     assert "--any-version" in result.err
 
 

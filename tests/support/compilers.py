@@ -17,6 +17,13 @@ case " $* " in *" --version "*) {version} ;; *" --dryrun "*) exit 1 ;; esac
 while [ "$1" != -o ]; do shift; done
 exec cp {cubin} "$2"
 """
+#: Takes its time for each source until the file `go` stands beside it.
+_SLOW = """#!/bin/sh
+case " $* " in *" --version "*) exec {nvcc} --version ;; *" --dryrun "*) exit 1 ;; esac
+while [ "$1" != -o ]; do shift; done
+[ -e {home}/go ] || sleep {seconds}
+exec cp {home}/copied.cubin "$2"
+"""
 _OTHER_ASSEMBLER = """#!/bin/sh
 case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
 exec {nvcc} "$@"
@@ -56,6 +63,15 @@ def now_refuses(home: Path) -> Path:
     assert copying in script
     _write(nvcc, script.replace("while [", f'echo "$@" >>{log}\nwhile [').replace(copying, "exit 1"))
     return log
+
+
+def slow_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, seconds: float) -> Path:
+    """A ``CUDA_HOME`` whose nvcc copies a cubin for every source, each after some seconds, until ``home/go`` exists."""
+    (home / "bin").mkdir(parents=True)
+    (home / "copied.cubin").write_bytes(cubin)
+    _write(home / "bin" / "nvcc", _SLOW.format(nvcc=toolchain.cuda.nvcc, home=home, seconds=seconds))
+    (home / "include").symlink_to(toolchain.cuda.include)
+    return home
 
 
 def compiler_with_assembler(path: Path, nvcc: Path, assembler: str) -> Path:

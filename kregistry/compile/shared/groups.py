@@ -1,12 +1,13 @@
 """Groups: which jobs share a front end. It is decided when a worker is free to run it.
 
 The headers of a family are parsed as soon as two of its jobs are known. From then on each free worker takes some of the
-jobs that wait, as many as :mod:`kregistry.compile.shared.group_size` says.
+jobs that wait, as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken
+first, by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TypeAlias
 
@@ -91,12 +92,17 @@ class Groups:
         self._estimates = estimates
         self._workers = workers
         self._families: dict[KernelFamily, _State] = {}
+        self._urgent: set[str] = set()
 
     def add(self, job: FamilyJob, now: float) -> None:
         """Let a job wait."""
         state = self._families.setdefault(job.member.family, _State())
         state.since = state.since if state.jobs else now
         state.jobs.append(job)
+
+    def first(self, keys: Iterable[str]) -> None:
+        """Take the jobs of these kernels before all others, including jobs that are added later."""
+        self._urgent.update(keys)
 
     def parsed(self, family: KernelFamily) -> None:
         """The headers of a family have been parsed: its jobs may be taken."""
@@ -127,13 +133,18 @@ class Groups:
         return sum(self._work(state) for state in self._families.values())
 
     def take(self, now: float, other_seconds: float) -> Task | None:
-        """The next task that is due: headers first, then the family with most work.
+        """The next task that is due: urgent jobs first, then headers, then the family with most work.
 
         Args:
             now: the time of the monotonic clock, in seconds.
             other_seconds: estimated seconds of all other tasks of the schedule.
         """
         states = sorted(self._families.items(), key=lambda item: -self._work(item[1]))
+        for family, state in states if self._urgent else ():
+            urgent = next((job for job in state.jobs if job.kernel.key in self._urgent), None)
+            if urgent is not None:
+                state.jobs.remove(urgent)
+                return Group(family, (urgent,))
         # No more headers than workers: otherwise two families could take the room from each other for ever.
         for family, state in states if len(self.needed()) < self._workers else ():
             if state.headers is _Headers.NOT_PARSED and len(state.jobs) > 1:

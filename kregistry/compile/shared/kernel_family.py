@@ -25,7 +25,7 @@ class KernelFamily:
 
     def digest(self, compiler: Compiler) -> str:
         """A hash of all that the family's code depends on; it holds no path, so it is the same on every machine."""
-        return cubin_key(self.prologue.encode(), self.command, compiler)
+        return cubin_key(self.prologue.encode(), self.command, compiler, remembered=True)
 
     def __str__(self) -> str:
         """The first include, as a readable name."""

@@ -16,7 +16,7 @@ from kregistry.compile.nvcc import Compilation
 from kregistry.compile.shared.comparison import difference
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.kernel_family import KernelFamily
-from kregistry.compile.shared.self_check_results import SelfCheckResults
+from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults
 from kregistry.kernel import Kernel
 
 
@@ -70,12 +70,20 @@ class SelfCheck:
         results: what earlier builds found.
         paranoid: whether every kernel is compared.
         on_compared: called with each kernel that was compared, and what differs.
+        on_known: called with each family that was compared before, and what was found.
     """
 
-    def __init__(self, results: SelfCheckResults, paranoid: bool, on_compared: Callable[[Kernel, str], None]) -> None:
+    def __init__(
+        self,
+        results: SelfCheckResults,
+        paranoid: bool,
+        on_compared: Callable[[Kernel, str], None],
+        on_known: Callable[[KernelFamily, KnownResult], None] = lambda family, known: None,
+    ) -> None:
         self._results = results
         self._paranoid = paranoid
         self._on_compared = on_compared
+        self._on_known = on_known
         self._states: dict[KernelFamily, _State] = {}
         self._lock = threading.RLock()
 
@@ -141,7 +149,10 @@ class SelfCheck:
 
     def _state(self, family: KernelFamily) -> _State:
         if family not in self._states:
-            self._states[family] = _State(self._results.recall(family))
+            known = self._results.recall(family)
+            self._states[family] = _State(None if known is None else known.difference)
+            if known is not None:
+                self._on_known(family, known)
         return self._states[family]
 
     def _compare(self, state: _State, sample: _Sample) -> list[Action]:

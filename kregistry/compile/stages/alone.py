@@ -39,7 +39,8 @@ class Alone:
             compares: the result is compared with that of a shared front end.
         """
         if job.send_to_nvcc():
-            self._schedule.put(self._estimates.cost(job).alone, partial(self._compile, job, then, compares))
+            work = partial(self._compile, job, then, compares)
+            self._schedule.put(self._estimates.cost(job).alone, work, key=job.kernel.key)
 
     def _compile(self, job: Job, then: Callable[[Compilation], None], compares: bool) -> None:
         if not self._claim.take(job, again=partial(self._compile, job, then, compares)):

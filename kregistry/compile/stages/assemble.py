@@ -41,7 +41,8 @@ class Assemble:
             self._assemble(*pieces[0])
         else:
             for job, piece in pieces:
-                self._schedule.put(self._estimates.cost(job).assemble, partial(self._assemble, job, piece))
+                work = partial(self._assemble, job, piece)
+                self._schedule.put(self._estimates.cost(job).assemble, work, key=job.kernel.key)
         for job in jobs:
             if job.kernel.key in result.refused:
                 self._check.not_shared([job], result.refused[job.kernel.key])

@@ -26,6 +26,7 @@ class Claim:
 
     Args:
         known: uses what the store knows of a kernel; returns whether there was something.
+        unneeded: whether a kernel was a guess that the plan has not confirmed.
         done: called for each job when nothing is left to do for it.
     """
 
@@ -34,6 +35,7 @@ class Claim:
     _known: Callable[[Kernel], bool]
     _done: Callable[[Job], None]
     _record: BuildRecord
+    _unneeded: Callable[[Kernel], bool] = lambda kernel: False
     _waiting_since: dict[str, float] = field(factory=dict, init=False)
 
     def take(self, job: Job, again: Work) -> bool:
@@ -50,6 +52,10 @@ class Claim:
         """
         if job.state is not State.WAITING:
             return job.state < State.SETTLED
+        if self._unneeded(job.kernel):
+            job.advance(State.SETTLED)
+            self._done(job)
+            return False
         ours = self._claims.acquire(job.kernel.key)
         if self._known(job.kernel):  # another builder has published it since it was planned
             if ours:

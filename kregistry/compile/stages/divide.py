@@ -37,7 +37,8 @@ class Divide:
             return
         self._waiting.divided(jobs[0].member.family, len(jobs))
         for job in jobs:
-            self._schedule.put(front_end_seconds([self._estimates.cost(job)]), partial(self._run, job, again))
+            seconds = front_end_seconds([self._estimates.cost(job)])
+            self._schedule.put(seconds, partial(self._run, job, again), key=job.kernel.key)
 
     def _run(self, job: FamilyJob, again: Callable[[Group], None]) -> None:
         try:

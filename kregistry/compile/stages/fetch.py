@@ -6,8 +6,10 @@ A build that uses no remote tier skips this stage.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job
 from kregistry.compile.open_jobs import OpenJobs
 from kregistry.compile.schedule import Schedule
@@ -36,6 +38,7 @@ class Fetch:
         route: Callable[[Kernel], None],
         open_jobs: OpenJobs,
         schedule: Schedule,
+        record: BuildRecord,
     ) -> None:
         self._chain = chain
         self._store = store
@@ -43,25 +46,30 @@ class Fetch:
         self._route = route
         self._open_jobs = open_jobs
         self._schedule = schedule
+        self._record = record
         self._requests = ThreadPoolExecutor(_REQUESTS, "remote") if chain else None
+        self._fetches: list[Future[None]] = []
 
     def send(self, kernel: Kernel) -> None:
         """Ask the tiers for a kernel, and send it on if none has it."""
         if self._requests is None:
             self._route(kernel)
         else:
-            self._requests.submit(self._guarded, lambda: self._fetch(kernel))
+            self._fetches.append(self._requests.submit(self._guarded, lambda: self._fetch(kernel)))
 
     def write_back(self, kernel: Kernel) -> None:
         """Write a kernel that was compiled to the tiers that can be written."""
         if self._requests is not None and self._chain.writable:
-            self._requests.submit(self._guarded, lambda: self._chain.push(kernel.key, self._store))
+            self._requests.submit(self._guarded, lambda: self._chain.push(kernel.key, self._store, kernel.source))
+
+    def write_object(self, name: str, content: bytes) -> None:
+        """Write something else than a kernel to the tiers that can be written."""
+        if self._requests is not None and self._chain.writable:
+            self._requests.submit(self._guarded, lambda: self._chain.write(name, content))
 
     def wait(self) -> None:
         """Wait until every kernel that was sent so far was found or was sent on."""
-        if self._requests is not None:
-            self._requests.shutdown()
-            self._requests = ThreadPoolExecutor(_REQUESTS, "remote")
+        wait_for(self._fetches)
 
     def close(self, *, cancel: bool) -> None:
         """Wait until everything is written back; with ``cancel``, leave what has not begun."""
@@ -70,6 +78,7 @@ class Fetch:
 
     def _fetch(self, kernel: Kernel) -> None:
         if self._chain.fetch(kernel.key, self._store) and self._known.use(kernel):
+            self._record.kernel_fetched()
             self._open_jobs.close(Job(kernel))
         else:
             self._route(kernel)

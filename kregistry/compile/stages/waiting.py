@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from attrs import field, frozen
@@ -27,6 +27,10 @@ class Waiting:
     def add(self, job: FamilyJob) -> None:
         """Let a job wait for a front end."""
         self._schedule.change(partial(self._groups.add, job, time.monotonic()))
+
+    def first(self, keys: Iterable[str]) -> None:
+        """Take the jobs of these kernels before all others."""
+        self._schedule.change(partial(self._groups.first, tuple(keys)))
 
     def complete(self) -> None:
         """Planning has ended: no job waits any longer for a sibling."""

@@ -88,6 +88,10 @@ class SglangOverride:
     def _warm(self, group: Group, max_m: int) -> None:
         first_calls = self.first_calls
         live = first_calls.live
+        if self.engine.builds_ahead and first_calls.watches:
+            # The call itself follows: it is watched, and waits for its own kernel only.
+            self._never_again(group)
+            return
         if not live:
             self.engine.load_what_was_built_ahead()
         entries = [
@@ -100,6 +104,9 @@ class SglangOverride:
         elif missing:
             self.engine.warm(missing)
             first_calls.missing.while_starting(missing)
+        self._never_again(group)
+
+    def _never_again(self, group: Group) -> None:
         self._warmed.add(group.key)
         # From now on the hook that SGLang calls for every GEMM of this group is an empty context, made once.
         self.compile_utils.deep_gemm_execution_hook = self._hook

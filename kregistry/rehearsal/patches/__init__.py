@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from typing import Any
 
 from attrs import frozen
+from packaging.specifiers import SpecifierSet
 
 
 class PatchError(Exception):
@@ -26,30 +28,40 @@ class Patch:
         package: the package that it changes, as pip calls it.
         why: what would go wrong without it; the first line of its docstring.
         apply: makes the change, in a process that does nothing but rehearse.
+        versions: the versions of the package that need it in this form.
     """
 
     name: str
     package: str
     why: str
     apply: Callable[[], None]
+    versions: SpecifierSet
 
 
-def patch(package: str) -> Callable[[Callable[[], None]], Patch]:
-    """Declare a function as a patch of a package."""
+def patch(package: str, versions: str = "") -> Callable[[Callable[[], None]], Patch]:
+    """Declare a function as a patch of a package.
+
+    Args:
+        package: the package that it changes, as pip calls it.
+        versions: the versions that need it in this form, e.g. ``<=0.5.16``; empty: every version.
+    """
 
     def declare(function: Callable[[], None]) -> Patch:
         why = (function.__doc__ or "").strip().partition("\n")[0]
-        return Patch(function.__name__, package, why, function)
+        return Patch(function.__name__, package, why, function, SpecifierSet(versions))
 
     return declare
 
 
 def apply(patches: Iterable[Patch]) -> None:
-    """
+    """Apply the patches that the installed versions need.
+
     Raises:
         PatchError: a patch does not fit the installed version.
     """
     for each in patches:
+        if str(each.versions) and not each.versions.contains(metadata.version(each.package), prereleases=True):
+            continue
         try:
             each.apply()
         except (ImportError, AttributeError, TypeError) as error:

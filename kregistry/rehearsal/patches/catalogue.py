@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kregistry.rehearsal.patches import Patch, compilers, deep_ep, ranks, sglang, vllm
+from kregistry.rehearsal.patches import Patch, compilers, cutlass, deep_ep, ranks, sglang, vllm
 
 #: The versions of the engines that the patches were tested with.
-VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.23",), "vllm": ("0.33.0",)}
+VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.15.post1", "0.5.16", "0.5.23"), "vllm": ("0.33.0",)}
 
 _FIRST = (compilers.triton_kernels, compilers.torch_compile, compilers.flashinfer_kernels, ranks.process_groups)
 #: Engine -> its patches, which are applied once it is imported.
 PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "sglang": (
         compilers.sglang_kernels,
+        compilers.sglang_kernels_16,
+        compilers.sglang_kernels_15,
         ranks.sglang_communicators,
+        ranks.sglang_communicators_16,
+        ranks.sglang_queues,
         ranks.sglang_attention_ranks,
+        ranks.sglang_attention_ranks_16,
+        ranks.sglang_attention_ranks_15,
         sglang.sglang_scales,
         sglang.sglang_tilelang,
         sglang.sglang_dummy_weights,
@@ -27,4 +33,4 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
 
 def before_import(engine: str) -> tuple[Patch, ...]:
     """Patches of what the engine itself imports."""
-    return (*_FIRST, deep_ep.deep_ep_buffers) if engine == "sglang" else _FIRST
+    return (*_FIRST, cutlass.cutlass_names, deep_ep.deep_ep_buffers) if engine == "sglang" else _FIRST

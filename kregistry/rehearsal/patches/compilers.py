@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import Any, ClassVar
 
 from kregistry.rehearsal.patches import patch, replace
@@ -95,15 +96,37 @@ def _answer(name: str, args: tuple[Any, ...]) -> Any:
     return None
 
 
-@patch("sglang")
+@patch("sglang", ">0.5.16")
 def sglang_kernels() -> None:
     """SGLang would compile kernels of its own with nvcc."""
     from sglang.kernels.jit.utils.compile import loader
+
+    _load_nothing(loader)
+
+
+@patch("sglang", "<=0.5.16,>0.5.15.post1")
+def sglang_kernels_16() -> None:
+    """SGLang 0.5.16 would compile kernels of its own with nvcc."""
+    from sglang.jit_kernel.utils import compile as loader
+
+    _load_nothing(loader)
+
+
+@patch("sglang", "<=0.5.15.post1")
+def sglang_kernels_15() -> None:
+    """SGLang 0.5.15 would compile kernels of its own with nvcc."""
+    from sglang.jit_kernel import utils as loader
+
+    _load_nothing(loader)
+
+
+def _load_nothing(loader: ModuleType) -> None:
+    """Replace ``load_jit`` of a module, and of those that have imported it by its name."""
 
     def load_jit(*args: Any, **kwargs: Any) -> _Module:
         return _Module("sglang " + "/".join(str(each) for each in args[:3]))
 
     replace(loader, "load_jit", load_jit)
-    for module in list(sys.modules.values()):  # those that have imported it by its name
+    for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith("sglang.") and "load_jit" in vars(module):
             vars(module)["load_jit"] = load_jit

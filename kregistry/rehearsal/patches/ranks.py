@@ -64,25 +64,37 @@ class Queue:
         return lambda *args, **kwargs: None
 
 
-@patch("sglang")
+@patch("sglang", ">0.5.16")
 def sglang_communicators() -> None:
-    """NCCL and queues of shared memory would wait for the other ranks."""
-    from sglang.srt.distributed.device_communicators import pynccl, shm_broadcast
+    """NCCL would wait for the other ranks."""
+    _no_nccl("self group device library_path is_symmetric_memory_enabled cta_policy")
+
+
+@patch("sglang", "<=0.5.16")
+def sglang_communicators_16() -> None:
+    """NCCL would wait for the other ranks; SGLang 0.5.16 gives it fewer options."""
+    _no_nccl("self group device library_path")
+
+
+def _no_nccl(parameters: str) -> None:
+    from sglang.srt.distributed.device_communicators import pynccl
 
     def init(self: Any, group: Any, device: Any, *args: Any, **kwargs: Any) -> None:
         self.disabled, self.available = True, False
         self.world_size, self.rank, self.group, self.device = 1, 0, group, device
 
-    replace(
-        pynccl.PyNcclCommunicator,
-        "__init__",
-        init,
-        parameters="self group device library_path is_symmetric_memory_enabled cta_policy",
-    )
-    replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: Queue()))
+    replace(pynccl.PyNcclCommunicator, "__init__", init, parameters=parameters)
 
 
 @patch("sglang")
+def sglang_queues() -> None:
+    """Queues of shared memory would wait for the other ranks."""
+    from sglang.srt.distributed.device_communicators import shm_broadcast
+
+    replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: Queue()))
+
+
+@patch("sglang", ">0.5.16")
 def sglang_attention_ranks() -> None:
     """Ranks of data-parallel attention tell each other their tokens: all have as many as this one."""
     from sglang.srt.managers.scheduler_components import dp_attn
@@ -97,3 +109,33 @@ def sglang_attention_ranks() -> None:
 
     replace(dp_attn, "exchange_sync_rows", exchange, parameters="global_flat local_row group")
     replace(dp_attn.MLPSyncBatchInfo, "all_gather", all_gather, parameters="self device group use_all_reduce")
+
+
+@patch("sglang", "<=0.5.16,>0.5.15.post1")
+def sglang_attention_ranks_16() -> None:
+    """Ranks of data-parallel attention tell each other their tokens, in SGLang 0.5.16 by torch's own function."""
+    _gather_own_tokens("self device group use_all_reduce")
+
+
+@patch("sglang", "<=0.5.15.post1")
+def sglang_attention_ranks_15() -> None:
+    """Ranks of data-parallel attention tell each other their tokens, in SGLang 0.5.15 by torch's own function."""
+    _gather_own_tokens("self device group")
+
+
+def _gather_own_tokens(parameters: str) -> None:
+    import torch.distributed as dist
+    from sglang.srt.managers.scheduler_components import dp_attn
+
+    own, own_gather = dp_attn.MLPSyncBatchInfo.all_gather, dist.all_gather_into_tensor
+
+    def all_gather(self: Any, device: Any, group: Any, use_all_reduce: bool = False) -> Any:
+        return own(self, "cpu", group)
+
+    def all_gather_into_tensor(output: Any, row: Any, *args: Any, **kwargs: Any) -> Any:
+        if output.device.type != "cpu":
+            return own_gather(output, row, *args, **kwargs)
+        output.view(-1, row.numel())[:] = row
+
+    replace(dp_attn.MLPSyncBatchInfo, "all_gather", all_gather, parameters=parameters)
+    replace(dist, "all_gather_into_tensor", all_gather_into_tensor)

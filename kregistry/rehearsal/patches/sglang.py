@@ -57,7 +57,7 @@ def sglang_dummy_weights() -> None:
     replace(loader, "initialize_dummy_weights", lambda model, *args, **kwargs: count("initialize_dummy_weights"))
 
 
-@patch("sglang")
+@patch("sglang", ">0.5.16")
 def sglang_dual_gemm() -> None:
     """A kernel for gate and up projections without blocks of scales needs cutlass, which need not be installed."""
     if importlib.util.find_spec("cutlass") is not None:

@@ -108,6 +108,24 @@ def test_the_largest_come_first(tmp_path: Path, known: str, smallest: int, other
     assert [job.member.arguments for job in group.jobs] == [(str(n),) for n in others]
 
 
+def test_an_urgent_job_is_taken_first_and_by_itself(tmp_path: Path) -> None:
+    """Before the headers of its family are parsed, after that, and if it is added later."""
+    made = groups(tmp_path, 16, 0)
+    first, second, third, fourth, fifth = jobs(tmp_path, 5)
+    for job in (first, second, third, fourth):
+        made.add(job, now=100.0)
+    made.first([second.kernel.key])
+    family = first.member.family
+    assert made.take(100.0, 0.0) == Group(family, (second,))
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse)
+    made.first([fourth.kernel.key, fifth.kernel.key])
+    assert made.take(100.0, 0.0) == Group(family, (fourth,))  # nor does it wait for the headers
+    made.add(fifth, now=100.0)
+    assert made.take(100.0, 0.0) == Group(family, (fifth,))
+    assert made.take(100.0, 0.0) is None
+
+
 def test_large_kernels_are_in_smaller_groups(tmp_path: Path) -> None:
     (tmp_path / "ptx_bytes.json").write_text(
         json.dumps({"gemm": {"one": 3550, "bytes": {str(n): 100 * n for n in range(1, 71)}}})

@@ -11,7 +11,7 @@ from families import FLAGS, family_job
 from kregistry.compile.nvcc import Compilation
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.self_check import CompileAlone, SelfCheck, Use
-from kregistry.compile.shared.self_check_results import SelfCheckResults
+from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults, Source
 from kregistry.store.cubin import sections_of
 from kregistry.toolchain import Toolchain
 
@@ -85,7 +85,10 @@ def test_cubins_are_kept_back_until_the_sample_is_found_the_same(
     assert (told, results.recall(sample.member.family)) == ([], None)
     assert check.alone(sample, alone) == [Use(sample, alone), Use(second, shared), Use(third, shared)]
     assert told == [(sample.kernel.key, "")]
-    assert (results.recall(sample.member.family), check.reason_not_shareable(sample.member.family)) == ("", "")
+    assert (results.recall(sample.member.family), check.reason_not_shareable(sample.member.family)) == (
+        KnownResult("", Source.STORE),
+        "",
+    )
     assert check.choose([late]) == []
     assert check.shared(late, shared) == [Use(late, shared)]
 
@@ -137,7 +140,8 @@ def test_a_paranoid_check_uses_only_what_it_has_compared(
     assert check.reason_not_shareable(first.member.family) == ""
     assert check.shared(second, odd) == [Use(second, alone)]
     assert told == [(first.kernel.key, False), (second.kernel.key, True)]
-    assert results.recall(first.member.family) != "" and check.reason_not_shareable(first.member.family)
+    known = results.recall(first.member.family)
+    assert known and known.difference and check.reason_not_shareable(first.member.family)
 
 
 def test_nothing_shared_of_an_ordinary_kernel(check: SelfCheck, jobs: list[FamilyJob], shared: Compilation) -> None:

@@ -1,0 +1,171 @@
+"""The kernels of well-known call sites, which ship with the package for each supported stack.
+
+Compilers start on them before torch is loaded, while the dry run confirms them. A file holds the kernels of one version
+of DeepGEMM and nvcc, and the call sites that need them, by target; ``tools/shipped_kernels.py`` writes it. It holds no
+path, and the keys of its kernels are computed on each machine.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from kregistry.compile.locked_kernels import installed_headers
+from kregistry.compile.shared.shipped import KERNELS, is_used
+from kregistry.deep_gemm.compiler import Compiler
+from kregistry.deep_gemm.cubin_inputs import cubin_key, remembered_tree_digest
+from kregistry.deep_gemm.generated_source import parse_source
+from kregistry.deep_gemm.variables import VARIABLES, Outcome
+from kregistry.deep_gemm.version import series_of
+from kregistry.kernel import CompilerCommand, Kernel
+from kregistry.manifest import Entry, Manifest
+from kregistry.plan.lock_sources import TOOLKIT, SourcesSection
+from kregistry.plan.plan import Plan
+from kregistry.target import Target
+from kregistry.toolchain import Toolchain
+
+#: Stands for the reference to the kernel in a source.
+_MARK = "\0"
+_CUBIN = "kernel.cubin"
+
+
+def shipped_kernels(
+    manifest: Manifest,
+    toolchain: Toolchain,
+    environment: Mapping[str, str] = os.environ,
+    directory: Any = None,
+) -> tuple[Kernel, ...]:
+    """The kernels of a manifest's entries that are known before its dry run, each once.
+
+    There are none with other headers or another compiler than those that the file was written with, or if a variable of
+    the environment changes kernels.
+    """
+    content = _read(toolchain.versions.deep_gemm, directory) if is_used(KERNELS, environment) else None
+    compiler = toolchain.cuda.compiler
+    if content is None or content["nvcc"] != compiler.version or _is_changed(compiler, toolchain, environment):
+        return ()
+    known = content["entries"].get(target_name(manifest.target), {})
+    numbers = {number for entry in manifest.entries for number in _numbers(known, entry)}
+    headers = next((each for each in installed_headers() if remembered_tree_digest(each) == content["headers"]), None)
+    if not numbers or headers is None:
+        return ()
+    return tuple(_kernel(content, number, headers, compiler) for number in sorted(numbers))
+
+
+def target_name(target: Target) -> str:
+    """What DeepGEMM's choice of a kernel depends on."""
+    return f"{target.compute_capability}-{target.num_sms}"
+
+
+def shipped_content(plans: Iterable[Plan], compiler: Compiler) -> dict[str, Any]:
+    """The content of the file for one stack.
+
+    Args:
+        plans: of any targets, made on this stack.
+        compiler: the nvcc that they were made with.
+    """
+    commands, templates, kernels = _Numbered(), _Numbered(), _Numbered()
+    entries: dict[str, dict[str, list[list[int]]]] = {}
+    headers: set[str] = set()
+    for plan in plans:
+        section = SourcesSection.of_plan(plan, compiler)
+        headers |= section.directories.keys()
+        numbers = {}
+        for name, each in section.kernels.items():
+            kernel = plan.kernels[name]
+            reference = _reference(each.source)
+            command = commands.number([list(each.flags), [one == TOOLKIT for one in each.headers]])
+            template = templates.number(each.source.replace(reference, _MARK))
+            numbers[name] = kernels.number([kernel.name, command, template, reference])
+        known = entries.setdefault(target_name(plan.target), {})
+        for planned in plan.entries:
+            spans = known.setdefault(_identity(planned.entry), [])
+            for segment in planned.segments:
+                spans += [[numbers[name], segment.start, segment.stop] for name in segment.kernels]
+            spans[:] = _joined(spans)
+    (digest,) = headers
+    return {
+        "nvcc": compiler.version,
+        "headers": digest,
+        "commands": commands.values,
+        "templates": templates.values,
+        "kernels": kernels.values,
+        "entries": entries,
+    }
+
+
+def file_name(deep_gemm: str) -> str:
+    """The name of the file for a version of DeepGEMM."""
+    return f"kernels-{deep_gemm}.json.gz"
+
+
+class _Numbered:
+    """Different values, numbered in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, value: Any) -> int:
+        text = json.dumps(value)
+        if text not in self._numbers:
+            self._numbers[text] = len(self.values)
+            self.values.append(value)
+        return self._numbers[text]
+
+
+def _reference(source: str) -> str:
+    parsed = parse_source(source)
+    if parsed is None or source.count(parsed.reference.text) != 1:
+        raise ValueError(f"not a source of DeepGEMM's form: {source}")
+    return parsed.reference.text
+
+
+def _joined(spans: list[list[int]]) -> list[list[int]]:
+    """For each kernel the least and the largest value at which it is launched."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, start, stop in spans:
+        first, last = found.get(number, (start, stop))
+        found[number] = (min(first, start), max(last, stop))
+    return [[number, *span] for number, span in sorted(found.items())]
+
+
+def _identity(entry: Entry) -> str:
+    """An entry without its range: the same text for the same call site."""
+    return f"{entry.kernel_type} {json.dumps(dict(entry.shape), sort_keys=True)}"
+
+
+def _numbers(known: Mapping[str, Any], entry: Entry) -> Iterator[int]:
+    values = entry.range.values()
+    for number, start, stop in known.get(_identity(entry), ()):
+        if start <= values[-1] and stop >= values[0]:
+            yield number
+
+
+def _kernel(content: Mapping[str, Any], number: int, headers: Path, compiler: Compiler) -> Kernel:
+    name, command_number, template, reference = content["kernels"][number]
+    flags, is_toolkit = content["commands"][command_number]
+    includes = tuple(compiler.includes[0] if each else headers for each in is_toolkit)
+    command = CompilerCommand(tuple(flags), includes)
+    source = content["templates"][template].replace(_MARK, reference)
+    key = cubin_key(source.encode(), command, compiler, remembered=True)
+    return Kernel(name, key, source, command, Path(), _CUBIN, {})
+
+
+def _is_changed(compiler: Compiler, toolchain: Toolchain, environment: Mapping[str, str]) -> bool:
+    """Whether something beside the stack changes kernels: then the dry run would confirm none of these."""
+    series = series_of(toolchain.versions.deep_gemm)
+    changing = (Outcome.PLANNED, Outcome.IN_KEY)
+    variables = any(environment.get(each.name) for each in VARIABLES if each.outcome(series) in changing)
+    return variables or bool(compiler.profile)
+
+
+def _read(deep_gemm: str, directory: Any) -> Any:
+    place = resources.files(__package__).joinpath("shipped") if directory is None else directory
+    file = place.joinpath(file_name(deep_gemm))
+    return json.loads(gzip.decompress(file.read_bytes())) if file.is_file() else None

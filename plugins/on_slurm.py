@@ -1,0 +1,83 @@
+"""``--on slurm://PARTITION``: jobs of a Slurm cluster compile. Needs the package submitit (extra ``slurm``).
+
+Each task is a job. Its input and result are files in a directory that all nodes share: ``slurm://PARTITION/DIRECTORY``,
+by default below the user's cache directory. Slurm runs a job again whose node failed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+from kregistry import hookimpl
+
+#: Seconds between two looks for results.
+_POLL_SECONDS = 0.5
+#: A job takes half a minute. With more than a partition allows, it would wait for ever.
+_JOB_MINUTES = 10
+
+
+@hookimpl
+def kregistry_executor(url: str) -> Executor | None:
+    """An executor that submits jobs and waits for their files."""
+    if not url.startswith("slurm://"):
+        return None
+    import submitit
+
+    partition, _, directory = url.removeprefix("slurm://").partition("/")
+    folder = Path(f"/{directory}") if directory else _default_folder()
+    jobs: Any = submitit.SlurmExecutor(folder=folder)
+    options = {"partition": partition} if partition else {}
+    jobs.update_parameters(
+        **options,
+        job_name="kregistry",
+        time=_JOB_MINUTES,
+        cpus_per_task=1,
+        additional_parameters={"requeue": True},
+    )
+    return _SlurmExecutor(jobs)
+
+
+def _default_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kregistry" / "slurm"
+
+
+class _SlurmExecutor(Executor):
+    def __init__(self, jobs: Any) -> None:
+        self._jobs = jobs
+        self._open: dict[Future[Any], Any] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="slurm", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._lock:  # sbatch is called by one thread at a time
+            self._open[future] = self._jobs.submit(fn, *args, **kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        while wait and not cancel_futures and self._open:
+            self._ended.wait(_POLL_SECONDS)
+        self._ended.set()
+        with self._lock:
+            for job in self._open.values():
+                job.cancel(check=False)
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_POLL_SECONDS):
+            with self._lock:
+                done = [(future, job) for future, job in self._open.items() if job.done()]
+                for future, _ in done:
+                    del self._open[future]
+            for future, job in done:
+                try:
+                    future.set_result(job.result())
+                except Exception as error:  # the job's own, or that it left no result
+                    future.set_exception(error)

@@ -1,0 +1,135 @@
+"""A call that waits for a running build has its own kernel compiled first, and goes on when that one is there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compilers import slow_toolkit
+from on_stub import PRELUDE, answer
+from small_kernels import small_kernel
+
+from kregistry.compile.priorities import Priorities
+from kregistry.events.planned import PlannedEntry, Segment
+from kregistry.integrations.ahead import Ahead
+from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.integrations.waiting_calls import AnswersCalls, WaitingCall, ask
+from kregistry.manifest import load_manifest
+from kregistry.registry import Registry
+from kregistry.store import Store
+from kregistry.target import get_target
+from kregistry.toolchain import Toolchain
+from manifests import with_kernels
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> StartFolder:
+    return StartFolder.create(Store(tmp_path / "store"))
+
+
+def test_a_call_is_answered_once_its_kernels_are_in_place(start: StartFolder, tmp_path: Path) -> None:
+    registry = Registry()
+    path = tmp_path / "kernels.yaml"
+    path.write_text(with_kernels("{type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 3}, m: {stop: 8}}"))
+    (entry,) = load_manifest(path, registry, get_target("h100")).entries
+    first, second = small_kernel("first"), small_kernel("second")
+    asked: list[set[str]] = []
+
+    def follow(keys: Collection[str]) -> None:
+        asked.append(set(keys))
+
+    priorities = Priorities()
+    answers = AnswersCalls(start, registry, priorities)
+    shape = {"n": 24, "k": 1024, "num_splits": 3}
+    answer = ask(start, WaitingCall("tf32_hc_prenorm_gemm", shape, 7))
+    assert ask(start, WaitingCall("tf32_hc_prenorm_gemm", dict(shape), 7)) == answer  # of another rank
+    never = ask(start, WaitingCall("tf32_hc_prenorm_gemm", {**shape, "num_splits": 4}, 7))
+    with priorities.followed_by(follow):
+        asked.clear()
+        answers.answer()
+        assert not asked  # not planned
+        for kernel in (first, second):
+            answers.kregistry_kernel_planned(kernel)
+        segments = Segment(1, 4, (first.id,)), Segment(5, 8, (first.id, second.id))
+        answers.kregistry_entry_planned(PlannedEntry(entry, segments))
+        answers.kregistry_kernel_found(first)
+        answers.answer()
+        answers.answer()
+        assert asked == [{first.key, second.key}] and not answer.exists()
+        failed: Any = None
+        answers.kregistry_kernel_failed(second, failed)
+        answers.answer()
+    assert answer.exists() and not never.exists()
+
+
+def test_a_folder_that_cannot_be_written_leaves_a_call_waiting_for_the_whole_build(
+    start: StartFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    start.write_status(Status("planning", os.getpid()))
+    (start.directory / "calls").write_text("in the way")
+    ahead = Ahead(start, Registry(load_entry_points=False), Store(start.directory))
+    assert ahead.builds
+    threading.Timer(0.1, start.write_status, [Status("failed", os.getpid(), text="on purpose")]).start()
+    assert ahead.wait_for_call("fp8_gemm_nt", {"n": 512}, 3)
+    assert ahead.wait() is None
+    assert "a call waits for the whole build" in caplog.text and "on purpose" in caplog.text
+
+
+BUILD = """
+import pathlib
+from kregistry.integrations import first_calls
+from kregistry.integrations.build_ahead import start_build
+from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.integrations.start_folder import Request, StartFolder
+engine = EngineWarmup("engine")
+watch = first_calls.FirstCalls(engine, [], lambda: 8)
+watch.watch(deep_gemm)
+deep_gemm.get_num_sms()
+start = StartFolder.create(engine.store)
+start.write_request(Request("sglang", "m", automatic=False))
+start_build(start, {})
+engine.begin(start)
+root = pathlib.Path(os.environ["DG_JIT_CACHE_DIR"], "cache")
+
+def call(splits):
+    args, kwargs = hc(5, splits)
+    deep_gemm.tf32_hc_prenorm_gemm(*args, **kwargs)
+
+def on_disk():
+    return len(list(root.glob("*/kernel.cubin")))
+"""
+
+
+@pytest.mark.slow
+def test_the_kernel_of_a_call_is_compiled_before_the_others(tmp_path: Path, toolchain: Toolchain) -> None:
+    """Without that, the call waits for all of them."""
+    shape = "{{n: 24, k: 1024, num_splits: {}}}"
+    kernels = [f"{{type: tf32_hc_prenorm_gemm, shape: {shape.format(n)}, m: {{stop: 8}}}}" for n in range(1, 13)]
+    (tmp_path / "kernels.yaml").write_text(with_kernels(*kernels))
+    slow = slow_toolkit(tmp_path / "cuda", toolchain, b"a cubin", 0.5)
+    got = answer(
+        """
+        call(12)
+        state, then = start.read_status().state, on_disk()
+        call(11)
+        loaded = len(engine.coverage._entries)
+        pathlib.Path(os.environ["CUDA_HOME"], "go").touch()
+        engine._ahead.wait()
+        call(10)
+        answer(state=state, then=then, loaded=loaded, end=on_disk(), covered=len(engine.coverage._entries),
+               asked=len(list((start.directory / "calls").glob("*.ready"))), log=start.log.read_text())
+        """,
+        tmp_path,
+        prelude=PRELUDE + BUILD,
+        KREGISTRY_STORE=str(tmp_path / "store"),
+        KREGISTRY_MANIFEST=str(tmp_path / "kernels.yaml"),
+        DG_JIT_CACHE_DIR=str(tmp_path / "cache"),
+        CUDA_HOME=str(slow),
+    )
+    assert got["state"] == "planning" and 1 <= got["then"] < 12, got
+    assert got["loaded"] == 0 and got["end"] == 12 and got["covered"] == 1
+    assert got["asked"] == 2 and "a call waits for" in got["log"]
