@@ -8,11 +8,15 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 
 from kregistry.errors import InputError
+from kregistry.remote.installed import installed_wheels
 
 #: Names of the environment variables that say which tiers a build uses.
 KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
 #: The ends of the names of such files.
 SUFFIXES = (".tar.gz", ".tgz")
+#: Stands before the name of an installed wheel; alone, for all of them.
+WHEEL = "wheel:"
+_NO_WHEEL = "kregistry bundle --wheel FILE writes one, and pip installs it"
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file", "memory")
 _OPTIONS = ("ro", "unsigned")
 
@@ -41,6 +45,8 @@ class Location:
         Raises:
             InputError: it is not a URL of a known kind, or has an unknown option.
         """
+        if text.startswith(WHEEL):
+            return cls._of_wheel(text)
         address, _, query = text.partition("?")
         options = [each for each in query.split("&") if each]
         unknown = [each for each in options if each not in _OPTIONS]
@@ -57,6 +63,22 @@ class Location:
         never, unsigned = "ro" in options, "unsigned" in options
         return cls(_plain(address), address, never or not unsigned, never, unsigned)
 
+    @classmethod
+    def of_wheels(cls) -> tuple[Location, ...]:
+        """The kernels of every installed wheel."""
+        return tuple(cls._of_wheel(f"{WHEEL}{name}") for name in installed_wheels())
+
+    @classmethod
+    def _of_wheel(cls, text: str) -> Location:
+        address, question, _ = text.partition("?")
+        if question:
+            raise InputError(f"remote {address}: an installed wheel has no options")
+        return cls(address, address, read_only=True, never_written=True)
+
+    def wheel(self) -> str | None:
+        """The name of an installed wheel; ``None`` for any other tier."""
+        return self.url.removeprefix(WHEEL) if self.url.startswith(WHEEL) else None
+
     def file(self) -> Path | None:
         """The path of a tier on this machine; ``None`` for any other."""
         parts = urlsplit(self.secret_url)
@@ -69,8 +91,20 @@ class Location:
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Location, ...]:
-        """Tiers separated by commas or spaces, the nearest first."""
-        return tuple(cls.parse(each) for each in text.replace(",", " ").split())
+        """Tiers separated by commas or spaces, the nearest first. ``wheel:`` stands for all installed wheels.
+
+        Raises:
+            InputError: as of :meth:`parse`; or no wheel is installed.
+        """
+        found: list[Location] = []
+        for each in text.replace(",", " ").split():
+            if each != WHEEL:
+                found.append(cls.parse(each))
+            elif wheels := cls.of_wheels():
+                found += wheels
+            else:
+                raise InputError(f"remote {WHEEL}: no wheel with kernels is installed", _NO_WHEEL)
+        return tuple(found)
 
 
 def _refuse_what_is_no_directory(path: str) -> None:
