@@ -49,7 +49,7 @@ def command(
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed. If one kernel is refused because of its
     signature, none is written.
     """
-    locations = Location.parse_all(url)
+    locations = Location.parse_some(url)
     chain = Chain.open(locations, trust.of_store(store.directory), required=True, hint=NO_ANSWER)
     kernels = wanted(selection, lock, verbosity, store).keys
     received: dict[str, PackedKernel] = {}

@@ -45,7 +45,7 @@ def command(
 
     With --sign, each kernel carries a signature. Without it, URL must end in ?unsigned, which says that you know that.
     """
-    locations = Location.parse_all(url)
+    locations = Location.parse_some(url)
     bundle = next((each.bundle() for each in locations if each.bundle() is not None), None)
     if bundle is not None:
         hint = f"{next_command('bundle', '--tar', str(bundle))} writes it whole"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, shorten
 from kregistry.remote.installed import installed_wheels
 
 #: Names of the environment variables that say which tiers a build uses.
@@ -19,6 +20,8 @@ WHEEL = "wheel:"
 _NO_WHEEL = "kregistry bundle --wheel FILE writes one, and pip installs it"
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file", "memory")
 _OPTIONS = ("ro", "unsigned")
+#: The user and password of a URL, wherever a text holds one.
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @frozen
@@ -54,10 +57,16 @@ class Location:
             raise InputError(
                 f"remote {_plain(address)}: unknown option {unknown[0]!r}", f"known: {', '.join(_OPTIONS)}"
             )
-        if "://" not in address:
-            _refuse_what_is_no_directory(address)
-            address = Path(address).absolute().as_uri()
-        scheme = urlsplit(address).scheme
+        if not address:
+            raise InputError(f"remote {text[:80]!r}: no URL", "a directory, or e.g. s3://bucket/kernels")
+        try:
+            if "://" not in address:
+                _refuse_what_is_no_directory(address)
+                address = Path(address).absolute().as_uri()
+            scheme = urlsplit(address).scheme
+        except (OSError, ValueError) as error:  # too long for a path, an address that no URL can have
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"remote {shorten(address.rpartition('@')[2])}: {reason}") from error
         if scheme not in _SCHEMES:
             raise InputError(f"remote {_plain(address)}: {scheme!r} is not known", f"known: {', '.join(_SCHEMES)}")
         never, unsigned = "ro" in options, "unsigned" in options
@@ -94,17 +103,31 @@ class Location:
         """Tiers separated by commas or spaces, the nearest first. ``wheel:`` stands for all installed wheels.
 
         Raises:
-            InputError: as of :meth:`parse`; or no wheel is installed.
+            InputError: one of them is wrong; no wheel is installed; or a part looks like the rest of a path with a space or a comma.
         """
-        found: list[Location] = []
-        for each in text.replace(",", " ").split():
-            if each != WHEEL:
-                found.append(cls.parse(each))
-            elif wheels := cls.of_wheels():
-                found += wheels
-            else:
-                raise InputError(f"remote {WHEEL}: no wheel with kernels is installed", _NO_WHEEL)
-        return tuple(found)
+        parts = text.replace(",", " ").split()
+        for part in parts if len(parts) > 1 else ():
+            if "://" not in part and not part.startswith(WHEEL) and not Path(part).is_absolute():
+                raise InputError(
+                    f"remote {_without_secrets(text)}: {shorten(part)!r} is neither a URL nor an absolute path",
+                    "commas and spaces separate remotes; in a path write %20 and %2C: file:///srv/my%20kernels",
+                )
+        return tuple(found for part in parts for found in (cls._all_wheels() if part == WHEEL else (cls.parse(part),)))
+
+    @classmethod
+    def _all_wheels(cls) -> tuple[Location, ...]:
+        if not cls.of_wheels():
+            raise InputError(f"remote {WHEEL}: no wheel with kernels is installed", _NO_WHEEL)
+        return cls.of_wheels()
+
+    @classmethod
+    def parse_some(cls, text: str) -> tuple[Location, ...]:
+        """The same, for a text that must name one.
+
+        Raises:
+            InputError: as of :meth:`parse_all`, or it is empty.
+        """
+        return cls.parse_all(text) or (cls.parse(""),)
 
 
 def _refuse_what_is_no_directory(path: str) -> None:
@@ -119,6 +142,10 @@ def _refuse_what_is_no_directory(path: str) -> None:
             f"remote {path}: a file, where a URL or a directory is expected",
             "the URL of the remote comes before FILE; a file is a remote only if `kregistry bundle --tar` wrote it",
         )
+
+
+def _without_secrets(text: str) -> str:
+    return shorten(CREDENTIALS.sub("", text))
 
 
 def _plain(address: str) -> str:
