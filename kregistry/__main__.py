@@ -3,17 +3,20 @@
 import os
 import sys
 
-from kregistry.python_child import child_environment, relative_entries
+from kregistry.python_child import child_environment, clean_path, relative_entries
 
 
 def main() -> None:
     """Run the command line.
 
     A relative or empty entry of PYTHONPATH puts the current directory in front of the standard library, and a file
-    ``json.py`` there would run in place of Python's own. This process starts again without such entries.
+    ``json.py`` there would run in place of Python's own. This process starts again without such entries. Nor is a
+    program such as ``nvcc`` looked for there.
     """
     if relative_entries():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], child_environment())
+        environment = {**child_environment(), **({"PATH": os.environ["PATH"]} if "PATH" in os.environ else {})}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    clean_path()
     from kregistry.cli import main as run
     from kregistry.cli.output import reserve_standard_output
 

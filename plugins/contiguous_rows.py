@@ -65,6 +65,11 @@ def layout_of(buffers: Buffers, m: int) -> torch.Tensor:
     return layout if buffers.shape.use_psum_layout else layout[:m]
 
 
+def is_linear(shape: Shape) -> bool:
+    """Whether the sizes and integers of :func:`layout_of` and :func:`keywords` grow with m: not those of a policy."""
+    return not isinstance(shape.get(EXPECTED_M.name), str)
+
+
 def keywords(shape: Shape, m: int) -> dict[str, Any]:
     """The arguments that say the layout, where they are not DeepGEMM's defaults."""
     said: dict[str, Any] = {}

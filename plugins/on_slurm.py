@@ -17,8 +17,8 @@ from kregistry import hookimpl
 
 #: Seconds between two looks for results.
 _POLL_SECONDS = 0.5
-#: A job takes half a minute; one that takes as long as this will not end.
-_JOB_MINUTES = 60
+#: A job takes half a minute. With more than a partition allows, it would wait for ever.
+_JOB_MINUTES = 10
 
 
 @hookimpl

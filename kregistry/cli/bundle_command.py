@@ -38,7 +38,7 @@ def command(
     Both are the same to the byte wherever they are made from the same kernels. With --sign, each kernel carries a
     signature, and a file FILE.tar.gz.dsse.json signs the bundle as a whole. Set SOURCE_DATE_EPOCH for the same bytes.
     """
-    from kregistry.remote.bundle import compressed, signature_of, tar_of
+    from kregistry.remote.bundle import MAX_TOTAL, compressed, signature_of, tar_of
     from kregistry.remote.chain import object_name, pack_signed
     from kregistry.remote.gate import BUNDLE_SUBJECT, TrustSettings
     from kregistry.remote.location import SUFFIXES
@@ -62,7 +62,13 @@ def command(
         raise IncompleteError(text, missing, f"{next_command('build')} compiles them first")
     named = {object_name(kernels[name]): content for name, content in objects.items() if content is not None}
     if tar is not None:
-        content = compressed(tar_of(named.items()))
+        made = tar_of(named.items())
+        if len(made) > MAX_TOTAL:
+            text = (
+                f"bundle --tar {tar}: {len(made)} bytes of kernels, where {MAX_TOTAL} are the most that is read again"
+            )
+            raise InputError(text, f"{next_command('push', 'DIRECTORY?unsigned')} writes any number of kernels")
+        content = compressed(made)
         if signer is None:
             signature_of(tar).unlink(missing_ok=True)  # of another bundle
         else:

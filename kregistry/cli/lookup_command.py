@@ -35,7 +35,7 @@ def command(
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
     """
-    locations = Location.parse_all(url)
+    locations = Location.parse_some(url)
     chain = Chain.open(locations, required=True, hint=NO_ANSWER, reads=False)
     kernels = wanted(selection, lock, verbosity, store).keys
     missing = for_each(kernels, chain.has)

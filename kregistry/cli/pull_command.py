@@ -21,6 +21,7 @@ from kregistry.errors import TrustError
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry
@@ -48,11 +49,12 @@ def command(
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed. If one kernel is refused because of its
     signature, none is written.
     """
-    locations = Location.parse_all(url)
+    locations = Location.parse_some(url)
     chain = Chain.open(locations, trust.of_store(store.directory), required=True, hint=NO_ANSWER)
     kernels = wanted(selection, lock, verbosity, store).keys
     received: dict[str, PackedKernel] = {}
-    missing = for_each(kernels, lambda key: _in_place(key, store) or _receive(key, chain, received))
+    absent = for_each(kernels, lambda key: _in_place(key, store))
+    missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
     if chain.refusals:
         raise TrustError(tuple(chain.refusals), "nothing was written: kregistry docs security names each reason")
     store.open()
@@ -61,6 +63,7 @@ def command(
             store.discard(key)
         chain.add(kernel, store)
     chain.remember()
+    note_usage(store.directory, chain.use, found=len(kernels) - len(absent), missed=len(absent))
     hint = f"{next_command('build')} compiles the others"
     report(kernels, missing, chain, f"are in {store.directory}", hint, as_json)
 

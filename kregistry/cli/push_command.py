@@ -20,6 +20,7 @@ from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 
 
@@ -44,7 +45,7 @@ def command(
 
     With --sign, each kernel carries a signature. Without it, URL must end in ?unsigned, which says that you know that.
     """
-    locations = Location.parse_all(url)
+    locations = Location.parse_some(url)
     bundle = next((each.bundle() for each in locations if each.bundle() is not None), None)
     if bundle is not None:
         hint = f"{next_command('bundle', '--tar', str(bundle))} writes it whole"
@@ -58,5 +59,6 @@ def command(
     plan = wanted(selection, lock, verbosity, store)
     kernels, chain.provenance = plan.keys, plan.provenance
     missing = for_each(kernels, lambda key: chain.push(key, store))
+    note_usage(store.directory, chain.use)
     hint = f"{next_command('build')} compiles the others first"
     report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)

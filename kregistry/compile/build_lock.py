@@ -20,6 +20,7 @@ from kregistry.machine import available_cores
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import TargetSection
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
 from kregistry.toolchain import find_cuda_toolkit, installed_series
@@ -75,6 +76,7 @@ def build_lock(
             pipeline.add(kernel)
         pipeline.finish()
     record = pipeline.record
+    note_usage(store.directory, remote.use, **record.counts())
     return BuildReport(
         plan=Plan(target, file.versions, kernels, ()),
         compiled=tuple(record.compiled),

@@ -137,7 +137,7 @@ class Pipeline:
             known = self._known.use
             self._distribute = Distribute(cluster, route.send, known, direct, done, schedule, costs, record)
         send = route.send if self._distribute is None else self._distribute.send
-        self._fetch = Fetch(remote, store, self._known, send, self._open_jobs, schedule)
+        self._fetch = Fetch(remote, store, self._known, send, self._open_jobs, schedule, record)
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())

@@ -32,6 +32,7 @@ from kregistry.manifest import Manifest
 from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry.trust.statement import Provenance
@@ -134,6 +135,7 @@ def build_kernels(
                     pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
+        note_usage(store.directory, remote.use, **record.counts())
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}

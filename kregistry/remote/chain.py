@@ -230,20 +230,29 @@ class Chain:
         return content is not None and self._write(object_name(key), content, range(len(self._tiers)))
 
     def read(self, name: str) -> bytes | None:
-        """The content of another object than a kernel, from the first tier that has it: nobody has checked it."""
+        """The content of another object than a kernel, from the first tier that has it and that it is taken from.
+
+        Raises:
+            StorageError, TrustError: a tier failed, or the object was refused, and the chain is required.
+        """
         for number, tier in enumerate(self._tiers):
             content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
-            if content is not None:
-                return content if len(content) <= MAX_BYTES else None
+            if content is None or len(content) > MAX_BYTES:
+                continue
+            try:
+                return self._gates[number].take_other(name, content)
+            except Refused as refused:
+                self._refused(number, refused.of(self.use[number].name, name))
         return None
 
     def write(self, name: str, content: bytes) -> bool:
-        """Write another object than a kernel to every writable tier.
+        """Write another object than a kernel to every writable tier, signed if kernels are.
 
         Returns:
             whether every writable tier took it.
         """
-        return self._write(name, content, range(len(self._tiers)))
+        made = content if self._signer is None else self._signer.seal(name, content, self.provenance)
+        return self._write(name, made, range(len(self._tiers)))
 
     def has(self, key: str) -> bool:
         """Whether a tier says that it has a kernel. Its content is not read."""

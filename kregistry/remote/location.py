@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, shorten
 
 #: Names of the environment variables that say which tiers a build uses.
 KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
@@ -15,6 +16,8 @@ KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
 SUFFIXES = (".tar.gz", ".tgz")
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file", "memory")
 _OPTIONS = ("ro", "unsigned")
+#: The user and password of a URL, wherever a text holds one.
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @frozen
@@ -48,10 +51,16 @@ class Location:
             raise InputError(
                 f"remote {_plain(address)}: unknown option {unknown[0]!r}", f"known: {', '.join(_OPTIONS)}"
             )
-        if "://" not in address:
-            _refuse_what_is_no_directory(address)
-            address = Path(address).absolute().as_uri()
-        scheme = urlsplit(address).scheme
+        if not address:
+            raise InputError(f"remote {text[:80]!r}: no URL", "a directory, or e.g. s3://bucket/kernels")
+        try:
+            if "://" not in address:
+                _refuse_what_is_no_directory(address)
+                address = Path(address).absolute().as_uri()
+            scheme = urlsplit(address).scheme
+        except (OSError, ValueError) as error:  # too long for a path, an address that no URL can have
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"remote {shorten(address.rpartition('@')[2])}: {reason}") from error
         if scheme not in _SCHEMES:
             raise InputError(f"remote {_plain(address)}: {scheme!r} is not known", f"known: {', '.join(_SCHEMES)}")
         never, unsigned = "ro" in options, "unsigned" in options
@@ -69,8 +78,28 @@ class Location:
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Location, ...]:
-        """Tiers separated by commas or spaces, the nearest first."""
-        return tuple(cls.parse(each) for each in text.replace(",", " ").split())
+        """Tiers separated by commas or spaces, the nearest first.
+
+        Raises:
+            InputError: one of them is wrong; or a part looks like the rest of a path with a space or a comma.
+        """
+        parts = text.replace(",", " ").split()
+        for part in parts if len(parts) > 1 else ():
+            if "://" not in part and not Path(part).is_absolute():
+                raise InputError(
+                    f"remote {_without_secrets(text)}: {shorten(part)!r} is neither a URL nor an absolute path",
+                    "commas and spaces separate remotes; in a path write %20 and %2C: file:///srv/my%20kernels",
+                )
+        return tuple(map(cls.parse, parts))
+
+    @classmethod
+    def parse_some(cls, text: str) -> tuple[Location, ...]:
+        """The same, for a text that must name one.
+
+        Raises:
+            InputError: as of :meth:`parse_all`, or it is empty.
+        """
+        return cls.parse_all(text) or (cls.parse(""),)
 
 
 def _refuse_what_is_no_directory(path: str) -> None:
@@ -85,6 +114,10 @@ def _refuse_what_is_no_directory(path: str) -> None:
             f"remote {path}: a file, where a URL or a directory is expected",
             "the URL of the remote comes before FILE; a file is a remote only if `kregistry bundle --tar` wrote it",
         )
+
+
+def _without_secrets(text: str) -> str:
+    return shorten(CREDENTIALS.sub("", text))
 
 
 def _plain(address: str) -> str:

@@ -86,9 +86,10 @@ def publish_directory(scratch: Path, final: Path) -> bool:
 
 
 def write_directory(scratch: Path, files: Mapping[str, bytes]) -> None:
-    """Create a directory with these files, flushed to disk."""
+    """Create a directory with these files, whose names may have directories of their own, flushed to disk."""
     scratch.mkdir(parents=True)
     for name, content in files.items():
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         write_durably(scratch / name, content)
     flush_directory(scratch)
 

@@ -9,6 +9,7 @@ STORE/tmp/                              incomplete files
 STORE/costs.json                        compile seconds of each family, to start the longest first
 STORE/plans/            plans that are kept, for later commands and for warm-up
 STORE/builds/           logs of builds, for `kregistry report`
+STORE/usage/            counts of hits and misses, for `kregistry stats`
 STORE/ptx_bytes.json                    bytes of PTX by family, to predict the size of kernels
 """
 

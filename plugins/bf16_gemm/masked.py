@@ -46,6 +46,9 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
             "masked_m": BufferSpec((groups,), "int32", initial=0),
         }
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return True
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         keywords = compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)
         return Call((buffers.a, buffers.b, buffers.d, buffers.masked_m, m), keywords)

@@ -42,6 +42,9 @@ class _NtMasked(Precision, MaskedGemm):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         return self.conversion_workspace(shape, rows_of_a_group(max_m), row_groups=shape.num_groups)
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return True
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a, b = (buffers.a, buffers.sfa), (buffers.b, buffers.sfb)
         keywords = {**self.keywords, **compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)}
