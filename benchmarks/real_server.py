@@ -144,9 +144,7 @@ def keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
     line = json.dumps(result)
     print(line, flush=True)
     for each in result.get("start", {}).get("phases", ()):
-        print(
-            f"at {each['at']:.2f} s: {each['phase']}, {each['s']:.3f} s, {each['cpu_s']:.3f} s on a core ({each['pid']})"
-        )
+        print(f"at {each['at']:.2f} s: {each['phase']}, {each['s']:.3f} s, {each['cpu_s']:.3f} s on a core")
     with (options.work / "results.jsonl").open("a") as file:
         file.write(line + "\n")
     if options.copy:
