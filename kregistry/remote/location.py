@@ -103,7 +103,8 @@ class Location:
         """Tiers separated by commas or spaces, the nearest first. ``wheel:`` stands for all installed wheels.
 
         Raises:
-            InputError: one of them is wrong; no wheel is installed; or a part looks like the rest of a path with a space or a comma.
+            InputError: one of them is wrong; no wheel is installed; or a part looks like the rest of a path with a
+                space or a comma.
         """
         parts = text.replace(",", " ").split()
         for part in parts if len(parts) > 1 else ():
