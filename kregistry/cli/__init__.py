@@ -25,7 +25,7 @@ COMMANDS = {
     "push": "Write the kernels of a manifest to a remote: S3, a directory, a web server.",
     "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
     "lookup": "Ask whether a remote has the kernels of a manifest.",
-    "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
+    "bundle": "Write the kernels of a manifest into one file, a wheel, or an OCI image.",
     "gc": "Remove kernels from the store by age, size or stack.",
     "audit": "Compile some kernels again, and compare them with those that are used.",
     "keygen": "Make a key that signs kernels, and the policy that trusts it.",

@@ -18,6 +18,7 @@ from attrs import evolve
 from kregistry.errors import Refusal, StorageError, TrustError
 from kregistry.remote.bundle import BundleTier
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
+from kregistry.remote.installed import InstalledTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
@@ -42,8 +43,15 @@ def object_name(key: str) -> str:
 
 
 def _tier(location: Location, gate: Gate) -> Tier:
-    bundle = location.bundle()
+    wheel, bundle = location.wheel(), location.bundle()
+    if wheel is not None:
+        return InstalledTier(wheel)
     return BundleTier(bundle, gate) if bundle else ObjectTier(location)
+
+
+def for_builds(locations: Iterable[Location]) -> tuple[Location, ...]:
+    """The tiers of a build: the kernels of installed wheels are nearer than all others."""
+    return tuple(dict.fromkeys((*Location.of_wheels(), *locations)))
 
 
 def pack_signed(store: Store, key: str, signer: Signer | None, provenance: Provenance) -> bytes | None:
@@ -144,7 +152,7 @@ class Chain:
 
     @classmethod
     def from_environment(cls, store: Path | None = None, environment: Mapping[str, str] = os.environ) -> Chain:
-        """The tiers that ``KREGISTRY_REMOTE`` names; without it there is none.
+        """The tiers of installed wheels, and then those that ``KREGISTRY_REMOTE`` names.
 
         Args:
             store: the directory that remembers which statements were accepted.
@@ -154,7 +162,7 @@ class Chain:
             InputError: a variable, or a file that one names, is wrong.
             MissingRequirement, StorageError: see :meth:`open`.
         """
-        locations = Location.parse_all(environment.get(KREGISTRY_REMOTE, ""))
+        locations = for_builds(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")))
         if not locations:
             return cls(())
         return cls.open(locations, TrustSettings.read(store=store, environment=environment))
@@ -230,20 +238,29 @@ class Chain:
         return content is not None and self._write(object_name(key), content, range(len(self._tiers)))
 
     def read(self, name: str) -> bytes | None:
-        """The content of another object than a kernel, from the first tier that has it: nobody has checked it."""
+        """The content of another object than a kernel, from the first tier that has it and that it is taken from.
+
+        Raises:
+            StorageError, TrustError: a tier failed, or the object was refused, and the chain is required.
+        """
         for number, tier in enumerate(self._tiers):
             content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
-            if content is not None:
-                return content if len(content) <= MAX_BYTES else None
+            if content is None or len(content) > MAX_BYTES:
+                continue
+            try:
+                return self._gates[number].take_other(name, content)
+            except Refused as refused:
+                self._refused(number, refused.of(self.use[number].name, name))
         return None
 
     def write(self, name: str, content: bytes) -> bool:
-        """Write another object than a kernel to every writable tier.
+        """Write another object than a kernel to every writable tier, signed if kernels are.
 
         Returns:
             whether every writable tier took it.
         """
-        return self._write(name, content, range(len(self._tiers)))
+        made = content if self._signer is None else self._signer.seal(name, content, self.provenance)
+        return self._write(name, made, range(len(self._tiers)))
 
     def has(self, key: str) -> bool:
         """Whether a tier says that it has a kernel. Its content is not read."""
