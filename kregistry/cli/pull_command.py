@@ -55,8 +55,9 @@ def command(
     received: dict[str, PackedKernel] = {}
     absent = for_each(kernels, lambda key: _in_place(key, store))
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
-    if chain.refusals:
-        raise TrustError(tuple(chain.refusals), "nothing was written: kregistry docs security names each reason")
+    refusals = chain.refusals_of(kernels[name] for name in missing)
+    if refusals:
+        raise TrustError(refusals, "nothing was written: kregistry docs security names each reason")
     store.open()
     for key, kernel in received.items():
         if not _in_place(key, store):

@@ -2,7 +2,7 @@
 
 STORE/format                            the format of the entries: see old_format.py
 STORE/kernels/KE/KEY.../kernel.cubin    the machine code
-                        kernel.json     its key, sha256, size, name, symbol, compiler, seconds, and a digest of these
+                        kernel.json     its key, sha256, size, name, symbol, compiler, host, seconds, and a digest
 STORE/broken/KE/KEY.json                kernels that do not compile (see failures.py)
 STORE/claims/KEY                        the process that is compiling the kernel now (to avoid double work)
 STORE/tmp/                              incomplete files
@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import time
 from collections.abc import Mapping
@@ -175,6 +176,7 @@ class Store:
             "bytes": len(cubin),
             "seconds": round(seconds, 3),
             "compiler": compiler,
+            "host": platform.machine(),
             "flags": list(kernel.command.flags),
         }
         self.publish(kernel.key, cubin, signed_json.encode(record))
