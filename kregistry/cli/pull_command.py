@@ -77,6 +77,8 @@ def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
 
 def _in_place(key: str, store: Store) -> bool:
     try:
-        return store.get(key) is not None
+        found = store.get(key) is not None
+        store.note_use(key)
+        return found
     except DamagedEntry:
         return False

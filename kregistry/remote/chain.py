@@ -18,6 +18,7 @@ from attrs import evolve
 from kregistry.errors import Refusal, StorageError, TrustError
 from kregistry.remote.bundle import BundleTier
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
+from kregistry.remote.installed import InstalledTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
@@ -42,8 +43,15 @@ def object_name(key: str) -> str:
 
 
 def _tier(location: Location, gate: Gate) -> Tier:
-    bundle = location.bundle()
+    wheel, bundle = location.wheel(), location.bundle()
+    if wheel is not None:
+        return InstalledTier(wheel)
     return BundleTier(bundle, gate) if bundle else ObjectTier(location)
+
+
+def for_builds(locations: Iterable[Location]) -> tuple[Location, ...]:
+    """The tiers of a build: the kernels of installed wheels are nearer than all others."""
+    return tuple(dict.fromkeys((*Location.of_wheels(), *locations)))
 
 
 def pack_signed(store: Store, key: str, signer: Signer | None, provenance: Provenance) -> bytes | None:
@@ -144,7 +152,7 @@ class Chain:
 
     @classmethod
     def from_environment(cls, store: Path | None = None, environment: Mapping[str, str] = os.environ) -> Chain:
-        """The tiers that ``KREGISTRY_REMOTE`` names; without it there is none.
+        """The tiers of installed wheels, and then those that ``KREGISTRY_REMOTE`` names.
 
         Args:
             store: the directory that remembers which statements were accepted.
@@ -154,7 +162,7 @@ class Chain:
             InputError: a variable, or a file that one names, is wrong.
             MissingRequirement, StorageError: see :meth:`open`.
         """
-        locations = Location.parse_all(environment.get(KREGISTRY_REMOTE, ""))
+        locations = for_builds(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")))
         if not locations:
             return cls(())
         return cls.open(locations, TrustSettings.read(store=store, environment=environment))

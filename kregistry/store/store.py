@@ -15,10 +15,12 @@ STORE/ptx_bytes.json                    bytes of PTX by family, to predict the s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +38,8 @@ RECORD = "kernel.json"
 MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
+#: The use of a kernel is noted at most once in this time.
+_NOTED_SECONDS = 86400.0
 _log = logging.getLogger("kregistry.store")
 #: Stores that this process has warned of.
 _WARNED: set[Path] = set()
@@ -146,6 +150,16 @@ class Store:
         except DamagedCubin as error:
             raise DamagedEntry(str(error)) from error
         return StoredKernel(entry / CUBIN, expected, len(content), seconds)
+
+    def note_use(self, key: str) -> None:
+        """Note that a build or a server uses a kernel, for ``kregistry gc``: by the time of its record, once a day.
+
+        In a store that this process cannot write, nothing is noted.
+        """
+        record = self.entry(key) / RECORD
+        with contextlib.suppress(OSError):
+            if time.time() - record.stat().st_mtime > _NOTED_SECONDS:
+                os.utime(record)
 
     def put(self, kernel: Kernel, cubin: bytes, compiler: str, seconds: float) -> StoredKernel:
         """Publish a compiled kernel. If another process was faster, its kernel is kept.

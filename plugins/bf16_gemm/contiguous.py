@@ -77,7 +77,7 @@ class _MGroupedBf16GemmContiguous(Gemm):
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         super().fill(buffers, m, generator)
-        contiguous_rows.fill_groups(buffers, m)
+        contiguous_rows.fill_groups(buffers, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch

@@ -57,7 +57,7 @@ class _Contiguous(Precision, Gemm):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
         self.fill_weights(buffers, generator)
-        contiguous_rows.fill_groups(buffers, m)
+        contiguous_rows.fill_groups(buffers, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch
