@@ -26,6 +26,7 @@ COMMANDS = {
     "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
     "lookup": "Ask whether a remote has the kernels of a manifest.",
     "bundle": "Write the kernels of a manifest into one file, a wheel, or an OCI image.",
+    "gc": "Remove kernels from the store by age, size or stack.",
     "audit": "Compile some kernels again, and compare them with those that are used.",
     "keygen": "Make a key that signs kernels, and the policy that trusts it.",
     "stats": "Show what the store holds, and how it and the remotes were used.",

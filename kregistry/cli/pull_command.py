@@ -55,8 +55,9 @@ def command(
     received: dict[str, PackedKernel] = {}
     absent = for_each(kernels, lambda key: _in_place(key, store))
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
-    if chain.refusals:
-        raise TrustError(tuple(chain.refusals), "nothing was written: kregistry docs security names each reason")
+    refusals = chain.refusals_of(kernels[name] for name in missing)
+    if refusals:
+        raise TrustError(refusals, "nothing was written: kregistry docs security names each reason")
     store.open()
     for_each({key: key for key in received}, lambda key: _add(received[key], store))
     chain.remember()
@@ -82,6 +83,8 @@ def _add(kernel: PackedKernel, store: Store) -> bool:
 
 def _in_place(key: str, store: Store) -> bool:
     try:
-        return store.get(key) is not None
+        found = store.get(key) is not None
+        store.note_use(key)
+        return found
     except DamagedEntry:
         return False
