@@ -61,6 +61,8 @@ class Usage:
             total = self.tiers.setdefault(name, TierUse(name))
             for count in (*COUNTS, "seconds"):
                 setattr(total, count, getattr(total, count) + getattr(use, count))
+            for outcome, count_of in use.refused.items():
+                total.refused[outcome] = total.refused.get(outcome, 0) + count_of
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -71,7 +73,11 @@ class Usage:
             "compiled": self.compiled,
             "compile_seconds": round(self.compile_seconds, 3),
             "remotes": {
-                name: {**{count: getattr(use, count) for count in COUNTS}, "seconds": round(use.seconds, 3)}
+                name: {
+                    **{count: getattr(use, count) for count in COUNTS},
+                    "refused": use.refused,
+                    "seconds": round(use.seconds, 3),
+                }
                 for name, use in sorted(self.tiers.items())
             },
         }
@@ -92,7 +98,8 @@ class Usage:
 
 
 def _use(name: str, counts: Any) -> TierUse:
-    use = TierUse(name, seconds=float(counts["seconds"]))
+    refused = {str(outcome): int(count) for outcome, count in counts["refused"].items()}
+    use = TierUse(name, seconds=float(counts["seconds"]), refused=refused)
     for count in COUNTS:
         setattr(use, count, int(counts[count]))
     return use
@@ -109,7 +116,7 @@ def note_usage(
         found, missed: see :class:`Usage`.
         compile_seconds: of each kernel that was compiled.
     """
-    used = {each.name: each for each in remote if each.hits or each.misses or each.written or each.wrong or each.errors}
+    used = {each.name: each for each in remote if any(getattr(each, count) for count in COUNTS) or each.refused}
     seconds = list(compile_seconds)
     if not used and not found and not missed:
         return
