@@ -18,6 +18,7 @@ from attrs import evolve
 
 from kregistry.integrations.ahead import Ahead
 from kregistry.integrations.device_query import same_gpu
+from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest, load_manifest
@@ -116,6 +117,7 @@ class EngineWarmup:
 
     def begin(self, start: StartFolder) -> None:
         """Read in the background what a start's build process makes ready; the first call will load it."""
+        PHASES.write_to(start.directory)
         if self._ahead is None:
             self._ahead = Ahead(start, self.registry, self.store)
 
@@ -128,7 +130,8 @@ class EngineWarmup:
         if ahead is None:
             return
         try:
-            prepared = ahead.wait()
+            with PHASES.phase("wait for the build"):
+                prepared = ahead.wait()
             if prepared is not None and prepared.manifest.entries:
                 if same_gpu(prepared.manifest.target, self.target):
                     self._target = prepared.manifest.target  # entries of one target are compared with each other
@@ -180,7 +183,7 @@ class EngineWarmup:
         from kregistry.warm_up.budget import MemoryBudget
         from kregistry.warm_up.warm_up import launch_prepared
 
-        with self.engine_state(), self.warming_up(), _all_sms(self.target):
+        with PHASES.phase("launches"), self.engine_state(), self.warming_up(), _all_sms(self.target):
             report = launch_prepared(prepared, MemoryBudget(fraction=_MEMORY), observers=self.observers)
         self.coverage.add(prepared.manifest)
         # A kernel that appears meanwhile may be one that the build process of this start has put there.

@@ -21,12 +21,13 @@ def register() -> None:
 
     A process that has imported SGLang's DeepGEMM wrapper runs a model. Another one may launch the processes that do.
     """
+    from kregistry.integrations.phases import PHASES
     from kregistry.integrations.switches import enabled, failures_logged
 
     if not enabled("KREGISTRY_SGLANG"):
         log.info("kregistry is off (KREGISTRY_SGLANG)")
         return
-    with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+    with failures_logged("kregistry cannot register its hooks: SGLang runs without them"), PHASES.phase("register"):
         if _COMPILE_UTILS in sys.modules:
             _register()
         from kregistry.integrations.sglang.launching import watch_the_launch
@@ -37,13 +38,18 @@ def register() -> None:
 def _register() -> None:
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    from kregistry.integrations.sglang.warmup_override import SglangOverride
-    from kregistry.integrations.switches import start_monitor
+    from kregistry.integrations.phases import PHASES
 
-    override = SglangOverride(sys.modules[_COMPILE_UTILS])
+    with PHASES.phase("import of the hooks"):
+        from kregistry.integrations.sglang.warmup_override import SglangOverride
+        from kregistry.integrations.switches import start_monitor
+
+    with PHASES.phase("kernel types"):
+        override = SglangOverride(sys.modules[_COMPILE_UTILS])
     start_monitor(override.engine)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", override.compile_one_type, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", override.configured, HookType.AFTER)
     if "deep_gemm" in sys.modules:
-        override.first_calls.watch(sys.modules["deep_gemm"])
+        with PHASES.phase("watch of DeepGEMM's functions"):
+            override.first_calls.watch(sys.modules["deep_gemm"])

@@ -23,13 +23,14 @@ def register() -> None:
 
     A failure is logged, and vLLM goes on without kregistry.
     """
+    from kregistry.integrations.phases import PHASES
     from kregistry.integrations.switches import enabled, failures_logged
 
     if not enabled("KREGISTRY_VLLM"):
         log.info("kregistry is off (KREGISTRY_VLLM)")
     elif not getattr(sys, "_kregistry_vllm", False):
         sys._kregistry_vllm = True  # type: ignore[attr-defined]
-        with failures_logged("kregistry cannot register its hooks: vLLM runs without them"):
+        with failures_logged("kregistry cannot register its hooks: vLLM runs without them"), PHASES.phase("register"):
             _register()
 
 
