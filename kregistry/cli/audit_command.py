@@ -73,8 +73,9 @@ def command(
     chosen = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     cubin_of = partial(_of_store, store) if chain is None else partial(_of_remote, chain)
     report = audit(kernels.values(), cubin_of, nvcc, sample, chosen, jobs or available_cores())
-    if chain is not None and chain.refusals:
-        raise TrustError(tuple(chain.refusals))
+    refusals = chain.refusals_of(each.key for each in kernels.values()) if chain is not None else ()
+    if refusals:
+        raise TrustError(refusals)
     if as_json:
         print_json(report.to_json())
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import platform
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from attrs import evolve
 
 from kregistry import compile as room
 from kregistry.compile import BuildReport
+from kregistry.compile.shared.kernel_family import member_of
+from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults, Source
 from kregistry.compile.shared.shipped import is_used
-from kregistry.compile.shipped_kernels import file_name, shipped_content, shipped_kernels
+from kregistry.compile.shipped_kernels import every_shipped_kernel, file_name, shipped_content, shipped_kernels
 from kregistry.deep_gemm.allowed_commands import reason_to_refuse
 from kregistry.manifest import Manifest
 from kregistry.target import get_target
@@ -101,3 +105,18 @@ def test_the_variable_leaves_out_all_or_one() -> None:
     ):
         environment = {"KREGISTRY_NO_SHIPPED": value}
         assert (is_used("kernels", environment), is_used("checks", environment)) == expected
+
+
+@pytest.mark.nvcc
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="results ship for hosts of this architecture")
+def test_results_of_self_checks_ship_for_their_families(
+    toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If this fails after a change of how front ends are shared: tools/shipped_checks.py compares them again."""
+    monkeypatch.delenv("KREGISTRY_NO_SHIPPED")
+    families = Counter(member_of(kernel).family for kernel in every_shipped_kernel(toolchain))
+    results = SelfCheckResults(tmp_path, toolchain.cuda.nvcc)
+    shared = [family for family, count in families.items() if count > 1]
+    assert len(shared) > 5
+    missing = [str(family) for family in shared if results.recall(family) != KnownResult("", Source.PACKAGE)]
+    assert missing == []

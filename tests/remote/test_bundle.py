@@ -93,6 +93,7 @@ def test_a_small_file_with_a_large_content_is_refused(tmp_path: Path, tar: bytes
     ("tar", "found"),
     [
         (tar_of([(NAME, b"one")])[:1024] + tar_of([(NAME, b"two")]), "twice"),
+        (tar_of([(NAME.replace("v1", "v2"), b"one")]), "it is of the format v2, and this kregistry reads v1"),
         (tar_of([(NAME, b"one")])[:1024] + b"x" * 512 + bytes(1024), "something follows the last kernel"),
         (tar_of([(NAME, b"one")]) + tar_of([(OTHER, b"two")]), "something follows the last kernel"),
         (
