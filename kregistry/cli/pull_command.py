@@ -21,7 +21,7 @@ from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
 from kregistry.remote.usage import note_usage
-from kregistry.store import Store
+from kregistry.store import Store, packed
 from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry
 
@@ -58,10 +58,7 @@ def command(
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
     raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, as_json)
     store.open()
-    for key, kernel in received.items():
-        if not _in_place(key, store):
-            store.discard(key)
-        chain.add(kernel, store)
+    for_each({key: key for key in received}, lambda key: _add(received[key], store))
     chain.remember()
     note_usage(store.directory, chain.use, found=len(kernels) - len(absent), missed=len(absent))
     hint = f"{next_command('build')} compiles the others"
@@ -73,6 +70,14 @@ def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
     if kernel is not None:
         received[key] = kernel
     return kernel is not None
+
+
+def _add(kernel: PackedKernel, store: Store) -> bool:
+    """Many at once: each is flushed to disk."""
+    if not _in_place(kernel.key, store):
+        store.discard(kernel.key)
+    packed.add(store, kernel)
+    return True
 
 
 def _in_place(key: str, store: Store) -> bool:

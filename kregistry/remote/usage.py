@@ -86,6 +86,8 @@ class Usage:
             tiers = {str(name): _use(str(name), counts) for name, counts in content["remotes"].items()}
             whole = {name: int(content[name]) for name in ("commands", "found", "missed", "compiled")}
             since, seconds = float(content["since"]), float(content["compile_seconds"])
+            if not (0 <= since < 1e11 and seconds >= 0 and min(whole.values()) >= 0):  # 1e11 is in the year 5138
+                raise ValueError("not a count of usage: a number is not possible")
             return cls(**whole, since=since, compile_seconds=seconds, tiers=tiers)
         except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a count of usage: {error}") from error

@@ -146,8 +146,12 @@ class SigningKey:
                 descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             except FileExistsError as error:
                 raise InputError(f"{path}: it is there already, and a key is never replaced") from error
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+            except OSError:  # a full disk: half a key would never be replaced
+                path.unlink(missing_ok=True)
+                raise
         return cls(PublicKey(private.public_key().public_bytes_raw()), private)
 
 
