@@ -51,7 +51,7 @@ def command(store: Store, prometheus: bool, zero: bool, as_json: bool) -> None:
     ]
     for name, use in sorted(usage.tiers.items()):
         sizes = human_bytes(use.bytes_read), human_bytes(use.bytes_written)
-        counts = use.written, use.wrong, sum(use.refused.values()), use.errors
+        counts = use.written, use.wrong, use.not_taken, use.errors
         rows.append((name, use.hits, use.misses, _rate(use.hits, use.misses), *counts, *sizes, f"{use.seconds:.2f}"))
     columns = (">hits", ">misses", ">hit rate", ">written", ">wrong", ">refused", ">errors", ">read", ">sent", ">s")
     print_table(("~tier", *columns), rows)

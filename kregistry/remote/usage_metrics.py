@@ -11,6 +11,7 @@ _ABOUT = {
     "misses": "Objects that a remote did not have",
     "written": "Objects that were written to a remote",
     "wrong": "Objects of a remote whose content was not what their name says",
+    "not_taken": "Objects of a remote that were refused because of their signature",
     "errors": "Requests to a remote that failed",
     "bytes_read": "Bytes of objects that were read",
     "bytes_written": "Bytes of objects that were written",
@@ -38,13 +39,6 @@ def prometheus_text(usage: Usage, contents: Contents) -> str:
                 for name, use in sorted(usage.tiers.items()):
                     family.add_metric([name], getattr(use, count))
                 families.append(family)
-            refused = CounterMetricFamily(
-                "kregistry_remote_refused", "Objects that were not taken", labels=["remote", "outcome"]
-            )
-            for name, use in sorted(usage.tiers.items()):
-                for outcome, count_of in sorted(use.refused.items()):
-                    refused.add_metric([name, outcome], count_of)
-            families.append(refused)
             for name, about, value in (
                 ("kregistry_kernels_found", "Kernels that the store had", usage.found),
                 ("kregistry_kernels_missed", "Kernels that the store did not have", usage.missed),
