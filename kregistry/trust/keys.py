@@ -67,7 +67,7 @@ class PublicKey:
         Raises:
             MissingRequirement: the package cryptography is not installed.
         """
-        _require_cryptography()
+        require_cryptography()
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -99,7 +99,7 @@ class SigningKey:
             StorageError: it cannot be read.
             MissingRequirement: the package cryptography is not installed.
         """
-        _require_cryptography()
+        require_cryptography()
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -133,7 +133,7 @@ class SigningKey:
             StorageError: it cannot be written.
             MissingRequirement: the package cryptography is not installed.
         """
-        _require_cryptography()
+        require_cryptography()
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -167,7 +167,11 @@ def decode(text: str) -> bytes:
     return raw
 
 
-def _require_cryptography() -> None:
+def require_cryptography() -> None:
+    """
+    Raises:
+        MissingRequirement: the package is not installed.
+    """
     try:
         import cryptography  # noqa: F401
     except ImportError as error:

@@ -21,6 +21,7 @@ from kregistry.remote.chain import object_name
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 from kregistry.trust.outcome import Outcome
+from kregistry.trust.policy import Policy
 from kregistry.trust.statement import SOURCE_DATE_EPOCH
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -31,7 +32,10 @@ def test_keygen_prints_the_policy_of_the_new_key(kregistry: Run, tmp_path: Path)
     made = kregistry("keygen", "-o", tmp_path / "release.key")
     assert made.code == 0 and made.out.startswith("version: 1\nkeys:\n  release:\n    id: ")
     policy = tmp_path / "trust.yaml"
-    policy.write_text(made.out)
+    for name in ("", "true", "a: b", "1", "null", "- x", "#", "ä"):
+        made = kregistry("keygen", "-o", tmp_path / f"{len(name)}{hash(name)}.key", "--name", name)
+        policy.write_text(made.out)
+        assert [each.name for each in Policy.read(policy).keys] == [name or f"0{hash('')}"]
     again = kregistry("keygen", "-o", tmp_path / "release.key")
     assert (again.code, "a key is never replaced" in again.err) == (2, True)
 
@@ -205,6 +209,8 @@ def test_every_kernel_that_is_refused_is_named_and_none_is_written(
     machine = Machine(kregistry, lock, tmp_path / "b", "a")
     result = machine.pull(remote)
     assert result.code == 6 and "2 kernels refused" in result.err and not machine.store.exists()
+    shown = kregistry("verify", "--remote", remote, "--lock", lock, "--trust", machine.policy, "--json")
+    assert sorted(each["outcome"] for each in shown.json["refused"]) == ["digest-mismatch", "unknown-key"]
     for name, reason in (("x", "unknown-key"), ("y", "digest-mismatch")):
         assert f"\n  kernel {small_kernel(name).key[:16]}: {reason}: " in result.err
 

@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("cryptography")
+
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from signing import key_file, private_key, signing_key
