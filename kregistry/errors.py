@@ -18,6 +18,7 @@
         |-- DriftError                   the plan differs from a lock file
         |-- CompileError           (5)   a kernel that DeepGEMM chooses does not compile
         |-- VerifyError                  a kernel is missing or damaged
+        |-- AuditError                   a kernel is not what its source compiles to
         |-- ConformanceError             a kernel type breaks a rule of the conformance kit
         `-- WarmupError                  an entry could not be warmed up
 
@@ -359,6 +360,10 @@ class CompileError(IncompleteError):
 
 class VerifyError(IncompleteError):
     """One or more kernels are missing or damaged."""
+
+
+class AuditError(IncompleteError):
+    """One or more kernels are not what their sources compile to, or could not be compared."""
 
 
 class ConformanceError(IncompleteError):

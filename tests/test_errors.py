@@ -11,6 +11,7 @@ import pytest
 from kregistry import errors
 from kregistry.errors import (
     ArgumentError,
+    AuditError,
     CompileError,
     ConformanceError,
     DriftError,
@@ -102,6 +103,7 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (DriftError("drifted"), "drifted", "", 1),
     (CompileError("1 of 2", report={"any": "thing"}), "1 of 2", "", 5),
     (VerifyError("1 missing", hint="build"), "1 missing", "build", 1),
+    (AuditError("1 differs"), "1 differs", "", 1),
     (WarmupError("1 failed"), "1 failed", "", 1),
     (ConformanceError("1 rule is broken"), "1 rule is broken", "", 1),
 ]

@@ -22,6 +22,7 @@ from kregistry.deep_gemm.cubin_inputs import cubin_key, remembered_tree_digest
 from kregistry.deep_gemm.generated_source import parse_source
 from kregistry.deep_gemm.variables import VARIABLES, Outcome
 from kregistry.deep_gemm.version import series_of
+from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Entry, Manifest
 from kregistry.plan.lock_sources import TOOLKIT, SourcesSection
@@ -55,6 +56,20 @@ def shipped_kernels(
     if not numbers or headers is None:
         return ()
     return tuple(_kernel(content, number, headers, compiler) for number in sorted(numbers))
+
+
+def every_shipped_kernel(toolchain: Toolchain) -> tuple[Kernel, ...]:
+    """All kernels that ship for the installed stack.
+
+    Raises:
+        MissingRequirement: none do.
+    """
+    content = _read(toolchain.versions.deep_gemm, None)
+    headers = installed_headers()
+    if content is None or not headers:
+        raise MissingRequirement(f"no kernels ship for DeepGEMM {toolchain.versions.deep_gemm}")
+    compiler = toolchain.cuda.compiler
+    return tuple(_kernel(content, number, headers[0], compiler) for number in range(len(content["kernels"])))
 
 
 def target_name(target: Target) -> str:

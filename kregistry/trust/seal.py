@@ -42,8 +42,20 @@ class Signer:
         subjects = {key: sha256_of(content), "kernel.cubin": sha256_of(cubin)}
         source = provenance.sources.get(key)
         sources = {"kernel.cu": source} if source else {}
-        envelope = self.envelope(key, subjects, provenance, sources)
-        return _FORMAT + b"%d\n" % len(envelope) + envelope + content
+        return _sealed(self.envelope(key, subjects, provenance, sources), content)
+
+    def seal(self, name: str, content: bytes, provenance: Provenance) -> bytes:
+        """Any other content with its envelope.
+
+        Args:
+            name: of the object that holds it.
+            content: of the object.
+            provenance: what it was made from.
+
+        Raises:
+            InputError: ``SOURCE_DATE_EPOCH`` is not a number.
+        """
+        return _sealed(self.envelope(name, {name: sha256_of(content)}, provenance), content)
 
     def envelope(
         self, name: str, subjects: dict[str, str], provenance: Provenance, sources: dict[str, str] | None = None
@@ -51,6 +63,10 @@ class Signer:
         """The envelope of a statement about these subjects (name -> sha256)."""
         statement = statement_of(name, subjects, provenance, serial_of_now(), sources or {})
         return Envelope.sign(statement, self.keys).encoded()
+
+
+def _sealed(envelope: bytes, content: bytes) -> bytes:
+    return _FORMAT + b"%d\n" % len(envelope) + envelope + content
 
 
 def open_seal(content: bytes) -> tuple[bytes | None, bytes]:

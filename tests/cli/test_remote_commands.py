@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Result
+from trees import tree
 
 from kregistry.compile import BuildReport
 from kregistry.plan.lock import write_lock
@@ -106,8 +107,11 @@ def test_a_bundle_is_pulled_as_it_is(kregistry: Run, lock: Path, session_store: 
 @pytest.mark.parametrize(
     ("arguments", "code", "found"),
     [
-        ((), 2, "bundle: expected --tar FILE or --oci DIR"),
+        ((), 2, "bundle: expected --tar FILE, --oci DIR or --wheel FILE"),
         (("--tar", "k.zip"), 2, "the name must end in .tar.gz or .tgz"),
+        (("--wheel", "kernels.whl"), 2, "expected NAME-VERSION-py3-none-any.whl\nhint: the name of a wheel says"),
+        (("--wheel", "a-b.c-py3-none-any.whl"), 2, "Invalid version: 'b.c'"),
+        (("--wheel", "../../a-1.00-py3-none-any.whl"), 2, "pip writes the version as 1.0"),
         (("--oci", "."), 2, "it is there already"),
         (("--tar", "/no/such/place/k.tar.gz"), 4, "/no/such/place/k.tar.gz: "),
         (("--tar", "k.tar.gz", "--store", "nowhere"), 1, "1 of 1 kernels are not in nowhere"),
@@ -128,3 +132,22 @@ def test_bundles_that_are_not_written(
     result = kregistry("bundle", "--lock", lock, *store, *arguments)
     assert (result.code, found in result.err) == (code, True)
     assert not (tmp_path / "k.tar.gz").exists()
+
+
+@pytest.mark.parametrize("command", ["pull", "push", "lookup", "bundle", "build"])
+@pytest.mark.parametrize("key", ["../../../../victim", "/victim", "ab/../../victim", "", "AB" * 32, "ab" * 32 + "\n"])
+def test_a_lock_file_whose_keys_are_paths_is_refused(
+    kregistry: Run, lock: Path, tmp_path: Path, command: str, key: str
+) -> None:
+    """A key becomes a path in the store and in the remote."""
+    content = json.loads(lock.read_text())
+    (section,) = content["kernels"].values()
+    section["key"] = key
+    lock.write_text(json.dumps(content))
+    (tmp_path / "remote").mkdir()
+    before = tree(tmp_path)
+    first = (f"{tmp_path / 'remote'}?unsigned",) if command in ("pull", "push", "lookup") else ()
+    more = ("--tar", tmp_path / "k.tar.gz") if command == "bundle" else ()
+    result = kregistry(command, *first, "--lock", lock, "--store", tmp_path / "b", *more)
+    assert (result.code, "a key of a kernel is not a sha256" in result.err) == (2, True)
+    assert tree(tmp_path) == before

@@ -239,3 +239,31 @@ def test_whoever_signs_takes_its_own_kernels(full: Store, reader: Store, kernel:
     assert chain.writable and chain.push(kernel.key, full) and chain.fetch(kernel.key, reader)
     assert isinstance(TrustSettings().gate(location), ClosedGate)
     assert not Chain.open([Location.parse(f"{tmp_path / 'remote'}?ro")], settings).writable
+
+
+def test_another_object_is_taken_under_the_same_rules(full: Store, kernel: Kernel, tmp_path: Path) -> None:
+    """A result of a self-check, for example: signed under its own name by a key of the policy."""
+    name, other, content = "v1/front_ends/ab/abcd", "v1/front_ends/ab/ffff", b"identical"
+    writer = Chain([MemoryTier(REMOTE)], signer=Signer((signing_key("a"),)))
+    assert writer.write(name, content)
+    (tier,) = writer._tiers
+    assert isinstance(tier, MemoryTier)
+    made = tier.objects[name]
+
+    def read(name: str, made: bytes, opened: Gate) -> tuple[bytes | None, str]:
+        from_here = MemoryTier(REMOTE)
+        from_here.objects[name] = made
+        chain = Chain([from_here], [opened])
+        found = chain.read(name)
+        chain.remember()
+        return found, "".join(each.outcome for each in chain.refusals)
+
+    assert read(name, made, gate(tmp_path, "a")) == (content, "")
+    assert read(name, made, Gate()) == (content, "")
+    assert read(name, content, Gate()) == (content, "")  # ?unsigned
+    assert read(name, content, gate(tmp_path, "a")) == (None, "unsigned")
+    assert read(name, made, gate(tmp_path, "b")) == (None, "unknown-key")
+    assert read(other, made, gate(tmp_path, "a")) == (None, "not-covered")
+    assert read(name, made[:-1] + b"x", gate(tmp_path, "a")) == (None, "digest-mismatch")
+    assert read(name, made, ClosedGate()) == (None, "no-policy")
+    assert read(name, signed(full, kernel.key, "a"), gate(tmp_path, "a")) == (None, "not-covered")

@@ -52,7 +52,7 @@ def test_two_builders_race_on_one_key_and_a_third_machine_reads_one_object(
 
 
 def test_a_bucket_that_does_not_exist_is_an_error_and_no_miss_without_a_word(server: Server, tmp_path: Path) -> None:
-    chain = Chain.open([Location.parse("s3://nowhere/kernels")])
+    chain = Chain.open([Location.parse("s3://nowhere/kernels?unsigned")])
     assert not chain.has("0" * 64)
 
 

@@ -1,8 +1,8 @@
 """Groups: which jobs share a front end. It is decided when a worker is free to run it.
 
-The headers of a family are parsed as soon as two of its jobs are known. From then on each free worker takes some of the
-jobs that wait, as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken
-first, by itself.
+The headers of a family are parsed as soon as two of its jobs are known. At first idle workers compile the largest jobs
+without them, if there are more jobs than workers. Behind the headers each free worker takes some of the jobs that wait,
+as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken first, by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from kregistry.compile.shared.kernel_family import KernelFamily
 
 #: How long a job waits for a second one of its family before it is compiled on its own.
 _PATIENCE_SECONDS = 5.0
+#: Within this share of the time that headers take, an idle worker starts on a job without waiting for them.
+_WITHOUT_HEADERS = 0.5
 
 
 @frozen
@@ -39,7 +41,7 @@ class ToParse:
 
 @frozen
 class Group:
-    """Jobs of one family that share a front end; or one job without a sibling, whose headers are not parsed."""
+    """Jobs of one family that share a front end; or one job that does not wait for its headers to be parsed."""
 
     family: KernelFamily
     jobs: tuple[FamilyJob, ...]
@@ -59,12 +61,14 @@ class _State:
     """One family.
 
     Attributes:
-        since: when the first of the jobs began to wait, on the monotonic clock.
+        until: while the headers are parsed, jobs may start without them before this time of the monotonic clock.
+        since: when the first of the jobs began to wait, likewise.
         jobs: the jobs that wait.
         divided: how many jobs have been taken and are to get a front end each.
     """
 
     headers: _Headers = _Headers.NOT_PARSED
+    until: float = 0.0
     since: float = 0.0
     jobs: list[FamilyJob] = field(factory=list)
     divided: int = 0
@@ -151,7 +155,9 @@ class Groups:
                 state.headers = _Headers.IN_WORK
                 first = min(state.jobs, key=self._size)
                 state.jobs.remove(first)
-                return ToParse(family, first, max(self._cost(job).parse for job in state.jobs))
+                seconds = max(self._cost(job).parse for job in state.jobs)
+                state.until = now + _WITHOUT_HEADERS * seconds
+                return ToParse(family, first, seconds)
         for family, state in states:
             due = state.due(self._patience)
             if due is not None and due <= now:
@@ -160,6 +166,18 @@ class Groups:
                 count = group_size(self._costs(state), left, self._workers, complete=self.complete)
                 jobs, state.jobs = state.jobs[:count], state.jobs[count:]
                 return Group(family, tuple(jobs))
+        return self._without_headers(states, now)
+
+    def _without_headers(self, states: Sequence[tuple[KernelFamily, _State]], now: float) -> Group | None:
+        """The largest job of a family whose headers are being parsed: nvcc parses them too, in a worker that is idle.
+
+        All others would wait for the largest jobs at the end. Enough jobs stay for every worker to share the headers.
+        """
+        for family, state in states:
+            if state.headers is _Headers.IN_WORK and now < state.until and len(state.jobs) > self._workers:
+                largest = max(state.jobs, key=self._size)
+                state.jobs.remove(largest)
+                return Group(family, (largest,))
         return None
 
     def next_due(self) -> float | None:

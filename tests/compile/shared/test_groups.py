@@ -212,3 +212,19 @@ def test_the_family_with_most_work_comes_first(tmp_path: Path) -> None:
     assert {parsed(made), parsed(made)} == {many[0].member.family, jobs(tmp_path, 1)[0].member.family}
     first = made.take(100.0, 0.0)
     assert isinstance(first, Group) and first.family == many[0].member.family
+
+
+def test_idle_workers_start_on_the_largest_jobs_without_headers(tmp_path: Path) -> None:
+    """Only at first, and only while more jobs than workers are left to share them."""
+    made = groups(tmp_path, 4, 8)
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse)
+    left = jobs(tmp_path, 8)[1:]
+    taken = [made.take(100.5, 0.0) for _ in range(4)]
+    assert taken == [Group(task.family, (left[number],)) for number in (6, 5, 4)] + [None]
+    for job in jobs(tmp_path, 12)[8:]:
+        made.add(job, now=100.6)
+    assert made.take(101.1, 0.0) is None
+    made.parsed(task.family)
+    group = made.take(102.0, 0.0)
+    assert isinstance(group, Group) and len(group.jobs) > 1
