@@ -56,6 +56,9 @@ from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
 
+#: The first compiler of an early kernel starts within this time, in seconds.
+_FIRST_SECONDS = 0.25
+
 
 class Pipeline:
     """Compiles what is missing from the store, longest first, and fills the JIT cache.
@@ -187,6 +190,7 @@ class Pipeline:
                 self._fetch.send(kernel)
         if self._early:
             self._schedule.open()
+            self._nvcc.wait_for_first(_FIRST_SECONDS)  # what comes next would take turns with it
 
     def first(self, keys: Collection[str]) -> None:
         """Compile kernels before all others: those that are added already, and those that will be.
