@@ -132,7 +132,7 @@ class Pipeline:
         front_end = RunFrontEnd(claim, waiting, pool, scratch, assemble, divide, check, record)
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
-        route = Route(options.shared, self_check, waiting, alone, publish, record)
+        self._route = route = Route(options.shared, self_check, waiting, alone, publish, record)
         self._distribute: Distribute | None = None
         if cluster is not None:
             done = self._open_jobs.close
@@ -191,6 +191,14 @@ class Pipeline:
         if self._early:
             self._schedule.open()
             self._nvcc.wait_for_first(_FIRST_SECONDS)  # what comes next would take turns with it
+
+    def expect(self, kernels: Iterable[Kernel]) -> None:
+        """Parse the headers of these kernels' families, before it is known which of their kernels are needed."""
+        expected = tuple(kernels)
+        for kernel in expected:
+            self._route.expect(kernel)
+        if expected:
+            self._schedule.open()
 
     def first(self, keys: Collection[str]) -> None:
         """Compile kernels before all others: those that are added already, and those that will be.
