@@ -14,7 +14,7 @@ from attrs import frozen
 
 from kregistry.cli.options import Selection, Verbosity, print_json
 from kregistry.cli.output import echo, say
-from kregistry.errors import IncompleteError
+from kregistry.errors import IncompleteError, TrustError
 from kregistry.remote.chain import Chain, for_builds
 from kregistry.remote.gate import KREGISTRY_SIGN, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
@@ -147,6 +147,20 @@ def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple
     with ThreadPoolExecutor(_REQUESTS) as threads:
         done = dict(zip(kernels, threads.map(action, kernels.values())))
     return tuple(name for name, good in done.items() if not good)
+
+
+def raise_refusals(chain: Chain, keys: Iterable[str], hint: str, as_json: bool) -> None:
+    """
+    Raises:
+        TrustError: one of these kernels was refused. With --json, the refusals are printed too.
+    """
+    refusals = chain.refusals_of(keys)
+    if refusals and as_json:
+        from attrs import asdict
+
+        print_json({"refused": [asdict(each) for each in refusals]})
+    if refusals:
+        raise TrustError(refusals, hint)
 
 
 def report(

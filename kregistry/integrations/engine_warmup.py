@@ -85,8 +85,8 @@ class EngineWarmup:
         """What the engine needs around a warm-up, e.g. its own DeepGEMM or a setting. Subclasses override it."""
         return nullcontext()
 
-    def entry(self, kernel_type: str, shape: Mapping[str, Value], stop: int, label: str = "") -> Entry:
-        """One call site, over every run-time value up to ``stop`` that a server can reach.
+    def entry(self, kernel_type: str, shape: Mapping[str, Value], stop: int, label: str = "", start: int = 1) -> Entry:
+        """One call site, over every run-time value from ``start`` to ``stop`` that a server can reach.
 
         Raises:
             UnknownNameError: no plugin provides the kernel type.
@@ -94,9 +94,10 @@ class EngineWarmup:
         """
         known = self.registry[kernel_type]
         run = known.run_dimension
-        last = max(run.start, run.start + (stop - run.start) // run.step * run.step)
+        first = run.start + max(0, start - run.start + run.step - 1) // run.step * run.step
+        last = max(first, run.start + (stop - run.start) // run.step * run.step)
         resolved = known.resolve(shape, self.target)
-        return Entry(self.engine, label, resolved, Range(run.name, run.start, last, run.step))
+        return Entry(self.engine, label, resolved, Range(run.name, first, last, run.step))
 
     def named_entries(self) -> tuple[Entry, ...]:
         """The entries of the manifest that ``KREGISTRY_MANIFEST`` names, of ``KREGISTRY_MODEL`` only if that is set.

@@ -2,7 +2,7 @@
 
 STORE/format                            the format of the entries: see old_format.py
 STORE/kernels/KE/KEY.../kernel.cubin    the machine code
-                        kernel.json     its key, sha256, size, name, symbol, compiler, seconds, and a digest of these
+                        kernel.json     its key, sha256, size, name, symbol, compiler, host, seconds, and a digest
 STORE/broken/KE/KEY.json                kernels that do not compile (see failures.py)
 STORE/claims/KEY                        the process that is compiling the kernel now (to avoid double work)
 STORE/tmp/                              incomplete files
@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import time
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ RECORD = "kernel.json"
 MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
+#: Directories whose files are written aside and renamed.
+_WRITTEN_ASIDE = ("plans", "builds", "front_ends", "usage", "serials")
 #: The use of a kernel is noted at most once in this time.
 _NOTED_SECONDS = 86400.0
 _log = logging.getLogger("kregistry.store")
@@ -100,7 +103,7 @@ class Store:
         self.warn_of_others()
         for name in ("tmp", "claims"):  # a claim is touched every few seconds
             atomic.remove_abandoned(self.directory / name, _ABANDONED_SECONDS)
-        for place in (self.directory, *(self.directory / name for name in ("plans", "builds", "front_ends"))):
+        for place in (self.directory, *(self.directory / name for name in _WRITTEN_ASIDE)):
             atomic.remove_leftovers(place, _ABANDONED_SECONDS)
         return old_format.renew(self.directory)
 
@@ -179,6 +182,7 @@ class Store:
             "bytes": len(cubin),
             "seconds": round(seconds, 3),
             "compiler": compiler,
+            "host": platform.machine(),
             "flags": list(kernel.command.flags),
         }
         self.publish(kernel.key, cubin, signed_json.encode(record))

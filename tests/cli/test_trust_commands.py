@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from command_line import Result
 from signing import key_file, policy_file, signing_key
+from small_kernels import small_kernel
 from trees import tree
 
 from kregistry.compile import BuildReport
+from kregistry.kernel import Kernel
 from kregistry.plan.lock import write_lock
+from kregistry.remote.chain import object_name
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 from kregistry.trust.outcome import Outcome
+from kregistry.trust.policy import Policy
 from kregistry.trust.statement import SOURCE_DATE_EPOCH
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -28,7 +32,10 @@ def test_keygen_prints_the_policy_of_the_new_key(kregistry: Run, tmp_path: Path)
     made = kregistry("keygen", "-o", tmp_path / "release.key")
     assert made.code == 0 and made.out.startswith("version: 1\nkeys:\n  release:\n    id: ")
     policy = tmp_path / "trust.yaml"
-    policy.write_text(made.out)
+    for name in ("", "true", "a: b", "1", "null", "- x", "#", "ä"):
+        made = kregistry("keygen", "-o", tmp_path / f"{len(name)}{hash(name)}.key", "--name", name)
+        policy.write_text(made.out)
+        assert [each.name for each in Policy.read(policy).keys] == [name or f"0{hash('')}"]
     again = kregistry("keygen", "-o", tmp_path / "release.key")
     assert (again.code, "a key is never replaced" in again.err) == (2, True)
 
@@ -158,6 +165,54 @@ def test_every_changed_part_of_a_signed_bundle(kregistry: Run, lock: Path, signe
     other.write_bytes(bundle.read_bytes())
     assert ": digest-mismatch: " in machine.pull(other).err
     assert machine.pull(bundle).code == 0
+
+
+def test_verify_reads_a_remote_and_keeps_nothing(
+    kregistry: Run, lock: Path, signed: Signed, session_store: Store, tmp_path: Path
+) -> None:
+    bundle, store = signed("a", 0), tmp_path / "none"
+    arguments = ("--lock", lock, "--store", store)
+    good = kregistry("verify", "--remote", bundle, *arguments, "--trust", policy_file(tmp_path, "a"))
+    assert good.code == 0 and good.out.endswith("a0.tar.gz are intact, and signed as the policy asks\n")
+    bad = kregistry("verify", "--remote", bundle, *arguments, "--trust", policy_file(tmp_path, "b"))
+    assert bad.code == 6 and ": unknown-key: " in bad.err and not store.exists()
+    (tmp_path / "empty").mkdir()
+    missing = kregistry("verify", "--remote", f"{tmp_path}/empty?unsigned", *arguments)
+    assert missing.code == 1 and missing.out.startswith("0 of 1 kernels of")
+    assert kregistry("verify", *arguments).code == 2
+
+
+def test_every_kernel_that_is_refused_is_named_and_none_is_written(
+    kregistry: Run, lock: Path, session_store: Store, kernel: Kernel, cubin: bytes, tmp_path: Path
+) -> None:
+    """One of three is signed by a stranger, one is changed, and one is right."""
+    content = json.loads(lock.read_text())
+    full = Store(tmp_path / "full")
+    full.open()
+    for name in ("x", "y", "z"):
+        other = small_kernel(name)
+        full.put(other, cubin, "nvcc", 1.0)
+        content["kernels"][other.id] = {"name": name, "key": other.key, "arch": "sm_90a"}
+    content["kernels"].pop(kernel.id)
+    content["entries"] = []
+    content.pop("sources")
+    lock.write_text(json.dumps(content))
+    remote = tmp_path / "remote"
+    objects = []
+    for key in ("x", "a"):
+        arguments = ("--lock", lock, "--store", full.directory, "--sign", key_file(tmp_path, key))
+        assert kregistry("push", remote, *arguments).code == 0
+        objects.append((remote / object_name(small_kernel("x").key)).read_bytes())
+    (remote / object_name(small_kernel("x").key)).write_bytes(objects[0])
+    changed = remote / object_name(small_kernel("y").key)
+    changed.write_bytes(changed.read_bytes()[:-1] + b"?")
+    machine = Machine(kregistry, lock, tmp_path / "b", "a")
+    result = machine.pull(remote)
+    assert result.code == 6 and "2 kernels refused" in result.err and not machine.store.exists()
+    shown = kregistry("verify", "--remote", remote, "--lock", lock, "--trust", machine.policy, "--json")
+    assert sorted(each["outcome"] for each in shown.json["refused"]) == ["digest-mismatch", "unknown-key"]
+    for name, reason in (("x", "unknown-key"), ("y", "digest-mismatch")):
+        assert f"\n  kernel {small_kernel(name).key[:16]}: {reason}: " in result.err
 
 
 def test_nothing_of_a_bundle_is_unpacked_before_its_signature_was_checked(

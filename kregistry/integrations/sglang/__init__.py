@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kregistry.integrations.sglang.warmup_override import SglangOverride
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -30,12 +35,33 @@ def register() -> None:
     with failures_logged("kregistry cannot register its hooks: SGLang runs without them"), PHASES.phase("register"):
         if _COMPILE_UTILS in sys.modules:
             _register()
+        else:
+            from kregistry.import_hook import after_import
+
+            after_import(_ENTRYPOINT, _come_late)
         from kregistry.integrations.sglang.launching import watch_the_launch
 
         watch_the_launch()
 
 
-def _register() -> None:
+def _come_late(module: ModuleType) -> None:
+    """Plugins were loaded before the wrapper of DeepGEMM. The hooks are made once this process configures a model."""
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    def configured(result: Any, *args: Any, **kwargs: Any) -> None:
+        from kregistry.integrations.switches import failures_logged
+
+        with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+            log.info("kregistry: SGLang loaded its plugins before its DeepGEMM wrapper: the hooks are registered now")
+            override = _register()
+            HookRegistry.apply_hooks()
+            override.configured(result, *args, **kwargs)
+
+    HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", configured, HookType.AFTER)
+    HookRegistry.apply_hooks()
+
+
+def _register() -> SglangOverride:
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
     from kregistry.integrations.phases import PHASES
@@ -53,3 +79,4 @@ def _register() -> None:
     if "deep_gemm" in sys.modules:
         with PHASES.phase("watch of DeepGEMM's functions"):
             override.first_calls.watch(sys.modules["deep_gemm"])
+    return override

@@ -15,6 +15,7 @@ log = logging.getLogger("kregistry.integrations")
 
 _WARMUP = "vllm.model_executor.warmup.deep_gemm_warmup"
 _LOADER = "vllm.model_executor.model_loader.base_loader"
+_WORKER = "vllm.v1.worker.gpu_worker"
 _KERNEL_WARMUP = "vllm.model_executor.warmup.kernel_warmup"
 
 
@@ -44,5 +45,6 @@ def _register() -> None:
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, override.first_calls.watch)
     after_import(_LOADER, override.watch_the_load)
+    after_import(_WORKER, override.watch_the_worker)
     after_import(_WARMUP, override.replace)
     after_import(_KERNEL_WARMUP, override.replace)
