@@ -2,8 +2,9 @@
 
     python benchmarks/faults.py [PART ...] [--seed N] [--scale 1.0] [--json FILE]
 
-Parts: kills, nvcc_kills, races, damages, disks, inputs, terminations, paths; default: all. ``--scale 0.05`` makes a
-twentieth of each. The seed is printed, and repeats the same run. Disks need the right to mount a tmpfs.
+Parts: kills, nvcc_kills, races, damages, disks, inputs, terminations, paths, outputs, results, transfers; default: all.
+``--scale 0.05`` makes a twentieth of each. The seed is printed, and repeats the same run. Disks need the right to mount
+a tmpfs. ``--json`` keeps what the file says of other parts, so that the parts can be run one by one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ from faults_parts.commands import paths, terminations
 from faults_parts.common import Part, Tally, campaign
 from faults_parts.disks import disks
 from faults_parts.inputs import inputs
+from faults_parts.results import outputs, results, transfers
 
 PARTS: dict[str, Part] = {
     "kills": kills,
@@ -34,6 +37,9 @@ PARTS: dict[str, Part] = {
     "inputs": inputs,
     "terminations": terminations,
     "paths": paths,
+    "outputs": outputs,
+    "results": results,
+    "transfers": transfers,
 }
 COUNTS = {
     "kills": 1000,
@@ -45,6 +51,8 @@ COUNTS = {
     "inputs": 2000,
     "terminations": 100,
     "paths": 11,
+    "outputs": 50,
+    "transfers": 200,
 }
 
 
@@ -68,19 +76,39 @@ def main() -> int:
     total = sum(len(tally.faults) for tally in tallies)
     print(f"{total} faults in {sum(tally.seconds for tally in tallies):.0f} s")
     if options.json:
-        machine = {"python": platform.python_version(), "cores": len(os.sched_getaffinity(0))}
-        parts = [
-            {
-                "part": each.part,
-                "counts": dict(each.counts),
-                "longest": each.longest,
-                "seconds": each.seconds,
-                "faults": each.faults,
-            }
-            for each in tallies
-        ]
-        options.json.write_text(json.dumps({"seed": options.seed, **machine, "parts": parts}, indent=1) + "\n")
+        keep(options.json, tallies, options.seed)
     return 1 if total else 0
+
+
+def keep(path: Path, tallies: list[Tally], seed: int) -> None:
+    """Write results, beside those of other parts that the file has already."""
+    kept = json.loads(path.read_text()) if path.exists() else {"parts": []}
+    new = [
+        {
+            "part": each.part,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "commit": subprocess.run(
+                ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+            ).stdout.strip(),
+            "seed": seed,
+            "counts": dict(each.counts),
+            "longest": each.longest,
+            "seconds": each.seconds,
+            "faults": each.faults,
+        }
+        for each in tallies
+    ]
+    names = [each["part"] for each in new]
+    parts = [each for each in kept["parts"] if each["part"] not in names] + new
+    order = list(PARTS)
+    machine = {"cpu": cpu_model(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    content = {**machine, "parts": sorted(parts, key=lambda each: order.index(each["part"]))}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def show(tally: Tally) -> None:

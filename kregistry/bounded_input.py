@@ -37,11 +37,20 @@ def read_bounded(path: str | Path, limit: int = MAX_JSON_BYTES) -> bytes:
         OSError: the file cannot be read; a directory is an :class:`IsADirectoryError`.
         ValueError: it is larger.
     """
-    with _open(path) as file:
+    with open_input(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ValueError(f"larger than {limit / MIB:g} MiB")
     return content
+
+
+def begins_with(path: str | Path, start: bytes) -> bool:
+    """Whether a file begins with these bytes, after spaces; not if it cannot be read: whoever reads it says why."""
+    try:
+        with open_input(path) as file:
+            return file.read(64).lstrip().startswith(start)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
 
 
 def read_input(path: str | Path, limit: int = MAX_JSON_BYTES) -> bytes:
@@ -105,7 +114,7 @@ def lines_of(path: str | Path) -> Iterator[tuple[int, bytes | None]]:
         ValueError: the file is too large.
     """
     total, number = 0, 0
-    with _open(path) as file:
+    with open_input(path) as file:
         while line := file.readline(MAX_LINE_BYTES):
             number += 1
             whole = line.endswith(b"\n") or len(line) < MAX_LINE_BYTES
@@ -121,13 +130,20 @@ def lines_of(path: str | Path) -> Iterator[tuple[int, bytes | None]]:
             yield number, line if whole else None
 
 
-def _open(path: str | Path) -> BinaryIO:
+def open_input(path: str | Path) -> BinaryIO:
+    """Open a file; a named pipe that nobody writes to counts as empty.
+
+    Raises:
+        OSError: it cannot be opened; a directory is an :class:`IsADirectoryError`.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # or it waits for a writer of a named pipe
     try:
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "rb")
-    except BaseException:  # a directory
+    except BaseException as error:  # a directory
         os.close(descriptor)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # it would be the number of the descriptor
         raise
 
 

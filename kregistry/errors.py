@@ -12,11 +12,13 @@
     |-- MissingRequirement         (3)   something is missing on the machine; the hint names the command that fixes it
     |-- StorageError               (4)   a disk is full, a directory cannot be written, a file cannot be read
     |-- PluginError                (1)   a plugin broke its contract
+    |-- TrustError                 (6)   something from a remote was refused: its signature, or the policy
     `-- IncompleteError            (1)   the work was done as far as it could be, and is not complete
         |-- PlanError                    an entry could not be planned
         |-- DriftError                   the plan differs from a lock file
         |-- CompileError           (5)   a kernel that DeepGEMM chooses does not compile
         |-- VerifyError                  a kernel is missing or damaged
+        |-- AuditError                   a kernel is not what its source compiles to
         |-- ConformanceError             a kernel type breaks a rule of the conformance kit
         `-- WarmupError                  an entry could not be warmed up
 
@@ -284,6 +286,50 @@ class PluginError(KregistryError):
         return f"plugin {self.plugin} {self.version}: {self.text}"
 
 
+@frozen
+class Refusal:
+    """Something that was not taken from a remote.
+
+    Attributes:
+        outcome: the name of the reason, e.g. ``"unknown-key"``; see :mod:`kregistry.trust.outcome`.
+        remote: its URL without secrets.
+        subject: the kernel or the bundle.
+        text: what the outcome means.
+        detail: what was found; may be empty.
+    """
+
+    outcome: str
+    remote: str
+    subject: str
+    text: str
+    detail: str = ""
+
+    @property
+    def reason(self) -> str:
+        return f"{self.outcome}: {self.text}{f' ({self.detail})' if self.detail else ''}"
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}"
+
+
+@define
+class TrustError(KregistryError):
+    """Something from a remote was refused, and nothing of it was written."""
+
+    exit_code: ClassVar[int] = 6
+    refusals: tuple[Refusal, ...]
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        first, *others = self.refusals
+        if not others:
+            of = "" if first.subject == first.remote else f"{first.subject}: "
+            return f"remote {first.remote}: {of}{first.reason}"
+        lines = (f"  {each}" for each in self.refusals)
+        return "\n".join((f"remote {first.remote}: {count_of(len(self.refusals), 'kernel')} refused", *lines))
+
+
 @define
 class IncompleteError(KregistryError):
     """The work was done as far as it could be, and is not complete."""
@@ -314,6 +360,10 @@ class CompileError(IncompleteError):
 
 class VerifyError(IncompleteError):
     """One or more kernels are missing or damaged."""
+
+
+class AuditError(IncompleteError):
+    """One or more kernels are not what their sources compile to, or could not be compared."""
 
 
 class ConformanceError(IncompleteError):

@@ -1,9 +1,8 @@
-"""Python processes that kregistry starts: they import what this process imports, and nothing else from the directory
-where it happens to run.
+"""Processes that kregistry starts: they run nothing from the directory where kregistry happens to run.
 
-A file such as ``json.py`` in the current directory must not run in them, and ``python -m`` and ``python -c`` put that
-directory first. So a child gets its module search path before its first import, and inherits a PYTHONPATH without
-relative or empty entries.
+A file such as ``json.py`` in the current directory must not be imported in a Python child, and ``python -m`` and
+``python -c`` put that directory first. So a child gets its module search path before its first import, and inherits a
+PYTHONPATH without relative or empty entries. The same holds for programs such as ``nvcc`` and for PATH.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 #: (interpreter, PYTHONPATH) -> search path. Not functools.cache: a file may hide functools.
 _paths: dict[tuple[str, str | None], list[str]] = {}
+#: PATH as the user has set it, if :func:`clean_path` has changed it.
+_given: dict[str, str] = {}
 
 
 def child_command(code: str, *arguments: str) -> list[str]:
@@ -25,20 +26,47 @@ def child_command(code: str, *arguments: str) -> list[str]:
 
 
 def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of a Python child: PYTHONPATH keeps only its absolute entries."""
+    """The environment of a Python child: PYTHONPATH and PATH keep only their absolute entries."""
     cleaned = dict(environment)
     if relative_entries(environment):
-        entries = cleaned.pop("PYTHONPATH").split(os.pathsep)
-        absolute = [entry for entry in entries if os.path.isabs(entry)]
+        absolute = _absolute(cleaned.pop("PYTHONPATH"))
         if absolute:
-            cleaned["PYTHONPATH"] = os.pathsep.join(absolute)
+            cleaned["PYTHONPATH"] = absolute
+    if "PATH" in cleaned:
+        cleaned["PATH"] = _absolute(cleaned["PATH"]) or os.defpath
     return cleaned
+
+
+def clean_path() -> None:
+    """Let this process and its children find programs only by the absolute entries of PATH."""
+    given = os.environ.get("PATH")
+    if given is None or given == (cleaned := _absolute(given) or os.defpath):
+        return
+    _given["PATH"] = given
+    os.environ["PATH"] = cleaned
+
+
+def as_given(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment with the PATH that the user has set, for a command of the user."""
+    return {**environment, **_given}
+
+
+def find_program(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The path of a program: ``name`` itself if it is a path, or else the first one in an absolute entry of PATH."""
+    import shutil
+
+    return shutil.which(name, path=_absolute(environment.get("PATH", os.defpath)) or os.defpath)
 
 
 def relative_entries(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The entries of PYTHONPATH that depend on the current directory; an empty entry means that directory."""
     value = environment.get("PYTHONPATH")
     return [entry for entry in value.split(os.pathsep) if not os.path.isabs(entry)] if value else []
+
+
+def _absolute(value: str) -> str:
+    """A search path without its relative and empty entries."""
+    return os.pathsep.join(entry for entry in value.split(os.pathsep) if os.path.isabs(entry))
 
 
 def search_path() -> list[str]:

@@ -9,7 +9,6 @@ import importlib.util
 import logging
 import os
 import shlex
-import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from kregistry.deep_gemm.nvcc_flags import APPEND, PREPEND
 from kregistry.deep_gemm.variables import Series
 from kregistry.deep_gemm.version import deep_gemm_version, series_of
 from kregistry.errors import MissingRequirement
-from kregistry.python_child import search_path
+from kregistry.python_child import find_program, search_path
 from kregistry.scratch import refuse_unless_literal
 
 _log = logging.getLogger("kregistry.toolchain")
@@ -71,7 +70,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
         if environment.get(variable):
             yield Path(environment[variable]), variable
             return
-    on_path = shutil.which("nvcc", path=environment.get("PATH"))
+    on_path = find_program("nvcc", environment)
     if on_path:
         yield Path(on_path).parent.parent, "nvcc on PATH"
     yield Path("/usr/local/cuda"), "/usr/local/cuda"
@@ -124,7 +123,7 @@ def find_c_compiler(environment: Mapping[str, str] = os.environ) -> str:
         MissingRequirement: there is none.
     """
     for name in (environment.get("CC", ""), "cc", "gcc", "clang"):
-        path = shutil.which(name, path=environment.get("PATH")) if name else None
+        path = find_program(name, environment) if name else None
         if path:
             return path
     raise MissingRequirement("no C compiler (cc, gcc or clang) on PATH", "apt-get install g++, or set CC")

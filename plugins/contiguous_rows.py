@@ -65,6 +65,11 @@ def layout_of(buffers: Buffers, m: int) -> torch.Tensor:
     return layout if buffers.shape.use_psum_layout else layout[:m]
 
 
+def is_linear(shape: Shape) -> bool:
+    """Whether the sizes and integers of :func:`layout_of` and :func:`keywords` grow with m: not those of a policy."""
+    return not isinstance(shape.get(EXPECTED_M.name), str)
+
+
 def keywords(shape: Shape, m: int) -> dict[str, Any]:
     """The arguments that say the layout, where they are not DeepGEMM's defaults."""
     said: dict[str, Any] = {}
@@ -82,20 +87,19 @@ def read_layout(call: Arguments, layout: tuple[Dimension, ...]) -> dict[str, Any
     return {each.name: getattr(call, each.name) for each in layout}
 
 
-def blocks(shape: Shape, m: int) -> Iterator[tuple[slice, int]]:
-    """Each aligned block of rows, and the group that owns it: ascending, spread over all groups."""
+def blocks(shape: Shape, m: int) -> Iterator[slice]:
+    """Each aligned block of rows."""
     size = shape.mk_alignment
-    count = -(-m // size)
-    for i in range(count):
-        yield slice(i * size, min(m, (i + 1) * size)), i * shape.num_groups // count
+    for start in range(0, m, size):
+        yield slice(start, min(m, start + size))
 
 
 def groups_of(buffers: Buffers, m: int) -> Iterator[tuple[slice, int]]:
-    """As :func:`blocks`, with the groups that ``grouped_layout`` holds; blocks of no group are left out."""
+    """Each block of rows, with the group that ``grouped_layout`` holds; blocks of no group are left out."""
     import torch
 
     shape, layout = buffers.shape, buffers.grouped_layout
-    for rows, _ in blocks(shape, m):
+    for rows in blocks(shape, m):
         if shape.use_psum_layout:
             group = int(torch.searchsorted(layout.contiguous(), layout.new_tensor(rows.start), right=True))
         else:
@@ -104,14 +108,20 @@ def groups_of(buffers: Buffers, m: int) -> Iterator[tuple[slice, int]]:
             yield rows, group
 
 
-def fill_groups(buffers: Buffers, m: int) -> None:
-    """Write into ``grouped_layout`` which of the first ``m`` rows belong to which group."""
+def fill_groups(buffers: Buffers, m: int, generator: torch.Generator) -> None:
+    """Write into ``grouped_layout`` which of the first ``m`` rows belong to which group: random ones, ascending."""
+    import torch
+
     shape = buffers.shape
+    parts = tuple(blocks(shape, m))
+    device = buffers.grouped_layout.device
+    drawn = torch.randint(shape.num_groups, (len(parts),), generator=generator, device=device)
+    chosen = tuple(zip(parts, sorted(drawn.tolist())))
     if not shape.use_psum_layout:
-        for rows, group in blocks(shape, m):
+        for rows, group in chosen:
             buffers.grouped_layout[rows] = group
         return
-    ends = {group: rows.stop for rows, group in blocks(shape, m)}
+    ends = {group: rows.stop for rows, group in chosen}
     end = 0
     for group in range(shape.num_groups):
         end = ends.get(group, -(-end // shape.mk_alignment) * shape.mk_alignment)

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 #: Rows of each group's buffer must be a multiple of the tile height. The kernel stores whole tiles; otherwise the last
 #: tile of a group overwrites rows of the next (on an H100: wrong results with 1, 65 and 300 rows).
 ROW_ALIGNMENT = 128
+#: Rows of the smallest tile of a masked GEMM. Tiles without a valid row are not stored.
+_SMALLEST_TILE = 32
 
 
 def rows_of_a_group(max_m: int) -> int:
     """Rows to allocate for each group: ``max_m`` rounded up to whole tiles."""
     return -(-max_m // ROW_ALIGNMENT) * ROW_ALIGNMENT
+
+
+def fill_counts(masked_m: torch.Tensor, m: int, generator: torch.Generator) -> None:
+    """Valid rows of each group: ``m``, or less within the same 32 rows, so that each tile of ``m`` rows is stored."""
+    masked_m.random_(m - (m - 1) % _SMALLEST_TILE, m + 1, generator=generator)
 
 
 def masked(d: torch.Tensor, masked_m: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import pytest
 from kregistry import errors
 from kregistry.errors import (
     ArgumentError,
+    AuditError,
     CompileError,
     ConformanceError,
     DriftError,
@@ -23,8 +24,10 @@ from kregistry.errors import (
     PlanError,
     PluginError,
     ProviderConflictError,
+    Refusal,
     ShapeError,
     StorageError,
+    TrustError,
     UnknownArchitectureError,
     UnknownNameError,
     UnseenCallError,
@@ -88,12 +91,19 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     ),
     (MissingRequirement("no nvcc", "install it"), "no nvcc", "install it", 3),
     (StorageError("/a/b", "disk full", "free some"), "/a/b: disk full", "free some", 4),
+    (
+        TrustError((Refusal("unsigned", "s3://b", "kernel ab", "no signature"),), "sign it"),
+        "remote s3://b: kernel ab: unsigned: no signature",
+        "sign it",
+        6,
+    ),
     (PluginError("mine", "(dist 1.0)", "broke"), "plugin mine (dist 1.0): broke", "", 1),
     (IncompleteError("half done", ("this", "that"), "again"), "half done\n  this\n  that", "again", 1),
     (PlanError("1 problem", ("this",)), "1 problem\n  this", "", 1),
     (DriftError("drifted"), "drifted", "", 1),
     (CompileError("1 of 2", report={"any": "thing"}), "1 of 2", "", 5),
     (VerifyError("1 missing", hint="build"), "1 missing", "build", 1),
+    (AuditError("1 differs"), "1 differs", "", 1),
     (WarmupError("1 failed"), "1 failed", "", 1),
     (ConformanceError("1 rule is broken"), "1 rule is broken", "", 1),
 ]

@@ -29,6 +29,7 @@ FLOORS = (
     ("manifest",),
     ("events",),
     ("store",),
+    ("trust",),
     ("deep_gemm", "remote"),
     ("toolchain",),
     ("hookspecs", "event_delivery"),

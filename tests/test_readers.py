@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mutations import mutations
 from readers import READERS, Reader, fault
+from readers_of_results import RESULTS
 
 from kregistry.errors import InputError
 from kregistry.manifest import document
@@ -19,20 +20,31 @@ SEED = 19
 COUNT = 120
 
 
-@pytest.fixture(params=READERS.values(), ids=READERS.keys())
+EVERY = {**READERS, **RESULTS}
+#: Readers of words, whose file is only how the test hands them over.
+WORDS = ("words of show", "remotes", "shard", "object")
+
+
+@pytest.fixture(params=EVERY.values(), ids=EVERY.keys())
 def reader(request: pytest.FixtureRequest) -> Reader:
     found: Reader = request.param
     return found
 
 
+def at(directory: Path, reader: Reader) -> Path:
+    path = directory / reader.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def test_the_valid_file_is_read(reader: Reader, tmp_path: Path) -> None:
-    path = tmp_path / reader.name
+    path = at(tmp_path, reader)
     path.write_bytes(reader.valid)
     reader.read(path)
 
 
 def test_no_variant_gives_a_traceback(reader: Reader, tmp_path: Path) -> None:
-    path = tmp_path / reader.name
+    path = at(tmp_path, reader)
     faults = {}
     for number, content in enumerate(mutations(reader.valid, COUNT, SEED)):
         path.write_bytes(content)
@@ -53,18 +65,31 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_content_is_refused(
     reader: Reader, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(document, "MAX_VALUES", 2000)  # the real limit takes seconds to reach
-    path = tmp_path / reader.name
+    path = at(tmp_path, reader)
     path.write_bytes(content)
     assert fault(reader, path) == ""
 
 
+@pytest.mark.parametrize("reader", RESULTS.values(), ids=RESULTS.keys())
+def test_hostile_content_of_results_is_refused(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "MAX_VALUES", 2000)
+    path = at(tmp_path, reader)
+    for content in (*HOSTILE.values(), HOSTILE["many lists"][:50_000] + b"]"):
+        if len(content) <= 600_000:
+            path.write_bytes(content)
+            assert fault(reader, path) == ""
+
+
 def test_what_is_no_file_is_refused(reader: Reader, tmp_path: Path) -> None:
-    path = tmp_path / reader.name
+    path = at(tmp_path, reader)
+    if reader in (EVERY[name] for name in WORDS):
+        return
     for make in (lambda: path.mkdir(), lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero")):
         make()
         assert fault(reader, path) == ""

@@ -19,8 +19,10 @@ _SECONDS = 30
 def inputs(campaign: Campaign, counts: Mapping[str, int], tally: Tally) -> None:
     sys.path.insert(0, str(SUPPORT))
     from readers import READERS
+    from readers_of_results import RESULTS
 
-    for name, reader in READERS.items():
+    every = {**READERS, **RESULTS}
+    for name, reader in every.items():
         place = campaign.place(f"{tally.part}/{name.replace(' ', '-')}")
         report = place / "report.txt"
         started = time.monotonic()
@@ -29,9 +31,10 @@ def inputs(campaign: Campaign, counts: Mapping[str, int], tally: Tally) -> None:
             from mutations import mutations
             from readers import fault
 
-            reader = READERS[name]
+            reader = every[name]
             resource.setrlimit(resource.RLIMIT_AS, (_LIMIT, _LIMIT))
             path = place / reader.name
+            path.parent.mkdir(parents=True, exist_ok=True)
             with report.open("w") as out:
                 for number, content in enumerate(mutations(reader.valid, counts["inputs"], campaign.seed)):
                     path.write_bytes(content)

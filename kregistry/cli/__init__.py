@@ -25,7 +25,11 @@ COMMANDS = {
     "push": "Write the kernels of a manifest to a remote: S3, a directory, a web server.",
     "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
     "lookup": "Ask whether a remote has the kernels of a manifest.",
-    "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
+    "bundle": "Write the kernels of a manifest into one file, a wheel, or an OCI image.",
+    "gc": "Remove kernels from the store by age, size or stack.",
+    "audit": "Compile some kernels again, and compare them with those that are used.",
+    "keygen": "Make a key that signs kernels, and the policy that trusts it.",
+    "stats": "Show what the store holds, and how it and the remotes were used.",
     "verify": "Check that every kernel is in the store and the JIT cache, intact.",
     "schema": "Print the JSON Schema of manifests, for editors.",
     "targets": "Show the GPUs that can be planned for.",
@@ -46,6 +50,7 @@ Exit codes:
   4    a storage error: the disk is full, a file or directory cannot be read or written
   5    complete, except that DeepGEMM chooses kernels that do not compile:
        the message names the calls that would crash a server
+  6    something from a remote was refused: its signature, or the policy
   70   a bug in kregistry or a plugin, with its traceback
   130  interrupted (Ctrl-C); 143 by SIGTERM, 129 by SIGHUP"""
 

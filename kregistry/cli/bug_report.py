@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from kregistry.errors import storage_errors
+from kregistry.bounded_input import open_input
+from kregistry.store.atomic import write_output
 
 #: Variables that change what kregistry, DeepGEMM or an engine does.
 _PREFIXES = ("KREGISTRY", "DG_", "DJ_", "SGLANG_", "SGL_", "VLLM_", "CUDA", "NVIDIA_", "TORCH", "TRITON", "FLASHINFER_")
@@ -39,12 +40,14 @@ def write_bundle(path: Path, findings: Iterable[Mapping[str, object]], store: Pa
         "packages.txt": "".join(f"{line}\n" for line in _packages()),
         **_of_the_store(store),
     }
-    with storage_errors(path), tarfile.open(path, "w:gz") as archive:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
         for name, text in parts.items():
             data = text.encode(errors="replace")
             entry = tarfile.TarInfo(f"kregistry-report/{name}")
             entry.size, entry.mtime = len(data), int(time.time())
             archive.addfile(entry, io.BytesIO(data))
+    write_output(path, made.getvalue())
     return list(parts)
 
 
@@ -74,7 +77,9 @@ def _of_the_store(store: Path) -> dict[str, str]:
 
 def _end_of(path: Path) -> str:
     try:
-        text = path.read_bytes()[-_LOG_BYTES:].decode(errors="replace")
+        with open_input(path) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+            text = file.read(_LOG_BYTES).decode(errors="replace")
     except OSError as error:
         return f"cannot be read: {error}"
     return _CREDENTIALS.sub(_HIDDEN, text)

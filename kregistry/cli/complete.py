@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -9,6 +10,11 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
+from kregistry.cli.output import escape_controls
+
+#: What every shell takes literally. bash puts what it is offered into the command line as it is, and a label of a
+#: manifest may hold anything, as in ``$(reboot)``.
+_LITERAL = re.compile(r"[\w./:=@%+,][\w./:=@%+,-]*")
 Completer: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -20,7 +26,11 @@ def _completing(find: Callable[[click.Context], Iterable[tuple[str, str]]]) -> C
             found = dict(find(context))
         except Exception:  # a broken manifest or plugin must not disturb the shell
             return []
-        return [CompletionItem(value, help=help) for value, help in found.items() if value.startswith(incomplete)]
+        return [
+            CompletionItem(value, help=escape_controls(" ".join(help.split())))
+            for value, help in found.items()
+            if value.startswith(incomplete) and _LITERAL.fullmatch(value)
+        ]
 
     return complete
 

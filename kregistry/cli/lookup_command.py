@@ -15,7 +15,7 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted_kernels
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
 from kregistry.store import Store
@@ -35,16 +35,18 @@ def command(
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
     """
-    locations = Location.parse_all(url)
-    chain = Chain.open(locations, required=True, hint=NO_ANSWER)
-    kernels = wanted_kernels(selection, lock, verbosity, store)
+    locations = Location.parse_some(url)
+    chain = Chain.open(locations, required=True, hint=NO_ANSWER, reads=False)
+    kernels = wanted(selection, lock, verbosity, store).keys
     missing = for_each(kernels, chain.has)
     hint = f"{_filling(locations[0])} adds them" if locations else ""
-    report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)
+    report(kernels, missing, chain, f"are in {', '.join(each.name for each in chain.use)}", hint, as_json)
 
 
 def _filling(location: Location) -> str:
     """The command that puts the kernels there. The URL is shown without user name and password."""
+    if location.wheel() is not None:
+        return next_command("bundle", "--wheel", f"{location.wheel()}-VERSION-py3-none-any.whl")
     if location.bundle() is not None:
         return next_command("bundle", "--tar", str(location.bundle()))
     return next_command("push", f"{location.url}?unsigned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
@@ -15,11 +16,16 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted_kernels
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, raise_refusals, report, trust_options, wanted
 from kregistry.remote.chain import Chain
+from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
-from kregistry.store import Store
+from kregistry.remote.usage import note_usage
+from kregistry.store import Store, packed
+from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry
+
+_REFUSED = "nothing was written: kregistry docs security says what each reason means"
 
 
 @click.command(name="pull")
@@ -27,26 +33,57 @@ from kregistry.store.store import DamagedEntry
 @manifest_options
 @lock_option
 @store_option
+@functools.partial(trust_options, signs=False)
 @verbosity_options
 @json_option
 def command(
-    url: str, selection: Selection, lock: Path | None, store: Store, verbosity: Verbosity, as_json: bool
+    url: str,
+    selection: Selection,
+    lock: Path | None,
+    store: Store,
+    trust: TrustSettings,
+    verbosity: Verbosity,
+    as_json: bool,
 ) -> None:
     """Copy the kernels of the manifest FILE (default: kernels.yaml) from the remote at URL into the store.
 
-    With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
+    With --lock, nothing is planned, and neither torch nor DeepGEMM is needed. If one kernel is refused because of its
+    signature, none is written.
     """
-    chain = Chain.open(Location.parse_all(url), required=True, hint=NO_ANSWER)
+    locations = Location.parse_some(url)
+    chain = Chain.open(locations, trust.of_store(store.directory), required=True, hint=NO_ANSWER)
+    kernels = wanted(selection, lock, verbosity, store).keys
+    received: dict[str, PackedKernel] = {}
+    absent = for_each(kernels, lambda key: _in_place(key, store))
+    missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
+    raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, as_json)
     store.open()
-    kernels = wanted_kernels(selection, lock, verbosity, store)
-    missing = for_each(kernels, lambda key: _in_place(key, store) or chain.fetch(key, store))
+    for_each({key: key for key in received}, lambda key: _add(received[key], store))
+    chain.remember()
+    note_usage(store.directory, chain.use, found=len(kernels) - len(absent), missed=len(absent))
     hint = f"{next_command('build')} compiles the others"
     report(kernels, missing, chain, f"are in {store.directory}", hint, as_json)
 
 
+def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
+    kernel = chain.receive(key)
+    if kernel is not None:
+        received[key] = kernel
+    return kernel is not None
+
+
+def _add(kernel: PackedKernel, store: Store) -> bool:
+    """Many at once: each is flushed to disk."""
+    if not _in_place(kernel.key, store):
+        store.discard(kernel.key)
+    packed.add(store, kernel)
+    return True
+
+
 def _in_place(key: str, store: Store) -> bool:
     try:
-        return store.get(key) is not None
+        found = store.get(key) is not None
+        store.note_use(key)
+        return found
     except DamagedEntry:
-        store.discard(key)
         return False

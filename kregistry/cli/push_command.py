@@ -15,10 +15,12 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted_kernels
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, sign_option, wanted
 from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
+from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 
 
@@ -27,26 +29,36 @@ from kregistry.store import Store
 @manifest_options
 @lock_option
 @store_option
+@sign_option
 @verbosity_options
 @json_option
 def command(
-    url: str, selection: Selection, lock: Path | None, store: Store, verbosity: Verbosity, as_json: bool
+    url: str,
+    selection: Selection,
+    lock: Path | None,
+    store: Store,
+    keys: tuple[Path, ...],
+    verbosity: Verbosity,
+    as_json: bool,
 ) -> None:
     """Write the kernels of the manifest FILE (default: kernels.yaml) from the store to the remote at URL.
 
-    Kernels are not signed: URL must end in ?unsigned, which says that you know that.
+    With --sign, each kernel carries a signature. Without it, URL must end in ?unsigned, which says that you know that.
     """
-    locations = Location.parse_all(url)
+    locations = Location.parse_some(url)
     bundle = next((each.bundle() for each in locations if each.bundle() is not None), None)
     if bundle is not None:
         hint = f"{next_command('bundle', '--tar', str(bundle))} writes it whole"
         raise InputError(f"push {bundle}: a bundle is one file, to which nothing is added", hint)
-    if all(each.read_only for each in locations):
+    trust = TrustSettings.read(keys=keys)
+    if all(trust.writable(each).read_only for each in locations):
         names = ", ".join(each.url for each in locations)
-        hint = "kernels are not signed: append ?unsigned to the URL to write them"
-        raise InputError(f"remote {names} is read-only", hint)
-    chain = Chain.open(locations, required=True, hint=NO_ANSWER)
-    kernels = wanted_kernels(selection, lock, verbosity, store)
+        hint = "kernels are not signed: append ?unsigned to the URL to write them, or sign them with --sign KEY"
+        raise InputError(f"remote {names} is read-only", "take ?ro away to write to it" if trust.signer else hint)
+    chain = Chain.open(locations, trust, required=True, hint=NO_ANSWER, reads=False)
+    plan = wanted(selection, lock, verbosity, store)
+    kernels, chain.provenance = plan.keys, plan.provenance
     missing = for_each(kernels, lambda key: chain.push(key, store))
+    note_usage(store.directory, chain.use)
     hint = f"{next_command('build')} compiles the others first"
     report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)

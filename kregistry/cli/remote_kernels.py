@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+from attrs import frozen
 
 from kregistry.cli.options import Selection, Verbosity, print_json
 from kregistry.cli.output import echo, say
-from kregistry.errors import IncompleteError
-from kregistry.remote.chain import Chain
+from kregistry.errors import IncompleteError, TrustError
+from kregistry.remote.chain import Chain, for_builds
+from kregistry.remote.gate import KREGISTRY_SIGN, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.store import Store
+from kregistry.trust.policy import KREGISTRY_TRUST
+from kregistry.trust.seal import sha256_of
+from kregistry.trust.statement import Provenance
+
+if TYPE_CHECKING:
+    from kregistry.plan.plan import Plan
+    from kregistry.plan.plan_file import PlanFile
 
 Command: TypeAlias = Callable[..., Any]
 _REQUESTS = 16
@@ -25,17 +35,14 @@ NO_ANSWER = "check the URL, the network, and the credentials: kregistry docs sha
 
 
 def remote_options(command: Command) -> Command:
-    """Add --remote and --require-remote; the command receives ``remote``."""
+    """Add --remote, --require-remote, --trust and --sign, below the options of the storage; it receives ``remote``."""
 
     @functools.wraps(command)
-    def with_remote(*, remotes: tuple[str, ...], require_remote: bool, **rest: Any) -> Any:
-        locations = [location for each in remotes for location in Location.parse_all(each)]
-        chain = (
-            Chain.open(locations, required=require_remote, hint=_NOT_REQUIRED)
-            if locations
-            else Chain.from_environment(required=require_remote, hint=_NOT_REQUIRED)
-        )
-        return command(remote=chain, **rest)
+    def with_remote(*, remotes: tuple[str, ...], require_remote: bool, trust: TrustSettings, **rest: Any) -> Any:
+        named = remotes or (os.environ.get(KREGISTRY_REMOTE, ""),)
+        locations = for_builds(location for each in named for location in Location.parse_all(each))
+        settings = trust.of_store(rest["storage"].store.directory)
+        return command(remote=Chain.open(locations, settings, required=require_remote, hint=_NOT_REQUIRED), **rest)
 
     for option in (
         click.option(
@@ -50,7 +57,36 @@ def remote_options(command: Command) -> Command:
         ),
     ):
         with_remote = option(with_remote)
-    return with_remote
+    return trust_options(with_remote)
+
+
+def trust_options(command: Command, *, signs: bool = True) -> Command:
+    """Add --trust and --sign; the command receives ``trust``. Nothing is read from the store yet."""
+
+    @functools.wraps(command)
+    def with_trust(*, policy: Path | None, keys: tuple[Path, ...] = (), **rest: Any) -> Any:
+        return command(trust=TrustSettings.read(policy, keys), **rest)
+
+    option = click.option(
+        "--trust",
+        "policy",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help=f"Policy: take only kernels that its keys have signed (also: {KREGISTRY_TRUST}).",
+    )
+    return option(sign_option(with_trust) if signs else with_trust)
+
+
+def sign_option(command: Command) -> Command:
+    """Add --sign; the command receives ``keys``."""
+    return click.option(
+        "--sign",
+        "keys",
+        metavar="KEY",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help=f"Sign what is written with this private key (also: {KREGISTRY_SIGN}; can be repeated).",
+    )(command)
 
 
 def lock_option(command: Command) -> Command:
@@ -60,23 +96,50 @@ def lock_option(command: Command) -> Command:
     )(command)
 
 
-def wanted_kernels(selection: Selection, lock: Path | None, verbosity: Verbosity, store: Store) -> dict[str, str]:
-    """Id -> key of the kernels of a lock file, or of the plan of a manifest.
+@frozen
+class Wanted:
+    """The kernels of a lock file, or of the plan of a manifest.
 
+    Attributes:
+        keys: id -> key.
+        provenance: what they are made from.
+        name: what they are for.
+    """
+
+    keys: dict[str, str]
+    provenance: Provenance
+    name: str
+
+
+def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store: Store) -> Wanted:
+    """
     Raises:
         KregistryError: the file or the plan is wrong.
     """
     if lock is not None:
         from kregistry.plan.plan_file import read_plan
 
-        return {name: kernel.key for name, kernel in read_plan(lock).kernels.items()}
+        file = read_plan(lock)
+        known = file.sources.kernels if file.sources else {}
+        sources = {file.kernels[name].key: each.source for name, each in known.items() if name in file.kernels}
+        models = {each.model for each in file.entries}
+        return _wanted({name: each.key for name, each in file.kernels.items()}, file, models, sources)
     from kregistry.cli.progress import ProgressBar
     from kregistry.plan.planner import make_plan
 
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory)
-    return {name: kernel.key for name, kernel in plan.kernels.items()}
+    sources = {kernel.key: kernel.source for kernel in plan.kernels.values()}
+    return _wanted({name: kernel.key for name, kernel in plan.kernels.items()}, plan, set(manifest.models), sources)
+
+
+def _wanted(keys: dict[str, str], plan: Plan | PlanFile, models: Iterable[str], sources: Mapping[str, str]) -> Wanted:
+    versions = plan.versions.to_json()
+    digests = {key: sha256_of(source.encode()) for key, source in sources.items()}
+    provenance = Provenance(plan.target.name, versions, digests)
+    stack = (f"{name} {version}" for name, version in versions.items())
+    return Wanted(keys, provenance, ", ".join((*sorted(models), plan.target.name, *stack)))
 
 
 def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple[str, ...]:
@@ -84,6 +147,20 @@ def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple
     with ThreadPoolExecutor(_REQUESTS) as threads:
         done = dict(zip(kernels, threads.map(action, kernels.values())))
     return tuple(name for name, good in done.items() if not good)
+
+
+def raise_refusals(chain: Chain, keys: Iterable[str], hint: str, as_json: bool) -> None:
+    """
+    Raises:
+        TrustError: one of these kernels was refused. With --json, the refusals are printed too.
+    """
+    refusals = chain.refusals_of(keys)
+    if refusals and as_json:
+        from attrs import asdict
+
+        print_json({"refused": [asdict(each) for each in refusals]})
+    if refusals:
+        raise TrustError(refusals, hint)
 
 
 def report(

@@ -104,11 +104,9 @@ def planned(
 
 def is_lock(path: Path) -> bool:
     """Whether a file is JSON, as lock files are, and not YAML."""
-    try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip().startswith(b"{")
-    except OSError:
-        return False  # whoever reads the file says so
+    from kregistry.bounded_input import begins_with
+
+    return begins_with(path, b"{")
 
 
 def find_build_log(storage: Storage, plan: Plan, build_id: str | None) -> BuildLog | None:
@@ -131,11 +129,11 @@ def write_trace(log: BuildLog | None, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """
+    """Write a file in one step.
+
     Raises:
         StorageError: the file cannot be written.
     """
-    from kregistry.errors import storage_errors
+    from kregistry.store.atomic import write_output
 
-    with storage_errors(path):
-        path.write_text(text, encoding="utf-8")
+    write_output(path, text.encode(errors="backslashreplace"))

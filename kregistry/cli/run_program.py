@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from kregistry.cli.output import data_descriptor
 from kregistry.cli.signals import Terminated
+from kregistry.python_child import as_given
 from kregistry.watchdog import Watchdog
 
 #: Kubernetes kills 30 s after SIGTERM, docker after 10 s.
@@ -47,7 +48,9 @@ def run_program(command: tuple[str, ...], environment: Mapping[str, str]) -> int
 
     with Watchdog(_GRACE_SECONDS) as watchdog:
         try:
-            process = subprocess.Popen(command, env={**environment, **watchdog.environment}, stdout=data_descriptor())
+            process = subprocess.Popen(
+                command, env={**as_given(environment), **watchdog.environment}, stdout=data_descriptor()
+            )
         except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
             raise InputError(f"cannot run {command[0]}: {getattr(error, 'strerror', None) or error}") from error
         while True:

@@ -20,9 +20,11 @@ from kregistry.machine import available_cores
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import TargetSection
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.target import TARGETS, Target
 from kregistry.toolchain import find_cuda_toolkit, installed_series
+from kregistry.trust.statement import Provenance
 
 
 def build_lock(
@@ -61,7 +63,9 @@ def build_lock(
     if shard is not None:
         kernels = {each.id: each for each in shard.part(kernels.values())}
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    file, _ = read_sources(lock)
+    remote.provenance = Provenance(file.target.name, file.versions.to_json())
     options = SharingOptions.choose(shared_front_end, paranoid)
     file, _ = read_sources(lock)
     target, jobs = _target(file.target), jobs or available_cores()
@@ -72,6 +76,7 @@ def build_lock(
             pipeline.add(kernel)
         pipeline.finish()
     record = pipeline.record
+    note_usage(store.directory, remote.use, **record.counts())
     return BuildReport(
         plan=Plan(target, file.versions, kernels, ()),
         compiled=tuple(record.compiled),

@@ -11,23 +11,28 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cattrs
 from attrs import asdict, field, frozen
+from cattrs.gen import make_dict_structure_fn, override
 
 from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.deep_gemm.environment import PREFIXES
-from kregistry.errors import InputError, UnknownNameError, storage_errors
-from kregistry.events.tasks import Task
+from kregistry.errors import InputError, StorageError, UnknownNameError, quoted, shorten, storage_errors
+from kregistry.events.tasks import STAGES, Task
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
 from kregistry.store import atomic
 
 LOG_VERSION = 1
+#: Times beyond this, in the year 5138, are no times.
+_MAX_SECONDS = 1e11
 #: As many logs are kept; older ones are removed.
 _KEPT = 50
 _ID = re.compile(r"\d{8}T\d{6}-\d+")
@@ -132,19 +137,19 @@ class BuildLog:
         Raises:
             ValueError: it is no log of this version.
         """
+        if not isinstance(content, dict) or content.get("log_version") != LOG_VERSION:
+            raise ValueError("another version of kregistry wrote it, or it is not the log of a build")
         try:
-            if content.pop("log_version") != LOG_VERSION:
-                raise ValueError("another version of kregistry wrote it")
-            tasks = tuple(Task(**{**task, "kernels": tuple(task["kernels"])}) for task in content.pop("tasks"))
-            kernels = {
-                name: LoggedKernel(each["tier"], each["seconds"], each["bytes"])
-                for name, each in content.pop("kernels").items()
-            }
-            cpu = tuple((float(time), float(cores)) for time, cores in content.pop("cpu"))
-            models = tuple(content.pop("models"))
-            return cls(**content, models=models, tasks=tasks, kernels=kernels, cpu=cpu)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not the log of a build: {error}") from error
+            made = _converter().structure(content, cls)
+        except Exception as error:  # cattrs raises whatever the structuring of some value raises
+            raise ValueError(f"not the log of a build: {shorten(str(error))}") from error
+        numbers = (made.started, made.seconds, *(number for sample in made.cpu for number in sample))
+        times = [number for task in made.tasks for number in (task.started, task.seconds or 0.0)]
+        if not all(0 <= number < _MAX_SECONDS for number in (*numbers, *times)):
+            raise ValueError("not the log of a build: a time is not possible")
+        if made.jobs < 1 or made.cores < 1 or any(task.stage not in STAGES for task in made.tasks):
+            raise ValueError("not the log of a build: its jobs, its cores or the stage of a task are not possible")
+        return made
 
 
 def write_build_log(store_directory: Path, log: BuildLog) -> Path | None:
@@ -190,10 +195,28 @@ def latest_build_log(store_directory: Path, fingerprint: str) -> BuildLog | None
     for id in reversed(build_ids(store_directory)):
         try:
             log = read_build_log(store_directory, id)
-        except InputError:
+        except (InputError, StorageError):  # damaged, or no file
             continue
         if log.fingerprint == fingerprint:
             newest = newest or log
             if any(each.tier == "compiled" for each in log.kernels.values()):
                 return log
     return newest
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _strict)
+    converter.register_structure_hook(float, lambda value, _: float(_strict(value, (int, float))))
+    logged = make_dict_structure_fn(LoggedKernel, converter, nbytes=override(rename="bytes"))
+    converter.register_structure_hook(LoggedKernel, logged)
+    return converter
+
+
+def _strict(value: Any, kind: Any) -> Any:
+    """Take a value of this type only; cattrs would convert it."""
+    if type(value) not in (kind if isinstance(kind, tuple) else (kind,)):
+        raise ValueError(f"{quoted(value)} has another type than expected")
+    return value

@@ -32,6 +32,7 @@ class BuildRecord:
         compiled: the kernels that this build compiled.
         failed: the kernels that do not compile.
         found: how many kernels were in the store, or were made by another builder meanwhile.
+        fetched: how many of them a remote had.
         found_keys: the keys of those.
         tasks: what was done, in the order of their ends.
         outdated: how many kernels of an older format were removed from the store.
@@ -45,6 +46,7 @@ class BuildRecord:
         self.compiled: list[CompiledKernel] = []
         self.failed: list[FailedKernel] = []
         self.found = 0
+        self.fetched = 0
         self.outdated = 0
         self.filled = 0
         self.tasks: list[Task] = []
@@ -60,6 +62,15 @@ class BuildRecord:
     def compiling_seconds(self) -> float:
         """Wall time from the start of the first compiler to the end of the last."""
         return self._until - self._since
+
+    def counts(self) -> dict[str, Any]:
+        """The sums that are kept beside the store, as :func:`kregistry.remote.usage.note_usage` takes them."""
+        missed = self.fetched + len(self.compiled) + len(self.failed)
+        return {
+            "found": self.found - self.fetched,
+            "missed": missed,
+            "compile_seconds": [each.seconds for each in self.compiled],
+        }
 
     def sharing(self) -> SharingReport:
         """The front ends that kernels have shared."""
@@ -80,6 +91,11 @@ class BuildRecord:
             self.found += 1
             self.found_keys.append(kernel.key)
         self._hook.kregistry_kernel_found(kernel=kernel)
+
+    def kernel_fetched(self) -> None:
+        """A remote had a kernel, which is now in the store; :meth:`kernel_found` follows."""
+        with self._lock:
+            self.fetched += 1
 
     def kernels_outdated(self, count: int) -> None:
         """Kernels that an older kregistry had left in the store have been removed."""

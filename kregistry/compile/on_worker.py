@@ -48,6 +48,7 @@ def compile_lock(content: bytes) -> dict[str, Any]:
             store = Store.default()
             report = build_lock(lock, EventBus(), store=store, headers=_headers(), jobs=1, remote=Chain(()))
             lost = {each.kernel.key for each in report.failed if was_interrupted(each)}
+            refused = "its compiler was interrupted" if lost else ""
             failed = {each.kernel.key: (each.command, each.output) for each in report.failed}
             failed = {key: told for key, told in failed.items() if key not in lost}
             for kernel in report.plan.kernels.values():

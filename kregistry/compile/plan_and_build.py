@@ -23,7 +23,7 @@ from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
-from kregistry.compile.shipped_kernels import shipped_kernels
+from kregistry.compile.shipped_kernels import shipped_families, shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
@@ -32,8 +32,10 @@ from kregistry.manifest import Manifest
 from kregistry.plan.plan import Plan
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
+from kregistry.remote.usage import note_usage
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry.trust.statement import Provenance
 
 _log = logging.getLogger("kregistry.compile")
 
@@ -91,7 +93,8 @@ def build_kernels(
     jobs = jobs or available_cores()
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
-    remote = Chain.from_environment() if remote is None else remote
+    remote = Chain.from_environment(store.directory) if remote is None else remote
+    remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
         cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
@@ -125,6 +128,8 @@ def build_kernels(
         ):
             if shard is None:
                 pipeline.add_early(_early_kernels(lock, manifest, toolchain))
+            if shard is None and cluster is None and not remote and store.is_empty():
+                pipeline.expect(shipped_families(manifest, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
@@ -132,6 +137,7 @@ def build_kernels(
                     pipeline.add(kernel)
             pipeline.finish()
         record = pipeline.record
+        note_usage(store.directory, remote.use, **record.counts())
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}

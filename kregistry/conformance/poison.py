@@ -12,9 +12,9 @@ from kregistry.kernel_type import Buffers, BufferSpec, KernelType, Shape
 if TYPE_CHECKING:
     import torch
 
-#: Two patterns: NaN in every float type, and a value that differs from it in every byte of items of 2 or more bytes.
+#: Two patterns: NaN in every float type, and a small positive number, which differs from it in every byte.
 NAN_POISON = 0xFF
-OTHER_POISON = 0x7B
+OTHER_POISON = 0x3B
 #: Bytes before and after each buffer; a multiple of every alignment that a tensor map needs.
 _GUARD = 4096
 

@@ -14,12 +14,15 @@ from kregistry.deep_gemm.generated_source import parse_source
 _INCLUDE = re.compile(r"#include <((?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*)>")
 _OTHER_LINE = re.compile(r"|// Includes' hash value: [0-9a-f]+|using namespace deep_gemm;")
 #: A reference to a kernel: no string, no preprocessor, no escape, and so no assembler.
-_REFERENCE = re.compile(r"[A-Za-z0-9_:<>,()&*.+\-\s]*")
+_REFERENCE = re.compile(r"[A-Za-z0-9_:<>,()&*.+\- \t\n]*")
+#: What a preprocessor answers by looking for a file.
+_LOOKS_FOR_FILES = re.compile(r"__has_\w+|_Pragma|__pragma")
 _FLAGS = re.compile(
     r"--?cubin|-O[0-3]|-std=c\+\+\d\d|--diag-suppress=[\d,]+|--expt-relaxed-constexpr|--expt-extended-lambda"
     r"|--gpu-architecture=sm_\d+[af]?|-gencode=arch=compute_\d+[af]?,code=sm_\d+[af]?|-lineinfo|--use_fast_math"
     r"|--ptxas-options=(?:--?(?:register-usage-level=\d+|verbose|v|warn-on-local-memory-usage|warn-on-spills),?)+"
-    r"|--compiler-options=(?:-(?:O[0-3]|fPIC|fconcepts|Wno-deprecated-declarations|Wno-abi),?)+"
+    r"|--compiler-options=(?:-(?:O[0-3]|fPIC|fconcepts|Wno-deprecated-declarations|Wno-abi),?)+",
+    re.ASCII,
 )
 
 
@@ -35,7 +38,7 @@ def reason_to_refuse(source: str, flags: Iterable[str], headers: Sequence[Iterab
     if flag is not None:
         return f"the flag {flag[:80]!r} is not one that DeepGEMM passes"
     parsed = parse_source(source)
-    if parsed is None or not _REFERENCE.fullmatch(parsed.reference.text):
+    if parsed is None or not _REFERENCE.fullmatch(parsed.reference.text) or _LOOKS_FOR_FILES.search(source):
         return "the source does not have the form that DeepGEMM generates"
     for line in parsed.prologue.split("\n"):
         include = _INCLUDE.fullmatch(line)

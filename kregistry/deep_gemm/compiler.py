@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -18,6 +17,7 @@ from kregistry.deep_gemm.nvcc_answers import dry_run_text, version_text
 from kregistry.deep_gemm.nvcc_flags import EnvironmentFlags
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
+from kregistry.python_child import find_program
 
 #: For an environment without torch or DeepGEMM. In an engine's it would replace the versions that the engine needs.
 INSTALL_HINT = (
@@ -100,7 +100,7 @@ def named_compiler(environment: Mapping[str, str], series: Series) -> tuple[Path
         value = environment.get(_STANDING_IN[Path(value).name], "")
     if not value:
         return None
-    found = shutil.which(value, path=environment.get("PATH"))
+    found = find_program(value, environment)
     if found is None:
         raise MissingRequirement(
             f"{variable}={value}: no such program", f"set it to the path of an nvcc, or unset {variable}"

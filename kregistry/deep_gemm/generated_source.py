@@ -22,11 +22,14 @@ _SOURCE = re.compile(
     r"\};?\s*\Z",
     re.DOTALL | re.MULTILINE,
 )
-_ANY_REFERENCE = re.compile(r"reinterpret_cast<void\s*\*>\(\s*(?P<reference>&[^;]*?)\s*\)\s*;", re.DOTALL)
+_ANY_CAST = re.compile(r"reinterpret_cast<void\s*\*>\(")
+#: A source that is longer than this is not searched. DeepGEMM's have about 1,000 characters.
+_MOST_CHARACTERS = 1 << 16
 _REFERENCE = re.compile(r"&\s*(?:\w+\s*::\s*)*(?P<symbol>[A-Za-z_]\w*)\s*(?:<(?P<arguments>.*)>\s*)?", re.DOTALL)
-#: Numbers (``1'000``), words, strings and characters, operators that contain an angle bracket, single characters.
+#: Numbers (``1'000``), words, short strings and characters, operators that contain an angle bracket, single characters.
+#: Without a limit, a text of many opening quotes would be searched to its end at each of them.
 _TOKEN = re.compile(
-    r"""\d[\w.]*(?:'\w+)*|\w+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|<<|<=|->|.""",
+    r"""\d[\w.]*(?:'\w+)*|\w+|"(?:\\.|[^"\\]){0,40}"|'(?:\\.|[^'\\]){0,40}'|<<|<=|->|.""",
     re.DOTALL,
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
@@ -74,8 +77,15 @@ def parse_source(source: str) -> GeneratedSource | None:
 
 def find_reference(source: str) -> KernelReference | None:
     """The first kernel that any source refers to; ``None`` if there is none."""
-    match = _ANY_REFERENCE.search(source)
-    return _parse_reference(match["reference"]) if match else None
+    at = 0
+    while match := _ANY_CAST.search(source, at, _MOST_CHARACTERS):
+        at = source.find(";", match.end())
+        if at < 0:
+            return None
+        inside = source[match.end() : at].strip()
+        if inside.startswith("&") and inside.endswith(")"):
+            return _parse_reference(inside[:-1].rstrip())
+    return None
 
 
 def split_arguments(text: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from attrs import frozen
 from kregistry.deep_gemm.variables import BY_NAME, Outcome
 from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand
+from kregistry.python_child import child_environment
 
 PREPEND, APPEND = "NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS"
 
@@ -77,7 +78,7 @@ def for_nvcc(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     left_out = (Outcome.REMOVED, Outcome.IN_KEY)
     kept = {
         name: value
-        for name, value in environment.items()
+        for name, value in child_environment(environment).items()
         if name not in BY_NAME or BY_NAME[name].series_1 not in left_out
     }
     host = EnvironmentFlags.read(environment).host

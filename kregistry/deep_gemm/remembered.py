@@ -8,16 +8,22 @@ in which a file was looked for, since a new file there could be found first.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
+from kregistry.bounded_input import parse_json, read_bounded
+from kregistry.store.atomic import remove_leftovers, replace_file
+
 #: A file that was changed less than this long ago could change again without a new time. Nanoseconds.
 _SETTLED = 2_000_000_000
+_ABANDONED_SECONDS = 3600.0
 Stat = tuple[int, int] | None
 
 
@@ -30,7 +36,7 @@ def remembered(key: str, compute: Callable[[], tuple[str, Iterable[str]]]) -> st
     """
     place = user_cache_path("kregistry") / "headers" / f"{key}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        content = json.loads(place.read_bytes())
+        content = _read(place)
         if all(_stat(path) == (tuple(known) if known else None) for path, known in content["paths"].items()):
             return str(content["digest"])
     started = time.time_ns()
@@ -38,7 +44,7 @@ def remembered(key: str, compute: Callable[[], tuple[str, Iterable[str]]]) -> st
     stats = {path: _stat(path) for path in paths}
     if all(each is None or each[0] < started - _SETTLED for each in stats.values()):
         with contextlib.suppress(OSError):
-            _write(place, json.dumps({"digest": digest, "paths": stats}))
+            _write(place, json.dumps({"digest": digest, "paths": stats}).encode())
     return digest
 
 
@@ -51,9 +57,19 @@ def _stat(path: str) -> Stat:
     return found.st_mtime_ns, found.st_size
 
 
-def _write(place: Path, text: str) -> None:
-    """In one step: a reader finds the old content or the new one."""
+def _read(place: Path) -> Any:
+    """
+    Raises:
+        OSError, ValueError: there is no such file, or it is not as it was written.
+    """
+    checksum, _, text = read_bounded(place).partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != checksum:
+        raise ValueError("it was changed after it was written")
+    return parse_json(text)
+
+
+def _write(place: Path, text: bytes) -> None:
+    """Write a line with a checksum, and the text. A wrong digest would have no end: nothing else checks it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = place.with_name(f"{place.name}.{os.getpid()}")
-    scratch.write_text(text)
-    scratch.replace(place)
+    remove_leftovers(place.parent, _ABANDONED_SECONDS)
+    replace_file(place, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)

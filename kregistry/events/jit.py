@@ -80,6 +80,8 @@ class JitEvent:
                 raise ValueError(f"{name} is {quoted(content[name])}")
         if content.keys() - _FIELDS.keys():
             raise ValueError(f"unknown key {quoted(min(content.keys() - _FIELDS.keys()))}")
+        if not 0 <= content["time"] < 1e11:  # in the year 5138
+            raise ValueError(f"time is {quoted(content['time'])}")
         m, texts = content.get("m"), (*content["template"], *content.get("stack", ()))
         if m is not None and not 0 <= m < 1 << 31:
             raise ValueError(f"m is {quoted(m)}")

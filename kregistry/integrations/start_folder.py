@@ -24,6 +24,7 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.store import Store, atomic
 from kregistry.target import Target
 
@@ -37,6 +38,14 @@ def _prune(parent: Path) -> None:
     folders = sorted((each for each in parent.iterdir() if each.is_dir()), key=lambda each: each.stat().st_mtime)
     for old in folders[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _read(path: Path) -> Any:
+    """
+    Raises:
+        OSError, ValueError: there is no such file, or it is not JSON.
+    """
+    return parse_json(read_bounded(path))
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ class StartFolder:
     def read_request(self) -> Request | None:
         """What the engine said; ``None`` if the folder holds only a manifest."""
         path = self.directory / "request.json"
-        return Request(**json.loads(path.read_text())) if path.exists() else None
+        return Request(**_read(path)) if path.exists() else None
 
     def write_manifest(self, text: str, target: Target) -> None:
         """Write what is built, and for which GPU."""
@@ -172,7 +181,7 @@ class StartFolder:
 
     def read_target(self) -> Target:
         """The GPU that the build process has found. Equal in every process, as a plan's key needs it."""
-        return Target(**json.loads((self.directory / "target.json").read_text()))
+        return Target(**_read(self.directory / "target.json"))
 
     def write_status(self, status: Status) -> None:
         atomic.replace_file(self.directory / "status.json", json.dumps(asdict(status)).encode())
@@ -180,7 +189,7 @@ class StartFolder:
     def read_status(self) -> Status | None:
         """How far the build process is; ``None`` before it has said anything."""
         try:
-            return Status(**json.loads((self.directory / "status.json").read_text()))
+            return Status(**_read(self.directory / "status.json"))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -191,7 +200,7 @@ class StartFolder:
     def read_pid(self) -> int:
         """The number of the build process; 0 before it is started."""
         try:
-            return int((self.directory / "pid").read_text() or 0)
+            return int(read_bounded(self.directory / "pid", 20) or 0)
         except (OSError, ValueError):
             return 0
 

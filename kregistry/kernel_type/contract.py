@@ -159,6 +159,14 @@ class KernelType(ABC):
         """Why a call would crash the process instead of raising an error; ``None`` if it would not."""
         return None
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        """Whether :meth:`arguments` at two values of m differ only in sizes, strides and integers linear in m.
+
+        Planning then makes the calls at all values natively, which is faster. It compares many of them with those of
+        the kernel type, and goes back to Python if one differs.
+        """
+        return False
+
     def largest_m(self, shape: Shape) -> int | None:
         """The largest run-time value that DeepGEMM takes for a shape; ``None`` if only memory limits it."""
         return None

@@ -26,6 +26,8 @@ class Proof:
         deterministic: whether the same inputs give the same bits on every launch.
         kernel_depends_on_m: whether DeepGEMM chooses the kernel by the run-time value, apart from dimensions that a
             policy varies.
+        input_exponent: results also agree, within the tolerance, with one input multiplied by two to the power of this,
+            or of minus this. Make it smaller where numbers saturate (a sigmoid, a sum of an input and a constant).
         devices: the devices on which the launch function works. With ``"cpu"`` numerics are tested without a GPU.
     """
 
@@ -36,4 +38,5 @@ class Proof:
     stop: int = 0
     deterministic: bool = True
     kernel_depends_on_m: bool = True
+    input_exponent: int = 16
     devices: tuple[str, ...] = ("cuda",)

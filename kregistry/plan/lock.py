@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -178,13 +178,18 @@ def _differ_entry(identity: str, before: EntrySection, after: EntrySection) -> I
         yield _changed(f"{identity}: planned", _covered(name, before.segments), _covered(name, after.segments))
 
 
-def changed_spans(before: Iterable[Segment], after: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
-    """The intervals that both plans have, but with other kernels: (as before, as after)."""
+def changed_spans(before: Sequence[Segment], after: Sequence[Segment]) -> list[tuple[Segment, Segment]]:
+    """The intervals that both plans have, but with other kernels: (as before, as after). Both are in order."""
     changed: list[tuple[Segment, Segment]] = []
+    first = 0
     for new in after:
-        for old in before:
-            start, stop = max(old.start, new.start), min(old.stop, new.stop)
-            if start <= stop and old.kernels != new.kernels:
+        while first < len(before) and before[first].stop < new.start:
+            first += 1
+        at = first
+        while at < len(before) and (old := before[at]).start <= new.stop:
+            at += 1
+            if old.kernels != new.kernels:
+                start, stop = max(old.start, new.start), min(old.stop, new.stop)
                 changed.append((Segment(start, stop, old.kernels), Segment(start, stop, new.kernels)))
     return changed
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,6 +33,8 @@ _HINT = "kregistry plan -o FILE writes a lock file"
 #: Keys of kept plans, which carry a digest.
 _KEPT = frozenset(("build", "recorded", "fingerprint", signed_json.DIGEST))
 _KEY = re.compile(r"[0-9a-f]{64}")
+#: More than any run-time value.
+_MOST = 1 << 31
 
 
 @frozen
@@ -213,10 +216,11 @@ def write_plan(
         sections["recorded"] = {name: asdict(RecordedSection.from_kernel(kernel)) for name, kernel in kernels}
     if sections:
         content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
-    else:
-        lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
-        content = (json.dumps(lock, indent=1) + "\n").encode()
-    atomic.write_output(path, content)
+        with atomic.storage_errors(path):
+            atomic.replace_file(path, content)  # a file of ours, whatever lies in its place: one waits for a named pipe
+        return
+    lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
+    atomic.write_output(path, (json.dumps(lock, indent=1) + "\n").encode())
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -247,16 +251,32 @@ def _check(file: PlanFile) -> None:
     used = {kernel for entry in file.entries for segment in entry.segments for kernel in segment.kernels}
     if not used <= file.kernels.keys():
         raise ValueError("a segment names a kernel that is not in the plan")
+    for entry in file.entries:
+        _check_range(entry)
+    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
+        raise ValueError("a key of a kernel is not a sha256")  # it becomes a path in the store
     if file.recorded is not None:
         _check_recorded(file, file.recorded)
     if file.build is None:
         return
     if {*file.build.kernels, *file.build.broken} != set(file.kernels):
         raise ValueError("the build is not of the kernels of the plan")
-    if not all(_KEY.fullmatch(kernel.key) for kernel in file.kernels.values()):
-        raise ValueError("a key of a kernel is not a sha256")
     for built in file.build.kernels.values():
         _check_place(built.cache_entry, (built.cubin_file, *built.files))
+
+
+def _check_range(entry: EntrySection) -> None:
+    """Segments and refusals are intervals in order and apart: whoever compares or draws them relies on it."""
+    values = entry.range
+    if not (0 <= values.start <= values.stop < _MOST and values.step >= 1):
+        raise ValueError(f"there is no range {shorten(str(values))}")
+    intervals: tuple[Iterable[Segment | Refusal], ...] = (entry.segments, entry.refusals)
+    for kind in intervals:
+        last = -1
+        for each in kind:
+            if not last < each.start <= each.stop < _MOST:
+                raise ValueError(f"{each.start}..{each.stop} is not an interval after {last}")
+            last = each.stop
 
 
 def _check_recorded(file: PlanFile, recorded: dict[str, RecordedSection]) -> None:

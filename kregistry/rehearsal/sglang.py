@@ -42,15 +42,17 @@ _WARMED = (
 
 
 class SglangEngine:
-    """SGLang's scheduler of rank 0.
+    """SGLang's scheduler of one rank.
 
     Args:
         arguments: the user's, as of ``sglang.launch_server``.
         observer: is told of each forward.
+        rank: number of the rank.
     """
 
-    def __init__(self, arguments: list[str], observer: Observer) -> None:
+    def __init__(self, arguments: list[str], observer: Observer, rank: int = 0) -> None:
         self._observer = observer
+        self._rank = rank
         self._skip = False
         self._forwards = 0
         self._release = release(metadata.version("sglang"))
@@ -64,7 +66,7 @@ class SglangEngine:
         from sglang.srt.layers.deep_gemm_wrapper import compile_utils
         from sglang.srt.runtime_context import get_parallel
 
-        self._scheduler: Any = self._release.scheduler(self._args, self._dp_rank())
+        self._scheduler: Any = self._release.scheduler(self._args, self._dp_rank(), self._rank)
         self._model: Any = self._scheduler.tp_worker.model_runner.model
         self._observer.models.append(self._model)
         largest = max(compile_utils._BUILTIN_M_LIST, default=0)

@@ -37,13 +37,13 @@ class Release:
 
         return resolving_view(arguments).cuda_graph_config.decode
 
-    def scheduler(self, arguments: Any, dp_rank: int | None) -> Any:
-        """The scheduler of rank 0, with the model and its caches."""
+    def scheduler(self, arguments: Any, dp_rank: int | None, rank: int = 0) -> Any:
+        """The scheduler of a rank, with the model and its caches."""
         from sglang.srt.managers.scheduler import Scheduler
         from sglang.srt.runtime_context import SpawnRanks, publish
         from sglang.srt.server_args import PortArgs
 
-        publish(arguments, role="scheduler", ranks=SpawnRanks(world_rank=0, dp_rank=dp_rank, gpu_id=0))
+        publish(arguments, role="scheduler", ranks=SpawnRanks(world_rank=rank, dp_rank=dp_rank, gpu_id=0))
         return Scheduler(arguments, PortArgs.init_new(arguments))
 
     def chunk(self, arguments: Any) -> int | None:
@@ -71,13 +71,13 @@ class ReleaseTo16(Release):
     def graphs(self, arguments: Any) -> Any:
         return arguments.cuda_graph_config.decode
 
-    def scheduler(self, arguments: Any, dp_rank: int | None) -> Any:
+    def scheduler(self, arguments: Any, dp_rank: int | None, rank: int = 0) -> Any:
         from sglang.srt.managers.scheduler import Scheduler
         from sglang.srt.server_args import PortArgs, set_global_server_args_for_scheduler
 
         set_global_server_args_for_scheduler(arguments)
         names = ("gpu_id", "tp_rank", "moe_ep_rank", "pp_rank", "attn_cp_rank", "moe_dp_rank")
-        ranks = dict.fromkeys(names, 0)
+        ranks = {**dict.fromkeys(names, 0), "tp_rank": rank}
         return Scheduler(arguments, PortArgs.init_new(arguments), **ranks, dp_rank=dp_rank)
 
     def chunk(self, arguments: Any) -> int | None:

@@ -9,22 +9,32 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from kregistry.errors import StorageError
+from attrs import evolve
+
+from kregistry.errors import Refusal, StorageError, TrustError
 from kregistry.remote.bundle import BundleTier
+from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
+from kregistry.remote.installed import InstalledTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
 from kregistry.store import packed
 from kregistry.store.packed import MAX_BYTES, PackedKernel
 from kregistry.store.store import DamagedEntry, Store
+from kregistry.trust.outcome import Outcome, Refused
+from kregistry.trust.seal import Signer, sha256_of
+from kregistry.trust.statement import Provenance
 
 _log = logging.getLogger("kregistry.remote")
 _Answer = TypeVar("_Answer")
 #: A tier is not asked any more after this many failures in a row.
 _PATIENCE = 3
+#: The hint where nobody has said whose kernels are taken.
+NO_POLICY = "name a policy with --trust (or KREGISTRY_TRUST), or append ?unsigned to the URL: kregistry docs sharing"
 
 
 def object_name(key: str) -> str:
@@ -32,9 +42,31 @@ def object_name(key: str) -> str:
     return f"v1/kernels/{key[:2]}/{key}"
 
 
-def _tier(location: Location) -> Tier:
-    bundle = location.bundle()
-    return BundleTier(bundle) if bundle else ObjectTier(location)
+def _tier(location: Location, gate: Gate) -> Tier:
+    wheel, bundle = location.wheel(), location.bundle()
+    if wheel is not None:
+        return InstalledTier(wheel)
+    return BundleTier(bundle, gate) if bundle else ObjectTier(location)
+
+
+def for_builds(locations: Iterable[Location]) -> tuple[Location, ...]:
+    """The tiers of a build: the kernels of installed wheels are nearer than all others."""
+    return tuple(dict.fromkeys((*Location.of_wheels(), *locations)))
+
+
+def _subject(key: str) -> str:
+    return f"kernel {key[:16]}"
+
+
+def pack_signed(store: Store, key: str, signer: Signer | None, provenance: Provenance) -> bytes | None:
+    """A kernel of a store as it is written to a remote; ``None`` if the store does not have it, intact."""
+    try:
+        content = packed.pack(store, key)
+    except DamagedEntry:
+        return None
+    if content is None or signer is None:
+        return content
+    return signer.seal_kernel(key, content, packed.unpack(key, content).cubin, provenance)
 
 
 class Chain:
@@ -42,49 +74,102 @@ class Chain:
 
     Args:
         tiers: the tiers.
+        gates: what is taken from each tier; default: whatever is intact.
+        signer: signs what is written; default: nothing is signed.
         required: a tier that fails raises an error (for CI jobs that fill it).
         hint: of that error.
 
     Attributes:
         use: how each tier was used, in the same order.
+        refusals: what was not taken because of its signature.
+        provenance: what the kernels of this process are made from, for their signatures.
     """
 
-    def __init__(self, tiers: Tiers, *, required: bool = False, hint: str = "") -> None:
+    def __init__(
+        self,
+        tiers: Tiers,
+        gates: Sequence[Gate] = (),
+        *,
+        signer: Signer | None = None,
+        required: bool = False,
+        hint: str = "",
+    ) -> None:
         self._tiers = tuple(tiers)
+        self._gates = tuple(gates) or tuple(Gate() for _ in self._tiers)
+        self._signer = signer
         self._required = required
         self._hint = hint
         self.use = tuple(TierUse(each.name) for each in self._tiers)
+        self.refusals: list[Refusal] = []
+        self.provenance = Provenance()
         self._in_a_row = [0] * len(self._tiers)
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, locations: Iterable[Location], *, required: bool = False, hint: str = "") -> Chain:
+    def open(
+        cls,
+        locations: Iterable[Location],
+        trust: TrustSettings | None = None,
+        *,
+        required: bool = False,
+        hint: str = "",
+        reads: bool = True,
+    ) -> Chain:
         """
+        Args:
+            locations: of the tiers.
+            trust: whose kernels are taken, and who signs; default: nothing was said.
+            required, hint: see :class:`Chain`.
+            reads: whether kernels will be read, and not only written or asked for.
+
         Raises:
-            MissingRequirement: obstore is not installed.
+            MissingRequirement: obstore, or cryptography for a policy, is not installed.
             StorageError: a location cannot be used, and ``required``.
+            TrustError: nothing is taken from a location, and ``required``.
         """
+        trust = trust or TrustSettings()
         tiers: list[Tier] = []
+        gates: list[Gate] = []
         for location in locations:
+            location = trust.writable(location)
+            gate = trust.gate(location) if reads else Gate()
             try:
-                tiers.append(_tier(location))
+                tier = _tier(location, gate)
+                if isinstance(gate, ClosedGate):
+                    raise Refused(Outcome.NO_POLICY)
             except TierError as error:
                 if required:
                     raise StorageError(f"remote {location.url}", str(error), hint) from error
                 _log.warning("remote %s is not used: %s", location.url, error)
-        return cls(tiers, required=required, hint=hint)
+                continue
+            except Refused as refused:
+                refusal = refused.of(location.url, location.url)
+                if required:
+                    raise TrustError((refusal,), NO_POLICY if gate.closed else "") from refused
+                _log.warning("remote %s is read-only, and nothing is taken from it: %s", location.url, refusal.reason)
+                if gate.closed:
+                    _log.warning("%s", NO_POLICY)
+                continue
+            tiers.append(tier)
+            gates.append(gate)
+        return cls(tiers, gates, signer=trust.signer, required=required, hint=hint)
 
     @classmethod
-    def from_environment(
-        cls, environment: Mapping[str, str] = os.environ, *, required: bool = False, hint: str = ""
-    ) -> Chain:
-        """The tiers that ``KREGISTRY_REMOTE`` names; without it there is none.
+    def from_environment(cls, store: Path | None = None, environment: Mapping[str, str] = os.environ) -> Chain:
+        """The tiers of installed wheels, and then those that ``KREGISTRY_REMOTE`` names.
+
+        Args:
+            store: the directory that remembers which statements were accepted.
+            environment: of the process; ``KREGISTRY_TRUST`` and ``KREGISTRY_SIGN`` are read too.
 
         Raises:
-            InputError: it is not a list of URLs.
+            InputError: a variable, or a file that one names, is wrong.
             MissingRequirement, StorageError: see :meth:`open`.
         """
-        return cls.open(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")), required=required, hint=hint)
+        locations = for_builds(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")))
+        if not locations:
+            return cls(())
+        return cls.open(locations, TrustSettings.read(store=store, environment=environment))
 
     def __bool__(self) -> bool:
         return bool(self._tiers)
@@ -101,20 +186,63 @@ class Chain:
 
         Raises:
             StorageError: the local store cannot be written; or a tier failed, and the chain is required.
+            TrustError: a kernel was refused, and the chain is required.
+        """
+        kernel = self.receive(key)
+        if kernel is None:
+            refusals = self.refusals_of([key]) if self._required else ()
+            if refusals:
+                raise TrustError(refusals)
+            return False
+        self.add(kernel, store)
+        return True
+
+    def add(self, kernel: PackedKernel, store: Store) -> None:
+        """Put a received kernel into the local store.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        packed.add(store, kernel)
+        self.remember()
+
+    def remember(self) -> None:
+        """From now on, refuse what was signed before what has been taken."""
+        for gate in self._gates:
+            gate.remember()
+
+    def refusals_of(self, keys: Iterable[str]) -> tuple[Refusal, ...]:
+        """What was refused of these kernels."""
+        subjects = set(map(_subject, keys))
+        return tuple(each for each in self.refusals if each.subject in subjects)
+
+    def receive(self, key: str, *, back_fill: bool = True) -> PackedKernel | None:
+        """The kernel, from the first tier that has it and that it is taken from. The local store is not written.
+
+        Args:
+            key: of the kernel.
+            back_fill: write it to the nearer tiers that do not have it.
+
+        Raises:
+            StorageError: a tier failed, and the chain is required.
         """
         name = object_name(key)
         for number, tier in enumerate(self._tiers):
             content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
             kernel = self._checked(number, key, content)
-            if kernel is None or content is None:
-                continue
-            packed.add(store, kernel)
-            self._write(name, content, range(number))
-            return True
-        return False
+            if kernel is not None and content is not None:
+                nearer = range(number) if back_fill else ()
+                self._write(name, content, [each for each in nearer if self._takes(each, key, content)])
+                return kernel
+        return None
 
-    def push(self, key: str, store: Store) -> bool:
+    def push(self, key: str, store: Store, source: str = "") -> bool:
         """Write a kernel of the local store to every writable tier.
+
+        Args:
+            key: of the kernel.
+            store: the local store.
+            source: the CUDA source, for its signature; empty: the one of :attr:`provenance`.
 
         Returns:
             whether every writable tier took it.
@@ -122,27 +250,34 @@ class Chain:
         Raises:
             StorageError: a tier failed, and the chain is required.
         """
-        try:
-            content = packed.pack(store, key)
-        except DamagedEntry:
-            content = None
+        made_from = evolve(self.provenance, sources={key: sha256_of(source.encode())}) if source else self.provenance
+        content = pack_signed(store, key, self._signer, made_from)
         return content is not None and self._write(object_name(key), content, range(len(self._tiers)))
 
     def read(self, name: str) -> bytes | None:
-        """The content of another object than a kernel, from the first tier that has it: nobody has checked it."""
+        """The content of another object than a kernel, from the first tier that has it and that it is taken from.
+
+        Raises:
+            StorageError, TrustError: a tier failed, or the object was refused, and the chain is required.
+        """
         for number, tier in enumerate(self._tiers):
             content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
-            if content is not None:
-                return content if len(content) <= MAX_BYTES else None
+            if content is None or len(content) > MAX_BYTES:
+                continue
+            try:
+                return self._gates[number].take_other(name, content)
+            except Refused as refused:
+                self._refused(number, refused.of(self.use[number].name, name))
         return None
 
     def write(self, name: str, content: bytes) -> bool:
-        """Write another object than a kernel to every writable tier.
+        """Write another object than a kernel to every writable tier, signed if kernels are.
 
         Returns:
             whether every writable tier took it.
         """
-        return self._write(name, content, range(len(self._tiers)))
+        made = content if self._signer is None else self._signer.seal(name, content, self.provenance)
+        return self._write(name, made, range(len(self._tiers)))
 
     def has(self, key: str) -> bool:
         """Whether a tier says that it has a kernel. Its content is not read."""
@@ -171,15 +306,35 @@ class Chain:
         try:
             if len(content) > MAX_BYTES:
                 raise DamagedEntry("it is too large for a kernel")
-            kernel = packed.unpack(key, content)
+            kernel = self._gates[number].take(key, content)
         except DamagedEntry as error:
             with self._lock:
                 use.wrong += 1
             _log.warning("remote %s: the object of kernel %s is not used: %s", use.name, key[:16], error)
             return None
+        except Refused as refused:
+            self._refused(number, refused.of(use.name, _subject(key)))
+            return None
         with self._lock:
             use.hits += 1
         return kernel
+
+    def _refused(self, number: int, refusal: Refusal) -> None:
+        use = self.use[number]
+        with self._lock:
+            first = refusal.outcome not in use.refused
+            use.not_taken += 1
+            use.refused[refusal.outcome] = use.refused.get(refusal.outcome, 0) + 1
+            self.refusals.append(refusal)
+        if first:
+            _log.warning("remote %s: %s is not taken: %s", use.name, refusal.subject, refusal.reason)
+
+    def _takes(self, number: int, key: str, content: bytes) -> bool:
+        """Whether a reader would take an object from a tier: a nearer tier gets no other ones."""
+        try:
+            return not self._tiers[number].read_only and bool(self._gates[number].take(key, content))
+        except (DamagedEntry, Refused):
+            return False
 
     def _write(self, name: str, content: bytes, numbers: Iterable[int]) -> bool:
         every = True

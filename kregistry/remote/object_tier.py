@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from kregistry.errors import MissingRequirement, shorten
-from kregistry.remote.location import Location
+from kregistry.remote.location import CREDENTIALS, Location
 from kregistry.remote.tier import Tier, TierError
+from kregistry.store.packed import MAX_BYTES
 
 _Answer = TypeVar("_Answer")
 #: A tier that is slower than this is a miss: compiling a kernel takes about as long.
@@ -41,7 +42,7 @@ class ObjectTier(Tier):
             raise MissingRequirement(
                 f"remote {location.url}: the package obstore is not installed", "pip install 'obstore>=0.11'"
             ) from error
-        directory = location.file()
+        self._directory = directory = location.file()
         if directory is not None and location.read_only and not directory.is_dir():
             raise TierError("no such directory")
         self.name = location.url
@@ -61,7 +62,13 @@ class ObjectTier(Tier):
     def get(self, name: str) -> bytes | None:
         import obstore
 
-        return self._ask_for(lambda: bytes(obstore.get(self._store, name).bytes()))
+        def read() -> bytes:
+            found = obstore.get(self._store, name)
+            if found.meta["size"] > MAX_BYTES:
+                raise TierError(f"an object of {found.meta['size']} bytes is no kernel")
+            return bytes(found.bytes())
+
+        return None if self._is_no_file(name) else self._ask_for(read)
 
     def put(self, name: str, content: bytes) -> None:
         import obstore
@@ -71,7 +78,12 @@ class ObjectTier(Tier):
     def has(self, name: str) -> bool:
         import obstore
 
-        return self._ask_for(lambda: obstore.head(self._store, name)) is not None
+        return not self._is_no_file(name) and self._ask_for(lambda: obstore.head(self._store, name)) is not None
+
+    def _is_no_file(self, name: str) -> bool:
+        """Whether something else than a file lies where a directory has this object: one waits for a named pipe."""
+        path = None if self._directory is None else self._directory / name
+        return path is not None and path.exists() and not path.is_file()
 
     def _ask_for(self, request: Callable[[], _Answer]) -> _Answer | None:
         """The answer; ``None`` if there is no such object."""
@@ -84,7 +96,7 @@ class ObjectTier(Tier):
         """obstore's errors have many classes, one for each kind of store."""
         try:
             return request()
-        except FileNotFoundError:
+        except (FileNotFoundError, TierError):
             raise
         except Exception as error:
             raise TierError(_reason(error)) from error
@@ -92,7 +104,7 @@ class ObjectTier(Tier):
 
 def _reason(error: Exception) -> str:
     """What went wrong: the request and its answer, without the numbers of the retries between them."""
-    kind, first = type(error).__name__, str(error).partition("\n")[0]
+    kind, first = type(error).__name__, CREDENTIALS.sub("", str(error).partition("\n")[0])
     request = _REQUEST.fullmatch(first)
     if request is None:
         return shorten(f"{kind}: {first}", _MOST)

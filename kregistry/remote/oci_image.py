@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from kregistry.errors import storage_errors
 from kregistry.remote.bundle import compressed
+from kregistry.store.atomic import scratch_name, write_directory
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -57,13 +59,17 @@ def write_image(directory: Path, tar: bytes, labels: dict[str, str], tag: str) -
     )
     entry = {**_descriptor(_MANIFEST, manifest), "annotations": {"org.opencontainers.image.ref.name": tag}}
     index = _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]})
+    files = {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": index}
+    files |= {f"blobs/sha256/{hashlib.sha256(each).hexdigest()}": each for each in (layer, config, manifest)}
     with storage_errors(directory):
-        blobs = directory / "blobs" / "sha256"
-        blobs.mkdir(parents=True, exist_ok=True)
-        for content in (layer, config, manifest):
-            (blobs / hashlib.sha256(content).hexdigest()).write_bytes(content)
-        (directory / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
-        (directory / "index.json").write_bytes(index)
+        final = directory.absolute()
+        scratch = final.with_name(scratch_name(f".{final.name}"))
+        try:
+            write_directory(scratch, files)
+            scratch.rename(final)  # an empty directory gives way
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
     return _digest(manifest)
 
 

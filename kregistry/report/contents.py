@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from attrs import field, frozen
 
 from kregistry.compile.build_log import BuildLog
 from kregistry.events.jit import JitEvent
-from kregistry.events.planned import PlannedEntry, Segment
+from kregistry.events.planned import Segment
+from kregistry.manifest import Entry
 from kregistry.plan.lock import changed_spans, differ, without_defaults
 from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import PlanFile
@@ -72,17 +75,33 @@ class Contents:
         """Kernels that are in place."""
         return sum(each.state == "ready" for each in self.facts.values())
 
-    def seen_in(self, planned: PlannedEntry) -> tuple[JitEvent, ...]:
-        """The events of the monitor that belong to an entry."""
-        entry = planned.entry
-        shape = dict(entry.shape.items())
-        return tuple(
-            event
-            for event in (self.monitor[1] if self.monitor else ())
-            if event.m is not None
-            and event.kernel_type == entry.kernel_type
-            and all(shape.get(name) == value for name, value in event.shape.items() if name in shape)
-        )
+    def seen(self) -> list[tuple[JitEvent, ...]]:
+        """For each entry of the plan: the events of the monitor that belong to it."""
+        events: dict[tuple[str, tuple[str, ...]], list[JitEvent]] = defaultdict(list)
+        for event in self.monitor[1] if self.monitor else ():
+            if event.m is not None:
+                events[event.kernel_type, tuple(sorted(event.shape))].append(event)
+        by_type: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for kernel_type, names in events:
+            by_type[kernel_type].append(names)
+
+        @cache
+        def by_values(
+            kernel_type: str, names: tuple[str, ...], common: tuple[str, ...]
+        ) -> Mapping[tuple[object, ...], list[JitEvent]]:
+            found: dict[tuple[object, ...], list[JitEvent]] = defaultdict(list)
+            for event in events[kernel_type, names]:
+                found[tuple(event.shape[name] for name in common)].append(event)
+            return found
+
+        def of_entry(entry: Entry) -> Iterator[JitEvent]:
+            """An event belongs to an entry if they do not differ in a dimension that both name."""
+            shape = dict(entry.shape.items())
+            for names in by_type.get(entry.kernel_type, ()):
+                common = tuple(name for name in names if name in shape)
+                yield from by_values(entry.kernel_type, names, common).get(tuple(shape[name] for name in common), ())
+
+        return [tuple(of_entry(planned.entry)) for planned in self.plan.entries]
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before anything else."""

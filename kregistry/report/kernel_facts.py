@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import frozen
 
+from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.build_log import BuildLog
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.deep_gemm.template_names import template_arguments
@@ -15,6 +15,7 @@ from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
 from kregistry.store import Store
 from kregistry.store.failures import BrokenKernels
+from kregistry.store.store import RECORD
 
 #: States of a kernel, with the words for people.
 STATES = {
@@ -23,6 +24,9 @@ STATES = {
     "missing": "not built",
     "broken": "does not compile",
 }
+
+
+_MOST_DIGITS = 18
 
 
 @frozen
@@ -52,16 +56,20 @@ class KernelFacts:
 
     def rank(self) -> tuple[int, ...]:
         """By which kernels of a family are ordered: their tile, then all numbers among their arguments."""
-        numbers = (int(value) for value in self.values().values() if value.isdecimal())
-        return (self.tile(), *numbers)
+        return (self.tile(), *(_number(value) for value in self.values().values() if value.isdecimal()))
 
     def tile(self) -> int:
         """Size of the tile that a block computes, 0 if the arguments do not say."""
         size = 1
         for name in ("BLOCK_M", "BLOCK_N"):
             value = self.values().get(name, "")
-            size *= int(value) if value.isdecimal() else 0
+            size *= _number(value)
         return size
+
+
+def _number(value: str) -> int:
+    """The number that a template argument is; 0 if it is none, or has more digits than a number of a kernel."""
+    return int(value) if value.isdecimal() and len(value) <= _MOST_DIGITS else 0
 
 
 def kernel_facts(
@@ -78,10 +86,10 @@ def _facts(
     cubin = jit_cache.cubin(kernel) if kernel.cubin_file else store.entry(kernel.key) / "kernel.cubin"
     nbytes, seconds, state = 0, 0.0, "missing"
     try:
-        record = json.loads((store.entry(kernel.key) / "kernel.json").read_text())
+        record = parse_json(read_bounded(store.entry(kernel.key) / RECORD))
         nbytes, seconds = int(record["bytes"]), float(record["seconds"])
         state = "ready" if cubin.exists() else "stored"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         if broken.path(kernel.key).exists():
             state = "broken"
     logged = log.kernels.get(kernel.id) if log else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from typing import Any
@@ -80,20 +80,23 @@ def _file(name: str) -> str:
 def _colours(facts: Sequence[KernelFacts]) -> str:
     """A rule for each kernel: the hue says its family, the lightness the size of its tile."""
     families = list(dict.fromkeys(each.kernel.name for each in facts))
+    hues = {family: _HUES[number % len(_HUES)] for number, family in enumerate(families)}
+    tiles: dict[str, set[int]] = defaultdict(set)
+    for each in facts:
+        tiles[each.kernel.name].add(each.tile())
     ranks: dict[str, set[tuple[int, ...]]] = defaultdict(set)
-    tiles = {family: {each.tile() for each in facts if each.kernel.name == family} for family in families}
     for each in facts:
         ranks[each.kernel.name].add(_rank(each, tiles))
+    orders = {family: {rank: at for at, rank in enumerate(sorted(found))} for family, found in ranks.items()}
     rules = []
     for number, each in enumerate(facts):
-        hue = _HUES[families.index(each.kernel.name) % len(_HUES)]
-        sizes = sorted(ranks[each.kernel.name])
-        step = sizes.index(_rank(each, tiles)) * (_STEPS - 1) // max(len(sizes) - 1, 1)
-        rules.append(f".k{number}{{fill:hsl({hue} var(--sat) var(--s{step}))}}")
+        order = orders[each.kernel.name]
+        step = order[_rank(each, tiles)] * (_STEPS - 1) // max(len(order) - 1, 1)
+        rules.append(f".k{number}{{fill:hsl({hues[each.kernel.name]} var(--sat) var(--s{step}))}}")
     return "".join(rules)
 
 
-def _rank(facts: KernelFacts, tiles: dict[str, set[int]]) -> tuple[int, ...]:
+def _rank(facts: KernelFacts, tiles: Mapping[str, set[int]]) -> tuple[int, ...]:
     """The size of the tile; where all kernels of a family have the same one, their other arguments."""
     return facts.rank() if len(tiles[facts.kernel.name]) == 1 else (facts.tile(),)
 
@@ -148,15 +151,13 @@ def _map(contents: Contents, numbers: dict[str, int]) -> str:
         'kernel …" aria-label="filter entries"><select id="model" aria-label="model"><option value="">all models'
         f'</option>{options}</select><span class="dim" id="count" role="status"></span></div>',
     ]
+    rows: dict[str, list[str]] = defaultdict(list)
+    for index, (planned, seen) in enumerate(zip(plan.entries, contents.seen())):
+        changed = contents.comparison.changed.get(index, ()) if contents.comparison else ()
+        rows[planned.entry.model].append(_entry_row(index, planned, segment_map(planned, axis, numbers, changed, seen)))
     for model in models:
-        rows = []
-        for index, planned in enumerate(plan.entries):
-            if planned.entry.model == model:
-                changed = contents.comparison.changed.get(index, ()) if contents.comparison else ()
-                bar = segment_map(planned, axis, numbers, changed, contents.seen_in(planned))
-                rows.append(_entry_row(index, planned, bar))
         axis_row = f'<div class="row"><span></span><div class="axis">{ticks}</div><span></span></div>'
-        parts.append(f"<div data-model><h3>{escape(model)}</h3>{axis_row}{''.join(rows)}</div>")
+        parts.append(f"<div data-model><h3>{escape(model)}</h3>{axis_row}{''.join(rows[model])}</div>")
     parts.append(_segments_table(contents))
     return "".join(parts) + "</section>"
 
@@ -195,7 +196,9 @@ def _build(contents: Contents) -> str:
     for each in log.kernels.values():
         tiers[each.tier] += 1
     tier_words = ", ".join(f"{count} {tier}" for tier, count in sorted(tiers.items()))
-    critical = critical_path(log.tasks)
+    waits = waited_for(log.tasks)
+    path = critical_path(log.tasks, waits)
+    critical = [log.tasks[index] for index in path]
     legend = "".join(
         f'<li><svg class="key" viewBox="0 0 1 1" aria-hidden="true"><rect class="{stage}" width="1" height="1"/></svg>'
         f"{stage}: {count_of(len(found), 'task')}, {sum(task.seconds or 0 for task in found):.1f} s</li>"
@@ -203,8 +206,8 @@ def _build(contents: Contents) -> str:
         if (found := [task for task in log.tasks if task.stage == stage])
     )
     steps = []
-    for task in critical:
-        before = waited_for(task, log.tasks)
+    for index, task in zip(path, critical):
+        before = waits[index]
         text = task.kernels[0] if len(task.kernels) == 1 else task.text
         steps.append(
             (
@@ -215,16 +218,16 @@ def _build(contents: Contents) -> str:
                 before.why if before else "nothing",
             )
         )
-    path = _table((">at s", ">seconds", "stage", "what", "waited for"), steps)
+    table = _table((">at s", ">seconds", "stage", "what", "waited for"), steps)
     length = sum(task.seconds or 0 for task in critical)
     started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(log.started))
     return (
         f'<section id="build"><h2>The build</h2><p class="caption">{started}, {log.seconds:.1f} s with '
         f"{count_of(log.jobs, 'job')} on {count_of(log.cores, 'core')}; kernels: {escape(tier_words)}; the plan was "
         f"{'used again' if log.reused else 'made'}. Time runs to the right; framed tasks are on the critical path.</p>"
-        f'<ul class="legend">{legend}</ul>{timeline(log, critical)}{cpu_curve(log)}'
+        f'<ul class="legend">{legend}</ul>{timeline(log, waits, frozenset(path))}{cpu_curve(log)}'
         f"<details><summary>critical path: {count_of(len(critical), 'task')}, {length:.1f} of "
-        f"{max((end(task) for task in log.tasks), default=log.started) - log.started:.1f} s</summary>{path}</details>"
+        f"{max((end(task) for task in log.tasks), default=log.started) - log.started:.1f} s</summary>{table}</details>"
         "</section>"
     )
 
@@ -343,9 +346,11 @@ def _right(column: str) -> str:
 
 def _data(contents: Contents, numbers: dict[str, int]) -> dict[str, Any]:
     """What hover and filter need."""
-    families = list(dict.fromkeys(each.kernel.name for each in contents.facts.values()))
     names = {each.kernel.name: list(each.values()) for each in contents.facts.values()}
-    by_family = {name: [each for each in contents.facts.values() if each.kernel.name == name] for name in families}
+    families = {name: number for number, name in enumerate(names)}
+    by_family: dict[str, list[KernelFacts]] = defaultdict(list)
+    for each in contents.facts.values():
+        by_family[each.kernel.name].append(each)
     varying = {name: _varying(found) for name, found in by_family.items()}
     return {
         "parameters": [names[family] for family in families],
@@ -356,7 +361,7 @@ def _data(contents: Contents, numbers: dict[str, int]) -> dict[str, Any]:
                 "state": STATES[each.state] + (f" ({each.tier})" if each.tier else ""),
                 "size": human_bytes(each.nbytes) if each.nbytes else "unknown",
                 "seconds": f"{each.seconds:.2f} s" if each.seconds else "unknown",
-                "family": families.index(each.kernel.name),
+                "family": families[each.kernel.name],
                 "arguments": list(each.values().values()),
             }
             for id, each in contents.facts.items()

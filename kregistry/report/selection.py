@@ -8,13 +8,16 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from kregistry.errors import InputError, nearest_hint
+from kregistry.errors import InputError, nearest_hint, quoted, shorten
 from kregistry.events.planned import PlannedEntry
 from kregistry.kernel_type.display import manifest_value
 
 #: A word that ends like a manifest or a lock file is one.
 _FILE = re.compile(r".+\.(?:ya?ml|lock|json)")
-_PLACE = re.compile(r"(?P<file>.+\.ya?ml):(?P<line>\d+)(?::\d+)?")
+_PLACE = re.compile(r"(?P<file>.+\.ya?ml):(?P<line>\d{1,9})(?::\d+)?")
+
+
+_MOST_DIGITS = 18
 
 
 @frozen
@@ -71,7 +74,7 @@ class EntrySelection:
             matching = tuple(same) or tuple(each for each in found if name.lower() in each.entry.label.lower())
             if not matching:
                 known = {text for each in found for text in (each.entry.kernel_type, each.entry.label) if text}
-                raise InputError(f"{file} has no entry {name!r}", nearest_hint(name, known, "entry"))
+                raise InputError(f"{file} has no entry {quoted(name)}", nearest_hint(name, known, "entry"))
             found = matching
         for name, value in self.values.items():
             found = self._with_value(found, name, value, file)
@@ -80,7 +83,7 @@ class EntrySelection:
     def m(self, planned: PlannedEntry) -> int | None:
         """The value of the run-time dimension that is asked for."""
         text = self.values.get(planned.entry.range.name)
-        return int(text) if text is not None and text.isdecimal() else None
+        return _integer(text) if text is not None and text.isdecimal() else None
 
     def _at_line(self, entries: tuple[PlannedEntry, ...], file: Path) -> tuple[PlannedEntry, ...]:
         start = max((each.entry.line for each in entries if 0 < each.entry.line <= self.line), default=0)
@@ -99,22 +102,29 @@ class EntrySelection:
         known = sorted({dimension for _, shape in shapes for dimension in shape})
         if name not in known:
             runs = sorted({each.entry.range.name for each in entries})
-            raise InputError(f"no such dimension: {name}", nearest_hint(name, (*known, *runs), "dimension"))
+            raise InputError(f"no such dimension: {shorten(name)}", nearest_hint(name, (*known, *runs), "dimension"))
         found = tuple(each for each, shape in shapes if name in shape and _text(shape[name]) == value.lower())
         if not found:
             values = dict.fromkeys(_text(shape[name]) for _, shape in shapes if name in shape)
-            raise InputError(f"{file} has no such entry with {name}={value}", f"there is {name}={', '.join(values)}")
+            raise InputError(
+                f"{file} has no such entry with {name}={shorten(value)}", f"there is {name}={', '.join(values)}"
+            )
         return found
 
     @staticmethod
     def _with_m(entries: tuple[PlannedEntry, ...], name: str, value: str, file: Path) -> tuple[PlannedEntry, ...]:
         if not value.isdecimal():
-            raise InputError(f"{name}={value}: expected an integer", f"e.g. {name}=300")
-        found = tuple(each for each in entries if int(value) in each.entry.range.values())
+            raise InputError(f"{name}={shorten(value)}: expected an integer", f"e.g. {name}=300")
+        found = tuple(each for each in entries if _integer(value) in each.entry.range.values())
         if not found:
             ranges = ", ".join(dict.fromkeys(str(each.entry.range) for each in entries))
-            raise InputError(f"{name}={value} is in no range of {file}", f"there is {ranges}")
+            raise InputError(f"{name}={shorten(value)} is in no range of {file}", f"there is {ranges}")
         return found
+
+
+def _integer(digits: str) -> int:
+    """The number; one that is larger than any value of a range if there are too many digits for Python."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else 1 << 63
 
 
 def _text(value: object) -> str:

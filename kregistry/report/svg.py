@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from html import escape
 
 from attrs import frozen
@@ -11,8 +11,7 @@ from attrs import frozen
 from kregistry.compile.build_log import BuildLog
 from kregistry.events.jit import JitEvent
 from kregistry.events.planned import PlannedEntry
-from kregistry.events.tasks import Task
-from kregistry.report.critical_path import waited_for
+from kregistry.report.critical_path import WaitedFor
 
 #: Width of a picture, in its own units; the page scales it.
 WIDTH = 1000
@@ -72,24 +71,31 @@ def segment_map(
     )
 
 
-def timeline(log: BuildLog, critical: Sequence[Task]) -> str:
-    """Workers against time: a bar for each task, in the colour of its stage; those of the critical path are framed."""
+def timeline(log: BuildLog, waits: Sequence[WaitedFor | None], critical: Set[int]) -> str:
+    """Workers against time: a bar for each task, in the colour of its stage; those of the critical path are framed.
+
+    Args:
+        log: the build.
+        waits: what each task waited for.
+        critical: the indices of the tasks of the critical path.
+    """
     workers = sorted({task.worker for task in log.tasks}, key=_worker_order)
+    rows = {worker: row for row, worker in enumerate(workers)}
     scale = WIDTH / max(log.seconds, 0.001)
     parts: list[str] = []
-    for task in log.tasks:
+    for index, task in enumerate(log.tasks):
         x = (task.started - log.started) * scale
         width = max((task.seconds or 0.0) * scale, 1.0)
-        before = waited_for(task, log.tasks)
+        before = waits[index]
         waited = f"waited for {before.task.stage} {before.task.text}: {before.why}" if before else ""
-        framed = " critical" if task in critical else ""
+        framed = " critical" if index in critical else ""
         text = f"{task.stage} {task.text}"
         if len(task.kernels) == 1:
             text = f"{task.stage} {task.kernels[0]}"
         elif task.kernels:
             text += f", {len(task.kernels)} kernels"
         parts.append(
-            f'<rect class="t {task.stage}{framed}" x="{x:.1f}" y="{workers.index(task.worker) * _ROW}" '
+            f'<rect class="t {escape(task.stage)}{framed}" x="{x:.1f}" y="{rows[task.worker] * _ROW}" '
             f'width="{width:.1f}" height="{_BAR}" data-t="{escape(text)}" '
             f'data-d="{task.seconds or 0:.2f} s from {task.started - log.started:.2f} s; {escape(waited)}"/>'
         )

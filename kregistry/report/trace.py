@@ -9,11 +9,11 @@ from kregistry.compile.build_log import BuildLog
 
 def chrome_trace(log: BuildLog) -> dict[str, Any]:
     """The trace of a build: a process for planning and one for compiling, a thread for each worker; microseconds."""
-    workers = list(dict.fromkeys(task.worker for task in sorted(log.tasks, key=lambda task: task.worker)))
+    workers = {worker: tid for tid, worker in enumerate(sorted({task.worker for task in log.tasks}), start=1)}
     events: list[dict[str, Any]] = []
     for pid, name in ((1, "planning"), (2, "compiling")):
         events.append({"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": name}})
-    for tid, worker in enumerate(workers, start=1):
+    for worker, tid in workers.items():
         pid = _process(worker)
         events.append({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": worker}})
     for task in log.tasks:
@@ -23,7 +23,7 @@ def chrome_trace(log: BuildLog) -> dict[str, Any]:
                 "name": f"{task.stage} {task.text}",
                 "cat": task.stage,
                 "pid": _process(task.worker),
-                "tid": workers.index(task.worker) + 1,
+                "tid": workers[task.worker],
                 "ts": round((task.started - log.started) * 1e6),
                 "dur": round((task.seconds or 0.0) * 1e6),
                 "args": {"kernels": list(task.kernels)},

@@ -81,6 +81,19 @@ def sections_of(content: bytes) -> tuple[Section, ...]:
     )
 
 
+def architecture_of(content: bytes) -> int:
+    """The number of the architecture that a cubin is for, e.g. 90.
+
+    CUDA 13 has raised the version of the ABI in the ELF header to 8, and moved the number in its flags.
+
+    Raises:
+        DamagedCubin: not a GPU ELF, or cut short.
+    """
+    sections_of(content)
+    abi, flags = content[8], _HEADER.unpack_from(content)[7]
+    return int(flags >> 8 if abi >= 8 else flags) & 0xFF
+
+
 def kernels_in(content: bytes) -> tuple[str, ...]:
     """Mangled names of the kernels: the sections ``.text.NAME`` of the ELF.
 

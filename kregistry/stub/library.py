@@ -1,9 +1,8 @@
-"""Compiles the stub GPU: two small C libraries, compiled once for each version of the CUDA headers."""
+"""Compiles the stub GPU: three small C libraries, compiled once for each version of the CUDA headers."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from platformdirs import user_cache_path
 from kregistry.bounded_input import read_bounded
 from kregistry.errors import MissingRequirement, storage_errors
 from kregistry.full_disk import raise_if_full
+from kregistry.python_child import child_environment
 from kregistry.toolchain import Toolchain
 
 #: A process on the stub GPU ends with this code when its host code touches device memory.
@@ -36,7 +36,8 @@ def default_stub_directory() -> Path:
 def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
     """The compiled library; it is taken from ``directory`` if it was compiled before.
 
-    A second library lies beside it, which answers as NVML; the first one loads it.
+    A second library lies beside it, which answers as NVML; the first one loads it. A third one repeats calls, see
+    :func:`calls_library`.
 
     Raises:
         MissingRequirement: the C compiler reports an error.
@@ -46,7 +47,8 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
     content = "\0".join([*(f"{name}\0{text}" for name, text in sorted(sources.items())), Path(__file__).read_text()])
     key = hashlib.sha256(f"{content}\0{toolchain.cuda.version}\0{toolchain.cuda.home}".encode()).hexdigest()[:16]
     library, second = (directory / f"libkregistry_{name}.{key}.so" for name in ("stub", "nvml"))
-    if _intact(library) and _intact(second):
+    third = calls_library(library)
+    if _intact(library) and _intact(second) and _intact(third):
         return library
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -55,15 +57,24 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
             for name, text in sources.items():
                 (place / name).write_text(text)
             (place / "generated.c").write_text("\n".join(_weak_functions(toolchain, place)))
-            cuda_sources = [name for name in (*sources, "generated.c") if name not in ("nvml.c", "stub.h")]
+            cuda_sources = [name for name in (*sources, "generated.c") if name not in ("nvml.c", "calls.c", "stub.h")]
             nvml = _compile(toolchain, place, "libnvidia-ml.so.1", ["nvml.c"])
             cuda = _compile(toolchain, place, "libcuda.so.1", cuda_sources)
-            for built, final in ((nvml, second), (cuda, library)):
+            calls = _compile(toolchain, place, "libkregistry_calls.so", ["calls.c"])
+            for built, final in ((nvml, second), (calls, third), (cuda, library)):
                 _seal(built)
                 if final.is_dir() and not final.is_symlink():
                     shutil.rmtree(final)
                 built.replace(final)
     return library
+
+
+def calls_library(stub: Path) -> Path:
+    """The library that lies beside a stub and repeats calls through TVM FFI; it is preloaded after the stub.
+
+    Only processes of a dry run need it. Other programs on the stub call TVM FFI directly.
+    """
+    return stub.with_name(stub.name.replace("_stub.", "_calls.", 1))
 
 
 def _seal(library: Path) -> None:
@@ -90,7 +101,7 @@ def _compile(toolchain: Toolchain, place: Path, soname: str, sources: list[str])
 
 def _run(toolchain: Toolchain, command: list[str], place: Path) -> str:
     """What a C compiler prints, whose files go to ``place``."""
-    environment = {**os.environ, "TMPDIR": str(place)}
+    environment = {**child_environment(), "TMPDIR": str(place)}
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
     if result.returncode:
         raise_if_full(place, _NEEDED_BYTES, result.stderr)

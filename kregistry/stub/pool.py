@@ -17,7 +17,7 @@ from kregistry.python_child import child_command, child_environment, search_path
 from kregistry.scratch import scratch_directory
 from kregistry.stub.death import LOG_FILE, not_loaded
 from kregistry.stub.environment import stub_environment
-from kregistry.stub.library import compile_stub
+from kregistry.stub.library import calls_library, compile_stub
 from kregistry.stub.process import StubProcess
 from kregistry.stub.protocol import ORDER_FILE, StartOrder
 from kregistry.stub.recorded_kernel import RecordedKernels
@@ -91,6 +91,8 @@ class StubPool:
     def _start_server(self, library: Path, channel: socket.socket, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
         code = "import sys\nfrom kregistry.stub.fork_server import main\nmain(int(sys.argv[1]))"
         environment = stub_environment(self._target, self._toolchain, library, self.directory, child_environment())
+        stub, colon, others = environment["LD_PRELOAD"].partition(":")
+        environment["LD_PRELOAD"] = f"{stub}:{calls_library(Path(stub))}{colon}{others}"
         with storage_errors(self.directory):
             log = (self.directory / LOG_FILE).open("wb")
         with log:

@@ -66,6 +66,9 @@ class _MGroupedBf16GemmContiguous(Gemm):
             "grouped_layout": contiguous_rows.layout_spec(shape, max_m),
         }
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return contiguous_rows.is_linear(shape)
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         layout = contiguous_rows.layout_of(buffers, m)
         compiled = compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)
@@ -74,7 +77,7 @@ class _MGroupedBf16GemmContiguous(Gemm):
 
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         super().fill(buffers, m, generator)
-        contiguous_rows.fill_groups(buffers, m)
+        contiguous_rows.fill_groups(buffers, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch

@@ -82,6 +82,9 @@ class _Bf16Gemm(Gemm):
         """What DeepGEMM 0.2 lends to cuBLASLt, where that gets the call."""
         return 0 if shape.deterministic or installed.is_first_series() else _CUBLASLT_WORKSPACE
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return True
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         keywords = compiled_dims.keywords(buffers.shape, compiled_dims.DENSE)
         return Call((self._a(buffers, m), buffers.b, buffers.d[:m]), keywords)

@@ -10,7 +10,7 @@ from kregistry_plugins import compiled_dims
 from kregistry_plugins.bf16_gemm.contiguous import N, check_k
 from kregistry_plugins.bf16_gemm.dense import ARCHS, K
 from kregistry_plugins.contiguous_rows import GROUPS
-from kregistry_plugins.masked_rows import MaskedGemm, masked, rows_of_a_group
+from kregistry_plugins.masked_rows import MaskedGemm, fill_counts, masked, rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,9 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
             "masked_m": BufferSpec((groups,), "int32", initial=0),
         }
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return True
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         keywords = compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)
         return Call((buffers.a, buffers.b, buffers.d, buffers.masked_m, m), keywords)
@@ -57,7 +60,7 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         buffers.a.normal_(generator=generator)
         buffers.b.normal_(generator=generator)
-        buffers.masked_m.fill_(m)
+        fill_counts(buffers.masked_m, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": masked(buffers.a[:, :m].float() @ buffers.b.float().mT, buffers.masked_m)}

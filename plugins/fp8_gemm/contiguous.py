@@ -44,6 +44,9 @@ class _Contiguous(Precision, Gemm):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         return self.conversion_workspace(shape, max_m)
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return scales.rows_are_linear(shape.scales) and contiguous_rows.is_linear(shape)
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
         layout = contiguous_rows.layout_of(buffers, m)
@@ -54,7 +57,7 @@ class _Contiguous(Precision, Gemm):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a[:m], scales.rows_of(buffers.sfa, m), generator, buffers.shape, self.a_group)
         self.fill_weights(buffers, generator)
-        contiguous_rows.fill_groups(buffers, m)
+        contiguous_rows.fill_groups(buffers, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         import torch

@@ -83,6 +83,9 @@ class Fp8GemmNt(Gemm):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         return dense_workspace(shape, max_m, f32_scales=shape.scales == "f32")
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return scales.rows_are_linear(shape.scales)
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))
         keywords = compiled_dims.keywords(buffers.shape, compiled_dims.DENSE)

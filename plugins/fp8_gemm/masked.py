@@ -11,7 +11,7 @@ from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.fp8_gemm import scales
 from kregistry_plugins.fp8_gemm.dense import N, fill_rows, fill_weight
 from kregistry_plugins.fp8_gemm.precision import Fp4, Fp8, Fp8ByFp4, MxFp8, Precision
-from kregistry_plugins.masked_rows import MaskedGemm, masked, rows_of_a_group
+from kregistry_plugins.masked_rows import MaskedGemm, fill_counts, masked, rows_of_a_group
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,9 @@ class _NtMasked(Precision, MaskedGemm):
     def workspace_requirement(self, shape: Shape, max_m: int) -> int:
         return self.conversion_workspace(shape, rows_of_a_group(max_m), row_groups=shape.num_groups)
 
+    def linear_arguments(self, shape: Shape) -> bool:
+        return True
+
     def arguments(self, buffers: Buffers, m: int) -> Call:
         a, b = (buffers.a, buffers.sfa), (buffers.b, buffers.sfb)
         keywords = {**self.keywords, **compiled_dims.keywords(buffers.shape, compiled_dims.GROUPED)}
@@ -61,7 +64,7 @@ class _NtMasked(Precision, MaskedGemm):
     def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
         fill_rows(buffers.a, buffers.sfa, generator, buffers.shape, self.a_group)
         fill_weight(buffers.b, buffers.sfb, generator, buffers.shape, self.b_group)
-        buffers.masked_m.fill_(m)
+        fill_counts(buffers.masked_m, m, generator)
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         a = scales.dequantize(buffers.a, buffers.sfa, self.a_group)[:, :m]

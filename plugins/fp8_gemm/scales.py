@@ -94,6 +94,11 @@ def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
     return scale_factors.as_strided((m, scale_factors.shape[1]), (1, align(m, 4)))
 
 
+def rows_are_linear(scales: str) -> bool:
+    """Whether the sizes and strides of :func:`rows_of` grow with the rows: not those of packed scale factors."""
+    return scales == "f32"
+
+
 def packs(shape: Shape) -> bool:
     """Whether DeepGEMM packs f32 scale factors: all arches but SM90. It traps on others than powers of two."""
     return shape.target.arch != "sm90"

@@ -55,6 +55,9 @@ class MegaMoePreDispatchNvfp4(PreDispatch):
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {**super().outputs(buffers, m), "buf_x_scales": buffers.buf_x_scales[:m]}
 
+    def untouched(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {**super().untouched(buffers, m), "buf_x_scales": buffers.buf_x_scales[m:]}
+
     def dequantized(self, buffers: Buffers, m: int) -> torch.Tensor:
         tokens = nvfp4.dequantize(buffers.buf_x[:m], buffers.buf_x_sf[:m])
         return tokens * buffers.buf_x_scales[:m].unsqueeze(-1)

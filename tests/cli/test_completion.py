@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -47,6 +48,29 @@ def test_models_labels_and_dimensions_of_the_manifest(tiny_file: Path, monkeypat
     assert offered("show", "") == ["tf32_hc_prenorm_gemm", "hc", "n=24", "k=256", "num_splits=none", "m="]
     monkeypatch.chdir("/")
     assert offered("show", str(tiny_file), "h") == offered("show", "-f", str(tiny_file), "h") == ["hc"]
+
+
+#: What a shell would run, split, expand or take for an option if it were put into a command line.
+HOSTILE = (
+    "$(touch MARK)", "`touch MARK`", "a;touch MARK", "a b", "a\tb", "*", "~root", "-o", "a|b", "a>b", "a&b", "'a", "#a",
+)  # fmt: skip
+
+
+def test_a_label_that_a_shell_would_not_take_literally_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = (*HOSTILE, "größe", "q_b.proj/0")
+    kernels = [
+        {"type": "tf32_hc_prenorm_gemm", "label": label, "shape": {"n": 24, "k": 256 + 64 * number}, "m": {"stop": 4}}
+        for number, label in enumerate(labels)
+    ]
+    models = {name: {"kernels": kernels[:1]} for name in ("$(touch MARK)", "a; touch MARK")}
+    content = {"version": 1, "target": "h100", "models": {"good": {"kernels": kernels}, **models}}
+    (tmp_path / "kernels.yaml").write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    found = offered("show", "")
+    assert "größe" in found and "q_b.proj/0" in found and not set(HOSTILE).intersection(found)
+    assert offered("plan", "-m", "") == ["good"]
 
 
 def test_no_manifest_and_a_broken_one_offer_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

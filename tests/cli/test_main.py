@@ -29,7 +29,7 @@ def test_help_names_every_command_and_exit_code(kregistry: Run) -> None:
     for name, line in COMMANDS.items():
         assert f"  {name} " in result.out
         assert " ".join(line.split()) in " ".join(result.out.split())
-    for code in (0, 1, 2, 3, 4, 5, 70, 130):
+    for code in (0, 1, 2, 3, 4, 5, 6, 70, 130):
         assert f"\n  {code} " in EXIT_CODES and f"\n    {code} " in result.out
 
 
@@ -45,7 +45,7 @@ def test_every_command_explains_itself(kregistry: Run, name: str) -> None:
     assert result.code == 0
     assert result.out.startswith(f"Usage: kregistry {name} ")
     # These write a document, or run another program.
-    documents = ("init", "schema", "report", "bundle", "completion", "docs", "record", "stub", "rehearse")
+    documents = ("init", "keygen", "schema", "report", "bundle", "completion", "docs", "record", "stub", "rehearse")
     assert name in documents or "--json" in result.out
 
 

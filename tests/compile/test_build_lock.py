@@ -132,6 +132,7 @@ def _rename(content: dict[str, Any]) -> None:
     [
         (lambda c: only(c["sources"]["kernels"])["flags"].append("-ccbin=/tmp/x"), "the flag '-ccbin=/tmp/x'"),
         (lambda c: only(c["sources"]["kernels"])["flags"].append("-O1"), "do not give its key"),
+        (lambda c: only(c["kernels"]).update(key="../../../x"), "a key of a kernel is not a sha256"),
         (lambda c: only(c["sources"]["kernels"]).update(source='#include "/etc/passwd"\n'), "does not have the form"),
         (lambda c: only(c["sources"]["kernels"]).update(headers=["/etc"]), "is not one that kregistry writes"),
         (lambda c: c["sources"]["kernels"].clear(), "its source is missing"),

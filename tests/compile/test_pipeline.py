@@ -232,3 +232,19 @@ def test_leaving_early_stops_the_compilers_and_keeps_what_was_published(
     assert store.get(done.key) is not None and store.get(running.key) is None
     assert list((store.directory / "claims").iterdir()) == []
     assert list((store.directory / "tmp").iterdir()) == []
+
+
+def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitCache, copying: Path) -> None:
+    """The plan is complete before its turn has come. What the plan confirms is compiled, and fills the JIT cache."""
+    kernels = [small_kernel(f"early{number}") for number in range(3)]
+    with pipeline(store, jit, copying, jobs=1) as made:
+        held = threading.Event()
+        made._schedule.put(1e9, held.wait)
+        made._schedule.open()
+        made.add_early(kernels)
+        made.add(kernels[1])
+        threading.Timer(0.3, held.set).start()
+        made.finish()
+    assert [each.kernel.name for each in made.record.compiled] == ["early1"]
+    assert made.record.filled == 1
+    assert [store.get(each.key) is not None for each in kernels] == [False, True, False]

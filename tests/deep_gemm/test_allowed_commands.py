@@ -42,12 +42,27 @@ def test_a_real_kernel_is_allowed(tiny_build: BuildReport) -> None:
     assert reason_to_refuse(kernel.source, kernel.command.flags, [names]) == ""
 
 
+#: Flags that read files, write files, run programs or change what is compiled.
+OTHER_FLAGS = """
+    @/tmp/x --options-file --options-file=/tmp/x -optf -Xcompiler --compiler-options=-include,/etc/x
+    -isystem=/etc --system-include=/etc --include-path=/etc -I. -L/tmp --library-path=/tmp -lx -ldir=/x
+    --compiler-options=-fPIC,@/tmp/x --compiler-options=-fPIC,-specs=/tmp/x --compiler-options=-wrapper,sh
+    --output-directory=/tmp -odir=/tmp --keep -MF=/tmp/x -M -E -x=c -noprof -use-local-env -dlto
+    --dont-use-profile -idp=/tmp --dependency-drive-prefix=x -cudart=shared --nvlink-options=-o,/x
+    --ptxas-options=-v,--options-file=/x --ptxas-options=--output-file=/x --ptxas-options=-o,/x
+    kernel.cu /etc/passwd x.a -- - --fdevice-syntax-only -Wno-abi -DX -UX
+"""
+
+
 @pytest.mark.parametrize(
     "flag",
     [
         *("-ccbin=/tmp/evil", "-ccbin", "--compiler-bindir=x", "-Xcompiler=-B/tmp", "--compiler-options=-B/tmp"),
         *("--compiler-options=-fPIC,-fplugin=x.so", "-I/etc", "-include", "--pre-include=/etc/passwd", "-optf=x"),
         *("--ptxas-options=--input-as-string=x", "-o", "--run", "-cubin\n-ccbin=x", "-std=c++20 -ccbin=x", "", "-Dx=y"),
+        *OTHER_FLAGS.split(),
+        *("--diag-suppress=\u0663", "-std=c++\u0662\u0660", "--gpu-architecture=sm_\u0669\u0660"),
+        *("-O3 ", " -O3", "-O3\n", "-O3\0"),
         *("--nvlink-options=x", "-Xptxas", "--keep-dir=/tmp/x", "-time=/tmp/x", "--fdevice-time-trace=/tmp/x"),
     ],
 )
@@ -70,6 +85,39 @@ def test_other_flags_are_refused(flag: str) -> None:
         "%:include <secret>",
         "#define gemm_impl other",
         "#pragma once",
+        '#pragma include_alias("a.h", "/etc/passwd")',
+        '_Pragma("once")',
+        "#include_next <secret>",
+        "#import <secret>",
+        "#include <secret>/**/",
+        "/**/#include <secret>",
+        "#in\\\nclude </etc/passwd>",
+        "#include <sec\\\nret>",
+        "??=include </etc/passwd>",
+        "\\u0023include </etc/passwd>",
+        "#if __has_include(</etc/passwd>)",
+        "#if __has_embed(</etc/passwd>)",
+        "#ifdef X",
+        '#line 1 "/etc/passwd"',
+        "#undef gemm_impl",
+        "#define M <secret>\n#include M",
+        "#include CUDA_STD_HEADER(secret)",
+        "#include <deep_gemm//impls/gemm.cuh>",
+        "#include <./secret>",
+        "#include <secret",
+        "#include <secret\0>",
+        "#include <secret>\r#include </etc/passwd>",
+        "#include <secret>\u2028#include </etc/passwd>",
+        "#include\t<secret>",
+        "// Includes' hash value: ab\r#include </etc/passwd>",
+        "// Includes' hash value: ab \\",
+        "using namespace deep_gemm; int x;",
+        'extern "C" int x;',
+        'asm(".section .init_array");',
+        'R"(',
+        "import std;",
+        "module;",
+        "\ufeff#include </etc/passwd>",
         "#embed <secret>",
         'asm(".incbin \\"/etc/passwd\\"");',
         "// Includes' hash value: ab\\",
@@ -83,7 +131,15 @@ def test_other_lines_are_refused(line: str) -> None:
     assert reason_to_refuse(source, FLAGS, HEADERS) != ""
 
 
-@pytest.mark.parametrize("text", ['"x"', "[]{}", "__asm__", "$x", "a\\\nb", "'c'", "#x", "@", "x; int y"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"x"', "[]{}", "__asm__", "$x", "a\\\nb", "'c'", "#x", "@", "x; int y", "\n#include </etc/passwd>\n"),
+        *("__has_include(</etc/passwd>)", "__has_embed(<x>)", "__has_include_next(<x>)", "x/*", "x//"),
+        *("a = b", "a ? b : c", "!x", "~x", "x | y", "x ^ y", "x % y", "%:", "\0", "\x0c", "\u2028", "`x`", "a\\u0023"),
+        *("false\r", "f\u00e4"),
+    ],
+)
 def test_a_reference_is_a_template_with_plain_arguments(text: str) -> None:
     allowed = text == "__asm__"  # without a string it assembles nothing
     assert (reason_to_refuse(SOURCE.replace("false", text), FLAGS, HEADERS) == "") is allowed

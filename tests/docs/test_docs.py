@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -15,11 +16,23 @@ from kregistry.errors import ManifestError
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.reader import read_manifest
 from kregistry.registry import Registry
+from kregistry.trust.policy import Policy
 from tests.docs.blocks import ROOT, Block, blocks
 
 
 def is_manifest(block: Block) -> bool:
-    return isinstance(yaml.safe_load(block.text), dict) and "version" in yaml.safe_load(block.text)
+    return not is_policy(block) and "version" in (yaml.safe_load(block.text) or ())
+
+
+def is_policy(block: Block) -> bool:
+    return "\nkeys:\n" in block.text
+
+
+@pytest.mark.parametrize("block", [each for each in blocks("yaml") if is_policy(each)], ids=str)
+def test_policies_are_valid(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "trust.yaml"
+    path.write_text(block.text)
+    assert Policy.read(path).keys
 
 
 @pytest.mark.parametrize("block", [each for each in blocks("yaml") if is_manifest(each)], ids=str)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from attrs import asdict
-from engine_on_stub import need
+from engine_on_stub import need, run
 
 from kregistry.hf_config.deployment import Deployment
 from kregistry.integrations.sglang.server_arguments import _SAME, find_server_args, request_of
@@ -129,6 +129,30 @@ def test_the_installed_sglang_has_these_arguments() -> None:
         "enable_dp_attention",
     ]
     assert [name for name in names if f"\n    {name}: " not in text] == []
+
+
+@pytest.mark.engines
+def test_the_choices_of_the_installed_sglang_are_read(tmp_path: Path) -> None:
+    """SGLang keeps them apart from what was given, and divides the chunk among the ranks of data-parallel attention."""
+    need("sglang")
+    model = Path(__file__).parents[1] / "data" / "rehearsal" / "configs" / "deepseek-v3"
+    got = run(
+        f"""
+from sglang.srt.server_args import prepare_server_args
+from kregistry.integrations.sglang.server_arguments import request_of
+found = []
+for extra in ([], ["--attn-dp-size", "4"], ["--chunked-prefill-size", "16384"]):
+    arguments = ["--model-path", {str(model)!r}, "--tp-size", "4", "--load-format", "dummy", "--skip-tokenizer-init"]
+    args = prepare_server_args([*arguments, *extra])
+    args.resolve_once()
+    request = request_of(args)
+    assert args.chunked_prefill_size in (None, 16384)
+    found.append([request.deployment[each] for each in ("dp", "chunked_prefill")] + [request.largest])
+answer(found=found, decode=request.deployment["max_requests"])
+""",
+        tmp_path,
+    )
+    assert got["found"] == [[1, 8192, 16384], [4, 8192, 16384], [1, 16384, 32768]] and got["decode"] > 0
 
 
 def test_replicas_do_not_divide_a_rank(model: Path) -> None:

@@ -222,18 +222,26 @@ def test_each_call_is_taken_by_its_own_kernel_type_and_refused_by_the_others(own
     assert takers == [owner]
 
 
-@pytest.mark.parametrize(
-    ("groups", "m", "ends"),
-    [(2, 256, [128, 256]), (4, 256, [128, 128, 256, 256]), (3, 200, [128, 200, 256]), (3, 0, [0, 0, 0])],
-)
-def test_the_psum_layout_says_where_groups_end(groups: int, m: int, ends: list[int]) -> None:
+@pytest.mark.parametrize(("groups", "m"), [(2, 256), (4, 256), (3, 200), (3, 0), (2, 1024)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_psum_layout_says_where_groups_end(groups: int, m: int, seed: int) -> None:
+    """The same groups own the same rows in both layouts: each group ends somewhere, the next begins at the next 128."""
     import torch
 
     kernel_type = Registry()["m_grouped_bf16_gemm_nt_contiguous"]
-    values = {"num_groups": groups, "n": 8, "k": 64, "use_psum_layout": True}
-    buffers = kernel_type.allocate_buffers(kernel_type.resolve(values, get_target("h100")), 256, "cpu")
-    kernel_type.fill(buffers, m, torch.Generator().manual_seed(0))
-    assert buffers.grouped_layout.tolist() == ends
+    layouts = {}
+    for psum in (False, True):
+        values = {"num_groups": groups, "n": 8, "k": 64, "use_psum_layout": psum}
+        buffers = kernel_type.allocate_buffers(kernel_type.resolve(values, get_target("h100")), 1024, "cpu")
+        kernel_type.fill(buffers, m, torch.Generator().manual_seed(seed))
+        layouts[psum] = buffers.grouped_layout.tolist()
+    begin, owners = 0, []
+    for group, end in enumerate(layouts[True]):
+        assert end >= begin and end <= -(-m // 128) * 128
+        owners += [group] * (end - begin)
+        begin = -(-end // 128) * 128
+        owners += [group] * (begin - end if end < m else 0)
+    assert owners[:m] == layouts[False][:m]
 
 
 def test_the_hint_of_the_psum_layout_follows_m_where_it_is_asked_to() -> None:

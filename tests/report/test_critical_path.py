@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kregistry.compile.build_log import BuildLog
 from kregistry.events.tasks import Task
 from kregistry.report.critical_path import critical_path, waited_for
@@ -9,7 +11,7 @@ from kregistry.report.trace import chrome_trace
 
 
 def test_the_path_ends_with_the_last_task(log: BuildLog) -> None:
-    path = critical_path(log.tasks)
+    path = [log.tasks[index] for index in critical_path(log.tasks)]
     assert [task.stage for task in path] == ["start", "plan", "parse", "generate", "assemble"]
     assert path[-1].seconds == 2.5
     assert critical_path(()) == []
@@ -17,8 +19,7 @@ def test_the_path_ends_with_the_last_task(log: BuildLog) -> None:
 
 def test_what_a_task_waited_for(log: BuildLog) -> None:
     reasons = {}
-    for task in log.tasks:
-        before = waited_for(task, log.tasks)
+    for task, before in zip(log.tasks, waited_for(log.tasks)):
         reasons[f"{task.stage} on {task.worker}"] = f"{before.why}: {before.task.stage}" if before else ""
     assert reasons == {
         "start on planner 1": "",
@@ -38,7 +39,20 @@ def test_tasks_shorter_than_the_slack_do_not_wait_for_each_other() -> None:
         for n in range(5)
     ]
     tasks.append(Task(stage="alone", text="same start", worker="worker 1", kernels=("x",), started=100.0, seconds=0.0))
-    assert [task.started for task in critical_path(tasks)] == [task.started for task in tasks[:5]]
+    assert critical_path(tasks) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("step", [0.0, 1e-4, 0.5])
+def test_a_path_through_many_tasks_is_found_in_one_pass(step: float) -> None:
+    """Comparing each task with each other one would take minutes."""
+    stages = ("plan", "parse", "generate", "assemble")
+    tasks = [
+        Task(stages[n % 4], f"family {n // 40}", f"worker {n % 8}", (f"k{n // 4}",) * (n % 4 > 1), 100 + step * n, 0.4)
+        for n in range(60_000)
+    ]
+    path = critical_path(tasks)
+    assert path == sorted(path) and len(set(path)) == len(path)
+    assert path[-1] == (59_999 if step else 0)
 
 
 def test_a_trace_has_an_event_for_each_task(log: BuildLog) -> None:

@@ -108,15 +108,15 @@ class Reader:
 
 
 @cache
-def _registry() -> Registry:
+def registry() -> Registry:
     return Registry()
 
 
 def _init(path: Path) -> None:
     deployment = Deployment("sglang", TARGETS["h100"], tp=8, ep=None)
-    calls = model_calls(read_config(path), deployment, _registry(), installed_families().families)
+    calls = model_calls(read_config(path), deployment, registry(), installed_families().families)
     refuse_unusable(calls)
-    render(calls, _registry(), name="x", command="x", stops={})
+    render(calls, registry(), name="x", command="x", stops={})
 
 
 def _monitor(path: Path) -> None:
@@ -135,8 +135,8 @@ def _record(path: Path) -> None:
 
 
 def _write(recording: Recording, target: object) -> None:
-    calls, _ = usable_calls(recording.calls(), _registry().__getitem__, target)  # type: ignore[arg-type]
-    dump_manifest(build_manifest(calls, _registry().__getitem__, target, "x"))  # type: ignore[arg-type]
+    calls, _ = usable_calls(recording.calls(), registry().__getitem__, target)  # type: ignore[arg-type]
+    dump_manifest(build_manifest(calls, registry().__getitem__, target, "x"))  # type: ignore[arg-type]
 
 
 _LINES = b"".join(
@@ -153,20 +153,20 @@ _LINES = b"".join(
 _SIZES = {"gemm": {"one": 1000, "bytes": {"128, 64": 900, "a<b, c>, 2": 1100}}}
 
 
-def _json(value: object) -> bytes:
+def as_json(value: object) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
 READERS: Mapping[str, Reader] = {
-    "manifest": Reader(MANIFEST.encode(), lambda path: load_manifest(path, _registry()), "kernels.yaml"),
+    "manifest": Reader(MANIFEST.encode(), lambda path: load_manifest(path, registry()), "kernels.yaml"),
     "target": Reader(TARGET.encode(), lambda path: named_target(str(path)), "target.yaml"),
-    "lock": Reader(_json(PLAN), read_plan, "kernels.lock"),
+    "lock": Reader(as_json(PLAN), read_plan, "kernels.lock"),
     "plan": Reader(signed_json.encode(BUILT), read_plan, "plan.json"),
-    "config": Reader(_json(CONFIG), _init, "config.json"),
+    "config": Reader(as_json(CONFIG), _init, "config.json"),
     "monitor log": Reader(json.dumps(EVENT).encode() + b"\n" + json.dumps(EVENT).encode() + b"\n", _monitor, "j.jsonl"),
     "recording": Reader(_LINES, _record, "12.jsonl"),
-    "costs": Reader(_json({"gemm": [1.0, 2, 3.5]}), lambda path: Costs(path.parent).estimate("gemm"), "costs.json"),
-    "sizes": Reader(_json(_SIZES), lambda path: KernelSizes(path.parent), "ptx_bytes.json"),
+    "costs": Reader(as_json({"gemm": [1.0, 2, 3.5]}), lambda path: Costs(path.parent).estimate("gemm"), "costs.json"),
+    "sizes": Reader(as_json(_SIZES), lambda path: KernelSizes(path.parent), "ptx_bytes.json"),
 }
 
 

@@ -9,9 +9,14 @@ from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
 from wrong_kernel_types import breaks
 
 from kregistry import Choice, Signature
+from kregistry.conformance.poison import OTHER_POISON
 
 if TYPE_CHECKING:
     import torch
+
+
+#: Rows -> the tensor that ReturnsTheSameTensor returns.
+_KEPT: dict[int, Any] = {}
 
 
 class _OwnFunction(PlainGemm):
@@ -29,7 +34,10 @@ class AddsToItsOutput(_OwnFunction):
     """The first launch on an output is right: it takes poison for an output that was never written."""
 
     def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
-        fresh, held = bool((d.isnan() | (d.abs() > 1e30)).any()), d.clone()
+        import torch
+
+        poison = int.from_bytes([OTHER_POISON] * 2, "little")
+        fresh, held = bool((d.isnan() | (d.view(torch.int16) == poison)).any()), d.clone()
         plain_gemm(a, b, d)
         if not fresh:
             d.add_(held)
@@ -107,3 +115,32 @@ class ChangesTheEnvironment(Bf16Gemm):
 
             os.environ["DG_PRINT_CONFIGS"] = "2" if os.environ.get("DG_PRINT_CONFIGS") != "2" else "3"
         return super().launch(a, *args, **kwargs)
+
+
+@breaks("KR311", r"the result 'd' of a launch with 'a' multiplied by 2\^16: got a difference of .* from the reference")
+class ClampsItsInput(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        plain_gemm(a.clamp(-8, 8), b, d)
+
+
+@breaks("KR316", "the result 'd': got a difference of nan from the reference, expected at most .*m=65540")
+class StopsAtFourThousandRows(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        plain_gemm(a[:4000], b, d[:4000])
+
+
+@breaks("KR317", "got tensor 0 of what it returns is overwritten by the next launch")
+class ReturnsTheSameTensor(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> torch.Tensor:
+        plain_gemm(a, b, d)
+        return _KEPT.setdefault(len(d), d.new_empty(len(d))).copy_(d[:, 0])
+
+    def empty_result(self, call: Any) -> Any:
+        return call.d.new_empty(0)
+
+    def returned(self, value: Any, buffers: Any, m: int) -> Any:
+        return {"first": value}
+
+    def reference(self, buffers: Any, m: int) -> Any:
+        d = super().reference(buffers, m)["d"]
+        return {"d": d, "first": d[:, 0]}

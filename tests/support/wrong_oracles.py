@@ -222,3 +222,16 @@ class WritesNothing(PlainGemm):
 class MayWriteEverything(PlainGemm):
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d}
+
+
+@breaks("KR135", r"'a' after fill\(buffers, m=17\): got the rows 0 and 1 are the same, expected random numbers")
+class RowsAreEqual(PlainGemm):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {**super().buffers(shape, max_m), "a": BufferSpec((max_m, shape.k), "bfloat16")}
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        super().fill(buffers, m, generator)
+        buffers.a[1:m] = buffers.a[:1].clone()
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m].float() @ buffers.b.T}

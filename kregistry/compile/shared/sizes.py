@@ -28,6 +28,9 @@ from kregistry.compile.shared.kernel_family import Arguments, Member
 from kregistry.deep_gemm.generated_source import split_arguments
 from kregistry.store import atomic
 
+#: More than any of DeepGEMM's kernels has.
+_MOST_ARGUMENTS = 256
+
 
 @define
 class _Sizes:
@@ -138,7 +141,8 @@ def _parse(text: str) -> dict[str, tuple[float, dict[Arguments, int]]]:
     try:
         content: Any = parse_json(text)
         for name, family in content.items():
-            sizes = {split_arguments(each): nbytes for each, nbytes in family["bytes"].items() if _is_size(nbytes)}
+            known = ((split_arguments(each), nbytes) for each, nbytes in family["bytes"].items())
+            sizes = {each: nbytes for each, nbytes in known if len(each) <= _MOST_ARGUMENTS and _is_size(nbytes)}
             if sizes and _is_size(family["one"]):
                 found[name] = (family["one"], sizes)
     except (ValueError, AttributeError, KeyError, TypeError):

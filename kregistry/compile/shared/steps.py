@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.shared.cannot_share import CannotShare
+from kregistry.python_child import find_program as find_on_path
 
 
 def run_step(nvcc: Nvcc, command: Sequence[str], scratch: Path, environment: Mapping[str, str]) -> str:
@@ -34,7 +35,7 @@ def find_program(command: Sequence[str], environment: Mapping[str, str]) -> list
     Raises:
         CannotShare: the program does not exist.
     """
-    program = shutil.which(command[0], path=environment.get("PATH"))
+    program = find_on_path(command[0], {**os.environ, **environment})
     if program is None:
         raise CannotShare(f"{command[0]} is not where nvcc looks for it")
     return [program, *command[1:]]

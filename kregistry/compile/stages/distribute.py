@@ -1,7 +1,7 @@
 """Send kernels to the workers of a cluster, in groups of one family, and publish what comes back.
 
 The cluster decides where and when a group is compiled, and starts it again if a worker dies. A group that the cluster
-gives up is sent again kernel by kernel, and what is lost then is compiled on this machine.
+gives up is sent again kernel by kernel, and what is lost twice is compiled on this machine.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -31,6 +32,8 @@ _log = logging.getLogger("kregistry.compile")
 _GROUP_SECONDS = 10.0
 #: After as many lost groups in a row, the rest is compiled on this machine.
 _PATIENCE = 3
+#: How often a kernel is sent.
+_SENT = 2
 
 
 class Distribute:
@@ -59,6 +62,7 @@ class Distribute:
         self._schedule, self._costs, self._record = schedule, costs, record
         self._groups: dict[tuple[str, tuple[str, ...]], list[Kernel]] = {}
         self._lost_in_a_row = 0
+        self._losses: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @property
@@ -131,7 +135,7 @@ class Distribute:
             self._lose(rest, f"{host}: {refused or 'it sent nothing, or something else'}")
 
     def _lose(self, kernels: Sequence[Kernel], reason: str) -> None:
-        """A group came to nothing: send each kernel alone, and a single one no more."""
+        """A group came to nothing: send each kernel alone, and one that was lost twice no more."""
         if self._schedule.error is not None:
             return
         with self._lock:
@@ -139,13 +143,13 @@ class Distribute:
             self.use.last_error = shorten(" ".join(reason.split()), 300)
             self._lost_in_a_row += 1
             first, self.use.off = self.use.lost == 1, self._lost_in_a_row >= _PATIENCE
+            self._losses.update(each.key for each in kernels)
+            again = [] if self.use.off else [each for each in kernels if self._losses[each.key] < _SENT]
         if first:
             _log.warning("a task of the cluster was lost, and is done again: %s", self.use.last_error)
-        if len(kernels) == 1 or self.use.off:
-            self._compile_here(kernels)
-        else:
-            for each in kernels:
-                self._put([each])
+        for each in again:
+            self._put([each])
+        self._compile_here([each for each in kernels if each not in again])
 
     def _compile_here(self, kernels: Sequence[Kernel]) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 
+from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.job import Job
 from kregistry.compile.open_jobs import OpenJobs
 from kregistry.compile.schedule import Schedule
@@ -37,6 +38,7 @@ class Fetch:
         route: Callable[[Kernel], None],
         open_jobs: OpenJobs,
         schedule: Schedule,
+        record: BuildRecord,
     ) -> None:
         self._chain = chain
         self._store = store
@@ -44,6 +46,7 @@ class Fetch:
         self._route = route
         self._open_jobs = open_jobs
         self._schedule = schedule
+        self._record = record
         self._requests = ThreadPoolExecutor(_REQUESTS, "remote") if chain else None
         self._fetches: list[Future[None]] = []
 
@@ -57,7 +60,7 @@ class Fetch:
     def write_back(self, kernel: Kernel) -> None:
         """Write a kernel that was compiled to the tiers that can be written."""
         if self._requests is not None and self._chain.writable:
-            self._requests.submit(self._guarded, lambda: self._chain.push(kernel.key, self._store))
+            self._requests.submit(self._guarded, lambda: self._chain.push(kernel.key, self._store, kernel.source))
 
     def write_object(self, name: str, content: bytes) -> None:
         """Write something else than a kernel to the tiers that can be written."""
@@ -75,6 +78,7 @@ class Fetch:
 
     def _fetch(self, kernel: Kernel) -> None:
         if self._chain.fetch(kernel.key, self._store) and self._known.use(kernel):
+            self._record.kernel_fetched()
             self._open_jobs.close(Job(kernel))
         else:
             self._route(kernel)

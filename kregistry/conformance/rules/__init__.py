@@ -9,7 +9,9 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     coverage,
     cuda,
     declaration,
+    distinct_inputs,
     filling,
+    large_numerics,
     large_values,
     launches,
     manifests,
@@ -19,10 +21,12 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     random_numerics,
     references,
     repeated,
+    returned_tensors,
     settings,
     shapes,
     stub,
     stub_results,
+    unusual_inputs,
 )
 
 #: Every rule, by id.

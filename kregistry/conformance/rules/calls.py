@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from kregistry.conformance.cases import sweep_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import CASES, FULL, RuleViolation, rule
 from kregistry.errors import KregistryError
@@ -60,7 +62,19 @@ def shape_of_call(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         with subject.applied(shape):
-            check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), m)
+            check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, m), m)
+            for value in (m, *(_policy_edges(subject.kernel_type, shape) if case == "largest" else ())):
+                check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), value)
+
+
+def _policy_edges(kernel_type: KernelType, shape: Shape) -> Iterator[int]:
+    """The values before and after each change of a dimension that a policy varies."""
+    for dimension in kernel_type.dimensions:
+        if shape[dimension.name] not in dimension.policies:
+            continue
+        for before, after in pairwise(sweep_of(kernel_type)[1:]):
+            if shape.at(dimension, before) != shape.at(dimension, after):
+                yield from (before, after)
 
 
 def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> None:
@@ -88,22 +102,27 @@ def _settings_of(kernel_type: KernelType, shape: Shape) -> dict[str, Value]:
 
 @rule("KR117", "warm-up makes the call that serving makes", cases=FULL, needs=("KR113",))
 def same_call(subject: KernelTypeUnderTest, case: str) -> None:
-    kernel_type, m = subject.kernel_type, subject.at(case)
+    m = subject.at(case)
     for shape in subject.every_shape:
-        buffers = subject.meta_buffers(shape, m)
-        recorder, calls = recorder_of(kernel_type)
-        call = kernel_type.arguments(buffers, m)
-        with subject.applied(shape):
-            recorder.launch(*call.args, **call.kwargs)
-        serving = [_call_text(call, buffers) for call in calls]
-        calls.clear()
-        with subject.applied(shape):
-            recorder.execute(buffers, m)
-        warm_up = [_call_text(call, buffers) for call in calls]
-        if serving != warm_up or not serving:
-            got = "; ".join(warm_up) or "no call of function()"
-            wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
-            raise RuleViolation(f"execute(buffers, m={m})", got, wanted, location(shape, m))
+        for rows in dict.fromkeys((m, subject.at("largest"))):
+            _check_same_call(subject, subject.meta_buffers(shape, rows), m)
+
+
+def _check_same_call(subject: KernelTypeUnderTest, buffers: Buffers, m: int) -> None:
+    kernel_type, shape = subject.kernel_type, buffers.shape
+    recorder, calls = recorder_of(kernel_type)
+    call = kernel_type.arguments(buffers, m)
+    with subject.applied(shape):
+        recorder.launch(*call.args, **call.kwargs)
+    serving = [_call_text(call, buffers) for call in calls]
+    calls.clear()
+    with subject.applied(shape):
+        recorder.execute(buffers, m)
+    warm_up = [_call_text(call, buffers) for call in calls]
+    if serving != warm_up or not serving:
+        got = "; ".join(warm_up) or "no call of function()"
+        wanted = "; ".join(serving) or "one call of function() by launch(*arguments(...))"
+        raise RuleViolation(f"execute(buffers, m={m})", got, wanted, location(shape, m))
 
 
 def recorder_of(kernel_type: KernelType) -> tuple[KernelType, list[Call]]:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, one_of_arch
 from kregistry.conformance.rule import RuleViolation, rule
+from kregistry.conformance.rules.calls import recorder_of
 from kregistry.kernel_type import KernelType
 from kregistry.kernel_type.declaration import declaration_fault
 from kregistry.python_child import child_command, child_environment
@@ -82,7 +83,8 @@ def picklable(subject: KernelTypeUnderTest) -> None:
 @rule("KR104", "it has no state", needs=("KR101", "KR112"))
 def stateless(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
-    before = _state(kernel_type)
+    recorder, _ = recorder_of(kernel_type)
+    before = {**_state(kernel_type), **_own_state(recorder)}
     for shape in subject.every_shape:
         m = subject.at("tail")
         buffers = subject.kernel_type.allocate_buffers(shape, m, "meta")
@@ -90,8 +92,10 @@ def stateless(subject: KernelTypeUnderTest) -> None:
         kernel_type.read_m(*call.args, **call.kwargs)
         with subject.applied(shape):
             kernel_type.read_shape(*call.args, **call.kwargs)
+            recorder.launch(*call.args, **call.kwargs)
+            recorder.execute(buffers, m)
         kernel_type.memory_requirement(shape, m)
-    after = _state(kernel_type)
+    after = {**_state(kernel_type), **_own_state(recorder)}
     changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
     if changed:
         wanted = "no change: all threads share one object, and it is pickled by name"
@@ -106,7 +110,12 @@ def _state(kernel_type: KernelType) -> dict[str, str]:
     for cls in type(kernel_type).__mro__:
         if issubclass(cls, KernelType) and cls is not KernelType:
             found.update({name: repr(value) for name, value in vars(cls).items() if not name.startswith("__")})
-    return {**found, **{name: repr(value) for name, value in vars(kernel_type).items()}}
+    return {**found, **_own_state(kernel_type)}
+
+
+def _own_state(kernel_type: KernelType) -> dict[str, str]:
+    """The attributes of the object, as text."""
+    return {name: repr(value) for name, value in vars(kernel_type).items()}
 
 
 @rule("KR105", "importing it does nothing", needs=("KR102",))

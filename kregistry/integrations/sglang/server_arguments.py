@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,28 @@ def request_of(server_args: Any) -> Request:
     Raises:
         Exception: of any kind, where this version of SGLang is not as expected.
     """
+    given = server_args
+    server_args = _resolved(given)
     chunk = _chunk(server_args)
     return Request(
         engine="sglang",
         model=_name(str(server_args.model_path)),
-        config=dict(_config(server_args)),
+        config=dict(_config(given)),
         deployment=_deployment(server_args, chunk),
         largest=_largest(chunk // _dp(server_args) if chunk > 0 else chunk),
         warmed=tuple(KERNEL_TYPES.values()),
         automatic=switched_on(AUTOMATIC),
     )
+
+
+def _resolved(server_args: Any) -> Any:
+    """The arguments with the values that SGLang has chosen for those that were not given.
+
+    SGLang 0.5.23 keeps what was given on the record, and its choices behind a view. Earlier versions write them to the
+    record.
+    """
+    view = getattr(sys.modules.get("sglang.srt.arg_groups.overrides"), "resolving_view", None)
+    return server_args if view is None else view(server_args)
 
 
 def build_environment() -> dict[str, str]:
@@ -98,6 +111,9 @@ def _decode_requests(server_args: Any) -> int | None:
 
 def _dp(server_args: Any) -> int:
     """The size of data-parallel attention inside the tensor-parallel ranks; replicas do not count."""
+    size = getattr(server_args, "attn_dp_size", None)  # SGLang 0.5.23
+    if isinstance(size, int) and size > 1:
+        return size
     return int(server_args.dp_size) if getattr(server_args, "enable_dp_attention", False) else 1
 
 

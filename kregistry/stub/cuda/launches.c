@@ -32,9 +32,22 @@ void kregistry_stub_reset(void) {
   launch_count = mark_count = host_reads = cublaslt_calls = 0;
   reset_streams();
 }
+void kregistry_stub_reset_launches(void) { launch_count = mark_count = 0; }
 void kregistry_stub_mark(void) {
   if (mark_count < MAX_MARKS) marks[mark_count] = (uint32_t)launch_count;
   mark_count++;
+}
+/* Writes the number of each mark after which other libraries are launched than after the one before; returns how many.
+ * The first one is 0. The last mark is the end, so there must be two. */
+unsigned long kregistry_stub_changes(uint32_t *numbers) {
+  unsigned long count = 0;
+  for (unsigned long i = 0; i + 1 < mark_count && mark_count <= MAX_MARKS; i++) {
+    unsigned long length = marks[i + 1] - marks[i];
+    int same = i && length == marks[i] - marks[i - 1] &&
+               !memcmp(launches + marks[i], launches + marks[i - 1], length * sizeof *launches);
+    if (!same) numbers[count++] = (uint32_t)i;
+  }
+  return count;
 }
 unsigned long kregistry_stub_launch_count(void) { return launch_count; }
 unsigned long kregistry_stub_mark_count(void) { return mark_count; }

@@ -1,0 +1,70 @@
+"""Rule for what a launch returns: all of it is compared, and it belongs to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
+from kregistry.conformance.rule import RuleViolation, rule
+from kregistry.conformance.rules.calls import tensors_of
+from kregistry.conformance.rules.numerics import device_shapes
+from kregistry.conformance.trial import refill, results_of, synchronize
+from kregistry.deep_gemm.settings import applied
+from kregistry.kernel_type import Buffers
+
+if TYPE_CHECKING:
+    import torch
+
+
+@rule("KR317", "what a launch returns is compared, and stays as it is", needs=("KR310",), on_device=True)
+def belongs_to_the_caller(subject: KernelTypeUnderTest) -> None:
+    """Launch, keep what came back, launch again with other inputs: what was kept is the same."""
+    kernel_type, m = subject.kernel_type, subject.at("tail")
+    for shape in device_shapes(subject):
+        poisoned = poisoned_buffers(kernel_type, shape, subject.padded_rows(m), NAN_POISON, subject.device)
+        buffers, what, where = poisoned.buffers, "execute(buffers, m)", location(shape, m)
+        refill(kernel_type, poisoned, m, 81, subject.device)
+        with applied(kernel_type, shape):
+            value = kernel_type.execute(buffers, m)
+        synchronize(subject.device)
+        kept = {position: (each, each.clone()) for position, each in _new_tensors(value, buffers).items()}
+        refill(kernel_type, poisoned, m, 82, subject.device)
+        with applied(kernel_type, shape):
+            kernel_type.execute(buffers, m)
+        synchronize(subject.device)
+        for position, (each, before) in kept.items():
+            if not _same(each, before):
+                got = f"tensor {position} of what it returns is overwritten by the next launch"
+                raise RuleViolation(what, got, "a tensor that stays as it is", where)
+            if not _is_compared(subject, buffers, m, value, each):
+                got = f"tensor {position} of what it returns does not matter to returned(value, buffers, m)"
+                raise RuleViolation(what, got, "all of it: what is not compared may be wrong", where)
+
+
+def _new_tensors(value: object, buffers: Buffers) -> dict[int, torch.Tensor]:
+    """Position -> tensor, of the returned tensors that do not lie in the buffers."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in buffers.tensors.values()}
+    found = enumerate(tensors_of(value))
+    return {i: each for i, each in found if each.numel() and each.untyped_storage().data_ptr() not in own}
+
+
+def _is_compared(subject: KernelTypeUnderTest, buffers: Buffers, m: int, value: object, part: torch.Tensor) -> bool:
+    """Whether the results change if a returned tensor is replaced by zeros, or by ones."""
+    before = _results(subject, buffers, m, value)
+    for number in (0, 1):
+        part.fill_(number)
+        after = _results(subject, buffers, m, value)
+        if any(not _same(each, after[name]) for name, each in before.items()):
+            return True
+    return False
+
+
+def _results(subject: KernelTypeUnderTest, buffers: Buffers, m: int, value: object) -> Mapping[str, torch.Tensor]:
+    return {name: each.clone() for name, each in results_of(subject.kernel_type, buffers, m, value).items()}
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal, NaN included."""
+    return bool(((a == b) | ((a != a) & (b != b))).all())

@@ -1,0 +1,175 @@
+"""How remotes were used, added up beside the store over all commands and servers of a machine.
+
+STORE/usage/NAME.json    what one process has counted, or many files made one
+
+Each process writes a file of its own, so that no count is lost where several end at once, and none needs a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from kregistry.bounded_input import parse_json, read_bounded
+from kregistry.remote.tier import TierUse
+from kregistry.store import atomic
+
+#: More files than this are made one.
+_MOST_FILES = 200
+_LARGEST = 1 << 20
+#: The counts of a remote that are added up.
+COUNTS = ("hits", "misses", "written", "wrong", "not_taken", "errors", "bytes_read", "bytes_written")
+
+
+@define
+class Usage:
+    """The sums of some commands.
+
+    Attributes:
+        commands: how many there were.
+        since: when the first of them ended, in seconds since the epoch.
+        found, missed: kernels that the local store had, and that it did not have.
+        compiled: kernels that were compiled.
+        compile_seconds: of the compilers.
+        tiers: how each remote was used, by its URL.
+    """
+
+    commands: int = 0
+    since: float = 0.0
+    found: int = 0
+    missed: int = 0
+    compiled: int = 0
+    compile_seconds: float = 0.0
+    tiers: dict[str, TierUse] = field(factory=dict)
+
+    def add(self, other: Usage) -> None:
+        """Add the counts of others to these."""
+        self.commands += other.commands
+        self.since = min(filter(None, (self.since, other.since)), default=0.0)
+        self.found += other.found
+        self.missed += other.missed
+        self.compiled += other.compiled
+        self.compile_seconds += other.compile_seconds
+        for name, use in other.tiers.items():
+            total = self.tiers.setdefault(name, TierUse(name))
+            for count in (*COUNTS, "seconds"):
+                setattr(total, count, getattr(total, count) + getattr(use, count))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "commands": self.commands,
+            "since": round(self.since, 3),
+            "found": self.found,
+            "missed": self.missed,
+            "compiled": self.compiled,
+            "compile_seconds": round(self.compile_seconds, 3),
+            "remotes": {
+                name: {**{count: getattr(use, count) for count in COUNTS}, "seconds": round(use.seconds, 3)}
+                for name, use in sorted(self.tiers.items())
+            },
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Usage:
+        """
+        Raises:
+            ValueError: it is not what :meth:`to_json` gives.
+        """
+        try:
+            tiers = {str(name): _use(str(name), counts) for name, counts in content["remotes"].items()}
+            whole = {name: int(content[name]) for name in ("commands", "found", "missed", "compiled")}
+            since, seconds = float(content["since"]), float(content["compile_seconds"])
+            if not (0 <= since < 1e11 and seconds >= 0 and min(whole.values()) >= 0):  # 1e11 is in the year 5138
+                raise ValueError("not a count of usage: a number is not possible")
+            return cls(**whole, since=since, compile_seconds=seconds, tiers=tiers)
+        except (TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not a count of usage: {error}") from error
+
+
+def _use(name: str, counts: Any) -> TierUse:
+    use = TierUse(name, seconds=float(counts["seconds"]))
+    for count in COUNTS:
+        setattr(use, count, int(counts.get(count, 0)))
+    return use
+
+
+def note_usage(
+    store: Path, remote: Iterable[TierUse], *, found: int = 0, missed: int = 0, compile_seconds: Iterable[float] = ()
+) -> None:
+    """Keep what a command has counted. Where the store cannot be written, nothing is kept.
+
+    Args:
+        store: directory of the store.
+        remote: how each remote was used.
+        found, missed: see :class:`Usage`.
+        compile_seconds: of each kernel that was compiled.
+    """
+    used = {
+        each.name: each
+        for each in remote
+        if each.hits or each.misses or each.written or each.wrong or each.not_taken or each.errors
+    }
+    seconds = list(compile_seconds)
+    if not used and not found and not missed:
+        return
+    usage = Usage(1, time.time(), found, missed, len(seconds), sum(seconds), used)
+    with contextlib.suppress(OSError):
+        _write(store, usage)
+        if len(list(_directory(store).iterdir())) > _MOST_FILES:
+            _make_one(store)
+
+
+def read_usage(store: Path) -> Usage:
+    """The sum of all counts beside a store. A file that is no count is left out."""
+    total = Usage()
+    with contextlib.suppress(OSError):
+        for path in _directory(store).glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                total.add(Usage.from_json(parse_json(read_bounded(path, _LARGEST))))
+    return total
+
+
+def forget_usage(store: Path) -> None:
+    """Begin to count anew.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    with atomic.storage_errors(store), contextlib.suppress(FileNotFoundError):
+        aside = store / "tmp" / atomic.scratch_name("usage")
+        aside.parent.mkdir(exist_ok=True)
+        _directory(store).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _directory(store: Path) -> Path:
+    return store / "usage"
+
+
+def _write(store: Path, usage: Usage) -> None:
+    directory = _directory(store)
+    directory.mkdir(parents=True, exist_ok=True)
+    content = (json.dumps(usage.to_json()) + "\n").encode()
+    atomic.replace_file(directory / f"{atomic.scratch_name('count')}.json", content)
+
+
+def _make_one(store: Path) -> None:
+    """Only one process can rename a file, so each is added to one sum."""
+    total = Usage()
+    for path in _directory(store).glob("*.json"):
+        taken = path.with_name(atomic.scratch_name(".taken"))
+        try:
+            path.rename(taken)
+        except FileNotFoundError:  # another process has it
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            total.add(Usage.from_json(parse_json(read_bounded(taken, _LARGEST))))
+        taken.unlink(missing_ok=True)
+    _write(store, total)

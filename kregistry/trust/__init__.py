@@ -1,0 +1,1 @@
+"""Signatures: who made a kernel, and whose kernels are taken."""
