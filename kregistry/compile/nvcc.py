@@ -64,6 +64,7 @@ class Nvcc:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._watchdog = Watchdog()
+        self._has_started = threading.Event()
         self.stopped = False
 
     def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
@@ -154,7 +155,12 @@ class Nvcc:
                 start_new_session=True,
             )
             self._running.add(process)
-            return process
+        self._has_started.set()
+        return process
+
+    def wait_for_first(self, seconds: float) -> None:
+        """Wait until the first command has started, at most this long."""
+        self._has_started.wait(seconds)
 
     def ended(self, process: subprocess.Popen[str]) -> None:
         """Forget a command that has ended, so that :meth:`stop` leaves it alone."""

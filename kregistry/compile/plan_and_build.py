@@ -23,7 +23,7 @@ from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
-from kregistry.compile.shipped_kernels import shipped_kernels
+from kregistry.compile.shipped_kernels import shipped_families, shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
@@ -128,6 +128,8 @@ def build_kernels(
         ):
             if shard is None:
                 pipeline.add_early(_early_kernels(lock, manifest, toolchain))
+            if shard is None and cluster is None and not remote and store.is_empty():
+                pipeline.expect(shipped_families(manifest, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
