@@ -203,6 +203,7 @@ def test_a_compiler_that_would_fail_with_every_source(tmp_path: Path, output: st
     ("script", "added"),
     [
         ('exec {nvcc} "$@"', []),
+        ('exec {nvcc} -ccbin /usr/bin/c++ "$@"', []),
         ('exec {nvcc} -lineinfo "$@"', ["+--generate-line-info", "+-generate-line-info"]),
         ('exec {nvcc} "$@" -Xptxas -O1', ["+-O1"]),
         ('exec {nvcc} -DNDEBUG=7 "$@"', ["+-D", "+NDEBUG=7"]),
