@@ -222,11 +222,11 @@ def _of_a_wrapper(program: Path, nvcc: Path) -> Iterator[str]:
 
 
 def _arguments(dry_run: str) -> set[str]:
-    """The arguments of all steps, without temporary files, the place of the toolkit, and what is the host compiler's."""
+    """The arguments of all steps, without temporary files, the toolkit's place, and what is the host compiler's."""
     lines = [line.removeprefix("#$ ") for line in dry_run.splitlines() if line.startswith("#$ ")]
     top = next((line.removeprefix("TOP=") for line in lines if line.startswith("TOP=")), "")
     steps = [line for line in lines if not line.partition("=")[0].strip().isidentifier()]
-    words = {word for step in steps for word in re.split(r"[\s\"]+", step.strip(' "'))[1:]}
+    words = {word for step in steps for word in re.split(r"[\s\"]+", step.strip().partition(" ")[2])}
     here = {word for word in words if word and "tmpxft" not in word and not word.startswith("--gnu_version")}
     return {word.replace(top, "TOP") if top else word for word in here}
 
