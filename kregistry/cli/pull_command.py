@@ -16,8 +16,7 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, trust_options, wanted
-from kregistry.errors import TrustError
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, raise_refusals, report, trust_options, wanted
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
@@ -25,6 +24,8 @@ from kregistry.remote.usage import note_usage
 from kregistry.store import Store, packed
 from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry
+
+_REFUSED = "nothing was written: kregistry docs security says what each reason means"
 
 
 @click.command(name="pull")
@@ -55,9 +56,7 @@ def command(
     received: dict[str, PackedKernel] = {}
     absent = for_each(kernels, lambda key: _in_place(key, store))
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
-    refusals = chain.refusals_of(kernels[name] for name in missing)
-    if refusals:
-        raise TrustError(refusals, "nothing was written: kregistry docs security names each reason")
+    raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, as_json)
     store.open()
     for_each({key: key for key in received}, lambda key: _add(received[key], store))
     chain.remember()

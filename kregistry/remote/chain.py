@@ -323,6 +323,7 @@ class Chain:
         use = self.use[number]
         with self._lock:
             first = refusal.outcome not in use.refused
+            use.not_taken += 1
             use.refused[refusal.outcome] = use.refused.get(refusal.outcome, 0) + 1
             self.refusals.append(refusal)
         if first:

@@ -39,6 +39,8 @@ RECORD = "kernel.json"
 MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
+#: Directories whose files are written aside and renamed.
+_WRITTEN_ASIDE = ("plans", "builds", "front_ends", "usage", "serials")
 #: The use of a kernel is noted at most once in this time.
 _NOTED_SECONDS = 86400.0
 _log = logging.getLogger("kregistry.store")
@@ -101,7 +103,7 @@ class Store:
         self.warn_of_others()
         for name in ("tmp", "claims"):  # a claim is touched every few seconds
             atomic.remove_abandoned(self.directory / name, _ABANDONED_SECONDS)
-        for place in (self.directory, *(self.directory / name for name in ("plans", "builds", "front_ends"))):
+        for place in (self.directory, *(self.directory / name for name in _WRITTEN_ASIDE)):
             atomic.remove_leftovers(place, _ABANDONED_SECONDS)
         return old_format.renew(self.directory)
 
@@ -117,6 +119,10 @@ class Store:
 
     def entry(self, key: str) -> Path:
         return self.directory / "kernels" / key[:2] / key
+
+    def is_empty(self) -> bool:
+        """Whether the store holds no kernel at all, intact or not."""
+        return not any((self.directory / "kernels").glob("??/*"))
 
     def get(self, key: str) -> StoredKernel | None:
         """The kernel, after its content was checked; ``None`` if it is not in the store.
