@@ -22,6 +22,8 @@ def command(store: Store, prometheus: bool, zero: bool, as_json: bool) -> None:
     from kregistry.remote.usage_metrics import prometheus_text
     from kregistry.store.contents import contents_of
 
+    if prometheus and as_json:
+        raise click.UsageError("--json and --prometheus exclude each other")
     if zero:
         forget_usage(store.directory)
         echo(f"counting anew in {store.directory}")

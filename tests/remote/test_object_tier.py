@@ -71,6 +71,23 @@ def test_a_directory_that_is_not_there_is_named_as_such(tmp_path: Path) -> None:
         ObjectTier(Location.parse(str(tmp_path / "none")))
 
 
+@pytest.mark.parametrize("url", ["gs://bucket/k", "az://container/k", "s3://bucket/k", "https://user:a-secret@host/k"])
+def test_every_cloud_has_its_store_and_a_name_without_secrets(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked yet; what is asked of GCS and Azure was not tried."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "team")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "YS1zZWNyZXQ=")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    tier = ObjectTier(Location.parse(url))
+    assert tier.name == url.replace("user:a-secret@", "") and tier.read_only
+
+
+def test_what_azure_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(TierError, match="Account must be specified"):
+        ObjectTier(Location.parse("az://container/k"))
+
+
 def test_what_is_no_file_in_a_directory_is_not_waited_for(tmp_path: Path) -> None:
     tier = ObjectTier(Location.parse(f"{tmp_path}?unsigned"))
     os.mkfifo(tmp_path / "pipe")

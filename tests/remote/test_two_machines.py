@@ -122,6 +122,27 @@ def test_a_remote_with_a_fault_harms_no_build(
     assert (again["compiled"], again["remote"][0]["hits"]) == ([], 1)
 
 
+def test_a_server_that_is_killed_harms_no_build(
+    kregistry: Run,
+    lock: Path,
+    remote: tuple[FaultProxy, str],
+    copies: None,
+    session_store: Store,
+    kernel: Kernel,
+    cubin: bytes,
+    tmp_path: Path,
+) -> None:
+    proxy, url = remote
+    assert kregistry("push", url, "--lock", lock, "--store", session_store.directory).code == 0
+    proxy.shutdown()
+    proxy.server_close()
+    result = build(kregistry, lock, tmp_path / "b", url)
+    (use,) = result.json["remote"]
+    assert (result.code, len(result.json["compiled"]), use["hits"], use["errors"] >= 1) == (0, 1, 0, True)
+    stored = Store(tmp_path / "b").get(kernel.key)
+    assert stored is not None and stored.cubin.read_bytes() == cubin
+
+
 @pytest.mark.parametrize("fault", ["403", "slow", "reset"])
 def test_a_fault_of_a_required_remote_is_an_error(
     kregistry: Run, lock: Path, remote: tuple[FaultProxy, str], copies: None, tmp_path: Path, fault: str
