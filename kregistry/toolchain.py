@@ -87,7 +87,8 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
         InputError: the compiler, its toolkit or DeepGEMM has a path that a shell would not take literally.
         MissingRequirement: there is no nvcc, CUDA_HOME names a directory without one, or it does not run or is too old.
     """
-    named = named_compiler(environment, installed_series())
+    series = installed_series()
+    named = named_compiler(environment, series)
     for place in _deep_gemm_places():
         refuse_unless_literal(place, "DeepGEMM")
     if named is not None:
@@ -99,7 +100,7 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
         if (named is not None or nvcc.is_file()) and (home / "include" / "cuda.h").is_file():
             refuse_unless_literal(home, found_by)
             path, reason = named or (nvcc, found_by)
-            return CudaToolkit(home, Compiler.at(path, reason, home, environment), found_by)
+            return CudaToolkit(home, Compiler.at(path, reason, home, environment, series), found_by)
     places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
     raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", COMPILER_HINT)
 

@@ -29,12 +29,18 @@ COMPILER_HINT = (
     "set CUDA_HOME to a CUDA toolkit, or unset it and run pip install 'cuda-toolkit[nvcc,cccl,crt,nvvm]'; torch and "
     "DeepGEMM stay as they are"
 )
-#: The oldest nvcc that DeepGEMM accepts.
-MINIMUM_NVCC = "12.3"
+#: The oldest nvcc that DeepGEMM accepts, by its own assertions.
+MINIMUM_NVCC = {Series.ONE: "12.3", Series.TWO: "12.9"}
 #: The oldest nvcc that knows an architecture newer than Hopper's (compute capability).
 _MINIMUM_BY_ARCH = {(10, 0): "12.8", (10, 1): "12.8", (10, 3): "12.9", (12, 0): "12.8", (12, 1): "12.9"}
 _UNSUPPORTED = re.compile(
     r"Unsupported gpu architecture '(\w+)'|Value '(\w+)' is not defined for option 'gpu-(?:architecture|code)'"
+)
+#: What nvcc says if not the source is at fault, but its arguments, its toolkit or its host compiler.
+_AT_FAULT = re.compile(
+    r"^(?:nvcc fatal .*|.*unsupported (?:GNU|clang|Microsoft Visual Studio) version.*"
+    r"|.*fatal error: cannot execute .*|sh: .*(?:not found|Permission denied))$",
+    re.MULTILINE,
 )
 #: Programs of kregistry that stand in for a compiler, and the variable that names the real one.
 _STANDING_IN = {"nvcc_monitor.sh": "KREGISTRY_MONITORED_NVCC", "nvcc_recorder.sh": "KREGISTRY_NVCC"}
@@ -62,7 +68,14 @@ class Compiler:
     profile: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, path: Path, found_by: str, home: Path, environment: Mapping[str, str] = os.environ) -> Compiler:
+    def at(
+        cls,
+        path: Path,
+        found_by: str,
+        home: Path,
+        environment: Mapping[str, str] = os.environ,
+        series: Series = Series.ONE,
+    ) -> Compiler:
         """Ask a compiler what it is.
 
         Args:
@@ -70,14 +83,15 @@ class Compiler:
             found_by: for messages.
             home: its toolkit, if it does not say by itself where its headers are.
             environment: of the build.
+            series: of the DeepGEMM that calls it, which accepts no older compiler than it can use.
 
         Raises:
             MissingRequirement: it does not run, is too old, or takes arguments from its environment that read files.
         """
-        version = nvcc_version(path)
-        if Version(version) < Version(MINIMUM_NVCC):
+        version, needed = nvcc_version(path), MINIMUM_NVCC[series]
+        if Version(version) < Version(needed):
             raise MissingRequirement(
-                f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {MINIMUM_NVCC} or newer",
+                f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {needed} or newer",
                 f"install a newer CUDA toolkit, or unset {found_by}" if found_by.isupper() else COMPILER_HINT,
             )
         flags = EnvironmentFlags.read(environment)
@@ -145,19 +159,28 @@ def check_architecture(compiler: Compiler, name: str, major: int, minor: int) ->
         )
 
 
-def architecture_error(output: str, nvcc: Path) -> MissingRequirement | None:
-    """The error for a compiler that says it does not know an architecture; ``None`` if its output says nothing so.
+def compiler_error(output: str, nvcc: Path) -> MissingRequirement | None:
+    """The error for a compiler that would fail with every source; ``None`` if its output says nothing so.
 
     Args:
         output: what it printed.
         nvcc: the compiler.
     """
     found = _UNSUPPORTED.search(output)
-    if found is None:
+    if found is not None:
+        return _architecture_error(found[1] or found[2], nvcc)
+    at_fault = _AT_FAULT.search(output)
+    if at_fault is None:
         return None
-    name = found[1] or found[2]
+    return MissingRequirement(
+        f"nvcc {nvcc_version(nvcc)} at {nvcc} cannot compile here: {' '.join(at_fault[0].split())}",
+        "kregistry doctor shows the variables that nvcc reads; NVCC_CCBIN names another host compiler",
+    )
+
+
+def _architecture_error(name: str, nvcc: Path) -> MissingRequirement:
     digits = "".join(filter(str.isdigit, name))
-    needed = _MINIMUM_BY_ARCH.get((int(digits[:-1] or 0), int(digits[-1:] or 0)), MINIMUM_NVCC)
+    needed = _MINIMUM_BY_ARCH.get((int(digits[:-1] or 0), int(digits[-1:] or 0)), MINIMUM_NVCC[Series.ONE])
     return MissingRequirement(
         f"nvcc {nvcc_version(nvcc)} at {nvcc} does not know the architecture {name}: CUDA {needed} or newer is needed",
         "install a newer CUDA toolkit, and name its nvcc in DG_JIT_NVCC_COMPILER",

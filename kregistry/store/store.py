@@ -120,6 +120,10 @@ class Store:
     def entry(self, key: str) -> Path:
         return self.directory / "kernels" / key[:2] / key
 
+    def is_empty(self) -> bool:
+        """Whether the store holds no kernel at all, intact or not."""
+        return not any((self.directory / "kernels").glob("??/*"))
+
     def get(self, key: str) -> StoredKernel | None:
         """The kernel, after its content was checked; ``None`` if it is not in the store.
 

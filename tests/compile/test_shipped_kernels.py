@@ -13,12 +13,19 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from kregistry import Registry, load_manifest
 from kregistry import compile as room
 from kregistry.compile import BuildReport
 from kregistry.compile.shared.kernel_family import member_of
 from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults, Source
 from kregistry.compile.shared.shipped import is_used
-from kregistry.compile.shipped_kernels import every_shipped_kernel, file_name, shipped_content, shipped_kernels
+from kregistry.compile.shipped_kernels import (
+    every_shipped_kernel,
+    file_name,
+    shipped_content,
+    shipped_families,
+    shipped_kernels,
+)
 from kregistry.deep_gemm.allowed_commands import reason_to_refuse
 from kregistry.manifest import Manifest
 from kregistry.target import get_target
@@ -79,6 +86,26 @@ def test_they_are_left_where_something_differs(
         assert shipped_kernels(tiny_manifest, toolchain, {}, written({**content, **change}, toolchain, tmp_path)) == ()
     (directory / file_name(toolchain.versions.deep_gemm)).unlink()
     assert shipped_kernels(tiny_manifest, toolchain, {}, directory) == ()
+
+
+@pytest.mark.stub
+@pytest.mark.nvcc
+def test_families_are_those_of_the_kernel_types_whatever_the_shapes(
+    registry: Registry, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    """With many kernels; not those of a kernel type that the manifest does not name."""
+
+    def families(type_: str, variables: dict[str, str]) -> list[str]:
+        text = f"{{type: {type_}, shape: {{n: 4104, k: 512}}, m: {{stop: 64}}}}"
+        path = tmp_path / "kernels.yaml"
+        path.write_text(f"version: 1\ntarget: h100\nmodels: {{a: {{kernels: [{text}]}}}}\n")
+        manifest = load_manifest(path, registry)
+        assert shipped_kernels(manifest, toolchain, variables) == ()
+        return [kernel.name for kernel in shipped_families(manifest, toolchain, variables)]
+
+    assert families("fp8_gemm_nt", {}) == families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "kernels"})
+    assert sorted(families("fp8_gemm_nt", {})) == ["sm90_fp8_gemm_1d2d", "transpose_fp32"]
+    assert families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "1"}) == families("bf16_gemm_tt", {}) == []
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -31,12 +31,15 @@ class ToParse:
 
     Attributes:
         first: the smallest of the jobs that waited for them, which may be the sample; it does not wait any longer.
+            ``None`` if no job is known yet.
         seconds: estimated duration of parsing.
+        name: DeepGEMM's name of the kernels.
     """
 
     family: KernelFamily
-    first: FamilyJob
+    first: FamilyJob | None
     seconds: float
+    name: str
 
 
 @frozen
@@ -65,6 +68,7 @@ class _State:
         since: when the first of the jobs began to wait, likewise.
         jobs: the jobs that wait.
         divided: how many jobs have been taken and are to get a front end each.
+        expected: the name of kernels of which many are expected; empty if none are, or the headers have been taken.
     """
 
     headers: _Headers = _Headers.NOT_PARSED
@@ -72,6 +76,7 @@ class _State:
     since: float = 0.0
     jobs: list[FamilyJob] = field(factory=list)
     divided: int = 0
+    expected: str = ""
 
     def due(self, patience: float) -> float | None:
         """When a group of this family may be taken; ``None`` if that is not a matter of time."""
@@ -103,6 +108,10 @@ class Groups:
         state = self._families.setdefault(job.member.family, _State())
         state.since = state.since if state.jobs else now
         state.jobs.append(job)
+
+    def expect(self, family: KernelFamily, name: str) -> None:
+        """Jobs of a family will come: its headers are parsed before."""
+        self._families.setdefault(family, _State()).expected = name
 
     def first(self, keys: Iterable[str]) -> None:
         """Take the jobs of these kernels before all others, including jobs that are added later."""
@@ -151,13 +160,8 @@ class Groups:
                 return Group(family, (urgent,))
         # No more headers than workers: otherwise two families could take the room from each other for ever.
         for family, state in states if len(self.needed()) < self._workers else ():
-            if state.headers is _Headers.NOT_PARSED and len(state.jobs) > 1:
-                state.headers = _Headers.IN_WORK
-                first = min(state.jobs, key=self._size)
-                state.jobs.remove(first)
-                seconds = max(self._cost(job).parse for job in state.jobs)
-                state.until = now + _WITHOUT_HEADERS * seconds
-                return ToParse(family, first, seconds)
+            if state.headers is _Headers.NOT_PARSED and (len(state.jobs) > 1 or state.expected):
+                return self._to_parse(family, state, now)
         for family, state in states:
             due = state.due(self._patience)
             if due is not None and due <= now:
@@ -167,6 +171,17 @@ class Groups:
                 jobs, state.jobs = state.jobs[:count], state.jobs[count:]
                 return Group(family, tuple(jobs))
         return self._without_headers(states, now)
+
+    def _to_parse(self, family: KernelFamily, state: _State, now: float) -> ToParse:
+        state.headers = _Headers.IN_WORK
+        name, state.expected = state.expected, ""
+        first = min(state.jobs, key=self._size) if len(state.jobs) > 1 else None
+        if first is not None:
+            state.jobs.remove(first)
+            name = first.kernel.name
+        seconds = max((self._cost(job).parse for job in state.jobs), default=self._estimates.parse_seconds(name))
+        state.until = now + _WITHOUT_HEADERS * seconds
+        return ToParse(family, first, seconds, name)
 
     def _without_headers(self, states: Sequence[tuple[KernelFamily, _State]], now: float) -> Group | None:
         """The largest job of a family whose headers are being parsed: nvcc parses them too, in a worker that is idle.
