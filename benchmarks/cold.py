@@ -10,6 +10,7 @@ Each round builds once by each way, with an empty store and an empty JIT cache, 
 
     old      an older commit, installed in SITE (`pip install --target SITE CHECKOUT`)
     bare     nothing is known: no lock file, nothing of what ships with the package
+    headers  as for shapes that are in no gallery: of what ships, only the headers of the kernel types are known
     lock     a lock file with sources beside the manifest
     checked  the same, and the shipped results of self-checks
     shipped  no lock file, but all that ships with the package: the default for a model of the gallery
@@ -38,9 +39,9 @@ from typing import Any
 from hardware import describe_host
 
 ROOT = Path(__file__).resolve().parent.parent
-WAYS = ("old", "bare", "lock", "checked", "shipped")
+WAYS = ("old", "bare", "headers", "lock", "checked", "shipped")
 #: What each way of this commit leaves unused.
-_UNUSED = {"bare": "1", "lock": "1", "checked": "kernels", "shipped": ""}
+_UNUSED = {"bare": "1", "headers": "kernels", "lock": "1", "checked": "kernels", "shipped": ""}
 #: Stages of compilers, in logs of builds.
 _COMPILERS = ("parse", "generate", "assemble", "alone", "compare")
 FIGURES = (

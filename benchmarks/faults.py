@@ -2,9 +2,9 @@
 
     python benchmarks/faults.py [PART ...] [--seed N] [--scale 1.0] [--json FILE]
 
-Parts: kills, nvcc_kills, races, damages, disks, inputs, terminations, paths; default: all. ``--scale 0.05`` makes a
-twentieth of each. The seed is printed, and repeats the same run. Disks need the right to mount a tmpfs. ``--json``
-keeps what the file says of other parts, so that the parts can be run one by one.
+Parts: kills, nvcc_kills, races, damages, disks, inputs, terminations, paths, outputs, results, transfers; default: all.
+``--scale 0.05`` makes a twentieth of each. The seed is printed, and repeats the same run. Disks need the right to mount
+a tmpfs. ``--json`` keeps what the file says of other parts, so that the parts can be run one by one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from faults_parts.commands import paths, terminations
 from faults_parts.common import Part, Tally, campaign
 from faults_parts.disks import disks
 from faults_parts.inputs import inputs
+from faults_parts.results import outputs, results, transfers
 
 PARTS: dict[str, Part] = {
     "kills": kills,
@@ -36,6 +37,9 @@ PARTS: dict[str, Part] = {
     "inputs": inputs,
     "terminations": terminations,
     "paths": paths,
+    "outputs": outputs,
+    "results": results,
+    "transfers": transfers,
 }
 COUNTS = {
     "kills": 1000,
@@ -47,6 +51,8 @@ COUNTS = {
     "inputs": 2000,
     "terminations": 100,
     "paths": 11,
+    "outputs": 50,
+    "transfers": 200,
 }
 
 

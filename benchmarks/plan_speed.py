@@ -1,6 +1,6 @@
 """Seconds of `kregistry list`, and of a plan by number of child processes, with imports measured separately.
 
-    python benchmarks/plan_speed.py [--model deepseek-v3] [--processes 1 2 4]
+    python benchmarks/plan_speed.py [--model deepseek-v3] [--processes 1 2 4] [--stop 131072]
 
 `first kernel` includes the imports of torch and DeepGEMM in the children. `sweeps` is the time from the first ready
 child until the last entry is planned. `kregistry list` is the whole command in its own process: median and maximum of
@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from attrs import evolve
 
 from kregistry import Registry, hookimpl, load_manifest
 from kregistry.kernel import Kernel
@@ -65,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", default=None)
     parser.add_argument("--processes", type=int, nargs="*", default=[available_cores()])
+    parser.add_argument("--stop", type=int, help="the end of all ranges")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = [list_seconds()]
@@ -73,6 +76,10 @@ def main() -> None:
         registry, clock = Registry(), Clock()
         registry.listen(clock)
         manifest = load_manifest(ROOT / "kernels.yaml", registry).select(options.model or ["deepseek-v3"])
+        if options.stop is not None:
+            ranges = [evolve(each.range, stop=options.stop) for each in manifest.entries]
+            entries = tuple(evolve(each, range=longer) for each, longer in zip(manifest.entries, ranges))
+            manifest = evolve(manifest, entries=entries)
         toolchain = find_toolchain()
         started = time.perf_counter()
         check_stub(toolchain, manifest.target, default_stub_directory())

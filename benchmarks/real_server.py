@@ -118,7 +118,7 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
         except Exception as error:
             result["error"] = f"{type(error).__name__}: {error}"
     result |= servers.read_log(log, server.began)
-    result["start"] = caches.last_start()
+    result["start"] = caches.last_start(server.began)
     return result
 
 
@@ -143,6 +143,8 @@ def keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
     """Print a result, and add it to the file."""
     line = json.dumps(result)
     print(line, flush=True)
+    for each in result.get("start", {}).get("phases", ()):
+        print(f"at {each['at']:.2f} s: {each['phase']}, {each['s']:.3f} s, {each['cpu_s']:.3f} s on a core")
     with (options.work / "results.jsonl").open("a") as file:
         file.write(line + "\n")
     if options.copy:

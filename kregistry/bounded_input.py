@@ -140,8 +140,10 @@ def open_input(path: str | Path) -> BinaryIO:
     try:
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "rb")
-    except BaseException:  # a directory
+    except BaseException as error:  # a directory
         os.close(descriptor)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # it would be the number of the descriptor
         raise
 
 

@@ -20,6 +20,8 @@ def kregistry_executor(url: str) -> Executor | None:
     scheme, _, address = url.partition("://")
     if scheme not in _SCHEMES:
         return None
+    if not address.rpartition(":")[2].isdecimal():
+        raise ValueError(f"expected {scheme}://HOST:PORT")
     from distributed import Client
     from distributed.cfexecutor import ClientExecutor
 

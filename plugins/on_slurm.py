@@ -7,6 +7,7 @@ by default below the user's cache directory. Slurm runs a job again whose node f
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -17,6 +18,8 @@ from kregistry import hookimpl
 
 #: Seconds between two looks for results.
 _POLL_SECONDS = 0.5
+#: Slurm's own commands try for ten seconds to reach the controller.
+_ANSWER_SECONDS = 30
 #: A job takes half a minute. With more than a partition allows, it would wait for ever.
 _JOB_MINUTES = 10
 
@@ -29,6 +32,7 @@ def kregistry_executor(url: str) -> Executor | None:
     import submitit
 
     partition, _, directory = url.removeprefix("slurm://").partition("/")
+    _check(partition)
     folder = Path(f"/{directory}") if directory else _default_folder()
     jobs: Any = submitit.SlurmExecutor(folder=folder)
     options = {"partition": partition} if partition else {}
@@ -40,6 +44,16 @@ def kregistry_executor(url: str) -> Executor | None:
         additional_parameters={"requeue": True},
     )
     return _SlurmExecutor(jobs)
+
+
+def _check(partition: str) -> None:
+    """Ask the controller for the nodes of a partition, so that a cluster that does not answer is an error at once."""
+    named = ["-p", partition] if partition else []
+    asked = subprocess.run(["sinfo", "-h", "-o", "%D", *named], capture_output=True, text=True, timeout=_ANSWER_SECONDS)
+    if asked.returncode:
+        raise OSError(asked.stderr.strip() or f"sinfo ended with exit code {asked.returncode}")
+    if not asked.stdout.strip():
+        raise ValueError(f"Slurm has no partition {partition}")
 
 
 def _default_folder() -> Path:

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from kregistry.python_child import child_environment, relative_entries, search_path
+from kregistry import python_child
+from kregistry.python_child import (
+    as_given,
+    child_environment,
+    clean_path,
+    find_program,
+    relative_entries,
+    search_path,
+)
 
 ROOT = str(Path(__file__).parent.parent)
 
@@ -107,3 +115,30 @@ def test_the_environment_of_a_child_has_no_relative_entries() -> None:
     ]
     assert relative_entries({"PYTHONPATH": ":/a:x"}) == ["", "x"]
     assert relative_entries({"PYTHONPATH": ""}) == relative_entries({}) == []
+
+
+def test_programs_are_found_only_by_absolute_entries_of_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in (tmp_path, tmp_path / "bin"):
+        place.mkdir(exist_ok=True)
+        (place / "tool").write_text("#!/bin/sh\n")
+        (place / "tool").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    for path in (":/nowhere", ".", "/nowhere:", "", "bin", "./bin:."):
+        assert find_program("tool", {"PATH": path}) is None
+    assert find_program("tool", {"PATH": f".:{tmp_path}/bin"}) == str(tmp_path / "bin" / "tool")
+    assert find_program("./tool", {"PATH": ""}) == "./tool"  # named by the user
+    assert child_environment({"PATH": f":/a:b:{tmp_path}:"})["PATH"] == f"/a:{tmp_path}"
+    assert child_environment({"PATH": "."})["PATH"] == os.defpath
+
+
+def test_this_process_keeps_the_absolute_entries_and_a_command_of_the_user_gets_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(python_child, "_given", {})
+    monkeypatch.setenv("PATH", "/a:/b")
+    clean_path()
+    assert (os.environ["PATH"], as_given({"PATH": "/c"})) == ("/a:/b", {"PATH": "/c"})
+    monkeypatch.setenv("PATH", ":/a:venv/bin")
+    clean_path()
+    assert os.environ["PATH"] == "/a"
+    assert as_given(os.environ)["PATH"] == ":/a:venv/bin"

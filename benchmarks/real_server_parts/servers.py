@@ -22,6 +22,7 @@ from typing import Any
 
 from attrs import frozen
 
+from kregistry.integrations.phases import read_phases
 from real_server_parts import models
 
 _PROGRAMS = {"sglang": ["-m", "sglang.launch_server"], "vllm": ["-m", "vllm.entrypoints.cli.main", "serve"]}
@@ -112,10 +113,13 @@ class Caches:
         place = self.directory / "jit" / "cache"
         return {path.name for path in place.iterdir() if path.name.startswith("kernel.")} if place.is_dir() else set()
 
-    def last_start(self) -> dict[str, Any]:
-        """What kregistry's build process said about the last start."""
+    def last_start(self, began: float) -> dict[str, Any]:
+        """What kregistry's build process said about a start, and the phases of all processes, from its beginning on."""
         found = sorted((self.store / "starts").glob("*/status.json"), key=lambda each: each.stat().st_mtime)
-        return json.loads(found[-1].read_text()) if found else {}
+        if not found or found[-1].stat().st_mtime < began:
+            return {}
+        phases = [{**each, "at": round(each["at"] - began, 2)} for each in read_phases(found[-1].parent)]
+        return {**json.loads(found[-1].read_text()), "phases": phases}
 
 
 def caches(place: Path, who: str, *, empty: bool) -> Caches:

@@ -25,7 +25,8 @@ COMMANDS = {
     "push": "Write the kernels of a manifest to a remote: S3, a directory, a web server.",
     "pull": "Copy the kernels of a manifest, or of a lock file, from a remote.",
     "lookup": "Ask whether a remote has the kernels of a manifest.",
-    "bundle": "Write the kernels of a manifest into one file, or into an OCI image.",
+    "bundle": "Write the kernels of a manifest into one file, a wheel, or an OCI image.",
+    "gc": "Remove kernels from the store by age, size or stack.",
     "audit": "Compile some kernels again, and compare them with those that are used.",
     "keygen": "Make a key that signs kernels, and the policy that trusts it.",
     "stats": "Show what the store holds, and how it and the remotes were used.",
@@ -88,6 +89,9 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="kregistry")
 def cli() -> None:
     """Plan, build and warm up the DeepGEMM kernels of a model, before a server needs them."""
+    from kregistry.deep_gemm.preset import adopt_preset
+
+    adopt_preset()
 
 
 def main() -> None:

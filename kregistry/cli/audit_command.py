@@ -21,8 +21,8 @@ from kregistry.cli.options import (
     verbosity_options,
 )
 from kregistry.cli.output import echo, say
-from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, trust_options
-from kregistry.errors import InputError, TrustError
+from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_refusals, trust_options
+from kregistry.errors import InputError
 from kregistry.kernel import Kernel
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
@@ -73,8 +73,8 @@ def command(
     chosen = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     cubin_of = partial(_of_store, store) if chain is None else partial(_of_remote, chain)
     report = audit(kernels.values(), cubin_of, nvcc, sample, chosen, jobs or available_cores())
-    if chain is not None and chain.refusals:
-        raise TrustError(tuple(chain.refusals))
+    if chain is not None:
+        raise_refusals(chain, (each.key for each in kernels.values()), "", as_json)
     if as_json:
         print_json(report.to_json())
     else:

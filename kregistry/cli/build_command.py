@@ -85,7 +85,7 @@ def command(
 
     registry = selection.registry
     part = Shard.parse(shard) if shard else None
-    cluster = open_executor(on, registry.events) if on else nullcontext()
+    cluster = open_executor(on, registry.events) if on is not None else nullcontext()
     if lock is not None:
         _refuse_selection(selection)
         with cluster as executor, ProgressBar(registry, verbosity, None, storage.store.directory, jobs):

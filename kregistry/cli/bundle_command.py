@@ -19,6 +19,7 @@ from kregistry.store import Store
 @lock_option
 @store_option
 @click.option("--tar", type=click.Path(path_type=Path), help="Write one file: FILE.tar.gz.")
+@click.option("--wheel", type=click.Path(path_type=Path), help="Write a wheel: NAME-VERSION-py3-none-any.whl.")
 @click.option("--oci", type=click.Path(path_type=Path), help="Write an OCI image in a new directory.")
 @click.option("--tag", default="kernels", show_default=True, help="With --oci: the image's name in its directory.")
 @sign_option
@@ -28,14 +29,15 @@ def command(
     lock: Path | None,
     store: Store,
     tar: Path | None,
+    wheel: Path | None,
     oci: Path | None,
     tag: str,
     keys: tuple[Path, ...],
     verbosity: Verbosity,
 ) -> None:
-    """Write the kernels of the manifest FILE (default: kernels.yaml) into one file, or into an OCI image.
+    """Write the kernels of the manifest FILE (default: kernels.yaml) into one file, a wheel, or an OCI image.
 
-    Both are the same to the byte wherever they are made from the same kernels. With --sign, each kernel carries a
+    All are the same to the byte wherever they are made from the same kernels. With --sign, each kernel carries a
     signature, and a file FILE.tar.gz.dsse.json signs the bundle as a whole. Set SOURCE_DATE_EPOCH for the same bytes.
     """
     from kregistry.remote.bundle import MAX_TOTAL, compressed, signature_of, tar_of
@@ -43,11 +45,14 @@ def command(
     from kregistry.remote.gate import BUNDLE_SUBJECT, TrustSettings
     from kregistry.remote.location import SUFFIXES
     from kregistry.remote.oci_image import ROOT, write_image
+    from kregistry.remote.wheel_file import wheel_name, wheel_of
     from kregistry.store import atomic
     from kregistry.trust.seal import sha256_of
 
-    if tar is None and oci is None:
-        raise InputError("bundle: expected --tar FILE or --oci DIR", f"{next_command('bundle')} --tar kernels.tar.gz")
+    if tar is None and oci is None and wheel is None:
+        text = "bundle: expected --tar FILE, --oci DIR or --wheel FILE"
+        raise InputError(text, f"{next_command('bundle')} --tar kernels.tar.gz")
+    distribution = wheel_name(wheel) if wheel is not None else ("", "")
     if tar is not None and not tar.name.endswith(SUFFIXES):
         raise InputError(f"bundle --tar {tar}: the name must end in {' or '.join(SUFFIXES)}")
     if oci is not None and oci.exists() and (not oci.is_dir() or any(oci.iterdir())):
@@ -76,6 +81,10 @@ def command(
             atomic.write_output(signature_of(tar), signer.envelope(plan.name, subjects, plan.provenance))
         atomic.write_output(tar, content)
         echo(f"{tar}: {len(kernels)} kernels, {len(content)} bytes")
+    if wheel is not None:
+        content = wheel_of(*distribution, named.items(), plan.name)
+        atomic.write_output(wheel, content)
+        echo(f"{wheel}: {len(kernels)} kernels, {len(content)} bytes")
     if oci is not None:
         labels = {"org.opencontainers.image.title": "DeepGEMM kernels", "kregistry.kernels": str(len(kernels))}
         layer = tar_of((f"{ROOT}/{name}", content) for name, content in named.items())

@@ -19,10 +19,14 @@ def command(output: Path, name: str) -> None:
 
     The private key goes to a new file that only you can read; with KREGISTRY_PASSPHRASE set, it is encrypted.
     """
+    import yaml
+
     from kregistry.trust.keys import SigningKey
+    from kregistry.trust.policy_format import VERSION
 
     key = SigningKey.create(output).public
-    echo(f"version: 1\nkeys:\n  {name or output.stem}:\n    id: {key.id}\n    key: {key.text}")
+    policy = {"version": VERSION, "keys": {name or output.stem: {"id": key.id, "key": key.text}}}
+    echo(yaml.safe_dump(policy, sort_keys=False, width=1000), nl=False)
     say(
         f"{output} signs, and stays with the builder; the lines above are a policy for readers: kregistry docs security"
     )

@@ -40,11 +40,13 @@ def command(
     kernels = wanted(selection, lock, verbosity, store).keys
     missing = for_each(kernels, chain.has)
     hint = f"{_filling(locations[0])} adds them" if locations else ""
-    report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)
+    report(kernels, missing, chain, f"are in {', '.join(each.name for each in chain.use)}", hint, as_json)
 
 
 def _filling(location: Location) -> str:
     """The command that puts the kernels there. The URL is shown without user name and password."""
+    if location.wheel() is not None:
+        return next_command("bundle", "--wheel", f"{location.wheel()}-VERSION-py3-none-any.whl")
     if location.bundle() is not None:
         return next_command("bundle", "--tar", str(location.bundle()))
     return next_command("push", f"{location.url}?unsigned")

@@ -16,15 +16,16 @@ from kregistry.cli.options import (
     store_option,
     verbosity_options,
 )
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, trust_options, wanted
-from kregistry.errors import TrustError
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, raise_refusals, report, trust_options, wanted
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
 from kregistry.remote.usage import note_usage
-from kregistry.store import Store
+from kregistry.store import Store, packed
 from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry
+
+_REFUSED = "nothing was written: kregistry docs security says what each reason means"
 
 
 @click.command(name="pull")
@@ -55,13 +56,9 @@ def command(
     received: dict[str, PackedKernel] = {}
     absent = for_each(kernels, lambda key: _in_place(key, store))
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
-    if chain.refusals:
-        raise TrustError(tuple(chain.refusals), "nothing was written: kregistry docs security names each reason")
+    raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, as_json)
     store.open()
-    for key, kernel in received.items():
-        if not _in_place(key, store):
-            store.discard(key)
-        chain.add(kernel, store)
+    for_each({key: key for key in received}, lambda key: _add(received[key], store))
     chain.remember()
     note_usage(store.directory, chain.use, found=len(kernels) - len(absent), missed=len(absent))
     hint = f"{next_command('build')} compiles the others"
@@ -75,8 +72,18 @@ def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
     return kernel is not None
 
 
+def _add(kernel: PackedKernel, store: Store) -> bool:
+    """Many at once: each is flushed to disk."""
+    if not _in_place(kernel.key, store):
+        store.discard(kernel.key)
+    packed.add(store, kernel)
+    return True
+
+
 def _in_place(key: str, store: Store) -> bool:
     try:
-        return store.get(key) is not None
+        found = store.get(key) is not None
+        store.note_use(key)
+        return found
     except DamagedEntry:
         return False

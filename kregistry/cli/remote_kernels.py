@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
+from kregistry.bounded_input import MAX_JSON_BYTES, read_input
 from kregistry.cli.options import Selection, Verbosity, print_json
 from kregistry.cli.output import echo, say
-from kregistry.errors import IncompleteError
-from kregistry.remote.chain import Chain
+from kregistry.errors import IncompleteError, TrustError
+from kregistry.remote.chain import Chain, for_builds
 from kregistry.remote.gate import KREGISTRY_SIGN, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.store import Store
@@ -40,7 +41,7 @@ def remote_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_remote(*, remotes: tuple[str, ...], require_remote: bool, trust: TrustSettings, **rest: Any) -> Any:
         named = remotes or (os.environ.get(KREGISTRY_REMOTE, ""),)
-        locations = [location for each in named for location in Location.parse_all(each)]
+        locations = for_builds(location for each in named for location in Location.parse_all(each))
         settings = trust.of_store(rest["storage"].store.directory)
         return command(remote=Chain.open(locations, settings, required=require_remote, hint=_NOT_REQUIRED), **rest)
 
@@ -123,7 +124,10 @@ def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store:
         known = file.sources.kernels if file.sources else {}
         sources = {file.kernels[name].key: each.source for name, each in known.items() if name in file.kernels}
         models = {each.model for each in file.entries}
-        return _wanted({name: each.key for name, each in file.kernels.items()}, file, models, sources)
+        headers = {f"headers {digest[:16]}": digest for digest in (file.sources.directories if file.sources else ())}
+        materials = {lock.name: sha256_of(read_input(lock, 2 * MAX_JSON_BYTES)), **headers}
+        keys = {name: each.key for name, each in file.kernels.items()}
+        return _wanted(keys, file, models, sources, materials)
     from kregistry.cli.progress import ProgressBar
     from kregistry.plan.planner import make_plan
 
@@ -131,13 +135,21 @@ def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store:
     with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory)
     sources = {kernel.key: kernel.source for kernel in plan.kernels.values()}
-    return _wanted({name: kernel.key for name, kernel in plan.kernels.items()}, plan, set(manifest.models), sources)
+    materials = {selection.file.name: sha256_of(read_input(selection.file))}
+    keys = {name: kernel.key for name, kernel in plan.kernels.items()}
+    return _wanted(keys, plan, set(manifest.models), sources, materials)
 
 
-def _wanted(keys: dict[str, str], plan: Plan | PlanFile, models: Iterable[str], sources: Mapping[str, str]) -> Wanted:
+def _wanted(
+    keys: dict[str, str],
+    plan: Plan | PlanFile,
+    models: Iterable[str],
+    sources: Mapping[str, str],
+    materials: Mapping[str, str],
+) -> Wanted:
     versions = plan.versions.to_json()
     digests = {key: sha256_of(source.encode()) for key, source in sources.items()}
-    provenance = Provenance(plan.target.name, versions, digests)
+    provenance = Provenance(plan.target.name, versions, digests, materials)
     stack = (f"{name} {version}" for name, version in versions.items())
     return Wanted(keys, provenance, ", ".join((*sorted(models), plan.target.name, *stack)))
 
@@ -147,6 +159,20 @@ def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple
     with ThreadPoolExecutor(_REQUESTS) as threads:
         done = dict(zip(kernels, threads.map(action, kernels.values())))
     return tuple(name for name, good in done.items() if not good)
+
+
+def raise_refusals(chain: Chain, keys: Iterable[str], hint: str, as_json: bool) -> None:
+    """
+    Raises:
+        TrustError: one of these kernels was refused. With --json, the refusals are printed too.
+    """
+    refusals = chain.refusals_of(keys)
+    if refusals and as_json:
+        from attrs import asdict
+
+        print_json({"refused": [asdict(each) for each in refusals]})
+    if refusals:
+        raise TrustError(refusals, hint)
 
 
 def report(

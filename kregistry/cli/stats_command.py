@@ -22,6 +22,8 @@ def command(store: Store, prometheus: bool, zero: bool, as_json: bool) -> None:
     from kregistry.remote.usage_metrics import prometheus_text
     from kregistry.store.contents import contents_of
 
+    if prometheus and as_json:
+        raise click.UsageError("--json and --prometheus exclude each other")
     if zero:
         forget_usage(store.directory)
         echo(f"counting anew in {store.directory}")
@@ -45,13 +47,13 @@ def command(store: Store, prometheus: bool, zero: bool, as_json: bool) -> None:
         f"{usage.commands} commands since {since}: {usage.compiled} compiled in {usage.compile_seconds:.1f} compiler s"
     )
     rows: list[tuple[object, ...]] = [
-        ("this store", usage.found, usage.missed, _rate(usage.found, usage.missed), *6 * ("",))
+        ("this store", usage.found, usage.missed, _rate(usage.found, usage.missed), *7 * ("",))
     ]
     for name, use in sorted(usage.tiers.items()):
         sizes = human_bytes(use.bytes_read), human_bytes(use.bytes_written)
-        counts = use.written, use.wrong, use.errors
+        counts = use.written, use.wrong, use.not_taken, use.errors
         rows.append((name, use.hits, use.misses, _rate(use.hits, use.misses), *counts, *sizes, f"{use.seconds:.2f}"))
-    columns = (">hits", ">misses", ">hit rate", ">written", ">wrong", ">errors", ">read", ">sent", ">s")
+    columns = (">hits", ">misses", ">hit rate", ">written", ">wrong", ">refused", ">errors", ">read", ">sent", ">s")
     print_table(("~tier", *columns), rows)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import click
 
 from kregistry.cli.next_command import next_command
@@ -19,10 +22,16 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
+from kregistry.cli.remote_kernels import lock_option, trust_options
+from kregistry.errors import InputError
+from kregistry.remote.gate import TrustSettings
 
 
 @click.command(name="verify")
 @manifest_options
+@lock_option
+@click.option("--remote", "url", metavar="URL", help="Check the kernels of this remote or bundle, and keep none.")
+@partial(trust_options, signs=False)
 @storage_options
 @replan_option
 @verbosity_options
@@ -30,13 +39,26 @@ from kregistry.cli.problems import PlanOutcome, raise_problems
 @json_option
 def command(
     selection: Selection,
+    lock: Path | None,
+    url: str | None,
+    trust: TrustSettings,
     storage: Storage,
     replan: bool,
     verbosity: Verbosity,
     allow_broken: bool,
     as_json: bool,
 ) -> None:
-    """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact."""
+    """Check that store and JIT cache hold every kernel of the manifest FILE (default: kernels.yaml), intact.
+
+    With --remote, the kernels of a remote are read and checked instead, with their signatures if there is a policy.
+    """
+    if url is not None:
+        from kregistry.cli.verify_remote import verify_remote
+
+        verify_remote(url, selection, lock, storage.store, trust, verbosity, as_json)
+        return
+    if lock is not None:
+        raise InputError("--lock is used with --remote only", "the JIT cache is checked against a manifest")
     from kregistry.cli.progress import ProgressBar
     from kregistry.errors import VerifyError
     from kregistry.plan.kept_plans import plan_path

@@ -24,7 +24,7 @@ from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.deep_gemm.environment import PREFIXES
-from kregistry.errors import InputError, UnknownNameError, quoted, shorten, storage_errors
+from kregistry.errors import InputError, StorageError, UnknownNameError, quoted, shorten, storage_errors
 from kregistry.events.tasks import STAGES, Task
 from kregistry.machine import available_cores
 from kregistry.manifest import Manifest
@@ -195,7 +195,7 @@ def latest_build_log(store_directory: Path, fingerprint: str) -> BuildLog | None
     for id in reversed(build_ids(store_directory)):
         try:
             log = read_build_log(store_directory, id)
-        except InputError:
+        except (InputError, StorageError):  # damaged, or no file
             continue
         if log.fingerprint == fingerprint:
             newest = newest or log

@@ -17,7 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
-from kregistry.deep_gemm.compiler import architecture_error
+from kregistry.deep_gemm.compiler import compiler_error
 from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.full_disk import raise_if_full
 from kregistry.kernel import Kernel
@@ -64,20 +64,21 @@ class Nvcc:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._watchdog = Watchdog()
+        self._has_started = threading.Event()
         self.stopped = False
 
     def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
         """Compile a kernel with DeepGEMM's flags, in a scratch directory that is removed afterwards.
 
         Raises:
-            MissingRequirement: nvcc does not know the architecture.
+            MissingRequirement: nvcc does not know the architecture, or would fail with every source.
             StorageError: the scratch directory cannot be written.
         """
         with scratch_directory(scratch):
             source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
             source.write_text(kernel.source)
             made = self.make([str(self.path), *kernel.command.arguments(source, output)], output, scratch)
-        error = architecture_error(made.failure, self.path)
+        error = compiler_error(made.failure, self.path)
         if error is not None:  # another kernel would fail alike: the compiler is at fault
             raise error
         return made
@@ -154,7 +155,12 @@ class Nvcc:
                 start_new_session=True,
             )
             self._running.add(process)
-            return process
+        self._has_started.set()
+        return process
+
+    def wait_for_first(self, seconds: float) -> None:
+        """Wait until the first command has started, at most this long."""
+        self._has_started.wait(seconds)
 
     def ended(self, process: subprocess.Popen[str]) -> None:
         """Forget a command that has ended, so that :meth:`stop` leaves it alone."""

@@ -56,6 +56,9 @@ from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
 
+#: The first compiler of an early kernel starts within this time, in seconds.
+_FIRST_SECONDS = 0.25
+
 
 class Pipeline:
     """Compiles what is missing from the store, longest first, and fills the JIT cache.
@@ -129,7 +132,7 @@ class Pipeline:
         front_end = RunFrontEnd(claim, waiting, pool, scratch, assemble, divide, check, record)
         headers = ParseHeaders(claim, check, waiting, pool, front_end.run, record)
         self._group_tasks = GroupTasks(groups, estimates, headers.parse, front_end.run)
-        route = Route(options.shared, self_check, waiting, alone, publish, record)
+        self._route = route = Route(options.shared, self_check, waiting, alone, publish, record)
         self._distribute: Distribute | None = None
         if cluster is not None:
             done = self._open_jobs.close
@@ -186,6 +189,15 @@ class Pipeline:
                 self._early.add(kernel.key)
                 self._fetch.send(kernel)
         if self._early:
+            self._schedule.open()
+            self._nvcc.wait_for_first(_FIRST_SECONDS)  # what comes next would take turns with it
+
+    def expect(self, kernels: Iterable[Kernel]) -> None:
+        """Parse the headers of these kernels' families, before it is known which of their kernels are needed."""
+        expected = tuple(kernels)
+        for kernel in expected:
+            self._route.expect(kernel)
+        if expected:
             self._schedule.open()
 
     def first(self, keys: Collection[str]) -> None:

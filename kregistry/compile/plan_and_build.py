@@ -23,8 +23,9 @@ from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
-from kregistry.compile.shipped_kernels import shipped_kernels
+from kregistry.compile.shipped_kernels import shipped_families, shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.deep_gemm.preset import adopt_preset
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
@@ -88,6 +89,7 @@ def build_kernels(
         StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
     """
     started, begun = time.perf_counter(), time.time()
+    adopt_preset()
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
@@ -128,6 +130,8 @@ def build_kernels(
         ):
             if shard is None:
                 pipeline.add_early(_early_kernels(lock, manifest, toolchain))
+            if shard is None and cluster is None and not remote and store.is_empty():
+                pipeline.expect(shipped_families(manifest, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from kregistry.compile.locked_kernels import installed_headers
-from kregistry.compile.shared.shipped import KERNELS, is_used
+from kregistry.compile.shared.shipped import FAMILIES, KERNELS, is_used
+from kregistry.deep_gemm.allowed_commands import reason_to_refuse
 from kregistry.deep_gemm.compiler import Compiler
 from kregistry.deep_gemm.cubin_inputs import cubin_key, remembered_tree_digest
 from kregistry.deep_gemm.generated_source import parse_source
@@ -33,6 +34,8 @@ from kregistry.toolchain import Toolchain
 #: Stands for the reference to the kernel in a source.
 _MARK = "\0"
 _CUBIN = "kernel.cubin"
+#: A kernel type that needs fewer kernels of a family in all of the gallery may need one or none here.
+_MANY = 8
 
 
 def shipped_kernels(
@@ -56,6 +59,33 @@ def shipped_kernels(
     if not numbers or headers is None:
         return ()
     return tuple(_kernel(content, number, headers, compiler) for number in sorted(numbers))
+
+
+def shipped_families(
+    manifest: Manifest,
+    toolchain: Toolchain,
+    environment: Mapping[str, str] = os.environ,
+    directory: Any = None,
+) -> tuple[Kernel, ...]:
+    """A kernel of each family that the kernel types of a manifest usually need, whatever their shapes are.
+
+    Families of few kernels are left out: their headers are parsed when they are known to be needed.
+    """
+    if not is_used(FAMILIES, environment):
+        return ()
+    content = _read(toolchain.versions.deep_gemm, directory)
+    compiler = toolchain.cuda.compiler
+    if content is None or content["nvcc"] != compiler.version or _is_changed(compiler, toolchain, environment):
+        return ()
+    types = {entry.kernel_type for entry in manifest.entries}
+    families: dict[tuple[int, str], set[int]] = {}
+    for identity, spans in content["entries"].get(target_name(manifest.target), {}).items():
+        for number, *_ in spans if identity.partition(" ")[0] in types else ():
+            _, command, template, _ = content["kernels"][number]
+            families.setdefault((command, content["templates"][template].partition("static ")[0]), set()).add(number)
+    headers = next((each for each in installed_headers() if remembered_tree_digest(each) == content["headers"]), None)
+    many = [min(numbers) for numbers in families.values() if len(numbers) >= _MANY]
+    return tuple(_kernel(content, number, headers, compiler) for number in many) if headers is not None else ()
 
 
 def every_shipped_kernel(toolchain: Toolchain) -> tuple[Kernel, ...]:
@@ -93,6 +123,9 @@ def shipped_content(plans: Iterable[Plan], compiler: Compiler) -> dict[str, Any]
         numbers = {}
         for name, each in section.kernels.items():
             kernel = plan.kernels[name]
+            listed = [section.directories[one] for one in each.headers if one != TOOLKIT]
+            if reason_to_refuse(each.source, each.flags, listed):
+                continue  # the dry run finds it, as it finds what is not known
             reference = _reference(each.source)
             command = commands.number([list(each.flags), [one == TOOLKIT for one in each.headers]])
             template = templates.number(each.source.replace(reference, _MARK))
@@ -101,7 +134,8 @@ def shipped_content(plans: Iterable[Plan], compiler: Compiler) -> dict[str, Any]
         for planned in plan.entries:
             spans = known.setdefault(_identity(planned.entry), [])
             for segment in planned.segments:
-                spans += [[numbers[name], segment.start, segment.stop] for name in segment.kernels]
+                known_here = (numbers[name] for name in segment.kernels if name in numbers)
+                spans += [[number, segment.start, segment.stop] for number in known_here]
             spans[:] = _joined(spans)
     (digest,) = headers
     return {

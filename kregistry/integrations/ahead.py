@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kregistry.errors import KregistryError
 from kregistry.integrations.build_ahead import SaysThatItWaits, wait_for_build
+from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.integrations.waiting_calls import WaitingCall, ask
 from kregistry.kernel_type import Value
@@ -67,7 +68,7 @@ class Ahead:
             log.warning("kregistry: a call waits for the whole build, since it cannot ask for its kernel: %s", error)
             self.wait()
             return True
-        with SaysThatItWaits(f"a kernel of {kernel_type} ({self._start.log})"):
+        with PHASES.phase("wait for one kernel"), SaysThatItWaits(f"a kernel of {kernel_type} ({self._start.log})"):
             while self.builds:
                 if answer.exists():
                     self._answered.add(key)
@@ -77,7 +78,8 @@ class Ahead:
 
     def _prepare(self) -> None:
         try:
-            status = wait_for_build(self._start)
+            with PHASES.phase("build process"):
+                status = wait_for_build(self._start)
             if status.state != "done":
                 log.warning("kregistry: the build ahead of the first call has failed: %s", status.text)
                 return
@@ -89,7 +91,8 @@ class Ahead:
                 status.built,
                 status.seconds,
             )
-            self._prepared = self._launches(status)
+            with PHASES.phase("plan of the build"):
+                self._prepared = self._launches(status)
         except Exception:
             log.exception("kregistry: what was built ahead cannot be read; call sites are warmed up one by one")
 

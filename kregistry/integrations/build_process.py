@@ -17,6 +17,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.integrations.waiting_calls import AnswersCalls
 from kregistry.manifest import Manifest
@@ -36,6 +37,7 @@ def main() -> None:
     """Build what the folder in the first argument asks for; its status says how that went."""
     start = StartFolder(Path(sys.argv[1]))
     started = time.monotonic()
+    PHASES.write_to(start.directory)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_end_with_the_engine, daemon=True).start()
     os.nice(_NICE)
@@ -78,13 +80,16 @@ def _build(start: StartFolder) -> Status:
     from kregistry.integrations.automatic_manifest import manifest_for, manifest_text
     from kregistry.integrations.device_query import query_target
 
-    registry, store = Registry(), Store.default()
+    with PHASES.phase("kernel types"):
+        registry, store = Registry(), Store.default()
     request = start.read_request()
     if request is None:  # calls in live traffic: the manifest is there already
         manifest = read_manifest(start, registry)
     else:
-        target = query_target()
-        manifest = manifest_for(request, registry, store, target)
+        with PHASES.phase("the GPU"):
+            target = query_target()
+        with PHASES.phase("manifest"):
+            manifest = manifest_for(request, registry, store, target)
         start.write_manifest(manifest_text(manifest), target)
         manifest = read_manifest(start, registry)
     if not manifest.entries:
@@ -117,7 +122,10 @@ def _prepare(manifest: Manifest, registry: Registry, store: Store, start: StartF
     from kregistry.compile.priorities import Priorities
 
     priorities = Priorities()
-    with AnswersCalls(start, registry.choosing(manifest.providers), priorities).while_building():
+    with (
+        PHASES.phase("plan and build"),
+        AnswersCalls(start, registry.choosing(manifest.providers), priorities).while_building(),
+    ):
         return prepare_warmup(manifest, registry=registry, store=store, priorities=priorities)
 
 

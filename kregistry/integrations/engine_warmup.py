@@ -18,6 +18,7 @@ from attrs import evolve
 
 from kregistry.integrations.ahead import Ahead
 from kregistry.integrations.device_query import same_gpu
+from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest, load_manifest
@@ -84,8 +85,8 @@ class EngineWarmup:
         """What the engine needs around a warm-up, e.g. its own DeepGEMM or a setting. Subclasses override it."""
         return nullcontext()
 
-    def entry(self, kernel_type: str, shape: Mapping[str, Value], stop: int, label: str = "") -> Entry:
-        """One call site, over every run-time value up to ``stop`` that a server can reach.
+    def entry(self, kernel_type: str, shape: Mapping[str, Value], stop: int, label: str = "", start: int = 1) -> Entry:
+        """One call site, over every run-time value from ``start`` to ``stop`` that a server can reach.
 
         Raises:
             UnknownNameError: no plugin provides the kernel type.
@@ -93,9 +94,10 @@ class EngineWarmup:
         """
         known = self.registry[kernel_type]
         run = known.run_dimension
-        last = max(run.start, run.start + (stop - run.start) // run.step * run.step)
+        first = run.start + max(0, start - run.start + run.step - 1) // run.step * run.step
+        last = max(first, run.start + (stop - run.start) // run.step * run.step)
         resolved = known.resolve(shape, self.target)
-        return Entry(self.engine, label, resolved, Range(run.name, run.start, last, run.step))
+        return Entry(self.engine, label, resolved, Range(run.name, first, last, run.step))
 
     def named_entries(self) -> tuple[Entry, ...]:
         """The entries of the manifest that ``KREGISTRY_MANIFEST`` names, of ``KREGISTRY_MODEL`` only if that is set.
@@ -116,6 +118,7 @@ class EngineWarmup:
 
     def begin(self, start: StartFolder) -> None:
         """Read in the background what a start's build process makes ready; the first call will load it."""
+        PHASES.write_to(start.directory)
         if self._ahead is None:
             self._ahead = Ahead(start, self.registry, self.store)
 
@@ -128,7 +131,8 @@ class EngineWarmup:
         if ahead is None:
             return
         try:
-            prepared = ahead.wait()
+            with PHASES.phase("wait for the build"):
+                prepared = ahead.wait()
             if prepared is not None and prepared.manifest.entries:
                 if same_gpu(prepared.manifest.target, self.target):
                     self._target = prepared.manifest.target  # entries of one target are compared with each other
@@ -180,7 +184,7 @@ class EngineWarmup:
         from kregistry.warm_up.budget import MemoryBudget
         from kregistry.warm_up.warm_up import launch_prepared
 
-        with self.engine_state(), self.warming_up(), _all_sms(self.target):
+        with PHASES.phase("launches"), self.engine_state(), self.warming_up(), _all_sms(self.target):
             report = launch_prepared(prepared, MemoryBudget(fraction=_MEMORY), observers=self.observers)
         self.coverage.add(prepared.manifest)
         # A kernel that appears meanwhile may be one that the build process of this start has put there.

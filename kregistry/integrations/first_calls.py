@@ -30,6 +30,8 @@ from kregistry.deep_gemm.settings import DETERMINISTIC, observe
 from kregistry.errors import KregistryError
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
+from kregistry.integrations.phases import PHASES
+from kregistry.integrations.switches import failures_logged
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
@@ -124,7 +126,8 @@ class FirstCalls:
         """Whether the engine serves requests, as far as this process has noticed, and its build has been loaded."""
         if not self._live and self.is_ready is not None and self._engine.is_loaded and self.is_ready():
             self._live = True
-            self._release([each for each in self._watched if each.calls])
+            with PHASES.phase("end of the watch"):
+                self._release([each for each in self._watched if each.calls])
             left = ", ".join(each.names[0] for each in self._watched)
             log.info("kregistry: the engine is ready; not called so far, and still watched: %s", left or "nothing")
         return self._live
@@ -133,8 +136,7 @@ class FirstCalls:
         ended = list(watched)
         self._watched = [each for each in self._watched if each not in ended]
         _replace_everywhere([(each.wrapper, each.function) for each in ended])
-        for each in ended:
-            _clear_caches_of(each.wrapper)
+        _clear_caches_of([each.wrapper for each in ended])
 
     def _wrap(self, watched: _Watched) -> Callable[..., Any]:
         function = watched.function
@@ -149,10 +151,10 @@ class FirstCalls:
 
     def _watch_call(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Never raises: the call goes on, even if its warm-up fails. After another failure the watch ends."""
-        try:
+        with failures_logged("kregistry: first calls are not watched any more: DeepGEMM compiles on demand"):
             self._warm_if_new(watched, args, kwargs)
-        except Exception:
-            log.exception("kregistry: first calls are not watched any more: DeepGEMM compiles on demand")
+            return
+        with failures_logged("kregistry cannot end the watch of first calls"):
             self.end()
 
     def _warm_if_new(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -286,13 +288,14 @@ def _replace_everywhere(pairs: list[tuple[Callable[..., Any], Callable[..., Any]
                     setattr(module, name, new[id(value)])
 
 
-def _clear_caches_of(wrapper: Callable[..., Any]) -> None:
-    """Empty each ``lru_cache`` without arguments that has kept our wrapper: SGLang's ``dsa/utils.py`` has such."""
+def _clear_caches_of(wrappers: Collection[Callable[..., Any]]) -> None:
+    """Empty each ``lru_cache`` without arguments that has kept a wrapper: SGLang's ``dsa/utils.py`` has such."""
+    kept = {id(wrapper) for wrapper in wrappers}
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType) or not module.__name__.startswith(("sglang.", "vllm.")):
             continue
         for value in list(vars(module).values()):
             if not isinstance(value, functools._lru_cache_wrapper) or not value.cache_info().currsize:
                 continue
-            if not inspect.signature(value).parameters and value() is wrapper:  # the kept value: nothing is run
-                value.cache_clear()
+            if not inspect.signature(value).parameters and id(value()) in kept:
+                value.cache_clear()  # it was asked for the kept value: nothing is run

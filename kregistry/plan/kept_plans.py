@@ -6,6 +6,7 @@ reads the same file. Whatever is wrong with one only costs the time to plan agai
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from kregistry.events.planned import PlannedEntry
 from kregistry.manifest import Entry, Manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import EntrySection, read_plan, write_plan
+from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
 from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain
 
@@ -86,3 +87,10 @@ class KeptPlan:
 
     def _planned(self, section: EntrySection, entry: Entry) -> PlannedEntry:
         return section.planned(entry).with_buffers(self.registry[entry.kernel_type])
+
+
+def plans_in(store_directory: Path) -> Iterator[PlanFile]:
+    """All kept plans of a store, without those that cannot be read."""
+    for path in sorted((store_directory / "plans").glob("*.json")):
+        with suppress(InputError, StorageError):
+            yield read_plan(path)

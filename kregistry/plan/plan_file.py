@@ -216,10 +216,11 @@ def write_plan(
         sections["recorded"] = {name: asdict(RecordedSection.from_kernel(kernel)) for name, kernel in kernels}
     if sections:
         content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
-    else:
-        lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
-        content = (json.dumps(lock, indent=1) + "\n").encode()
-    atomic.write_output(path, content)
+        with atomic.storage_errors(path):
+            atomic.replace_file(path, content)  # a file of ours, whatever lies in its place: one waits for a named pipe
+        return
+    lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
+    atomic.write_output(path, (json.dumps(lock, indent=1) + "\n").encode())
 
 
 def read_plan(path: Path) -> PlanFile:

@@ -24,6 +24,7 @@ from kregistry.trust import envelope
 #: What a bundle may hold: objects of kernels, and the lock file.
 _NAME = re.compile(r"v1/kernels/[0-9a-f]{2}/[0-9a-f]{64}")
 LOCK_NAME = "kernels.lock"
+_OTHER_FORMAT = re.compile(r"v(?!1/)\d+/")
 #: Limits of a bundle: a small file can hold a lot of nothing, and what is read stays in memory.
 MAX_MEMBERS = 100_000
 MAX_TOTAL = 512 << 20
@@ -98,6 +99,8 @@ class BundleTier(Tier):
             at += _BLOCK
             if len(self._places) >= MAX_MEMBERS or not 0 <= member.size <= MAX_BYTES:
                 raise ValueError("it is larger than a bundle of kernels can be")
+            if _OTHER_FORMAT.match(member.name):
+                raise ValueError(f"it is of the format {member.name.partition('/')[0]}, and this kregistry reads v1")
             if member.type != tarfile.REGTYPE or not (member.name == LOCK_NAME or _NAME.fullmatch(member.name)):
                 raise ValueError(f"it holds {member.name[:80]!r}, which is not a kernel")
             if member.name in self._places:

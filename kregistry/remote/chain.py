@@ -18,6 +18,7 @@ from attrs import evolve
 from kregistry.errors import Refusal, StorageError, TrustError
 from kregistry.remote.bundle import BundleTier
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
+from kregistry.remote.installed import InstalledTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
@@ -42,8 +43,19 @@ def object_name(key: str) -> str:
 
 
 def _tier(location: Location, gate: Gate) -> Tier:
-    bundle = location.bundle()
+    wheel, bundle = location.wheel(), location.bundle()
+    if wheel is not None:
+        return InstalledTier(wheel)
     return BundleTier(bundle, gate) if bundle else ObjectTier(location)
+
+
+def for_builds(locations: Iterable[Location]) -> tuple[Location, ...]:
+    """The tiers of a build: the kernels of installed wheels are nearer than all others."""
+    return tuple(dict.fromkeys((*Location.of_wheels(), *locations)))
+
+
+def _subject(key: str) -> str:
+    return f"kernel {key[:16]}"
 
 
 def pack_signed(store: Store, key: str, signer: Signer | None, provenance: Provenance) -> bytes | None:
@@ -144,7 +156,7 @@ class Chain:
 
     @classmethod
     def from_environment(cls, store: Path | None = None, environment: Mapping[str, str] = os.environ) -> Chain:
-        """The tiers that ``KREGISTRY_REMOTE`` names; without it there is none.
+        """The tiers of installed wheels, and then those that ``KREGISTRY_REMOTE`` names.
 
         Args:
             store: the directory that remembers which statements were accepted.
@@ -154,7 +166,7 @@ class Chain:
             InputError: a variable, or a file that one names, is wrong.
             MissingRequirement, StorageError: see :meth:`open`.
         """
-        locations = Location.parse_all(environment.get(KREGISTRY_REMOTE, ""))
+        locations = for_builds(Location.parse_all(environment.get(KREGISTRY_REMOTE, "")))
         if not locations:
             return cls(())
         return cls.open(locations, TrustSettings.read(store=store, environment=environment))
@@ -178,6 +190,9 @@ class Chain:
         """
         kernel = self.receive(key)
         if kernel is None:
+            refusals = self.refusals_of([key]) if self._required else ()
+            if refusals:
+                raise TrustError(refusals)
             return False
         self.add(kernel, store)
         return True
@@ -196,18 +211,28 @@ class Chain:
         for gate in self._gates:
             gate.remember()
 
-    def receive(self, key: str) -> PackedKernel | None:
+    def refusals_of(self, keys: Iterable[str]) -> tuple[Refusal, ...]:
+        """What was refused of these kernels."""
+        subjects = set(map(_subject, keys))
+        return tuple(each for each in self.refusals if each.subject in subjects)
+
+    def receive(self, key: str, *, back_fill: bool = True) -> PackedKernel | None:
         """The kernel, from the first tier that has it and that it is taken from. The local store is not written.
 
+        Args:
+            key: of the kernel.
+            back_fill: write it to the nearer tiers that do not have it.
+
         Raises:
-            StorageError, TrustError: a tier failed, or a kernel was refused, and the chain is required.
+            StorageError: a tier failed, and the chain is required.
         """
         name = object_name(key)
         for number, tier in enumerate(self._tiers):
             content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
             kernel = self._checked(number, key, content)
             if kernel is not None and content is not None:
-                self._write(name, content, [each for each in range(number) if self._takes(each, key, content)])
+                nearer = range(number) if back_fill else ()
+                self._write(name, content, [each for each in nearer if self._takes(each, key, content)])
                 return kernel
         return None
 
@@ -288,7 +313,7 @@ class Chain:
             _log.warning("remote %s: the object of kernel %s is not used: %s", use.name, key[:16], error)
             return None
         except Refused as refused:
-            self._refused(number, refused.of(use.name, f"kernel {key[:16]}"))
+            self._refused(number, refused.of(use.name, _subject(key)))
             return None
         with self._lock:
             use.hits += 1
@@ -298,10 +323,9 @@ class Chain:
         use = self.use[number]
         with self._lock:
             first = refusal.outcome not in use.refused
+            use.not_taken += 1
             use.refused[refusal.outcome] = use.refused.get(refusal.outcome, 0) + 1
             self.refusals.append(refusal)
-        if self._required:
-            raise TrustError((refusal,))
         if first:
             _log.warning("remote %s: %s is not taken: %s", use.name, refusal.subject, refusal.reason)
 

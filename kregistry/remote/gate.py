@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from kregistry.remote.location import Location
 from kregistry.store.cubin import architecture_of
 from kregistry.store.packed import PackedKernel, unpack
-from kregistry.trust.keys import SigningKey
+from kregistry.trust.keys import SigningKey, require_cryptography
 from kregistry.trust.outcome import Outcome, Refused
 from kregistry.trust.policy import KREGISTRY_TRUST, Policy
 from kregistry.trust.seal import Signer, open_seal, sha256_of
@@ -157,13 +157,24 @@ class TrustSettings:
         return cls(Policy.read(named) if named else None, signer, None if store is None else Serials(store))
 
     def gate(self, location: Location) -> Gate:
-        """The gate of one tier. Whoever signs takes what it has signed itself."""
+        """The gate of one tier. Whoever signs takes what it has signed itself.
+
+        Whoever can install a wheel can run code here, so its kernels need no signature, unless there is a policy.
+
+        Raises:
+            MissingRequirement: a policy needs the package cryptography, which is not installed.
+        """
         policy = self.policy
+        if policy is None and location.wheel() is not None:
+            return Gate()
         if location.unsigned:
             return Gate()
         if policy is None and self.signer is not None:
             policy = Policy.of_keys(self.signer.public_keys)
-        return PolicyGate(Verifier(policy, location.url, self.serials)) if policy else ClosedGate()
+        if policy is None:
+            return ClosedGate()
+        require_cryptography()
+        return PolicyGate(Verifier(policy, location.url, self.serials))
 
     def writable(self, location: Location) -> Location:
         """The location, writable if what is written will be signed."""

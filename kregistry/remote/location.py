@@ -9,11 +9,15 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 
 from kregistry.errors import InputError, shorten
+from kregistry.remote.installed import installed_wheels
 
 #: Names of the environment variables that say which tiers a build uses.
 KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
 #: The ends of the names of such files.
 SUFFIXES = (".tar.gz", ".tgz")
+#: Stands before the name of an installed wheel; alone, for all of them.
+WHEEL = "wheel:"
+_NO_WHEEL = "kregistry bundle --wheel FILE writes one, and pip installs it"
 _SCHEMES = ("s3", "gs", "az", "http", "https", "file", "memory")
 _OPTIONS = ("ro", "unsigned")
 #: The user and password of a URL, wherever a text holds one.
@@ -44,6 +48,8 @@ class Location:
         Raises:
             InputError: it is not a URL of a known kind, or has an unknown option.
         """
+        if text.startswith(WHEEL):
+            return cls._of_wheel(text)
         address, _, query = text.partition("?")
         options = [each for each in query.split("&") if each]
         unknown = [each for each in options if each not in _OPTIONS]
@@ -66,6 +72,22 @@ class Location:
         never, unsigned = "ro" in options, "unsigned" in options
         return cls(_plain(address), address, never or not unsigned, never, unsigned)
 
+    @classmethod
+    def of_wheels(cls) -> tuple[Location, ...]:
+        """The kernels of every installed wheel."""
+        return tuple(cls._of_wheel(f"{WHEEL}{name}") for name in installed_wheels())
+
+    @classmethod
+    def _of_wheel(cls, text: str) -> Location:
+        address, question, _ = text.partition("?")
+        if question:
+            raise InputError(f"remote {address}: an installed wheel has no options")
+        return cls(address, address, read_only=True, never_written=True)
+
+    def wheel(self) -> str | None:
+        """The name of an installed wheel; ``None`` for any other tier."""
+        return self.url.removeprefix(WHEEL) if self.url.startswith(WHEEL) else None
+
     def file(self) -> Path | None:
         """The path of a tier on this machine; ``None`` for any other."""
         parts = urlsplit(self.secret_url)
@@ -78,19 +100,26 @@ class Location:
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Location, ...]:
-        """Tiers separated by commas or spaces, the nearest first.
+        """Tiers separated by commas or spaces, the nearest first. ``wheel:`` stands for all installed wheels.
 
         Raises:
-            InputError: one of them is wrong; or a part looks like the rest of a path with a space or a comma.
+            InputError: one of them is wrong; no wheel is installed; or a part looks like the rest of a path with a
+                space or a comma.
         """
         parts = text.replace(",", " ").split()
         for part in parts if len(parts) > 1 else ():
-            if "://" not in part and not Path(part).is_absolute():
+            if "://" not in part and not part.startswith(WHEEL) and not Path(part).is_absolute():
                 raise InputError(
                     f"remote {_without_secrets(text)}: {shorten(part)!r} is neither a URL nor an absolute path",
                     "commas and spaces separate remotes; in a path write %20 and %2C: file:///srv/my%20kernels",
                 )
-        return tuple(map(cls.parse, parts))
+        return tuple(found for part in parts for found in (cls._all_wheels() if part == WHEEL else (cls.parse(part),)))
+
+    @classmethod
+    def _all_wheels(cls) -> tuple[Location, ...]:
+        if not cls.of_wheels():
+            raise InputError(f"remote {WHEEL}: no wheel with kernels is installed", _NO_WHEEL)
+        return cls.of_wheels()
 
     @classmethod
     def parse_some(cls, text: str) -> tuple[Location, ...]:

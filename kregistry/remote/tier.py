@@ -56,6 +56,7 @@ class TierUse:
         hits, misses: objects that were there, and that were not, whether they were read or only asked for.
         written: objects that were written.
         wrong: objects whose content was not what their name says.
+        not_taken: objects that were refused because of their signature.
         refused: outcome of a check of a signature -> objects that were not taken because of it.
         errors: requests that failed.
         bytes_read, bytes_written: of the content.
@@ -69,6 +70,7 @@ class TierUse:
     misses: int = 0
     written: int = 0
     wrong: int = 0
+    not_taken: int = 0
     errors: int = 0
     bytes_read: int = 0
     bytes_written: int = 0

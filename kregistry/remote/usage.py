@@ -25,7 +25,7 @@ from kregistry.store import atomic
 _MOST_FILES = 200
 _LARGEST = 1 << 20
 #: The counts of a remote that are added up.
-COUNTS = ("hits", "misses", "written", "wrong", "errors", "bytes_read", "bytes_written")
+COUNTS = ("hits", "misses", "written", "wrong", "not_taken", "errors", "bytes_read", "bytes_written")
 
 
 @define
@@ -86,6 +86,8 @@ class Usage:
             tiers = {str(name): _use(str(name), counts) for name, counts in content["remotes"].items()}
             whole = {name: int(content[name]) for name in ("commands", "found", "missed", "compiled")}
             since, seconds = float(content["since"]), float(content["compile_seconds"])
+            if not (0 <= since < 1e11 and seconds >= 0 and min(whole.values()) >= 0):  # 1e11 is in the year 5138
+                raise ValueError("not a count of usage: a number is not possible")
             return cls(**whole, since=since, compile_seconds=seconds, tiers=tiers)
         except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a count of usage: {error}") from error
@@ -94,7 +96,7 @@ class Usage:
 def _use(name: str, counts: Any) -> TierUse:
     use = TierUse(name, seconds=float(counts["seconds"]))
     for count in COUNTS:
-        setattr(use, count, int(counts[count]))
+        setattr(use, count, int(counts.get(count, 0)))
     return use
 
 
@@ -109,7 +111,11 @@ def note_usage(
         found, missed: see :class:`Usage`.
         compile_seconds: of each kernel that was compiled.
     """
-    used = {each.name: each for each in remote if each.hits or each.misses or each.written or each.wrong or each.errors}
+    used = {
+        each.name: each
+        for each in remote
+        if each.hits or each.misses or each.written or each.wrong or each.not_taken or each.errors
+    }
     seconds = list(compile_seconds)
     if not used and not found and not missed:
         return

@@ -11,6 +11,7 @@ _ABOUT = {
     "misses": "Objects that a remote did not have",
     "written": "Objects that were written to a remote",
     "wrong": "Objects of a remote whose content was not what their name says",
+    "not_taken": "Objects of a remote that were refused because of their signature",
     "errors": "Requests to a remote that failed",
     "bytes_read": "Bytes of objects that were read",
     "bytes_written": "Bytes of objects that were written",

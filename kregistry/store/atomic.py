@@ -129,7 +129,7 @@ def make_way(path: Path, aside: Path) -> None:
         path: of the directory; where there is one, or a link to one, nothing happens.
         aside: a path in the same file system, to which it is renamed first.
     """
-    if path.is_dir() or not os.path.lexists(path):
+    if not os.path.lexists(path) or path.is_dir():  # in this order: another process may make the directory meanwhile
         return
     aside.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):  # another process was faster

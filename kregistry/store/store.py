@@ -2,7 +2,7 @@
 
 STORE/format                            the format of the entries: see old_format.py
 STORE/kernels/KE/KEY.../kernel.cubin    the machine code
-                        kernel.json     its key, sha256, size, name, symbol, compiler, seconds, and a digest of these
+                        kernel.json     its key, sha256, size, name, symbol, compiler, host, seconds, and a digest
 STORE/broken/KE/KEY.json                kernels that do not compile (see failures.py)
 STORE/claims/KEY                        the process that is compiling the kernel now (to avoid double work)
 STORE/tmp/                              incomplete files
@@ -15,10 +15,13 @@ STORE/ptx_bytes.json                    bytes of PTX by family, to predict the s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import platform
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +39,10 @@ RECORD = "kernel.json"
 MAX_CUBIN_BYTES = 256 * MIB
 #: Scratch files of dead processes are removed after this time.
 _ABANDONED_SECONDS = 3600.0
+#: Directories whose files are written aside and renamed.
+_WRITTEN_ASIDE = ("plans", "builds", "front_ends", "usage", "serials")
+#: The use of a kernel is noted at most once in this time.
+_NOTED_SECONDS = 86400.0
 _log = logging.getLogger("kregistry.store")
 #: Stores that this process has warned of.
 _WARNED: set[Path] = set()
@@ -96,7 +103,7 @@ class Store:
         self.warn_of_others()
         for name in ("tmp", "claims"):  # a claim is touched every few seconds
             atomic.remove_abandoned(self.directory / name, _ABANDONED_SECONDS)
-        for place in (self.directory, *(self.directory / name for name in ("plans", "builds", "front_ends"))):
+        for place in (self.directory, *(self.directory / name for name in _WRITTEN_ASIDE)):
             atomic.remove_leftovers(place, _ABANDONED_SECONDS)
         return old_format.renew(self.directory)
 
@@ -112,6 +119,10 @@ class Store:
 
     def entry(self, key: str) -> Path:
         return self.directory / "kernels" / key[:2] / key
+
+    def is_empty(self) -> bool:
+        """Whether the store holds no kernel at all, intact or not."""
+        return not any((self.directory / "kernels").glob("??/*"))
 
     def get(self, key: str) -> StoredKernel | None:
         """The kernel, after its content was checked; ``None`` if it is not in the store.
@@ -147,6 +158,16 @@ class Store:
             raise DamagedEntry(str(error)) from error
         return StoredKernel(entry / CUBIN, expected, len(content), seconds)
 
+    def note_use(self, key: str) -> None:
+        """Note that a build or a server uses a kernel, for ``kregistry gc``: by the time of its record, once a day.
+
+        In a store that this process cannot write, nothing is noted.
+        """
+        record = self.entry(key) / RECORD
+        with contextlib.suppress(OSError):
+            if time.time() - record.stat().st_mtime > _NOTED_SECONDS:
+                os.utime(record)
+
     def put(self, kernel: Kernel, cubin: bytes, compiler: str, seconds: float) -> StoredKernel:
         """Publish a compiled kernel. If another process was faster, its kernel is kept.
 
@@ -161,6 +182,7 @@ class Store:
             "bytes": len(cubin),
             "seconds": round(seconds, 3),
             "compiler": compiler,
+            "host": platform.machine(),
             "flags": list(kernel.command.flags),
         }
         self.publish(kernel.key, cubin, signed_json.encode(record))

@@ -67,7 +67,7 @@ class PublicKey:
         Raises:
             MissingRequirement: the package cryptography is not installed.
         """
-        _require_cryptography()
+        require_cryptography()
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -99,7 +99,7 @@ class SigningKey:
             StorageError: it cannot be read.
             MissingRequirement: the package cryptography is not installed.
         """
-        _require_cryptography()
+        require_cryptography()
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -133,7 +133,7 @@ class SigningKey:
             StorageError: it cannot be written.
             MissingRequirement: the package cryptography is not installed.
         """
-        _require_cryptography()
+        require_cryptography()
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -146,8 +146,12 @@ class SigningKey:
                 descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             except FileExistsError as error:
                 raise InputError(f"{path}: it is there already, and a key is never replaced") from error
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+            except OSError:  # a full disk: half a key would never be replaced
+                path.unlink(missing_ok=True)
+                raise
         return cls(PublicKey(private.public_key().public_bytes_raw()), private)
 
 
@@ -163,7 +167,11 @@ def decode(text: str) -> bytes:
     return raw
 
 
-def _require_cryptography() -> None:
+def require_cryptography() -> None:
+    """
+    Raises:
+        MissingRequirement: the package is not installed.
+    """
     try:
         import cryptography  # noqa: F401
     except ImportError as error:

@@ -102,6 +102,7 @@ class WarmupPlan:
                 return False
             if stored is None or jit_cache.fault(kernel, stored) is not None:
                 return False
+            store.note_use(kernel.key)
         return True
 
     def directories(self, jit_cache: JitCache) -> list[Path]:

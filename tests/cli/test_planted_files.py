@@ -50,9 +50,12 @@ READS: Sequence[Line] = (
     (0, "targets"),
     (0, "docs security"),
     (0, "completion bash"),
+    (0, "keygen -o made/key.pem"),
+    (0, "stats"),
+    (0, "gc --older-than 30d"),
     (0, "new-plugin mine --directory made/mine"),
     (1, "lookup remote --lock kernels.lock"),
-    (1, "pull remote --lock kernels.lock"),
+    (1, "pull remote?unsigned --lock kernels.lock"),
     (1, "bundle --tar made/bundle.tar.gz --lock kernels.lock"),
 )  # fmt: skip
 PLANS: Sequence[Line] = (
@@ -77,10 +80,13 @@ BUILDS: Sequence[Line] = (
     (0, "report kernels.lock -o made/lock.html"),
     (0, "push ./remote?unsigned"),
     (0, "lookup remote"),
-    (0, "pull remote --store third"),
+    (0, "pull remote?unsigned --store third"),
     (0, "bundle --tar made/bundle.tar.gz"),
     (0, "bundle --oci made/image"),
-    (0, "pull made/bundle.tar.gz --store fourth --lock kernels.lock"),
+    (0, "bundle --wheel made/kernels-1-py3-none-any.whl"),
+    (0, "verify --remote ./remote?unsigned"),
+    (0, "audit --sample 1"),
+    (0, "pull made/bundle.tar.gz?unsigned --store fourth --lock kernels.lock"),
     (0, "doctor --bundle made/report.tar.gz"),
     (3, "rehearse sglang -- --model-path {here}"),
     (0, "conformance tf32_hc_prenorm_gemm"),
@@ -125,7 +131,9 @@ def plant(place: Path, mark: Path) -> None:
     (place / "setup.cfg").write_text("[tool:pytest]\naddopts = -p evil\n")
     (place / "evil-1.dist-info").mkdir()
     (place / "evil-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1\n")
-    (place / "evil-1.dist-info" / "entry_points.txt").write_text("[kregistry]\nevil = evil\n[pytest11]\nevil = evil\n")
+    (place / "evil-1.dist-info" / "entry_points.txt").write_text(
+        "[kregistry]\nevil = evil\n[pytest11]\nevil = evil\n[kregistry.kernels]\nevil = evil\n"
+    )
 
 
 def assert_nothing_ran(directory: Path, command: str) -> None:

@@ -107,8 +107,11 @@ def test_a_bundle_is_pulled_as_it_is(kregistry: Run, lock: Path, session_store: 
 @pytest.mark.parametrize(
     ("arguments", "code", "found"),
     [
-        ((), 2, "bundle: expected --tar FILE or --oci DIR"),
+        ((), 2, "bundle: expected --tar FILE, --oci DIR or --wheel FILE"),
         (("--tar", "k.zip"), 2, "the name must end in .tar.gz or .tgz"),
+        (("--wheel", "kernels.whl"), 2, "expected NAME-VERSION-py3-none-any.whl\nhint: the name of a wheel says"),
+        (("--wheel", "a-b.c-py3-none-any.whl"), 2, "Invalid version: 'b.c'"),
+        (("--wheel", "../../a-1.00-py3-none-any.whl"), 2, "pip writes the version as 1.0"),
         (("--oci", "."), 2, "it is there already"),
         (("--tar", "/no/such/place/k.tar.gz"), 4, "/no/such/place/k.tar.gz: "),
         (("--tar", "k.tar.gz", "--store", "nowhere"), 1, "1 of 1 kernels are not in nowhere"),

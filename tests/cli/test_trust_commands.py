@@ -5,20 +5,28 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import Result
 from signing import key_file, policy_file, signing_key
+from small_kernels import small_kernel
 from trees import tree
 
 from kregistry.compile import BuildReport
+from kregistry.kernel import Kernel
 from kregistry.plan.lock import write_lock
+from kregistry.remote.bundle import signature_of
+from kregistry.remote.chain import object_name
+from kregistry.remote.gate import BUNDLE_SUBJECT
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 from kregistry.trust.outcome import Outcome
-from kregistry.trust.statement import SOURCE_DATE_EPOCH
+from kregistry.trust.policy import Policy
+from kregistry.trust.seal import Signer, sha256_of
+from kregistry.trust.statement import SOURCE_DATE_EPOCH, Provenance
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 Run = Callable[..., Result]
@@ -28,7 +36,10 @@ def test_keygen_prints_the_policy_of_the_new_key(kregistry: Run, tmp_path: Path)
     made = kregistry("keygen", "-o", tmp_path / "release.key")
     assert made.code == 0 and made.out.startswith("version: 1\nkeys:\n  release:\n    id: ")
     policy = tmp_path / "trust.yaml"
-    policy.write_text(made.out)
+    for name in ("", "true", "a: b", "1", "null", "- x", "#", "ä"):
+        made = kregistry("keygen", "-o", tmp_path / f"{len(name)}{hash(name)}.key", "--name", name)
+        policy.write_text(made.out)
+        assert [each.name for each in Policy.read(policy).keys] == [name or f"0{hash('')}"]
     again = kregistry("keygen", "-o", tmp_path / "release.key")
     assert (again.code, "a key is never replaced" in again.err) == (2, True)
 
@@ -160,6 +171,54 @@ def test_every_changed_part_of_a_signed_bundle(kregistry: Run, lock: Path, signe
     assert machine.pull(bundle).code == 0
 
 
+def test_verify_reads_a_remote_and_keeps_nothing(
+    kregistry: Run, lock: Path, signed: Signed, session_store: Store, tmp_path: Path
+) -> None:
+    bundle, store = signed("a", 0), tmp_path / "none"
+    arguments = ("--lock", lock, "--store", store)
+    good = kregistry("verify", "--remote", bundle, *arguments, "--trust", policy_file(tmp_path, "a"))
+    assert good.code == 0 and good.out.endswith("a0.tar.gz are intact, and signed as the policy asks\n")
+    bad = kregistry("verify", "--remote", bundle, *arguments, "--trust", policy_file(tmp_path, "b"))
+    assert bad.code == 6 and ": unknown-key: " in bad.err and not store.exists()
+    (tmp_path / "empty").mkdir()
+    missing = kregistry("verify", "--remote", f"{tmp_path}/empty?unsigned", *arguments)
+    assert missing.code == 1 and missing.out.startswith("0 of 1 kernels of")
+    assert kregistry("verify", *arguments).code == 2
+
+
+def test_every_kernel_that_is_refused_is_named_and_none_is_written(
+    kregistry: Run, lock: Path, session_store: Store, kernel: Kernel, cubin: bytes, tmp_path: Path
+) -> None:
+    """One of three is signed by a stranger, one is changed, and one is right."""
+    content = json.loads(lock.read_text())
+    full = Store(tmp_path / "full")
+    full.open()
+    for name in ("x", "y", "z"):
+        other = small_kernel(name)
+        full.put(other, cubin, "nvcc", 1.0)
+        content["kernels"][other.id] = {"name": name, "key": other.key, "arch": "sm_90a"}
+    content["kernels"].pop(kernel.id)
+    content["entries"] = []
+    content.pop("sources")
+    lock.write_text(json.dumps(content))
+    remote = tmp_path / "remote"
+    objects = []
+    for key in ("x", "a"):
+        arguments = ("--lock", lock, "--store", full.directory, "--sign", key_file(tmp_path, key))
+        assert kregistry("push", remote, *arguments).code == 0
+        objects.append((remote / object_name(small_kernel("x").key)).read_bytes())
+    (remote / object_name(small_kernel("x").key)).write_bytes(objects[0])
+    changed = remote / object_name(small_kernel("y").key)
+    changed.write_bytes(changed.read_bytes()[:-1] + b"?")
+    machine = Machine(kregistry, lock, tmp_path / "b", "a")
+    result = machine.pull(remote)
+    assert result.code == 6 and "2 kernels refused" in result.err and not machine.store.exists()
+    shown = kregistry("verify", "--remote", remote, "--lock", lock, "--trust", machine.policy, "--json")
+    assert sorted(each["outcome"] for each in shown.json["refused"]) == ["digest-mismatch", "unknown-key"]
+    for name, reason in (("x", "unknown-key"), ("y", "digest-mismatch")):
+        assert f"\n  kernel {small_kernel(name).key[:16]}: {reason}: " in result.err
+
+
 def test_nothing_of_a_bundle_is_unpacked_before_its_signature_was_checked(
     kregistry: Run, lock: Path, signed: Signed, tmp_path: Path
 ) -> None:
@@ -220,3 +279,47 @@ def test_wrong_keys_and_policies(
     result = kregistry(*arguments, "--lock", "kernels.lock", "--store", "store")
     assert (result.code, found in result.err) == (code, True)
     assert signing_key("a").public.id not in result.err and "PRIVATE KEY" not in result.err
+
+
+def hostile(name: str = "x", kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> bytes:
+    """An archive with one member."""
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, size
+    return made.tobuf(tarfile.GNU_FORMAT) + bytes(10240)
+
+
+KERNEL = f"v1/kernels/ab/{'ab' * 32}"
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["signed", "unsigned"])
+@pytest.mark.parametrize(
+    ("archive", "found"),
+    [
+        (hostile("../../../../victim"), "it holds '../../../../victim', which is not a kernel"),
+        (hostile("/victim"), "it holds '/victim', which is not a kernel"),
+        (hostile(f"{KERNEL}/../../victim"), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.SYMTYPE, "/etc/passwd"), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.LNKTYPE, "/etc/passwd"), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.CHRTYPE), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.FIFOTYPE), "which is not a kernel"),
+        (hostile(KERNEL, size=1 << 33), "larger than a bundle of kernels can be"),
+        (bytes(1 << 25), "larger than a bundle of kernels can be"),
+        (hostile(KERNEL)[:512] * 2 + bytes(10240), "twice"),
+        (b"", "it is damaged"),
+    ],
+    ids=lambda each: each[:40] if isinstance(each, str) else "archive",
+)
+def test_a_hostile_archive_is_refused_whoever_has_signed_it(
+    kregistry: Run, lock: Path, tmp_path: Path, archive: bytes, found: str, trusted: bool
+) -> None:
+    bundle, store = tmp_path / "k.tar.gz", tmp_path / "none"
+    bundle.write_bytes(gzip.compress(archive, mtime=0) if archive else b"")
+    subjects = {BUNDLE_SUBJECT: sha256_of(bundle.read_bytes())}
+    envelope = Signer((signing_key("a"),)).envelope("x", subjects, Provenance())
+    signature_of(bundle).write_bytes(envelope)
+    policy = policy_file(tmp_path, "a")
+    before = tree(tmp_path)
+    url, trust = (bundle, ("--trust", policy)) if trusted else (f"{bundle}?unsigned", ())
+    result = kregistry("pull", url, "--lock", lock, "--store", store, *trust)
+    assert (result.code, found in result.err, f"remote {bundle.as_uri()}: " in result.err) == (4, True, True)
+    assert tree(tmp_path) == before

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,27 @@ def test_cores_in_use_are_sampled() -> None:
     with CpuSamples(0.01) as cpu:
         time.sleep(0.2)
     assert cpu.samples and all(cores >= 0 for _, cores in cpu.samples)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=str)
+def test_what_is_no_log_is_passed_over(log: BuildLog, tmp_path: Path, make: Callable[[Path], None]) -> None:
+    write_build_log(tmp_path, log)
+    make(tmp_path / "builds" / "29991231T000000-1.json")
+    assert latest_build_log(tmp_path, log.fingerprint) == log
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"started": "yesterday"}, {"started": -1}, {"started": 1e300}, {"jobs": 0}, {"cores": 0}, {"cpu": [[1]]},
+        {"cpu": [[1, -2]]}, {"models": "v3"}, {"environment": {"A": 1}}, {"reused": 1}, {"kernels": {"a": {}}},
+        {"tasks": [{"stage": '"><script>', "text": "", "worker": "", "kernels": [], "started": 1, "seconds": 1}]},
+        {"tasks": [{"stage": "plan", "text": "", "worker": "", "kernels": [], "started": 1, "seconds": -1}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_log_whose_values_are_not_possible_is_refused(log: BuildLog, wrong: dict[str, object]) -> None:
+    content = json.loads(json.dumps(log.to_json()))
+    assert BuildLog.from_json(dict(content)) == log
+    with pytest.raises(ValueError, match="not the log of a build"):
+        BuildLog.from_json({**content, **wrong})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import platform
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,19 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from kregistry import Registry, load_manifest
 from kregistry import compile as room
 from kregistry.compile import BuildReport
+from kregistry.compile.shared.kernel_family import member_of
+from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults, Source
 from kregistry.compile.shared.shipped import is_used
-from kregistry.compile.shipped_kernels import file_name, shipped_content, shipped_kernels
+from kregistry.compile.shipped_kernels import (
+    every_shipped_kernel,
+    file_name,
+    shipped_content,
+    shipped_families,
+    shipped_kernels,
+)
 from kregistry.deep_gemm.allowed_commands import reason_to_refuse
 from kregistry.manifest import Manifest
 from kregistry.target import get_target
@@ -77,6 +88,26 @@ def test_they_are_left_where_something_differs(
     assert shipped_kernels(tiny_manifest, toolchain, {}, directory) == ()
 
 
+@pytest.mark.stub
+@pytest.mark.nvcc
+def test_families_are_those_of_the_kernel_types_whatever_the_shapes(
+    registry: Registry, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    """With many kernels; not those of a kernel type that the manifest does not name."""
+
+    def families(type_: str, variables: dict[str, str]) -> list[str]:
+        text = f"{{type: {type_}, shape: {{n: 4104, k: 512}}, m: {{stop: 64}}}}"
+        path = tmp_path / "kernels.yaml"
+        path.write_text(f"version: 1\ntarget: h100\nmodels: {{a: {{kernels: [{text}]}}}}\n")
+        manifest = load_manifest(path, registry)
+        assert shipped_kernels(manifest, toolchain, variables) == ()
+        return [kernel.name for kernel in shipped_families(manifest, toolchain, variables)]
+
+    assert families("fp8_gemm_nt", {}) == families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "kernels"})
+    assert sorted(families("fp8_gemm_nt", {})) == ["sm90_fp8_gemm_1d2d", "transpose_fp32"]
+    assert families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "1"}) == families("bf16_gemm_tt", {}) == []
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_ships_is_what_deep_gemm_generates(name: str) -> None:
     content = json.loads(gzip.decompress(resources.files(room).joinpath("shipped", name).read_bytes()))
@@ -101,3 +132,18 @@ def test_the_variable_leaves_out_all_or_one() -> None:
     ):
         environment = {"KREGISTRY_NO_SHIPPED": value}
         assert (is_used("kernels", environment), is_used("checks", environment)) == expected
+
+
+@pytest.mark.nvcc
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="results ship for hosts of this architecture")
+def test_results_of_self_checks_ship_for_their_families(
+    toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If this fails after a change of how front ends are shared: tools/shipped_checks.py compares them again."""
+    monkeypatch.delenv("KREGISTRY_NO_SHIPPED")
+    families = Counter(member_of(kernel).family for kernel in every_shipped_kernel(toolchain))
+    results = SelfCheckResults(tmp_path, toolchain.cuda.nvcc)
+    shared = [family for family, count in families.items() if count > 1]
+    assert len(shared) > 5
+    missing = [str(family) for family in shared if results.recall(family) != KnownResult("", Source.PACKAGE)]
+    assert missing == []

@@ -113,3 +113,17 @@ def test_a_kernel_without_template_or_in_a_namespace_and_a_foreign_source() -> N
 def test_arguments_are_split_outside_of_brackets_and_strings(text: str, arguments: tuple[str, ...]) -> None:
     assert split_arguments(text) == arguments
     assert split_arguments(", ".join(arguments)) == arguments
+
+
+def test_the_first_reference_of_any_source_is_found() -> None:
+    before = "a; reinterpret_cast<void*>(x); reinterpret_cast<void*>(&a b; "
+    found = find_reference(before + "x = reinterpret_cast<void *>( &ns::gemm_impl<1, 2> ) ;")
+    assert found is not None and (found.symbol, found.arguments) == ("gemm_impl", ("1", "2"))
+
+
+@pytest.mark.parametrize("part", ["reinterpret_cast<void*>(&", "reinterpret_cast<void*>(& )", "&a<", "::", '\\"', "'"])
+def test_a_long_source_is_searched_in_one_pass(part: str) -> None:
+    """With backtracking these took minutes."""
+    find_reference(part * 10_000)
+    parse_source(part * 10_000)
+    split_arguments(part * 5_000)

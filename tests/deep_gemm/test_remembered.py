@@ -57,6 +57,16 @@ def test_every_change_counts(home: Path) -> None:
     assert remembered("ab", compute) == "digest 4"
 
 
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_counts(home: Path) -> None:
+    """As archives and ``cp -p`` do it."""
+    file = old(home / "a")
+    compute = Count(file)
+    assert remembered("ab", compute) == "digest 1"
+    file.write_text("y")
+    os.utime(file, ns=(OLD, OLD))
+    assert remembered("ab", compute) == "digest 2"
+
+
 def test_what_has_just_changed_is_not_remembered(home: Path) -> None:
     """It could change again without a new time."""
     (home / "a").write_text("x")
@@ -93,6 +103,25 @@ def test_a_header_that_would_be_found_first_is_noticed(home: Path) -> None:
     assert before == toolkit_headers(source, *where) == remembered_toolkit_headers(source, *where)
     (home / "first" / "cuda" / "std").mkdir(parents=True)
     (home / "first" / "cuda" / "std" / "x.h").write_text("other")
-    for each in (included_headers._find, included_headers._files):
+    for each in (included_headers._find, included_headers._files, included_headers._remembered):
         each.cache_clear()  # as in a new process
     assert remembered_toolkit_headers(source, *where) != before
+
+
+def test_a_changed_digest_is_computed_again(home: Path) -> None:
+    """Nothing else would find it: the times of all files still fit."""
+    compute = Count(old(home / "a"))
+    assert remembered("ab", compute) == "digest 1"
+    (place,) = (home / "cache").rglob("ab.json")
+    place.write_text(place.read_text().replace("digest 1", "digest 9"))
+    assert [remembered("ab", compute) for _ in range(2)] == ["digest 2"] * 2
+
+
+def test_a_named_pipe_in_its_place_is_replaced(home: Path) -> None:
+    compute = Count(old(home / "a"))
+    assert remembered("ab", compute) == "digest 1"
+    (place,) = (home / "cache").rglob("ab.json")
+    place.unlink()
+    os.mkfifo(place)
+    assert [remembered("ab", compute) for _ in range(2)] == ["digest 2"] * 2
+    assert [each.name for each in place.parent.iterdir()] == ["ab.json"]

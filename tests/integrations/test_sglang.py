@@ -168,6 +168,29 @@ answer(kernels=kernels(), first=first, real=real_cubins(), m=len(compile_utils._
     assert "1 kernels of 1 call sites ready, 0 built" in got["text"]  # that build, not one of the call
 
 
+def test_plugins_that_are_loaded_before_the_wrapper_get_their_hooks_later(tmp_path: Path) -> None:
+    got = run(
+        "from sglang.srt.plugins import load_plugins\nload_plugins()\n"
+        + START
+        + """
+class Schedule:
+    chunked_prefill_size = 64
+class Device:
+    base_gpu_id = 0
+before = compile_utils._compile_deep_gemm_one_type_all is own["compile"]
+compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
+deep_gemm_wrapper.update_deep_gemm_config(0)
+compile_utils._BUILTIN_M_LIST = [1, 16]
+fp8(7)
+answer(before=before, real=real_cubins(), kernels=kernels(), hook=compile_utils.deep_gemm_execution_hook != own["hook"])
+""",
+        tmp_path,
+        KREGISTRY_AUTO="0",
+    )
+    assert got["before"] and got["hook"] and got["real"] == len(got["kernels"]) > 0
+    assert "SGLang loaded its plugins before its DeepGEMM wrapper" in got["text"]
+
+
 def test_a_kernel_type_that_kregistry_does_not_have_stays_sglangs(tmp_path: Path) -> None:
     got = run(
         START

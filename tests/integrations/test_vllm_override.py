@@ -133,6 +133,45 @@ def test_vllm_0_26_has_other_names(
     assert len(warmed) == 3 and "n=512 k=1024" in warmed[0] and warmup.calls == []
 
 
+class Layer(SimpleNamespace):
+    """A linear layer; its kernel has a fallback if it is vLLM's dynamic one."""
+
+
+@pytest.mark.parametrize("holder", ["quant_method", "scheme"])
+def test_rows_that_vllm_passes_to_flashinfer_are_left_out(
+    override: VllmOverride, warmup: Warmup, warmed: list[str], monkeypatch: pytest.MonkeyPatch, holder: str
+) -> None:
+    dynamic = Layer(**{holder: SimpleNamespace(fp8_linear=SimpleNamespace(fallback=object()))})
+    plain = Layer(**{holder: SimpleNamespace(fp8_linear=object())})
+    monkeypatch.setattr(warmup, "_deep_gemm_linear_data", lambda layer: (tensor(512, 1024), None), raising=False)
+    monkeypatch.setattr(warmup, "_fused_moe_grouped_gemm_may_use_deep_gemm", lambda layer: False, raising=False)
+    model = SimpleNamespace(modules=lambda: iter([dynamic, dynamic, plain]))
+    warmup.deep_gemm_warmup(model, 64)
+    assert [each.rpartition(" m ")[2] for each in warmed] == ["32..64", "1..64"]
+    warmed.clear()
+    monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
+    warmup.deep_gemm_warmup(SimpleNamespace(modules=lambda: iter([dynamic])), 48)
+    assert [each.rpartition(" m ")[2] for each in warmed] == ["1..48"]
+
+
+def test_a_worker_is_ready_when_its_warm_up_has_ended(override: VllmOverride) -> None:
+    """Also where vLLM starts no JIT monitor: 0.20 has none, and 0.33 starts none with --enforce-eager."""
+    module = ModuleType("vllm.v1.worker.gpu_worker")
+    seen: list[bool] = []
+
+    class Worker:
+        def compile_or_warm_up_model(self, *args: Any) -> tuple[Any, ...]:
+            seen.append(override.first_calls.live)
+            return args
+
+    module.Worker = Worker  # type: ignore[attr-defined]
+    override.watch_the_worker(module)
+    assert Worker().compile_or_warm_up_model(1) == (1,)
+    assert seen == [False] and override.first_calls.live
+    override.watch_the_worker(ModuleType("another"))
+    assert override.first_calls.is_ready is None
+
+
 def config(path: Path, **parallel: Any) -> SimpleNamespace:
     usual = {"tensor_parallel_size": 2, "data_parallel_size": 1, "enable_expert_parallel": False}
     return SimpleNamespace(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,15 @@ def test_a_directory_that_cannot_be_written_costs_nothing_but_time(kept: KeptPla
     file.touch()
     evolve(kept, path=file / "plans" / "x.json").write(plan)
     assert evolve(kept, path=file / "plans" / "x.json").read() is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["pipe", "link"])
+def test_what_lies_in_the_place_of_a_kept_plan_is_replaced(
+    kept: KeptPlan, tiny_build: BuildReport, make: Callable[[Path], None]
+) -> None:
+    """Whoever opens a named pipe for writing waits until somebody reads it."""
+    kept.path.unlink()
+    make(kept.path)
+    assert kept.read() is None
+    kept.write(tiny_build.plan)
+    assert kept.read() == tiny_build.plan

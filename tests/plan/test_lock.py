@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from shapes import entry_of
 from kregistry import MK_ALIGNMENT
 from kregistry.errors import DriftError, InputError
 from kregistry.manifest import Range
-from kregistry.plan import Plan, Refusal
-from kregistry.plan.lock import check_lock, differ, write_lock
+from kregistry.plan import Plan, Refusal, Segment
+from kregistry.plan.lock import changed_spans, check_lock, differ, write_lock
 from kregistry.plan.plan_file import PlanFile, read_plan
 from kregistry.toolchain import Versions
 
@@ -174,3 +175,25 @@ def test_content_that_is_no_lock_file_is_one_clear_error(tmp_path: Path) -> None
         f"{tmp_path}/kernels.lock: not a lock file of version 1: the key 'name' is missing @ $.target.name\n"
         "hint: kregistry plan -o FILE writes a lock file"
     )
+
+
+def test_changed_intervals_are_those_of_a_comparison_value_by_value() -> None:
+    chance = random.Random(7)
+
+    def segments() -> list[Segment]:
+        made, at = [], 1
+        while at < 60:
+            at += chance.randrange(0, 4)
+            stop = at + chance.randrange(0, 9)
+            made.append(Segment(at, stop, chance.choice((("a",), ("b",), ()))))
+            at = stop + 1
+        return made
+
+    for _ in range(50):
+        before, after = segments(), segments()
+        by_value = [
+            {m: each.kernels for each in side for m in range(each.start, each.stop + 1)} for side in (before, after)
+        ]
+        expected = {m for m in by_value[0].keys() & by_value[1].keys() if by_value[0][m] != by_value[1][m]}
+        found = [m for _, new in changed_spans(before, after) for m in range(new.start, new.stop + 1)]
+        assert sorted(found) == sorted(expected)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from plans import K, plan_of, planned
+from readers import PLAN as LOCK
 
 from kregistry.errors import InputError, StorageError
 from kregistry.plan import Refusal
@@ -213,3 +214,28 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     assert os.read(reading, 1) == b"{"
     os.close(reading)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("segments", [(5, 4)]), ("segments", [(1, 4), (4, 8)]), ("segments", [(5, 8), (1, 4)]), ("segments", [(-1, 4)]),
+        ("refusals", [(1, 1 << 40)]), ("refusals", [(3, 3), (3, 3)]),
+        ("range", {"name": "m", "start": 5, "stop": 4, "step": 1}),
+        ("range", {"name": "m", "start": -1, "stop": 4, "step": 1}),
+        ("range", {"name": "m", "start": 1, "stop": 1 << 40, "step": 1}),
+        ("range", {"name": "m", "start": 1, "stop": 4, "step": 0}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_intervals_that_are_not_in_order_are_refused(tmp_path: Path, key: str, value: Any) -> None:
+    content = json.loads(json.dumps(LOCK))
+    (entry,) = content["entries"]
+    if isinstance(value, list):
+        rest = {"kernels": []} if key == "segments" else {"reason": "x"}
+        value = [{"start": start, "stop": stop, **rest} for start, stop in value]
+    entry[key] = value
+    path = tmp_path / "kernels.lock"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"is not an interval|there is no range"):
+        read_plan(path)

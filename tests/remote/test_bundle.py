@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def test_a_small_file_with_a_large_content_is_refused(tmp_path: Path, tar: bytes
     ("tar", "found"),
     [
         (tar_of([(NAME, b"one")])[:1024] + tar_of([(NAME, b"two")]), "twice"),
+        (tar_of([(NAME.replace("v1", "v2"), b"one")]), "it is of the format v2, and this kregistry reads v1"),
         (tar_of([(NAME, b"one")])[:1024] + b"x" * 512 + bytes(1024), "something follows the last kernel"),
         (tar_of([(NAME, b"one")]) + tar_of([(OTHER, b"two")]), "something follows the last kernel"),
         (
@@ -128,3 +130,19 @@ def test_a_damaged_bundle_is_refused(tmp_path: Path, cut: int) -> None:
     path.write_bytes(whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :])
     with pytest.raises(TierError, match="damaged"):
         BundleTier(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_an_extended_header_is_not_followed(tmp_path: Path, kind: bytes) -> None:
+    """A reader of all kinds of tar files would take as much memory as it names."""
+    header = member("x", kind, size=1 << 30).tobuf(tarfile.GNU_FORMAT)
+    path = tmp_path / "k.tar.gz"
+    path.write_bytes(gzip.compress(header + bytes(1 << 20)))
+    with pytest.raises(TierError, match=r"which is not a kernel|larger than"):
+        BundleTier(path)
+
+
+def test_a_named_pipe_is_no_bundle(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "k.tar.gz")
+    with pytest.raises(TierError):
+        BundleTier(tmp_path / "k.tar.gz")

@@ -51,3 +51,24 @@ def test_wrong_urls(text: str, found: str) -> None:
     with pytest.raises(InputError) as caught:
         Location.parse(text)
     assert found in str(caught.value) and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["http://[", "http://u:secret@[::1", "http://\uff03/k", "a" * 5000, "", "?", "?ro"])
+def test_what_no_url_can_be_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Location.parse(text)
+    assert "secret" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["/srv/my kernels", "/srv/a,b", "s3://b/my kernels", "https://u:secret@x/a b"])
+def test_the_rest_of_a_path_is_no_further_remote(text: str) -> None:
+    with pytest.raises(InputError, match="neither a URL nor an absolute path") as caught:
+        Location.parse_all(text)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", ",", " ,  "])
+def test_a_command_that_needs_a_remote_refuses_none(text: str) -> None:
+    assert Location.parse_all(text) == ()
+    with pytest.raises(InputError, match="no URL"):
+        Location.parse_some(text)

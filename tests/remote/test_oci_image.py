@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
+from kregistry.errors import StorageError
 from kregistry.remote.bundle import tar_of
 from kregistry.remote.oci_image import write_image
+from kregistry.store import atomic
 
 
 def blob(directory: Path, descriptor: dict[str, object]) -> bytes:
@@ -33,3 +38,17 @@ def test_an_image_is_complete_and_the_same_to_the_byte(tmp_path: Path) -> None:
     assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(tar).hexdigest()}"]
     files = {str(path.relative_to(tmp_path / "a")): path.read_bytes() for path in (tmp_path / "a").rglob("*.json")}
     assert files == {str(p.relative_to(tmp_path / "b")): p.read_bytes() for p in (tmp_path / "b").rglob("*.json")}
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = atomic.write_durably
+
+    def write(path: Path, content: bytes) -> None:
+        if path.name == "index.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(atomic, "write_durably", write)
+    with pytest.raises(StorageError):
+        write_image(tmp_path / "image", b"tar", {}, "v1")
+    assert list(tmp_path.iterdir()) == []

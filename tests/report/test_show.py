@@ -111,3 +111,14 @@ def test_colours_are_those_of_the_kernels(contents: Contents) -> None:
     (first, _) = contents.plan.entries
     shown = bar(first, Colours(contents.facts, styled=True), 20)
     assert shown.count("\x1b[38;5;") == 20 and len(set(shown.split("\x1b[0m"))) > 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [f"kernels.yaml:{'9' * 5000}", f"m={'9' * 5000}", f"m={'x' * 5000}", "y" * 5000, f"n={'1' * 5000}", "z=" * 999],
+    ids=lambda words: words[:20],
+)
+def test_words_of_any_length_are_refused_in_a_short_message(contents: Contents, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        EntrySelection.parse((words,)).find(contents.plan.entries, FILE)
+    assert len(str(caught.value)) < 700

@@ -119,3 +119,17 @@ def test_only_abandoned_scratch_is_removed(tmp_path: Path) -> None:
     atomic.remove_abandoned(tmp_path, 50)
     assert names(tmp_path) == {"new", "new-directory", "new-directory/file"}
     atomic.remove_abandoned(tmp_path / "nowhere", 50)
+
+
+def test_a_directory_that_appears_meanwhile_is_not_moved_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that publish below one directory: the other one makes it while this one looks."""
+    path, exists = tmp_path / "ab", os.path.lexists
+
+    def other(looked: Path) -> bool:
+        path.mkdir(exist_ok=True)
+        (path / "kernel").touch()
+        return exists(looked)
+
+    monkeypatch.setattr(os.path, "lexists", other)
+    atomic.make_way(path, tmp_path / "aside")
+    assert (path / "kernel").exists() and not (tmp_path / "aside").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,9 @@ from unittest.mock import patch
 from attrs import evolve
 from click.shell_completion import ShellComplete
 from readers import EVENT, MANIFEST, PLAN, Reader, as_json, registry
+from signing import policy_text, signing_key
 
+from kregistry.bounded_input import read_bounded
 from kregistry.cli import cli, complete
 from kregistry.cli.output_file import is_lock_file, is_own_output, with_digest
 from kregistry.compile.build_log import BuildLog, read_build_log
@@ -29,7 +32,9 @@ from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import read_plan
 from kregistry.remote.bundle import BundleTier, compressed, tar_of
 from kregistry.remote.location import Location
-from kregistry.remote.tier import TierError
+from kregistry.remote.tier import TierError, TierUse
+from kregistry.remote.usage import Usage, read_usage
+from kregistry.remote.usage_metrics import prometheus_text
 from kregistry.report.contents import Comparison, Contents
 from kregistry.report.kernel_facts import kernel_facts
 from kregistry.report.page import page
@@ -39,8 +44,14 @@ from kregistry.report.trace import chrome_trace
 from kregistry.report.why import explain
 from kregistry.store import Store, packed, signed_json
 from kregistry.store.claims import Claims
+from kregistry.store.contents import Contents as StoreContents
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry
+from kregistry.trust.envelope import Envelope
+from kregistry.trust.keys import SigningKey
+from kregistry.trust.policy import Policy
+from kregistry.trust.seal import open_seal
+from kregistry.trust.statement import Provenance, Statement, statement_of
 
 KEY = "ab" * 32
 _SOURCE = (
@@ -169,8 +180,35 @@ def _remembered(path: Path) -> None:
         remembered._read(path)
 
 
+def _policy(path: Path) -> None:
+    path.chmod(0o600) if path.is_file() else None  # one that others can write is refused
+    Policy.read(path)
+
+
+def _envelope(path: Path) -> None:
+    with contextlib.suppress(ValueError, OSError):
+        Statement.parse(Envelope.read(read_bounded(path)).payload)
+    with contextlib.suppress(ValueError, OSError, DamagedEntry):
+        open_seal(read_bounded(path))
+    with contextlib.suppress(ValueError, OSError):  # as if its signature were right
+        Statement.parse(read_bounded(path))
+
+
+def _usage(path: Path) -> None:
+    usage = read_usage(path.parents[1])
+    prometheus_text(usage, StoreContents())
+    time.localtime(usage.since)
+    json.dumps(usage.to_json())
+
+
 _RECORD = {"key": KEY, "sha256": hashlib.sha256(b"x").hexdigest(), "bytes": 1, "seconds": 0.5}
 _HEADERS = json.dumps({"digest": "d", "paths": {"/x": [1, 2], "/y": None}}).encode()
+_PEM = b"""-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g
+-----END PRIVATE KEY-----
+"""
+_STATEMENT = statement_of("kernels", {KEY: "a" * 64}, Provenance("h100", {"torch": "2"}), 5, {"s": "b" * 64})
+_USAGE = Usage(1, 1000.0, 2, 3, 4, 5.5, {"s3://b": TierUse("s3://b", hits=1)}).to_json()
 _NOTE = {"host": "h", "pid": 1}
 
 RESULTS: Mapping[str, Reader] = {
@@ -202,5 +240,9 @@ RESULTS: Mapping[str, Reader] = {
         lambda path: Location.parse_all(path.read_text(errors="replace")),
         "url",
     ),
+    "policy": Reader(policy_text("a", "b").encode(), _policy, "trust.yaml"),
+    "private key": Reader(_PEM, SigningKey.read, "key.pem"),
+    "envelope": Reader(Envelope.sign(_STATEMENT, [signing_key("a")]).encoded(), _envelope, "k.dsse.json"),
+    "usage": Reader(as_json(_USAGE), _usage, "usage/count.json"),
     "shard": Reader(b"2/5", lambda path: Shard.parse(path.read_text(errors="replace")), "shard"),
 }  # fmt: skip

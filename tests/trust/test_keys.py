@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("cryptography")
+
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from signing import key_file, private_key, signing_key
 
-from kregistry.errors import InputError
+from kregistry.errors import InputError, StorageError
 from kregistry.trust.keys import KREGISTRY_PASSPHRASE, PublicKey, SigningKey
 
 
@@ -79,3 +84,14 @@ def test_a_signature_of_the_wrong_length_is_wrong() -> None:
     assert key.public.has_signed(b"x", key.sign(b"x"))
     assert not key.public.has_signed(b"y", key.sign(b"x"))
     assert not key.public.has_signed(b"x", key.sign(b"x")[:-1])
+
+
+def test_a_full_disk_leaves_no_half_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", full)
+        with pytest.raises(StorageError):
+            SigningKey.create(tmp_path / "k.key", {})
+    assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,10 @@ class Estimates:
         size = self._sizes.relative(job.member) if isinstance(job, FamilyJob) else 1.0
         return self._costs.cost(job.kernel.name).of_size(size)
 
+    def parse_seconds(self, name: str) -> float:
+        """Estimated seconds in which the headers of kernels of this name are parsed."""
+        return self._costs.cost(name).parse
+
     def learn_sizes(self, sizes: Iterable[tuple[Member, int]]) -> None:
         """Use sizes of generated PTX, in bytes, for kernels that are still to be compiled."""
         self._sizes.learn(sizes)

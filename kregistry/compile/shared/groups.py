@@ -1,8 +1,8 @@
 """Groups: which jobs share a front end. It is decided when a worker is free to run it.
 
-The headers of a family are parsed as soon as two of its jobs are known. From then on each free worker takes some of the
-jobs that wait, as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken
-first, by itself.
+The headers of a family are parsed as soon as two of its jobs are known. At first idle workers compile the largest jobs
+without them, if there are more jobs than workers. Behind the headers each free worker takes some of the jobs that wait,
+as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken first, by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from kregistry.compile.shared.kernel_family import KernelFamily
 
 #: How long a job waits for a second one of its family before it is compiled on its own.
 _PATIENCE_SECONDS = 5.0
+#: Within this share of the time that headers take, an idle worker starts on a job without waiting for them.
+_WITHOUT_HEADERS = 0.5
 
 
 @frozen
@@ -29,17 +31,20 @@ class ToParse:
 
     Attributes:
         first: the smallest of the jobs that waited for them, which may be the sample; it does not wait any longer.
+            ``None`` if no job is known yet.
         seconds: estimated duration of parsing.
+        name: DeepGEMM's name of the kernels.
     """
 
     family: KernelFamily
-    first: FamilyJob
+    first: FamilyJob | None
     seconds: float
+    name: str
 
 
 @frozen
 class Group:
-    """Jobs of one family that share a front end; or one job without a sibling, whose headers are not parsed."""
+    """Jobs of one family that share a front end; or one job that does not wait for its headers to be parsed."""
 
     family: KernelFamily
     jobs: tuple[FamilyJob, ...]
@@ -59,15 +64,19 @@ class _State:
     """One family.
 
     Attributes:
-        since: when the first of the jobs began to wait, on the monotonic clock.
+        until: while the headers are parsed, jobs may start without them before this time of the monotonic clock.
+        since: when the first of the jobs began to wait, likewise.
         jobs: the jobs that wait.
         divided: how many jobs have been taken and are to get a front end each.
+        expected: the name of kernels of which many are expected; empty if none are, or the headers have been taken.
     """
 
     headers: _Headers = _Headers.NOT_PARSED
+    until: float = 0.0
     since: float = 0.0
     jobs: list[FamilyJob] = field(factory=list)
     divided: int = 0
+    expected: str = ""
 
     def due(self, patience: float) -> float | None:
         """When a group of this family may be taken; ``None`` if that is not a matter of time."""
@@ -99,6 +108,10 @@ class Groups:
         state = self._families.setdefault(job.member.family, _State())
         state.since = state.since if state.jobs else now
         state.jobs.append(job)
+
+    def expect(self, family: KernelFamily, name: str) -> None:
+        """Jobs of a family will come: its headers are parsed before."""
+        self._families.setdefault(family, _State()).expected = name
 
     def first(self, keys: Iterable[str]) -> None:
         """Take the jobs of these kernels before all others, including jobs that are added later."""
@@ -147,11 +160,8 @@ class Groups:
                 return Group(family, (urgent,))
         # No more headers than workers: otherwise two families could take the room from each other for ever.
         for family, state in states if len(self.needed()) < self._workers else ():
-            if state.headers is _Headers.NOT_PARSED and len(state.jobs) > 1:
-                state.headers = _Headers.IN_WORK
-                first = min(state.jobs, key=self._size)
-                state.jobs.remove(first)
-                return ToParse(family, first, max(self._cost(job).parse for job in state.jobs))
+            if state.headers is _Headers.NOT_PARSED and (len(state.jobs) > 1 or state.expected):
+                return self._to_parse(family, state, now)
         for family, state in states:
             due = state.due(self._patience)
             if due is not None and due <= now:
@@ -160,6 +170,29 @@ class Groups:
                 count = group_size(self._costs(state), left, self._workers, complete=self.complete)
                 jobs, state.jobs = state.jobs[:count], state.jobs[count:]
                 return Group(family, tuple(jobs))
+        return self._without_headers(states, now)
+
+    def _to_parse(self, family: KernelFamily, state: _State, now: float) -> ToParse:
+        state.headers = _Headers.IN_WORK
+        name, state.expected = state.expected, ""
+        first = min(state.jobs, key=self._size) if len(state.jobs) > 1 else None
+        if first is not None:
+            state.jobs.remove(first)
+            name = first.kernel.name
+        seconds = max((self._cost(job).parse for job in state.jobs), default=self._estimates.parse_seconds(name))
+        state.until = now + _WITHOUT_HEADERS * seconds
+        return ToParse(family, first, seconds, name)
+
+    def _without_headers(self, states: Sequence[tuple[KernelFamily, _State]], now: float) -> Group | None:
+        """The largest job of a family whose headers are being parsed: nvcc parses them too, in a worker that is idle.
+
+        All others would wait for the largest jobs at the end. Enough jobs stay for every worker to share the headers.
+        """
+        for family, state in states:
+            if state.headers is _Headers.IN_WORK and now < state.until and len(state.jobs) > self._workers:
+                largest = max(state.jobs, key=self._size)
+                state.jobs.remove(largest)
+                return Group(family, (largest,))
         return None
 
     def next_due(self) -> float | None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 #: If this variable is set, and neither empty nor 0, a build finds out everything by itself.
 VARIABLE = "KREGISTRY_NO_SHIPPED"
 KERNELS, CHECKS = "kernels", "checks"
+#: Which headers a kernel type needs: only left out with everything else.
+FAMILIES = "families"
 
 
 def is_used(what: str, environment: Mapping[str, str] = os.environ) -> bool:

@@ -42,6 +42,11 @@ class Alone:
             work = partial(self._compile, job, then, compares)
             self._schedule.put(self._estimates.cost(job).alone, work, key=job.kernel.key)
 
+    def run(self, job: Job, then: Callable[[Compilation], None]) -> None:
+        """Compile a job now, in this worker; the same otherwise."""
+        if job.send_to_nvcc():
+            self._compile(job, then, compares=False)
+
     def _compile(self, job: Job, then: Callable[[Compilation], None], compares: bool) -> None:
         if not self._claim.take(job, again=partial(self._compile, job, then, compares)):
             return

@@ -41,6 +41,10 @@ class Check:
         """Let nvcc compile a job on its own, if it does not yet."""
         self._alone.put(job, partial(self._made_alone, job), compares=compares)
 
+    def run_alone(self, job: FamilyJob) -> None:
+        """Let nvcc compile a job on its own now, in this worker."""
+        self._alone.run(job, partial(self._made_alone, job))
+
     def shared(self, job: FamilyJob, result: Compilation) -> None:
         """A shared front end and the assembler have made a cubin."""
         self._do(self._self_check.shared(job, result))

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.stages.fill import Fill
+from kregistry.errors import StorageError
 from kregistry.kernel import Kernel
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry, OutdatedEntry, Store
@@ -49,6 +50,12 @@ class Known:
             return False
         if stored is None:
             return False
-        self._fill.fill(kernel, stored)
+        try:
+            self._fill.fill(kernel, stored)
+        except StorageError:
+            if stored.cubin.exists():
+                raise
+            return False  # `kregistry gc` was faster
+        self._store.note_use(kernel.key)
         self._record.kernel_found(kernel)
         return True

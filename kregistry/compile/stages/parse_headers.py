@@ -40,18 +40,20 @@ class ParseHeaders:
         be another sample.
         """
         first = task.first
-        ours = self._claim.take(first, again=partial(self._waiting.add, first))
-        is_sample = ours and bool(self._check.choose_samples([first]))
+        ours = first is not None and self._claim.take(first, again=partial(self._waiting.add, first))
+        is_sample = first is not None and ours and bool(self._check.choose_samples([first]))
         started = time.perf_counter()
         try:
-            with self._record.task("parse", first.kernel.name):
+            with self._record.task("parse", task.name):
                 self._pool.parse(task.family)
         except CannotShare as error:
             waiting = self._waiting.give_up(task.family, str(error))
-            self._check.not_shared([*waiting, first] if ours else waiting, str(error))
+            self._check.not_shared([*waiting, first] if first is not None and ours else waiting, str(error))
             return
         self._record.headers_parsed(ParsedHeaders(str(task.family), time.perf_counter() - started))
         self._waiting.headers_parsed(task.family, self._pool)
+        if first is None:
+            return
         if is_sample:  # the sooner it is compared, the sooner the others are published
             self._run(Group(task.family, (first,)))
         elif ours:

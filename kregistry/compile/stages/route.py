@@ -45,6 +45,15 @@ class Route:
             job = Job(kernel)
             self._alone.put(job, partial(self._publish, job))
 
+    def expect(self, kernel: Kernel) -> None:
+        """Let the headers of a kernel's family be parsed, before it is known which of its kernels are needed."""
+        try:
+            family = member_of(kernel).family
+            if self._shared and not self._self_check.reason_not_shareable(family):
+                self._waiting.expect(family, kernel.name)
+        except (CannotShare, MissingRequirement):  # the reason is told if such a kernel is needed
+            return
+
     def _member(self, kernel: Kernel) -> Member | None:
         try:
             member = member_of(kernel)

@@ -46,8 +46,8 @@ class RunFrontEnd:
         with self._pool.use(group.family) as headers:
             if headers is not None and jobs:
                 self._generate(headers, jobs)
-            elif len(jobs) == 1:  # it has found no sibling
-                self._check.compile_alone(jobs[0])
+            elif len(jobs) == 1:  # it has found no sibling, or does not wait for the headers
+                self._check.run_alone(jobs[0])
             else:  # the headers had to make room for others meanwhile
                 for job in jobs:
                     self._waiting.add(job)

@@ -28,6 +28,10 @@ class Waiting:
         """Let a job wait for a front end."""
         self._schedule.change(partial(self._groups.add, job, time.monotonic()))
 
+    def expect(self, family: KernelFamily, name: str) -> None:
+        """Jobs of a family will come: let its headers be parsed before."""
+        self._schedule.change(partial(self._groups.expect, family, name))
+
     def first(self, keys: Iterable[str]) -> None:
         """Take the jobs of these kernels before all others."""
         self._schedule.change(partial(self._groups.first, tuple(keys)))

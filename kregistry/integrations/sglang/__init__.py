@@ -9,6 +9,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kregistry.integrations.sglang.warmup_override import SglangOverride
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -21,29 +27,64 @@ def register() -> None:
 
     A process that has imported SGLang's DeepGEMM wrapper runs a model. Another one may launch the processes that do.
     """
-    from kregistry.integrations.switches import enabled, failures_logged
+    try:
+        from kregistry.integrations.switches import enabled
 
-    if not enabled("KREGISTRY_SGLANG"):
-        log.info("kregistry is off (KREGISTRY_SGLANG)")
-        return
-    with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+        if enabled("KREGISTRY_SGLANG"):
+            _register_what_this_process_needs()
+        else:
+            log.info("kregistry is off (KREGISTRY_SGLANG)")
+    except (Exception, SystemExit):  # also of an import
+        with suppress(Exception):
+            log.exception("kregistry cannot register its hooks: SGLang runs without them")
+
+
+def _register_what_this_process_needs() -> None:
+    from kregistry.import_hook import after_import
+    from kregistry.integrations.phases import PHASES
+    from kregistry.integrations.sglang.launching import watch_the_launch
+
+    with PHASES.phase("register"):
+        watch_the_launch()
         if _COMPILE_UTILS in sys.modules:
             _register()
-        from kregistry.integrations.sglang.launching import watch_the_launch
+        else:
+            after_import(_ENTRYPOINT, _come_late)
 
-        watch_the_launch()
 
-
-def _register() -> None:
+def _come_late(module: ModuleType) -> None:
+    """Plugins were loaded before the wrapper of DeepGEMM. The hooks are made once this process configures a model."""
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    from kregistry.integrations.sglang.warmup_override import SglangOverride
-    from kregistry.integrations.switches import start_monitor
+    def configured(result: Any, *args: Any, **kwargs: Any) -> None:
+        from kregistry.integrations.switches import failures_logged
 
-    override = SglangOverride(sys.modules[_COMPILE_UTILS])
+        with failures_logged("kregistry cannot register its hooks: SGLang runs without them"):
+            log.info("kregistry: SGLang loaded its plugins before its DeepGEMM wrapper: the hooks are registered now")
+            override = _register()
+            HookRegistry.apply_hooks()
+            override.configured(result, *args, **kwargs)
+
+    HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", configured, HookType.AFTER)
+    HookRegistry.apply_hooks()
+
+
+def _register() -> SglangOverride:
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    from kregistry.integrations.phases import PHASES
+
+    with PHASES.phase("import of the hooks"):
+        from kregistry.integrations.sglang.warmup_override import SglangOverride
+        from kregistry.integrations.switches import start_monitor
+
+    with PHASES.phase("kernel types"):
+        override = SglangOverride(sys.modules[_COMPILE_UTILS])
     start_monitor(override.engine)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", override.compile_one_type, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", override.configured, HookType.AFTER)
     if "deep_gemm" in sys.modules:
-        override.first_calls.watch(sys.modules["deep_gemm"])
+        with PHASES.phase("watch of DeepGEMM's functions"):
+            override.first_calls.watch(sys.modules["deep_gemm"])
+    return override

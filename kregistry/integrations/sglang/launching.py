@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from kregistry.import_hook import after_import
+from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder
 from kregistry.integrations.switches import failures_logged, switched_on
 from kregistry.store import Store
@@ -40,7 +41,7 @@ def _hook(module: ModuleType, target: tuple[str, str], hook: Any) -> None:
 
 def launching(result: Any, *args: Any, **kwargs: Any) -> None:
     """Start the build of the model's kernels; the schedulers inherit the name of its folder."""
-    with failures_logged("kregistry builds nothing before the first call"):
+    with failures_logged("kregistry builds nothing before the first call"), PHASES.phase("start of the build"):
         begin_build((*args, *kwargs.values()))
 
 
@@ -60,6 +61,7 @@ def begin_build(arguments: tuple[Any, ...]) -> StartFolder | None:
         log.info("kregistry: this SGLang passes no ServerArgs: nothing is built before its first call")
         return None
     start = StartFolder.create(Store.default())
+    PHASES.write_to(start.directory)
     start.write_request(request)
     start_build(start, build_environment())
     os.environ[VARIABLE] = str(start.directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -9,16 +10,19 @@ from attrs import frozen
 
 from kregistry.kernel_type import Value
 
+#: On Hopper vLLM's dynamic kernel passes calls with fewer rows to FlashInfer.
+_FLASHINFER_ROWS = 32
 #: Policies by which vLLM 0.33.0 derives num_splits of ``tf32_hc_prenorm_gemm`` from the number of tokens.
 HC_NUM_SPLITS = ("vllm-buckets",)
 
 
 @frozen
 class LayerCall:
-    """One call site of a model, for run-time values up to ``stop``."""
+    """One call site of a model, for run-time values from ``start`` to ``stop``."""
 
     kernel_type: str
     shape: Mapping[str, Value]
+    start: int
     stop: int
     label: str
 
@@ -33,15 +37,15 @@ def layer_calls(warmup: Any, model: Any, max_tokens: int, scale_forms: Collectio
     seen = set()
     for find in (_linear, _experts):
         for layer in model.modules():
-            for kernel_type, sizes, stop, label in find(warmup, layer, max_tokens):
-                key = (kernel_type, *sizes.items())
+            for kernel_type, sizes, start, stop, label in find(warmup, layer, max_tokens):
+                key = (kernel_type, start, *sizes.items())
                 if key not in seen:
                     seen.add(key)
                     for scales in scale_forms:
-                        yield LayerCall(kernel_type, {**sizes, "scales": scales}, stop, label)
+                        yield LayerCall(kernel_type, {**sizes, "scales": scales}, start, stop, label)
 
 
-_Call = tuple[str, Mapping[str, Value], int, str]
+_Call = tuple[str, Mapping[str, Value], int, int, str]
 
 
 def _linear(warmup: Any, layer: Any, max_tokens: int) -> Iterator[_Call]:
@@ -52,7 +56,17 @@ def _linear(warmup: Any, layer: Any, max_tokens: int) -> Iterator[_Call]:
         data = warmup._extract_data_from_linear_base_module(layer) if asked else None
     if data is not None:
         n, k = data[0].shape
-        yield "fp8_gemm_nt", {"n": n, "k": k}, max_tokens, "linear"
+        yield "fp8_gemm_nt", {"n": n, "k": k}, min(_first_m(layer), max_tokens), max_tokens, "linear"
+
+
+def _first_m(layer: Any) -> int:
+    """The fewest rows with which a linear layer calls DeepGEMM: its dynamic kernel has DeepGEMM's as its fallback."""
+    if os.environ.get("VLLM_BATCH_INVARIANT", "0") not in ("", "0"):
+        return 1
+    for holder in (getattr(layer, "quant_method", None), getattr(layer, "scheme", None)):
+        if getattr(getattr(holder, "fp8_linear", None), "fallback", None) is not None:
+            return _FLASHINFER_ROWS
+    return 1
 
 
 def _experts(warmup: Any, layer: Any, max_tokens: int) -> Iterator[_Call]:
@@ -62,4 +76,4 @@ def _experts(warmup: Any, layer: Any, max_tokens: int) -> Iterator[_Call]:
     stop, _, _ = warmup._get_grouped_gemm_params(w13, w2, top_k, max_tokens)
     for groups, n, k in (tuple(w13.shape), tuple(w2.shape)):
         if stop:
-            yield "m_grouped_fp8_gemm_nt_contiguous", {"num_groups": groups, "n": n, "k": k}, stop, "experts"
+            yield "m_grouped_fp8_gemm_nt_contiguous", {"num_groups": groups, "n": n, "k": k}, 1, stop, "experts"

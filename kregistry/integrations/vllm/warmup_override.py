@@ -53,6 +53,8 @@ class VllmOverride:
         self._original: Callable[..., Any] | None = None
         self._module: Any = None
         self._begun = False
+        #: Whether vLLM has captured its graphs, and serves requests from now on.
+        self._ready = False
         self.engine.registry.listen(self)
 
     def replace(self, module: ModuleType) -> None:
@@ -90,11 +92,26 @@ class VllmOverride:
         self.first_calls.missing.key = model_key(request)
         self.engine.begin(start)
 
-    @staticmethod
-    def _is_ready() -> bool:
-        """vLLM starts its own JIT monitor at the end of a worker's warm-up, graphs captured."""
+    def watch_the_worker(self, module: ModuleType) -> None:
+        """Note when a worker has ended its warm-up; a worker that does not tell is watched for a number of calls."""
+        own = getattr(getattr(module, "Worker", None), "compile_or_warm_up_model", None)
+        if own is None:
+            log.info("kregistry: this vLLM has no %s.Worker.compile_or_warm_up_model", module.__name__)
+            self.first_calls.is_ready = None
+            return
+
+        @functools.wraps(own)
+        def compile_or_warm_up_model(*args: Any, **kwargs: Any) -> Any:
+            result = own(*args, **kwargs)
+            self._ready = True
+            return result
+
+        module.Worker.compile_or_warm_up_model = compile_or_warm_up_model
+
+    def _is_ready(self) -> bool:
+        """The worker has ended its warm-up, graphs captured. vLLM starts its own JIT monitor at that time."""
         monitor: Any = sys.modules.get("vllm.utils.jit_monitor")
-        return monitor is not None and bool(monitor.is_active())
+        return self._ready or (monitor is not None and bool(monitor.is_active()))
 
     def deep_gemm_warmup(self, *args: Any, **kwargs: Any) -> Any:
         """Plan, parallel build and one launch for each kernel of the layers that vLLM would warm up.
@@ -116,7 +133,7 @@ class VllmOverride:
         engine.load_what_was_built_ahead()
         named = engine.named_entries()  # first: it may choose providers
         layers = layer_calls(self._module, model, max_tokens, engine.scale_forms)
-        entries = [engine.entry(each.kernel_type, each.shape, each.stop, each.label) for each in layers]
+        entries = [engine.entry(each.kernel_type, each.shape, each.stop, each.label, each.start) for each in layers]
         entries = [entry for entry in (*entries, *named) if not engine.covers(entry)]
         if entries:
             engine.warm(entries)

@@ -67,7 +67,7 @@ def test_headers_are_parsed_for_two_kernels_and_once(tmp_path: Path) -> None:
     assert made.take(100.0, 0.0) is None
     first, second, third = jobs(tmp_path, 3)
     made.add(second, now=101.0)
-    assert made.take(101.0, 0.0) == ToParse(first.member.family, first, 2.0)
+    assert made.take(101.0, 0.0) == ToParse(first.member.family, first, 2.0, "gemm")
     made.add(third, now=102.0)
     assert made.take(200.0, 0.0) is None and made.next_due() is None
     made.parsed(first.member.family)
@@ -212,3 +212,34 @@ def test_the_family_with_most_work_comes_first(tmp_path: Path) -> None:
     assert {parsed(made), parsed(made)} == {many[0].member.family, jobs(tmp_path, 1)[0].member.family}
     first = made.take(100.0, 0.0)
     assert isinstance(first, Group) and first.family == many[0].member.family
+
+
+def test_idle_workers_start_on_the_largest_jobs_without_headers(tmp_path: Path) -> None:
+    """Only at first, and only while more jobs than workers are left to share them."""
+    made = groups(tmp_path, 4, 8)
+    task = made.take(100.0, 0.0)
+    assert isinstance(task, ToParse)
+    left = jobs(tmp_path, 8)[1:]
+    taken = [made.take(100.5, 0.0) for _ in range(4)]
+    assert taken == [Group(task.family, (left[number],)) for number in (6, 5, 4)] + [None]
+    for job in jobs(tmp_path, 12)[8:]:
+        made.add(job, now=100.6)
+    assert made.take(101.1, 0.0) is None
+    made.parsed(task.family)
+    group = made.take(102.0, 0.0)
+    assert isinstance(group, Group) and len(group.jobs) > 1
+
+
+def test_headers_of_expected_jobs_are_parsed_before_they_are_known(tmp_path: Path) -> None:
+    """Once; a job that comes meanwhile waits for them, even if it stays the only one."""
+    made = groups(tmp_path, 4, 0)
+    job, later = jobs(tmp_path, 2)
+    family = job.member.family
+    made.expect(family, "gemm")
+    assert made.take(100.0, 0.0) == ToParse(family, None, 2.0, "gemm")
+    made.add(job, now=100.5)
+    assert made.take(100.5, 0.0) is None and made.next_due() is None
+    made.parsed(family)
+    assert made.take(102.0, 0.0) == Group(family, (job,))
+    made.add(later, now=103.0)
+    assert made.take(103.0, 0.0) == Group(family, (later,))
