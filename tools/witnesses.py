@@ -9,6 +9,7 @@ A difference that is new gets the reason "?", which a test refuses: say why, or 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,8 @@ def name(setting: dict[str, Any]) -> str:
 
 def update(setting: dict[str, Any]) -> None:
     """Run both witnesses; the reasons of differences that are still there stay."""
+    if "fails" in setting:
+        return
     with tempfile.TemporaryDirectory() as scratch:
         counts, lines = witnesses(setting, Path(scratch))
     reasons = {each["difference"]: each["why"] for each in setting.get("differences") or ()}
@@ -56,17 +59,21 @@ def update(setting: dict[str, Any]) -> None:
 
 def witnesses(setting: dict[str, Any], scratch: Path) -> tuple[dict[str, int], list[str]]:
     """How many entries each finds, and the differences: formula -> rehearsal. The manifests are left in ``scratch``."""
-    folder = DATA / "configs" / setting["model"]
-    model = "--model-path" if setting["engine"] == "sglang" else "--model"
     formula, rehearsed = scratch / "formula.yaml", scratch / "rehearsed.yaml"
+    config, engine = str(DATA / "configs" / setting["model"] / "config.json"), setting["engine"]
     target = ("--target", setting["target"])
-    engine = setting["engine"]
-    config = str(folder / "config.json")
     run("init", "--config", config, "--engine", engine, *target, "-o", str(formula), *setting["init"].split())
-    words = (model, str(folder), *setting["arguments"].split())
-    out = run("rehearse", engine, *target, "--diff", str(formula), "-o", str(rehearsed), "--", *words)
+    out = run(*rehearsal(setting, "--diff", str(formula), "-o", str(rehearsed)), environment=setting)
     counts = {"formula": entries(formula), "rehearsed": entries(rehearsed)}
     return counts, [line for line in out.splitlines() if line[:2] in ("+ ", "- ", "~ ")]
+
+
+def rehearsal(setting: dict[str, Any], *options: str) -> tuple[str, ...]:
+    """The words of ``kregistry rehearse`` for a setting."""
+    engine, folder = setting["engine"], DATA / "configs" / setting["model"]
+    model = "--model-path" if engine == "sglang" else "--model"
+    arguments = setting["arguments"].split()
+    return ("rehearse", engine, "--target", setting["target"], *options, "--", model, str(folder), *arguments)
 
 
 def entries(file: Path) -> int:
@@ -75,9 +82,11 @@ def entries(file: Path) -> int:
     return len(model["kernels"])
 
 
-def run(*arguments: str) -> str:
-    """A command of kregistry; what it prints."""
-    done = subprocess.run([sys.executable, "-m", "kregistry", *arguments], capture_output=True, text=True)
+def run(*arguments: str, environment: dict[str, Any] | None = None) -> str:
+    """A command of kregistry, with the variables of a setting; what it prints."""
+    variables = {**os.environ, **(environment or {}).get("environment", {})}
+    command = [sys.executable, "-m", "kregistry", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables)
     if done.returncode:
         raise SystemExit(f"kregistry {' '.join(arguments)}\n{done.stderr}")
     return done.stdout
@@ -95,11 +104,16 @@ def table(settings: list[dict[str, Any]]) -> str:
     rows = ["| model | engine | arguments | GPU | rehearsed | formula | differences |", "|---|---|---|---|---|---|---|"]
     why: dict[str, list[str]] = {}
     for setting in settings:
-        found = setting["differences"]
+        found = setting.get("differences", ())
+        counts = "does not run" if "fails" in setting else f"{setting['rehearsed']} | {setting['formula']}"
+        end = "- | -" if "fails" in setting else str(len(found) or "none")
+        variables = [f"{key}={value}" for key, value in setting.get("environment", {}).items()]
+        words = " ".join([*variables, setting["arguments"]])
         rows.append(
-            f"| {setting['model']} | {setting['engine']} | `{setting['arguments']}` | {setting['target']} "
-            f"| {setting['rehearsed']} | {setting['formula']} | {len(found) or 'none'} |"
+            f"| {setting['model']} | {setting['engine']} | `{words}` | {setting['target']} | {counts} | {end} |"
         )
+        if "fails" in setting:
+            why.setdefault(setting["why"], []).append(f"{setting['model']} {setting['engine']}: `{setting['fails']}`")
         for each in found:
             why.setdefault(each["why"], []).append(f"{setting['model']} {setting['engine']}: `{each['difference']}`")
     lines = [*rows, ""]

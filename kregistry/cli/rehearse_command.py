@@ -29,7 +29,13 @@ from kregistry.cli.output_file import check_output, force_option, with_digest, w
 @click.option("--diff", "other", type=click.Path(path_type=Path), help="Show the differences from a manifest instead.")
 @click.option("--log", type=click.Path(path_type=Path), help="Keep the output of the engine in this file.")
 @click.option("--any-version", is_flag=True, help="Try a version of the engine that the patches do not know.")
-@click.option("--timeout", type=float, default=600, show_default=True, help="The longest it may take, in seconds.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, max=86400, min_open=True),
+    default=600,
+    show_default=True,
+    help="The longest it may take, in seconds.",
+)
 @plugin_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- ENGINE-ARGUMENT...")
 def command(

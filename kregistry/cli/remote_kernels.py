@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from attrs import frozen
 
+from kregistry.bounded_input import MAX_JSON_BYTES, read_input
 from kregistry.cli.options import Selection, Verbosity, print_json
 from kregistry.cli.output import echo, say
 from kregistry.errors import IncompleteError, TrustError
@@ -123,7 +124,10 @@ def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store:
         known = file.sources.kernels if file.sources else {}
         sources = {file.kernels[name].key: each.source for name, each in known.items() if name in file.kernels}
         models = {each.model for each in file.entries}
-        return _wanted({name: each.key for name, each in file.kernels.items()}, file, models, sources)
+        headers = {f"headers {digest[:16]}": digest for digest in (file.sources.directories if file.sources else ())}
+        materials = {lock.name: sha256_of(read_input(lock, 2 * MAX_JSON_BYTES)), **headers}
+        keys = {name: each.key for name, each in file.kernels.items()}
+        return _wanted(keys, file, models, sources, materials)
     from kregistry.cli.progress import ProgressBar
     from kregistry.plan.planner import make_plan
 
@@ -131,13 +135,21 @@ def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store:
     with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory)
     sources = {kernel.key: kernel.source for kernel in plan.kernels.values()}
-    return _wanted({name: kernel.key for name, kernel in plan.kernels.items()}, plan, set(manifest.models), sources)
+    materials = {selection.file.name: sha256_of(read_input(selection.file))}
+    keys = {name: kernel.key for name, kernel in plan.kernels.items()}
+    return _wanted(keys, plan, set(manifest.models), sources, materials)
 
 
-def _wanted(keys: dict[str, str], plan: Plan | PlanFile, models: Iterable[str], sources: Mapping[str, str]) -> Wanted:
+def _wanted(
+    keys: dict[str, str],
+    plan: Plan | PlanFile,
+    models: Iterable[str],
+    sources: Mapping[str, str],
+    materials: Mapping[str, str],
+) -> Wanted:
     versions = plan.versions.to_json()
     digests = {key: sha256_of(source.encode()) for key, source in sources.items()}
-    provenance = Provenance(plan.target.name, versions, digests)
+    provenance = Provenance(plan.target.name, versions, digests, materials)
     stack = (f"{name} {version}" for name, version in versions.items())
     return Wanted(keys, provenance, ", ".join((*sorted(models), plan.target.name, *stack)))
 

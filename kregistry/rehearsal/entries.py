@@ -76,6 +76,8 @@ def label(call: Call) -> str:
     if "mqa_logits" in name:
         phase = "decode" if "paged" in name else "prefill"
         return "indexer schedule" if "metadata" in name else f"indexer logits, {phase}"
+    if name.endswith("hc_prenorm_gemm"):  # called by the layer, before each of its two parts
+        return "hc_prenorm"
     if name.startswith("m_grouped"):
         return f"experts {call.weight.partition('_')[0] or last} ({phase})"
     if "indexer" in parts:

@@ -13,6 +13,7 @@ from kregistry.manifest.reader import FORMAT_VERSION
 from kregistry.manifest.writer import flow
 from kregistry.registry import Registry
 from kregistry.rehearsal.entries import RehearsedEntry, entries
+from kregistry.rehearsal.policies import with_policies
 from kregistry.rehearsal.rehearse import Rehearsal
 from kregistry.target import Target
 
@@ -26,7 +27,8 @@ def rehearsed_entries(rehearsal: Rehearsal, registry: Registry) -> list[Rehearse
         InputError: the engine has made no DeepGEMM call.
     """
     findings = rehearsal.findings
-    found = entries(findings.calls, registry.__getitem__, findings.facts) if findings.facts else []
+    calls = with_policies(findings.calls, registry.__getitem__, rehearsal.target)
+    found = entries(calls, registry.__getitem__, findings.facts) if findings.facts else []
     if not found:
         raise InputError(
             f"{rehearsal.engine} {rehearsal.version} makes no DeepGEMM call with this model and setting on "
@@ -43,7 +45,14 @@ def render(rehearsal: Rehearsal, registry: Registry, *, name: str, command: str 
         InputError: the engine has made no DeepGEMM call.
     """
     found = rehearsed_entries(rehearsal, registry)
-    lines = [*_head(rehearsal, command), "", f"version: {FORMAT_VERSION}", *target_lines(rehearsal.target), ""]
+    lines = [
+        *_head(rehearsal, command),
+        "",
+        f"version: {FORMAT_VERSION}",
+        *target_lines(rehearsal.target),
+        f"engine: {rehearsal.engine}",
+        "",
+    ]
     lines += ["models:", f"  {flow(name)}:", f"    description: {flow(_description(rehearsal))}", "    kernels:"]
     for entry in found:
         lines += _entry(entry, rehearsal.target)

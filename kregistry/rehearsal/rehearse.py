@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import textwrap
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module, metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +33,8 @@ _QUIET = {
     "KREGISTRY_VLLM": "0",
 }
 _CODE = "from kregistry.rehearsal.process import main\nmain(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])"
+#: Seconds after which a process that does not end itself is ended.
+_GRACE = 10.0
 #: Memory that is not counted if the model does not fit, as a multiple of the target's.
 _ROOM = 16
 
@@ -140,20 +146,48 @@ class _Attempt:
                 )
             found = read_findings(file)
             failure = found.failure
-            if failure is None and code:
+            if failure is None and code is None:
+                failure = Failure("died", "", _too_long(self.seconds, found, log), "")
+            elif failure is None and code:
                 failure = Failure("died", "", f"it has ended with code {code}: {_last_words(log)}", "")
             if failure is not None and not failure.text:
                 failure = evolve(failure, text=_last_words(log))
             return evolve(found, failure=failure)
 
-    def _wait(self, command: list[str], environment: Mapping[str, str], log: Path) -> int:
+    def _wait(self, command: list[str], environment: Mapping[str, str], log: Path) -> int | None:
+        """The exit code; ``None``: it took too long, and was ended by itself or, if it could not, from here."""
+        began = time.monotonic()
         try:
             with log.open("wb") as out:
-                return subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment
-                ).returncode
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+                try:
+                    code = process.wait(self.seconds + _GRACE)
+                except subprocess.TimeoutExpired:
+                    code = None
+                finally:
+                    with suppress(ProcessLookupError):  # processes that the engine has started, and itself
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         except OSError as error:
             raise StorageError.from_oserror(error, log) from error
+        return None if code and time.monotonic() - began > self.seconds else code
+
+
+def _too_long(seconds: float, found: Findings, log: Path) -> str:
+    """What a rehearsal was doing when its time was over: the innermost call of the traceback in the log."""
+    place = next(
+        (line.strip() for line in log.read_text(errors="replace").splitlines() if line.startswith("  File")), ""
+    )
+    last = found.forwards[-1] if found.forwards else None
+    at = f"a {last.step} of {last.tokens} tokens" if last else "loading"
+    return f"it has not ended after {seconds:g} s (--timeout), and was at {at}{f': {place}' if place else ''}"
 
 
 def _last_words(log: Path) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from kregistry.deep_gemm.environment import CACHE_DIRECTORIES
+from kregistry.errors import storage_errors
 from kregistry.scratch import scratch_directory
 from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub, default_stub_directory
@@ -39,6 +41,7 @@ def program_environment(
         environment = stub_environment(target, toolchain, library, scratch, base)
         environment.update(
             {name: str(scratch / "jit-cache") for name in (*CACHE_DIRECTORIES, *_ENGINE_CACHES)},
+            TRITON_LIBCUDA_PATH=str(_folder_of_libcuda(scratch, library)),
             KREGISTRY_STUB_COUNT_MEMORY="1",
             KREGISTRY_STUB_DEVICES=str(devices),
             KREGISTRY_STUB_UNCOUNTED=str(uncounted_bytes),
@@ -50,3 +53,12 @@ def program_environment(
         if base.get("CUDA_VISIBLE_DEVICES"):
             environment["CUDA_VISIBLE_DEVICES"] = base["CUDA_VISIBLE_DEVICES"]
         yield environment
+
+
+def _folder_of_libcuda(scratch: Path, library: Path) -> Path:
+    """A folder with the stub as ``libcuda.so.1``: Triton asks ldconfig for the driver, which does not know the stub."""
+    folder = scratch / "libcuda"
+    with storage_errors(folder):
+        folder.mkdir()
+        (folder / "libcuda.so.1").symlink_to(library.absolute())
+    return folder

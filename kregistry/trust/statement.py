@@ -35,11 +35,13 @@ class Provenance:
         target: the GPU that was planned for.
         versions: ``deep_gemm``, ``torch``, ``nvcc`` -> version.
         sources: the sha256 of each source by the key of its kernel.
+        materials: name -> sha256 of what all kernels were made from: a manifest, a lock file, headers.
     """
 
     target: str = ""
     versions: Mapping[str, str] = field(factory=dict)
     sources: Mapping[str, str] = field(factory=dict)
+    materials: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -99,7 +101,8 @@ def statement_of(
     materials: list[dict[str, Any]] = [
         {"uri": f"pkg:generic/{quote(package)}@{quote(number)}"} for package, number in provenance.versions.items()
     ]
-    materials += [{"name": each, "digest": {"sha256": digest}} for each, digest in sources.items()]
+    named = {**provenance.materials, **sources}
+    materials += [{"name": each, "digest": {"sha256": digest}} for each, digest in sorted(named.items())]
     content = {
         "_type": _TYPE,
         "subject": [{"name": each, "digest": {"sha256": digest}} for each, digest in sorted(subjects.items())],

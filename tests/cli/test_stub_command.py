@@ -42,6 +42,13 @@ def test_a_program_sees_the_target_and_leaves_nothing_in_the_users_cache(tmp_pat
 
 
 @pytest.mark.stub
+def test_triton_finds_the_stub_as_the_driver() -> None:
+    code = "from triton.backends.nvidia.driver import libcuda_dirs as d; import os; print(*map(os.listdir, d()))"
+    done = call("stub", "--target", "h100", "--", *PYTHON, code)
+    assert done.stdout.strip() == "['libcuda.so.1']", done.stderr
+
+
+@pytest.mark.stub
 def test_the_exit_code_is_that_of_the_command() -> None:
     assert call("stub", "-t", "h100", "--", "sh", "-c", "exit 7").returncode == 7
     assert call("stub", "-t", "h100", "--", "sh", "-c", "kill -9 $$").returncode == 137

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from trees import tree
 from kregistry.compile import BuildReport
 from kregistry.kernel import Kernel
 from kregistry.plan.lock import write_lock
+from kregistry.remote.bundle import signature_of
 from kregistry.remote.chain import object_name
+from kregistry.remote.gate import BUNDLE_SUBJECT
 from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 from kregistry.trust.outcome import Outcome
 from kregistry.trust.policy import Policy
-from kregistry.trust.statement import SOURCE_DATE_EPOCH
+from kregistry.trust.seal import Signer, sha256_of
+from kregistry.trust.statement import SOURCE_DATE_EPOCH, Provenance
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 Run = Callable[..., Result]
@@ -275,3 +279,47 @@ def test_wrong_keys_and_policies(
     result = kregistry(*arguments, "--lock", "kernels.lock", "--store", "store")
     assert (result.code, found in result.err) == (code, True)
     assert signing_key("a").public.id not in result.err and "PRIVATE KEY" not in result.err
+
+
+def hostile(name: str = "x", kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> bytes:
+    """An archive with one member."""
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, size
+    return made.tobuf(tarfile.GNU_FORMAT) + bytes(10240)
+
+
+KERNEL = f"v1/kernels/ab/{'ab' * 32}"
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["signed", "unsigned"])
+@pytest.mark.parametrize(
+    ("archive", "found"),
+    [
+        (hostile("../../../../victim"), "it holds '../../../../victim', which is not a kernel"),
+        (hostile("/victim"), "it holds '/victim', which is not a kernel"),
+        (hostile(f"{KERNEL}/../../victim"), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.SYMTYPE, "/etc/passwd"), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.LNKTYPE, "/etc/passwd"), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.CHRTYPE), "which is not a kernel"),
+        (hostile(KERNEL, tarfile.FIFOTYPE), "which is not a kernel"),
+        (hostile(KERNEL, size=1 << 33), "larger than a bundle of kernels can be"),
+        (bytes(1 << 25), "larger than a bundle of kernels can be"),
+        (hostile(KERNEL)[:512] * 2 + bytes(10240), "twice"),
+        (b"", "it is damaged"),
+    ],
+    ids=lambda each: each[:40] if isinstance(each, str) else "archive",
+)
+def test_a_hostile_archive_is_refused_whoever_has_signed_it(
+    kregistry: Run, lock: Path, tmp_path: Path, archive: bytes, found: str, trusted: bool
+) -> None:
+    bundle, store = tmp_path / "k.tar.gz", tmp_path / "none"
+    bundle.write_bytes(gzip.compress(archive, mtime=0) if archive else b"")
+    subjects = {BUNDLE_SUBJECT: sha256_of(bundle.read_bytes())}
+    envelope = Signer((signing_key("a"),)).envelope("x", subjects, Provenance())
+    signature_of(bundle).write_bytes(envelope)
+    policy = policy_file(tmp_path, "a")
+    before = tree(tmp_path)
+    url, trust = (bundle, ("--trust", policy)) if trusted else (f"{bundle}?unsigned", ())
+    result = kregistry("pull", url, "--lock", lock, "--store", store, *trust)
+    assert (result.code, found in result.err, f"remote {bundle.as_uri()}: " in result.err) == (4, True, True)
+    assert tree(tmp_path) == before

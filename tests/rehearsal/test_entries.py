@@ -39,6 +39,7 @@ def call(m: int, *, kernel_type: str = "fp8_gemm_nt", step: str = "prefill", **g
         ("m_grouped_fp8_gemm_nt_masked", "model.layers.9.mlp.experts", "w13_weight", "experts w13 (masked)"),
         ("m_grouped_fp8_gemm_nt_contiguous", "model.layers.9.mlp.experts", "w2_weight", "experts w2 (contiguous)"),
         ("fp8_gemm_nt", "", "", "fp8_gemm_nt"),
+        ("tf32_hc_prenorm_gemm", "model.layers.3.post_attention_layernorm", "", "hc_prenorm"),
     ],
 )
 def test_labels_are_those_of_init(kernel_type: str, module: str, weight: str, expected: str) -> None:

@@ -39,6 +39,61 @@ def test_an_unknown_version_is_named_with_the_known_ones(kregistry: Run, monkeyp
     assert "--any-version" in result.err
 
 
+#: Processes in place of an engine, which take the arguments of kregistry.rehearsal.process.
+STANDS_STILL = """
+import faulthandler, time
+faulthandler.dump_traceback_later(float(sys.argv[3]), exit=True)
+time.sleep(60)
+"""
+DOES_NOT_END = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(61)'])"
+DIES = "print('something is wrong'); sys.exit(3)"
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Run something else in place of the engine's process."""
+    monkeypatch.setattr(module, "_installed", lambda engine, any_version: module.VERSIONS[engine][-1])
+    monkeypatch.setattr(module, "_GRACE", 0.2)
+    return lambda code: monkeypatch.setattr(module, "_CODE", code)
+
+
+@pytest.mark.stub
+@pytest.mark.parametrize("code", [STANDS_STILL, DOES_NOT_END], ids=["ends itself", "is killed"])
+def test_an_engine_that_does_not_end_is_ended(
+    code: str, kregistry: Run, stand_in: Callable[[str], None], tmp_path: Path
+) -> None:
+    stand_in(code)
+    log = tmp_path / "engine.log"
+    result = kregistry("rehearse", "sglang", "--timeout", "0.7", "--log", str(log), "--", "--model-path", "x")
+    assert result.code == 1
+    assert "it has not ended after 0.7 s (--timeout), and was at loading" in result.err
+    assert ("line 6 in <module>" in result.err) is (code is STANDS_STILL)
+    assert log.exists() and "Traceback" not in result.err
+
+
+@pytest.mark.stub
+def test_an_engine_that_dies_says_its_last_words(kregistry: Run, stand_in: Callable[[str], None]) -> None:
+    stand_in(DIES)
+    result = kregistry("rehearse", "vllm", "--", "--model", "x")
+    assert result.code == 1
+    assert "it has ended with code 3: something is wrong" in result.err
+
+
+@pytest.mark.stub
+def test_a_log_that_cannot_be_written(kregistry: Run, stand_in: Callable[[str], None], tmp_path: Path) -> None:
+    stand_in(DIES)
+    result = kregistry("rehearse", "vllm", "--log", str(tmp_path / "no" / "log"), "--", "--model", "x")
+    assert result.code == 4
+    assert str(tmp_path / "no" / "log") in result.err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "90000"])
+def test_a_wrong_limit(seconds: str, kregistry: Run) -> None:
+    result = kregistry("rehearse", "sglang", "--timeout", seconds, "--", "--model-path", "x")
+    assert result.code == 2
+    assert "--timeout" in result.err and seconds in result.err
+
+
 @pytest.mark.engines
 def test_a_config_that_the_engine_rejects_is_one_paragraph(kregistry: Run, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["NoSuchModel"], "model_type": "nothing"}))
@@ -48,3 +103,41 @@ def test_a_config_that_the_engine_rejects_is_one_paragraph(kregistry: Run, tmp_p
     result = kregistry("rehearse", "sglang", "--", "--model-path", str(tmp_path), "--no-such-option")
     assert result.code == 2
     assert "unrecognized arguments: --no-such-option" in result.err
+
+
+REMOTE = {"architectures": ["OddForCausalLM"], "model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig"}}
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+@pytest.mark.parametrize(
+    ("content", "arguments"),
+    [
+        (None, ()),
+        ("", ()),
+        ("{", ()),
+        (json.dumps(REMOTE), ()),
+        (json.dumps(REMOTE), ("--trust-remote-code",)),
+        (None, ("--port", "many")),
+    ],
+    ids=["no config", "empty", "not JSON", "remote code", "trusted remote code", "argument"],
+)
+def test_what_the_engine_rejects_is_one_message(
+    engine: str, content: str | None, arguments: tuple[str, ...], kregistry: Run, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    model = "--model-path" if engine == "sglang" else "--model"
+    result = kregistry("rehearse", engine, "--", model, str(tmp_path), *arguments)
+    assert result.code == 2, result.err
+    assert "rejects it" in result.err and "Traceback" not in result.err
+    assert len(result.err) < 1200
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_a_model_that_is_not_there(engine: str, kregistry: Run) -> None:
+    model = "--model-path" if engine == "sglang" else "--model"
+    result = kregistry("rehearse", engine, "--", model, "/no/such/model")
+    assert result.code == 2, result.err
+    assert "/no/such/model" in result.err and "Traceback" not in result.err

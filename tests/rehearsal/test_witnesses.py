@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tools.witnesses import BEGIN, END, FILE, PAGE, name, table, witnesses
+from tools.witnesses import BEGIN, END, FILE, PAGE, name, rehearsal, run, table, witnesses
 
 SETTINGS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())
+RUN, FAIL = ([each for each in SETTINGS if ("fails" in each) is fails] for fails in (False, True))
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=name)
+@pytest.mark.parametrize("setting", RUN, ids=name)
 def test_each_difference_has_a_reason(setting: dict[str, Any]) -> None:
     assert setting["rehearsed"] > 0 and setting["formula"] > 0
     for each in setting["differences"]:
@@ -27,8 +28,21 @@ def test_the_table_of_the_page_is_generated() -> None:
     assert shown.strip() == table(SETTINGS).strip(), "python tools/witnesses.py --table"
 
 
+@pytest.mark.parametrize("setting", FAIL, ids=name)
+def test_what_does_not_run_has_a_reason(setting: dict[str, Any]) -> None:
+    assert setting["fails"] and len(setting["why"]) > 20
+
+
 @pytest.mark.engines
-@pytest.mark.parametrize("setting", SETTINGS, ids=name)
+@pytest.mark.parametrize("setting", FAIL, ids=name)
+def test_the_engine_still_does_not_run_it(setting: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*rehearsal(setting), environment=setting)
+    assert setting["fails"] in str(caught.value)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("setting", RUN, ids=name)
 def test_the_engine_still_says_so_and_its_manifest_plans(setting: dict[str, Any], tmp_path: Path) -> None:
     counts, lines = witnesses(setting, tmp_path)
     assert lines == [each["difference"] for each in setting["differences"]]
