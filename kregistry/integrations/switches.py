@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # every process of an engine imports this module, and few of them warm up
     from kregistry.integrations.engine_warmup import EngineWarmup
+    from kregistry.integrations.first_calls import FirstCalls
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -31,8 +32,11 @@ def enabled(variable: str) -> bool:
     return switched_on(EVERYTHING) and switched_on(variable)
 
 
-def start_monitor(engine: EngineWarmup) -> None:
-    """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default ``off``); a failure is logged."""
+def start_monitor(engine: EngineWarmup, first_calls: FirstCalls) -> None:
+    """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default ``off``); a failure is logged.
+
+    Compiles of other JIT compilers are named too, once the engine serves requests.
+    """
     mode = os.environ.get("KREGISTRY_JIT_MONITOR", "off")
     if mode == "off":
         return
@@ -44,6 +48,12 @@ def start_monitor(engine: EngineWarmup) -> None:
             deep_gemm_unused=True
         )
         engine.monitored_by(monitor)
+    with failures_logged("kregistry cannot watch other JIT compilers"):
+        from kregistry.integrations.other_compilers import OtherCompilers
+
+        OtherCompilers(
+            lambda: first_calls.is_ready is not None and first_calls.is_ready(), warns=mode != "count"
+        ).watch()
 
 
 @contextmanager
