@@ -75,8 +75,8 @@ def _register() -> SglangOverride:
     from kregistry.integrations.phases import PHASES
 
     with PHASES.phase("import of the hooks"):
+        from kregistry.integrations.monitoring import start_monitor
         from kregistry.integrations.sglang.warmup_override import SglangOverride
-        from kregistry.integrations.switches import start_monitor
 
     with PHASES.phase("kernel types"):
         override = SglangOverride(sys.modules[_COMPILE_UTILS])

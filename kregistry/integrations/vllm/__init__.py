@@ -40,8 +40,8 @@ def register() -> None:
 
 def _register() -> None:
     from kregistry.import_hook import after_import
+    from kregistry.integrations.monitoring import start_monitor
     from kregistry.integrations.phases import PHASES
-    from kregistry.integrations.switches import start_monitor
     from kregistry.integrations.vllm.warmup_override import VllmOverride
 
     with PHASES.phase("register"):
