@@ -99,7 +99,9 @@ def build_kernels(
     remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
-        cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
+        cluster = Cluster(
+            workers(executor, shared_front_end, paranoid), manifest.target, toolchain.versions, toolchain.cuda.compiler
+        )
     cpu = CpuSamples()
 
     def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
