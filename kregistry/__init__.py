@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         IGNORE_COMPILE_DIMS,
         MK_ALIGNMENT,
         NUM_SMS,
+        PDL,
+        TC_UTIL,
     )
     from kregistry.deep_gemm.version import deep_gemm_version
     from kregistry.errors import KregistryError, ShapeError
@@ -67,6 +69,8 @@ _HOMES = {
     "KregistryError": "errors",
     "BLOCK_SIZE_MULTIPLE_OF": "deep_gemm.settings",
     "IGNORE_COMPILE_DIMS": "deep_gemm.settings",
+    "PDL": "deep_gemm.settings",
+    "TC_UTIL": "deep_gemm.settings",
     "MK_ALIGNMENT": "deep_gemm.settings",
     "Manifest": "manifest",
     "NUM_SMS": "deep_gemm.settings",
@@ -99,8 +103,10 @@ __all__ = [
     "IGNORE_COMPILE_DIMS",
     "MK_ALIGNMENT",
     "NUM_SMS",
+    "PDL",
     "REQUIRED",
     "TARGETS",
+    "TC_UTIL",
     "ArchSupport",
     "Arguments",
     "BufferSpec",

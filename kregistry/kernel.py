@@ -32,7 +32,7 @@ class CompilerCommand:
         for argument in arguments:
             if pending is not None:
                 if pending in _INCLUDE_FLAGS:
-                    includes.append(Path(argument))
+                    includes += map(Path, argument.split(","))
                 pending = None
             elif argument in (*_INCLUDE_FLAGS, *_OUTPUT_FLAGS):
                 pending = argument
@@ -43,7 +43,7 @@ class CompilerCommand:
                 if joined is None:
                     flags.append(argument)
                 else:
-                    includes.append(Path(argument[len(joined) :].lstrip("=")))
+                    includes += map(Path, argument[len(joined) :].lstrip("=").split(","))
         return cls(tuple(flags), tuple(includes))
 
     def arguments(self, source: Path, output: Path) -> list[str]:

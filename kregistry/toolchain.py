@@ -19,7 +19,7 @@ from pathlib import Path
 from attrs import frozen
 from packaging.version import Version
 
-from kregistry.deep_gemm.compiler import COMPILER_HINT, INSTALL_HINT, Compiler, named_compiler
+from kregistry.deep_gemm.compiler import COMPILER_HINT, INSTALL_HINT, WRAPPED, Compiler, named_compiler
 from kregistry.deep_gemm.environment import check_environment, removed
 from kregistry.deep_gemm.nvcc_flags import APPEND, PREPEND
 from kregistry.deep_gemm.variables import Series
@@ -87,7 +87,8 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
         InputError: the compiler, its toolkit or DeepGEMM has a path that a shell would not take literally.
         MissingRequirement: there is no nvcc, CUDA_HOME names a directory without one, or it does not run or is too old.
     """
-    named = named_compiler(environment, installed_series())
+    series = installed_series()
+    named = named_compiler(environment, series)
     for place in _deep_gemm_places():
         refuse_unless_literal(place, "DeepGEMM")
     if named is not None:
@@ -99,7 +100,7 @@ def find_cuda_toolkit(environment: Mapping[str, str] = os.environ) -> CudaToolki
         if (named is not None or nvcc.is_file()) and (home / "include" / "cuda.h").is_file():
             refuse_unless_literal(home, found_by)
             path, reason = named or (nvcc, found_by)
-            return CudaToolkit(home, Compiler.at(path, reason, home, environment), found_by)
+            return CudaToolkit(home, Compiler.at(path, reason, home, environment, series), found_by)
     places = ", ".join(f"{home} ({found_by})" for home, found_by in tried)
     raise MissingRequirement(f"no CUDA compiler (bin/nvcc and include/cuda.h) in {places}", COMPILER_HINT)
 
@@ -228,8 +229,12 @@ def compiler_remarks(environment: Mapping[str, str], compiler: Compiler) -> list
         for name, flags in added.items()
         if flags
     ]
-    if compiler.profile:
-        remarks.append(f"the nvcc.profile of {compiler.path} adds {' '.join(compiler.profile)} to every kernel")
+    wrapped = [each.removeprefix(WRAPPED) for each in compiler.profile if each.startswith(WRAPPED)]
+    profile = [each for each in compiler.profile if not each.startswith(WRAPPED)]
+    if profile:
+        remarks.append(f"the nvcc.profile of {compiler.path} adds {' '.join(profile)} to every kernel")
+    if wrapped:
+        remarks.append(f"{compiler.path} changes the arguments of nvcc for every kernel: {' '.join(wrapped)}")
     return remarks
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from kregistry import MK_ALIGNMENT, NUM_SMS, Buffers, KernelType, RunDimension
+from kregistry import MK_ALIGNMENT, NUM_SMS, Buffers, KernelType, RunDimension, Setting
 from kregistry_plugins import compiled_dims
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class MaskedGemm(KernelType):
     group. The size of the buffers does not affect the kernel; on SM100 the alignment of contiguous layouts does.
     """
 
-    settings = (MK_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
+    settings: ClassVar[tuple[Setting, ...]] = (MK_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
     run_dimension = RunDimension("expected_m", "rows that a group is expected to hold", "rows")
     raises_on_empty = ""  # it asserts expected_m > 0, and a buffer without rows has no stride
 

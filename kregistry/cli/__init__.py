@@ -89,6 +89,9 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="kregistry")
 def cli() -> None:
     """Plan, build and warm up the DeepGEMM kernels of a model, before a server needs them."""
+    from kregistry.deep_gemm.preset import adopt_preset
+
+    adopt_preset()
 
 
 def main() -> None:

@@ -59,6 +59,7 @@ def command(
     registry = selection.registry
     with _without_a_gpu(selection):
         manifest = selection.manifest("detect")
+    _require_a_gpu(selection)  # before there is any progress to show
     lost_context: WarmupError | None = None
     with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs), _without_a_gpu(selection):
         try:
@@ -100,11 +101,16 @@ def _without_a_gpu(selection: Selection) -> Iterator[None]:
         MissingRequirement: there is no GPU, or the block found something else to be missing.
     """
     from kregistry.errors import MissingRequirement
-    from kregistry.warm_up.warm_up import require_device
 
     try:
         yield
     except MissingRequirement:
-        here = selection.target if selection.target != "detect" else None
-        require_device(next_command("build", target=here))
+        _require_a_gpu(selection)
         raise
+
+
+def _require_a_gpu(selection: Selection) -> None:
+    from kregistry.warm_up.warm_up import require_device
+
+    here = selection.target if selection.target != "detect" else None
+    require_device(next_command("build", target=here))

@@ -17,7 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
-from kregistry.deep_gemm.compiler import architecture_error
+from kregistry.deep_gemm.compiler import compiler_error
 from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.full_disk import raise_if_full
 from kregistry.kernel import Kernel
@@ -71,14 +71,14 @@ class Nvcc:
         """Compile a kernel with DeepGEMM's flags, in a scratch directory that is removed afterwards.
 
         Raises:
-            MissingRequirement: nvcc does not know the architecture.
+            MissingRequirement: nvcc does not know the architecture, or would fail with every source.
             StorageError: the scratch directory cannot be written.
         """
         with scratch_directory(scratch):
             source, output = scratch / "kernel.cu", scratch / "kernel.cubin"
             source.write_text(kernel.source)
             made = self.make([str(self.path), *kernel.command.arguments(source, output)], output, scratch)
-        error = architecture_error(made.failure, self.path)
+        error = compiler_error(made.failure, self.path)
         if error is not None:  # another kernel would fail alike: the compiler is at fault
             raise error
         return made

@@ -25,6 +25,7 @@ from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.compile.shipped_kernels import shipped_families, shipped_kernels
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.deep_gemm.preset import adopt_preset
 from kregistry.errors import KregistryError
 from kregistry.kernel import Kernel
 from kregistry.machine import available_cores
@@ -88,6 +89,7 @@ def build_kernels(
         StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
     """
     started, begun = time.perf_counter(), time.time()
+    adopt_preset()
     toolchain = toolchain or find_toolchain()
     jit_cache = jit_cache or JitCache()
     jobs = jobs or available_cores()
@@ -97,7 +99,9 @@ def build_kernels(
     remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
-        cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
+        cluster = Cluster(
+            workers(executor, shared_front_end, paranoid), manifest.target, toolchain.versions, toolchain.cuda.compiler
+        )
     cpu = CpuSamples()
 
     def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:

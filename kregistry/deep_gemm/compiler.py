@@ -29,12 +29,18 @@ COMPILER_HINT = (
     "set CUDA_HOME to a CUDA toolkit, or unset it and run pip install 'cuda-toolkit[nvcc,cccl,crt,nvvm]'; torch and "
     "DeepGEMM stay as they are"
 )
-#: The oldest nvcc that DeepGEMM accepts.
-MINIMUM_NVCC = "12.3"
+#: The oldest nvcc that DeepGEMM accepts, by its own assertions.
+MINIMUM_NVCC = {Series.ONE: "12.3", Series.TWO: "12.9"}
 #: The oldest nvcc that knows an architecture newer than Hopper's (compute capability).
 _MINIMUM_BY_ARCH = {(10, 0): "12.8", (10, 1): "12.8", (10, 3): "12.9", (12, 0): "12.8", (12, 1): "12.9"}
 _UNSUPPORTED = re.compile(
     r"Unsupported gpu architecture '(\w+)'|Value '(\w+)' is not defined for option 'gpu-(?:architecture|code)'"
+)
+#: What nvcc says if not the source is at fault, but its arguments, its toolkit or its host compiler.
+_AT_FAULT = re.compile(
+    r"^(?:nvcc fatal .*|.*unsupported (?:GNU|clang|Microsoft Visual Studio) version.*"
+    r"|.*fatal error: cannot execute .*|sh: .*(?:not found|Permission denied))$",
+    re.MULTILINE,
 )
 #: Programs of kregistry that stand in for a compiler, and the variable that names the real one.
 _STANDING_IN = {"nvcc_monitor.sh": "KREGISTRY_MONITORED_NVCC", "nvcc_recorder.sh": "KREGISTRY_NVCC"}
@@ -51,7 +57,8 @@ class Compiler:
         found_by: the variable that names it, or how its toolkit was found.
         flags: the arguments that it takes from its environment.
         includes: where it looks for headers by itself, in order.
-        profile: what its nvcc.profile adds to its steps, without the directories of a standard one.
+        profile: what its nvcc.profile adds to its steps, without the directories of a standard one; and what a program
+            that starts nvcc changes in them.
     """
 
     path: Path
@@ -62,7 +69,14 @@ class Compiler:
     profile: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, path: Path, found_by: str, home: Path, environment: Mapping[str, str] = os.environ) -> Compiler:
+    def at(
+        cls,
+        path: Path,
+        found_by: str,
+        home: Path,
+        environment: Mapping[str, str] = os.environ,
+        series: Series = Series.ONE,
+    ) -> Compiler:
         """Ask a compiler what it is.
 
         Args:
@@ -70,14 +84,15 @@ class Compiler:
             found_by: for messages.
             home: its toolkit, if it does not say by itself where its headers are.
             environment: of the build.
+            series: of the DeepGEMM that calls it, which accepts no older compiler than it can use.
 
         Raises:
             MissingRequirement: it does not run, is too old, or takes arguments from its environment that read files.
         """
-        version = nvcc_version(path)
-        if Version(version) < Version(MINIMUM_NVCC):
+        version, needed = nvcc_version(path), MINIMUM_NVCC[series]
+        if Version(version) < Version(needed):
             raise MissingRequirement(
-                f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {MINIMUM_NVCC} or newer",
+                f"nvcc {version} at {path} ({found_by}) is too old: DeepGEMM needs {needed} or newer",
                 f"install a newer CUDA toolkit, or unset {found_by}" if found_by.isupper() else COMPILER_HINT,
             )
         flags = EnvironmentFlags.read(environment)
@@ -145,19 +160,28 @@ def check_architecture(compiler: Compiler, name: str, major: int, minor: int) ->
         )
 
 
-def architecture_error(output: str, nvcc: Path) -> MissingRequirement | None:
-    """The error for a compiler that says it does not know an architecture; ``None`` if its output says nothing so.
+def compiler_error(output: str, nvcc: Path) -> MissingRequirement | None:
+    """The error for a compiler that would fail with every source; ``None`` if its output says nothing so.
 
     Args:
         output: what it printed.
         nvcc: the compiler.
     """
     found = _UNSUPPORTED.search(output)
-    if found is None:
+    if found is not None:
+        return _architecture_error(found[1] or found[2], nvcc)
+    at_fault = _AT_FAULT.search(output)
+    if at_fault is None:
         return None
-    name = found[1] or found[2]
+    return MissingRequirement(
+        f"nvcc {nvcc_version(nvcc)} at {nvcc} cannot compile here: {' '.join(at_fault[0].split())}",
+        "kregistry doctor shows the variables that nvcc reads; NVCC_CCBIN names another host compiler",
+    )
+
+
+def _architecture_error(name: str, nvcc: Path) -> MissingRequirement:
     digits = "".join(filter(str.isdigit, name))
-    needed = _MINIMUM_BY_ARCH.get((int(digits[:-1] or 0), int(digits[-1:] or 0)), MINIMUM_NVCC)
+    needed = _MINIMUM_BY_ARCH.get((int(digits[:-1] or 0), int(digits[-1:] or 0)), MINIMUM_NVCC[Series.ONE])
     return MissingRequirement(
         f"nvcc {nvcc_version(nvcc)} at {nvcc} does not know the architecture {name}: CUDA {needed} or newer is needed",
         "install a newer CUDA toolkit, and name its nvcc in DG_JIT_NVCC_COMPILER",
@@ -181,7 +205,30 @@ def _profile(nvcc: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     top = Path(values["TOP"]).resolve()
     foreign = [f"-I{each}" for each in includes if not each.is_relative_to(top)]
     added = [f"{name}={value}" for name in _ADDED if (value := " ".join(values.get(name, "").split()))]
-    return includes, (*foreign, *added)
+    return includes, (*foreign, *added, *_of_a_wrapper(nvcc, top / "bin" / "nvcc"))
+
+
+#: Begins what a program that starts nvcc changes in its steps.
+WRAPPED = "wrapper: "
+
+
+def _of_a_wrapper(program: Path, nvcc: Path) -> Iterator[str]:
+    """The arguments of steps that a program which starts nvcc adds to those of nvcc itself, and those that it drops."""
+    if not nvcc.is_file() or program.resolve() == nvcc.resolve():
+        return
+    wrapped, plain = (_arguments(dry_run_text(each)) for each in (program, nvcc))
+    yield from (f"{WRAPPED}+{each}" for each in sorted(wrapped - plain))
+    yield from (f"{WRAPPED}-{each}" for each in sorted(plain - wrapped))
+
+
+def _arguments(dry_run: str) -> set[str]:
+    """The arguments of all steps, without temporary files, the toolkit's place, and what is the host compiler's."""
+    lines = [line.removeprefix("#$ ") for line in dry_run.splitlines() if line.startswith("#$ ")]
+    top = next((line.removeprefix("TOP=") for line in lines if line.startswith("TOP=")), "")
+    steps = [line for line in lines if not line.partition("=")[0].strip().isidentifier()]
+    words = {word for step in steps for word in re.split(r"[\s\"]+", step.strip().partition(" ")[2])}
+    here = {word for word in words if word and "tmpxft" not in word and not word.startswith("--gnu_version")}
+    return {word.replace(top, "TOP") if top else word for word in here}
 
 
 #: Variables of nvcc.profile whose value becomes arguments of a step that makes machine code.

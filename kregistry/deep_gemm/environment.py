@@ -36,6 +36,7 @@ CACHE_DIRECTORIES = (DG_JIT_CACHE_DIR, DJ_JIT_CACHE_DIR)
 
 #: A zero, as DeepGEMM's ``sscanf`` reads it. It takes an empty value, or a word, for whatever its variable held.
 _ZERO = re.compile(r"\s*[+-]?0+(?!\d)")
+_NUMBER = re.compile(r"\s*[+-]?\d")
 _NO = ("", "0", "false", "no", "n", "off")
 
 
@@ -102,12 +103,33 @@ def check_environment(environment: Mapping[str, str], series: Series, only: Coll
         and not _says_no(variable.name, environment[variable.name])
     ]
     if not refused:
-        return
+        return _check_numbers(environment, series, only)
     settings = " ".join(f"{variable.name}={environment[variable.name]}" for variable in refused)
     about = "; ".join(dict.fromkeys(variable.about for variable in refused))
     names = " ".join(variable.name for variable in refused)
     text = f"{settings}: kernels under this setting cannot be planned or built ({about})"
     raise MissingRequirement(text, f"unset {names}")
+
+
+def _check_numbers(environment: Mapping[str, str], series: Series, only: Collection[str]) -> None:
+    """Refuse what is no number where DeepGEMM reads one.
+
+    0.1 then takes whatever its memory held, another value in each process. 0.2 takes words for yes and no too, and
+    says by itself which ones it does not know, but an empty value ends every call, also where the variable changes no
+    kernel, so that the dry run does not see it.
+    """
+    for variable, outcome in present(environment, series):
+        value = environment[variable.name]
+        if not variable.number or only:
+            continue
+        if series is Series.ONE and outcome is Outcome.PLANNED and not _NUMBER.match(value):
+            why = "DeepGEMM would read another one in each process"
+        elif series is Series.TWO and outcome in (Outcome.PLANNED, Outcome.NEUTRAL) and not value.strip():
+            why = "DeepGEMM would end each call with an error"
+        else:
+            continue
+        text = f"{variable.name}={value}: expected a whole number; {why}"
+        raise MissingRequirement(text, f"unset {variable.name}, or set it to a number")
 
 
 def _says_no(name: str, value: str) -> bool:

@@ -1,7 +1,7 @@
 """What an nvcc says of itself, remembered on this machine while the program and its nvcc.profile stay as they are.
 
-Asking takes two processes at each start of a command. A script in the place of nvcc is asked every time: what it says
-may depend on anything.
+Asking takes two processes at each start of a command. A script in the place of nvcc, or a link to a program of another
+name such as ccache, is asked every time: what it says may depend on anything.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _dry_run(nvcc: Path) -> str:
 
 def _remembered(nvcc: Path, question: str, ask: Callable[[], str]) -> str:
     program = Path(os.path.realpath(nvcc))
-    if not _is_compiled(program):
+    if program.name != "nvcc" or not _is_compiled(program):
         return ask()
     profile = program.with_name("nvcc.profile")
     key = f"{question} {nvcc} {program} {_variables(profile, os.environ)}"

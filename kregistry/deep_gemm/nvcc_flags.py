@@ -22,14 +22,33 @@ PREPEND, APPEND = "NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS"
 #: Flags that choose the host compiler, or how many threads nvcc uses; -ccbin and -t take a value.
 _HOST_WITH_VALUE = ("-ccbin", "--compiler-bindir", "-t", "--threads")
 _HOST = ("-allow-unsupported-compiler", "--allow-unsupported-compiler")
-#: Flags whose value is passed on to the host compiler.
-_FOR_HOST = ("-Xcompiler", "--compiler-options")
-#: Flags that read a file, or make nvcc do something else than compile one source to one output.
-_READS_FILES = ("-include", "--pre-include", "-optf", "--options-file")
-_OTHER_PHASE = (
-    *("-o", "--output-file", "-c", "--compile", "-E", "--preprocess", "-M", "--generate-dependencies"),
-    *("-ptx", "--ptx", "-fatbin", "--fatbin", "-cubin", "--cubin", "-dryrun", "--dryrun", "-run", "--run"),
+#: Flags whose value is passed on to the host compiler, or to a step of nvcc.
+_PASSED_ON = (
+    *("-Xcompiler", "--compiler-options", "-Xptxas", "--ptxas-options"),
+    *("-Xcudafe", "-Xcicc", "-Xnvvm"),
 )
+#: Flags that read a file, look for nvcc's own files elsewhere, or make nvcc do something else than compile one source
+#: to one output.
+_READS_FILES = ("-include", "--pre-include", "-optf", "--options-file")
+_ELSEWHERE = (
+    *("-ldir", "--libdevice-directory", "-target-dir", "--target-directory", "-noprof", "--dont-use-profile"),
+)
+_OTHER_PHASE = (
+    *("-o", "--output-file", "-odir", "--output-directory", "-c", "--compile", "-E", "--preprocess"),
+    *("-M", "--generate-dependencies", "-MM", "--generate-nonsystem-dependencies"),
+    *("-MD", "--generate-dependencies-with-compile", "-MMD", "--generate-nonsystem-dependencies-with-compile"),
+    *("-MF", "--dependency-output", "-ptx", "--ptx", "-fatbin", "--fatbin", "-cubin", "--cubin", "-cuda", "--cuda"),
+    *("-optix-ir", "--optix-ir", "-ltoir", "--ltoir", "-dc", "--device-c", "-dw", "--device-w"),
+    *("-dlink", "--device-link", "-link", "--link", "-lib", "--lib", "-clean", "--clean-targets"),
+    *("-dryrun", "--dryrun", "-run", "--run", "-fdevice-syntax-only", "--fdevice-syntax-only"),
+)
+#: Arguments of a step that read a file, or choose where it looks for files.
+_OF_A_STEP = (
+    *("-include", "-imacros", "-isystem", "-iquote", "-idirafter", "-I", "-B", "--sysroot", "-specs", "-fplugin"),
+    *("@", "-optf", "--options-file", "--preinclude", "--pre-include"),
+)
+#: Compilers that run at once would write the same files.
+_KEEPS_FILES = ("-keep", "--keep", "-keep-dir", "--keep-dir", "-save-temps", "--save-temps")
 
 
 @frozen
@@ -100,7 +119,7 @@ def _split(variable: str, environment: Mapping[str, str]) -> tuple[tuple[str, ..
             host += [word] if "=" in word else [word, next(rest, "")]
         elif word in _HOST:
             host.append(word)
-        elif word in _FOR_HOST:  # joined with its value, so that both are seen as one
+        elif word in _PASSED_ON:  # joined with its value, so that both are seen as one
             joined = f"{word}={next(rest, '')}"
             _check(variable, environment[variable], joined, name)
             code.append(joined)
@@ -111,18 +130,22 @@ def _split(variable: str, environment: Mapping[str, str]) -> tuple[tuple[str, ..
 
 
 def _check(variable: str, value: str, word: str, name: str) -> None:
-    if name in _READS_FILES or _host_reads_a_file(word):
+    if name in _READS_FILES or _step_reads_a_file(word, name):
         raise _refused(variable, value, f"{word} reads a file, whose content is not in the key of a kernel")
+    if name in _ELSEWHERE:
+        raise _refused(variable, value, f"{word} makes nvcc look for its own files elsewhere")
+    if name in _KEEPS_FILES:
+        raise _refused(variable, value, f"{word} keeps files that compilers which run at once would share")
     if name in _OTHER_PHASE:
         raise _refused(variable, value, f"{word} asks nvcc for something else than machine code")
     if not word.startswith("-") and word.endswith((".cu", ".c", ".cc", ".cpp", ".o", ".a")):
         raise _refused(variable, value, f"{word} is another input of nvcc")
 
 
-def _host_reads_a_file(word: str) -> bool:
-    """Whether an argument for the host compiler, as in ``-Xcompiler=-include,file``, names a header."""
-    parts: Sequence[str] = word.replace("=", ",").split(",")
-    return any(part.startswith(("-include", "-imacros", "-isystem", "-iquote", "-I", "@")) for part in parts[1:])
+def _step_reads_a_file(word: str, name: str) -> bool:
+    """Whether an argument for a step, as in ``-Xcompiler=-include,file``, names a file or a directory."""
+    parts: Sequence[str] = word.replace("=", ",").split(",") if name in _PASSED_ON else ()
+    return any(part.startswith(_OF_A_STEP) for part in parts[1:])
 
 
 def _refused(variable: str, value: str, reason: str) -> MissingRequirement:

@@ -1,8 +1,9 @@
 """Digests of header trees, remembered on this machine until a file or directory that decides them changes.
 
 Reading a thousand headers takes a tenth of a second of every start of a server; asking for their times takes three
-milliseconds. A remembered digest holds the time and size of every file that was read, and the time of every directory
-in which a file was looked for, since a new file there could be found first.
+milliseconds. A remembered digest holds the times and the size of every file that was read, and of every directory in
+which a file was looked for, since a new file there could be found first. The time of the last change of the inode is
+one of them: `cp -p` and archives set the other one to what it was.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from kregistry.store.atomic import remove_leftovers, replace_file
 #: A file that was changed less than this long ago could change again without a new time. Nanoseconds.
 _SETTLED = 2_000_000_000
 _ABANDONED_SECONDS = 3600.0
-Stat = tuple[int, int] | None
+Stat = tuple[int, int, int] | None
 
 
 def remembered(key: str, compute: Callable[[], tuple[str, Iterable[str]]]) -> str:
@@ -49,12 +50,12 @@ def remembered(key: str, compute: Callable[[], tuple[str, Iterable[str]]]) -> st
 
 
 def _stat(path: str) -> Stat:
-    """(modification time in ns, size), without the size of a directory; ``None`` if there is nothing."""
+    """(modification time in ns, change time in ns, size); ``None`` if there is nothing."""
     try:
         found = os.stat(path)  # noqa: PTH116  # a thousand times for each start of a server
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def _read(place: Path) -> Any:

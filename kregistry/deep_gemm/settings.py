@@ -76,10 +76,28 @@ IGNORE_COMPILE_DIMS = Setting(
     set="set_ignore_compile_dims",
     default=False,
 )
+PDL = Setting(
+    "pdl",
+    "deep_gemm.set_pdl(True): a kernel may start before the one ahead of it has ended (programmatic dependent launch)",
+    get="get_pdl",
+    set="set_pdl",
+    default=False,
+    needs_device=True,
+)
+TC_UTIL = Setting(
+    "tc_util",
+    "share of the time that tensor cores may be busy: deep_gemm.set_tc_util(percent)",
+    get="get_tc_util",
+    set="set_tc_util",
+    default=100,
+    unit="percent",
+    maximum=lambda target: 100,
+    needs_device=True,
+)
 #: Every setting that kernels may depend on. Conformance tries them on kernel types that do not declare them.
-KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC, BLOCK_SIZE_MULTIPLE_OF, IGNORE_COMPILE_DIMS)
-#: Setters that change no kernel (tests/deep_gemm/test_setters.py).
-HARMLESS_SETTERS = ("set_pdl", "set_tc_util")
+KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC, BLOCK_SIZE_MULTIPLE_OF, IGNORE_COMPILE_DIMS, PDL, TC_UTIL)
+#: Setters that change no kernel of any kernel type (tests/end_to_end/test_every_argument.py).
+HARMLESS_SETTERS: tuple[str, ...] = ()
 _WITHOUT_GETTER = tuple(setting.set for setting in KNOWN if not setting.get)
 
 #: Held while a setting is changed: DeepGEMM has one value for all threads of the process.
@@ -122,9 +140,14 @@ def read_call(kernel_type: KernelType, args: tuple[Any, ...], kwargs: Mapping[st
     """The dimensions of a real call, with the settings of this process that do not have their default.
 
     Raises:
-        ShapeError: the call belongs to another kernel type of the same function, or DeepGEMM fails to return a setting.
+        ShapeError: the call belongs to another kernel type of the same function, gives something that no dimension can
+            be, or DeepGEMM fails to return a setting.
     """
-    return {**kernel_type.read_shape(*args, **kwargs), **current(kernel_type)}
+    found = kernel_type.read_shape(*args, **kwargs)
+    for name, value in found.items():
+        if value is not None and not isinstance(value, (bool, int, str)):
+            raise ShapeError(kernel_type.name, name, f"a call with a {type(value).__name__} for {name}")
+    return {**found, **current(kernel_type)}
 
 
 def current(kernel_type: KernelType) -> dict[str, Value]:
@@ -160,7 +183,7 @@ def _matters_here(setting: Setting) -> bool:
 def _changed_in_this_process(kernel_type: str, setting: Setting) -> bool:
     """Whether a value other than the default is in force; a process without DeepGEMM, or a GPU, has changed nothing."""
     deep_gemm = sys.modules.get("deep_gemm")
-    if deep_gemm is None:
+    if deep_gemm is None or (setting.needs_device and _device() is None):
         return False
     default = _default_here(setting)
     return default is not None and _is_readable(setting) and _get(kernel_type, setting) != default

@@ -53,6 +53,8 @@ class Variable:
         series_2: what it means with DeepGEMM 0.2.
         about: what it does, as a clause.
         example: a value that tests set; empty where a test has to choose one.
+        number: whether DeepGEMM reads a whole number from it. From another value, 0.1 takes whatever its memory held,
+            and from an empty one, 0.2 ends the call with an error.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Variable:
     series_2: Outcome
     about: str
     example: str = "1"
+    number: bool = False
 
     def outcome(self, series: Series) -> Outcome:
         return self.series_1 if series is Series.ONE else self.series_2
@@ -77,14 +80,17 @@ _P, _N, _C, _R, _L, _U = (
 
 def _jit(name: str, series_1: Outcome, series_2: Outcome, about: str, example: str = "1") -> tuple[Variable, ...]:
     """A setting of the JIT: 0.2 reads it under ``DG_`` and, if that is not set, under ``DJ_``."""
+    number = bool(example)
     return (
-        Variable(f"DG_{name}", series_1, series_2, about, example),
-        Variable(f"DJ_{name}", _U, series_2, f"as DG_{name}, if that is not set", example),
+        Variable(f"DG_{name}", series_1, series_2, about, example, number),
+        Variable(f"DJ_{name}", _U, series_2, f"as DG_{name}, if that is not set", example, number),
     )
 
 
-def _everywhere(outcome: Outcome, about: str, *names: str, example: str = "1") -> tuple[Variable, ...]:
-    return tuple(Variable(name, outcome, outcome, about, example) for name in names)
+def _everywhere(
+    outcome: Outcome, about: str, *names: str, example: str = "1", number: bool = False
+) -> tuple[Variable, ...]:
+    return tuple(Variable(name, outcome, outcome, about, example, number) for name in names)
 
 
 DEEP_GEMM: tuple[Variable, ...] = (
@@ -101,19 +107,21 @@ DEEP_GEMM: tuple[Variable, ...] = (
     *_jit("JIT_DUMP_SASS", _N, _N, "writes SASS of each kernel that it compiles"),
     *_jit("JIT_PRINT_COMPILER_COMMAND", _N, _N, "prints the compiler's command"),
     *_jit("JIT_PRINT_LOAD_TIME", _N, _N, "prints how long a load takes"),
-    Variable("DG_JIT_PTXAS_CHECK", _P, _U, "fails if a kernel uses local memory"),
+    Variable("DG_JIT_PTXAS_CHECK", _P, _U, "fails if a kernel uses local memory", number=True),
     Variable("DG_JIT_USE_NVRTC", _R, _U, "compiles with NVRTC instead of nvcc, which makes other code"),
     Variable("DG_JIT_USE_RUNTIME_API", _N, _N, "read where DeepGEMM itself is built"),
-    *_everywhere(_N, "prints the configuration of each call", "DG_PRINT_CONFIGS"),
-    *_everywhere(_N, "cuBLASLt runs with torch's handle", "DG_USE_PYTORCH_CUBLASLT_HANDLE"),
-    *_everywhere(_N, "cuBLASLt allocates its workspace for each call", "DG_USE_TEMP_CUBLASLT_WORKSPACE"),
+    *_everywhere(_N, "prints the configuration of each call", "DG_PRINT_CONFIGS", number=True),
+    *_everywhere(_N, "cuBLASLt runs with torch's handle", "DG_USE_PYTORCH_CUBLASLT_HANDLE", number=True),
+    *_everywhere(_N, "cuBLASLt allocates its workspace for each call", "DG_USE_TEMP_CUBLASLT_WORKSPACE", number=True),
     *_everywhere(_N, "tools for DeepGEMM's own benchmarks", "DG_USE_NVIDIA_TOOLS"),
-    *_everywhere(_P, "mega MoE clears its buffers at each call", "DG_COMM_KERNEL_DEBUG"),
-    *_everywhere(_P, "operands of FP8 GEMMs are swapped on Hopper", "DG_SM90_FP8_SWAP_AB", example="0"),
-    *_everywhere(_P, "mega MoE combines in FP8", "DG_USE_FP8_COMBINE"),
-    *_everywhere(_P, "mega MoE takes FP4 activations", "DG_USE_FP4_ACTS"),
-    *_everywhere(_P, "mega MoE uses MXF4 instructions", "DG_USE_MXF4_KIND"),
+    *_everywhere(_P, "mega MoE clears its buffers at each call", "DG_COMM_KERNEL_DEBUG", number=True),
+    *_everywhere(_P, "operands of FP8 GEMMs are swapped on Hopper", "DG_SM90_FP8_SWAP_AB", example="0", number=True),
+    *_everywhere(_P, "mega MoE combines in FP8", "DG_USE_FP8_COMBINE", number=True),
+    *_everywhere(_P, "mega MoE takes FP4 activations", "DG_USE_FP4_ACTS", number=True),
+    *_everywhere(_P, "mega MoE uses MXF4 instructions", "DG_USE_MXF4_KIND", number=True),
     Variable("DG_MEGA_MOE_TILES", _U, _P, "tile sizes of mega MoE", "128"),
+    Variable("DG_SM90_TRACE_PTR", _U, _P, "mega MoE writes a trace to this address (DeepGEMM 0.2.5)", "0"),
+    Variable("DG_SM90_TRACE_EPI", _U, _P, "that trace has the steps of the epilogue (DeepGEMM 0.2.5)"),
 )
 
 #: Chooses the toolkit, and with it the headers and, unless another variable names it, the compiler.
@@ -131,7 +139,13 @@ NVCC: tuple[Variable, ...] = (
         "NVCC_APPEND_FLAGS",
         example="-lineinfo",
     ),
-    *_everywhere(Outcome.HOST_COMPILER, "the host compiler", "NVCC_CCBIN", example="/usr/bin/gcc"),
+    *_everywhere(Outcome.HOST_COMPILER, "the host compiler", "NVCC_CCBIN", "compiler-bindir", example="/usr/bin/gcc"),
+    *_everywhere(
+        Outcome.HOST_COMPILER, "where the host compiler finds its programs", "COMPILER_PATH", example="/usr/bin"
+    ),
+    *_everywhere(
+        Outcome.HOST_COMPILER, "where the host compiler finds its programs", "GCC_EXEC_PREFIX", example="/usr/lib/gcc/"
+    ),
     *_everywhere(
         Outcome.REMOVED,
         "directories in which the host compiler looks for headers",
@@ -150,7 +164,34 @@ NVCC: tuple[Variable, ...] = (
         "PTXAS_FLAGS",
         "NVVM_FLAGS",
         "OCG_FLAGS",
+        "LLVMC_FLAGS",
+        "LLVMDIS_FLAGS",
+        "NVASM_FLAGS",
+        "NVDISASM_FLAGS",
+        "NVLINK_FLAGS",
         example="-lineinfo",
+    ),
+    *_everywhere(
+        Outcome.REMOVED,
+        "a step of nvcc, or a file that it reads, is looked for there unless nvcc.profile says where",
+        "CICC_PATH",
+        "NVVMIR_LIBRARY_DIR",
+        "EDG_BASE",
+        "EDG_MODULES_PATH",
+        "USR_INCLUDE",
+        example="/nowhere",
+    ),
+    *_everywhere(
+        Outcome.REMOVED,
+        "a step of nvcc reads it, and what it does there is not documented",
+        "NV_NVVM_VERSION",
+        "NVVMCCWIZ",
+        "NVVM_IR_VER_CHK",
+        "LIBNVVM_DISABLE_CONCURRENT_API",
+        "LLVM_OVERRIDE_PRODUCER",
+        "DUMP_KNOBS_TO_FILE",
+        "CAN_FINALIZE_DEBUG",
+        "GCC_COMPARE_DEBUG",
     ),
     *_everywhere(
         Outcome.REMOVED,

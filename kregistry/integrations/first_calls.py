@@ -31,6 +31,7 @@ from kregistry.errors import KregistryError
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.integrations.phases import PHASES
+from kregistry.integrations.switches import failures_logged
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
@@ -150,10 +151,10 @@ class FirstCalls:
 
     def _watch_call(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Never raises: the call goes on, even if its warm-up fails. After another failure the watch ends."""
-        try:
+        with failures_logged("kregistry: first calls are not watched any more: DeepGEMM compiles on demand"):
             self._warm_if_new(watched, args, kwargs)
-        except Exception:
-            log.exception("kregistry: first calls are not watched any more: DeepGEMM compiles on demand")
+            return
+        with failures_logged("kregistry cannot end the watch of first calls"):
             self.end()
 
     def _warm_if_new(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Phases:
         try:
             yield
         finally:
-            self._add(name, at, time.perf_counter() - began, time.thread_time() - cpu)
+            with suppress(Exception):  # whatever is wrong with a line, it is no reason to fail
+                self._add(name, at, time.perf_counter() - began, time.thread_time() - cpu)
 
     def write_to(self, directory: Path) -> None:
         """Keep the phases in the folder of a start, those until now and those to come."""

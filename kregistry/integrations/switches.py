@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # every process of an engine imports this module, and few of them warm up
@@ -48,8 +48,12 @@ def start_monitor(engine: EngineWarmup) -> None:
 
 @contextmanager
 def failures_logged(text: str) -> Iterator[None]:
-    """Log an exception of the block below ``text``, and go on: no failure of kregistry may end an engine."""
+    """Log an exception of the block below ``text``, and go on: no failure of kregistry may end an engine.
+
+    That also holds for code that wants to end the process, and for a log that cannot be written.
+    """
     try:
         yield
-    except Exception:
-        log.exception("%s", text)
+    except (Exception, SystemExit):
+        with suppress(Exception):
+            log.exception("%s", text)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from kregistry.deep_gemm.environment import DG_JIT_NVCC_COMPILER, NVRTC, check_environment
+from kregistry.deep_gemm.preset import adopt_preset
 from kregistry.scratch import refuse_unless_literal
 from kregistry.toolchain import find_cuda_toolkit, installed_series
 
@@ -29,6 +30,7 @@ class MonitoredCompiler:
 
     def __init__(self) -> None:
         refuse_unless_literal(_WRAPPER, "the installation of kregistry")
+        adopt_preset()
         check_environment(
             os.environ, installed_series(), only=NVRTC
         )  # it runs in DeepGEMM's process: no program would see it

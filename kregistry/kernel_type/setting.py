@@ -36,6 +36,7 @@ class Setting:
         unit, minimum, multiple_of, maximum, choices: as in :class:`Size` or :class:`Choice`.
         archs: the archs on which the kernels depend on it, e.g. ``("sm100",)``; empty: all. On other archs a real
             call is assumed to have the default.
+        needs_device: whether both functions fail in a process without a GPU, which then has the default.
         dimension: the dimension of the manifest.
 
     Raises:
@@ -55,6 +56,7 @@ class Setting:
     to_argument: Callable[[Any], Any] = field(default=_itself, kw_only=True)
     from_argument: Callable[[Any], Any] = field(default=_itself, kw_only=True)
     archs: tuple[str, ...] = field(default=(), kw_only=True)
+    needs_device: bool = field(default=False, kw_only=True)
     dimension: Dimension = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

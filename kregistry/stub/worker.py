@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from kregistry.deep_gemm.preset import forget_preset
 from kregistry.deep_gemm.settings import applied
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import describe_error
@@ -46,7 +47,10 @@ class Worker:
     """Runs jobs, and reports each kernel once."""
 
     def __init__(self, target: Target, send: Callable[[Event], None]) -> None:
+        before = set(os.environ)
         import deep_gemm  # noqa: F401 - a DeepGEMM that does not load ends the process here
+
+        forget_preset(before)
         import torch
 
         from kregistry.stub.recorder import Recorder

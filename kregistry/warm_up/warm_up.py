@@ -16,6 +16,7 @@ from kregistry.compile import BuildReport
 from kregistry.deep_gemm.compiled import CompileWatch
 from kregistry.deep_gemm.environment import DG_JIT_CACHE_DIR, check_environment
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.deep_gemm.preset import adopt_preset
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, WarmupError
 from kregistry.events.warmed import WarmedKernel
 from kregistry.manifest import Manifest, load_manifest
@@ -159,6 +160,7 @@ def prepare_warmup(
     ranks = Ranks.from_options(rank, barrier, barrier_seconds)
     with ranks.released_after_failure():
         registry = registry or Registry()
+        adopt_preset()
         toolchain = find_toolchain()
         prepare_process(toolchain, cache_dir)
         if not isinstance(manifest, Manifest):

@@ -22,7 +22,7 @@ from kregistry import (
     Value,
 )
 from kregistry_plugins import compiled_dims, contiguous_rows
-from kregistry_plugins.bf16_gemm.dense import ARCHS, K
+from kregistry_plugins.bf16_gemm.dense import ARCHS, TENSOR_CORES, K
 from kregistry_plugins.contiguous_rows import GROUPS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class _MGroupedBf16GemmContiguous(Gemm):
 
     transposed_b: ClassVar[bool]
 
-    settings = (MK_ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
+    settings = (MK_ALIGNMENT, NUM_SMS, TENSOR_CORES, *compiled_dims.SETTINGS)
     run_dimension = contiguous_rows.RUN
     signature = Signature(
         "a, b, d, grouped_layout, compiled_dims='nk', use_psum_layout=False, ensure_zero_padding=True, "

@@ -15,6 +15,7 @@ from kregistry import (
     DETERMINISTIC,
     MK_ALIGNMENT,
     NUM_SMS,
+    TC_UTIL,
     ArchSupport,
     Arguments,
     Buffers,
@@ -41,6 +42,8 @@ K = Size("k", "columns of the input: the dimension that is summed over", "column
 OUTPUT = Choice("output", "dtype of the output", ("bfloat16", "float32"), default="bfloat16")
 #: The alignment of contiguous layouts is part of dense kernels too, but for SM90 (rule KR210 of the conformance kit).
 ALIGNMENT = evolve(MK_ALIGNMENT, archs=("sm100", "sm120"))
+#: What set_tc_util() says is part of the kernels of SM100.
+TENSOR_CORES = evolve(TC_UTIL, archs=("sm100",))
 
 ARCHS = (
     ArchSupport("sm90"),
@@ -56,7 +59,7 @@ class _Bf16Gemm(Gemm):
 
     dimensions = (N, K, OUTPUT, compiled_dims.DENSE)
     signature = Signature("a, b, d, c=None, compiled_dims='', *args, **kwargs")
-    settings = (DETERMINISTIC, ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
+    settings = (DETERMINISTIC, ALIGNMENT, NUM_SMS, TENSOR_CORES, *compiled_dims.SETTINGS)
     archs = ARCHS
     proof = Proof(examples=({"n": 576, "k": 512}, {"n": 200, "k": 136}, {"n": 56, "k": 256, "output": "float32"}))
 

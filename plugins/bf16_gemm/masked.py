@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kregistry import Arguments, Buffers, BufferSpec, Call, Proof, Shape, Signature, Value
 from kregistry_plugins import compiled_dims
 from kregistry_plugins.bf16_gemm.contiguous import N, check_k
-from kregistry_plugins.bf16_gemm.dense import ARCHS, K
+from kregistry_plugins.bf16_gemm.dense import ARCHS, TENSOR_CORES, K
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.masked_rows import MaskedGemm, fill_counts, masked, rows_of_a_group
 
@@ -22,6 +22,7 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
     name = "m_grouped_bf16_gemm_nt_masked"
     summary = "grouped BF16 GEMM, one buffer for each group, filled in part (MoE decode)"
     dimensions = (GROUPS, N, K, compiled_dims.GROUPED)
+    settings = (*MaskedGemm.settings, TENSOR_CORES)
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
     signature = Signature("a, b, d, masked_m, expected_m, compiled_dims='nk', *args, **kwargs")
     archs = ARCHS

@@ -23,7 +23,7 @@ from kregistry import (
     Value,
 )
 from kregistry_plugins import calls, compiled_dims
-from kregistry_plugins.bf16_gemm.dense import ALIGNMENT
+from kregistry_plugins.bf16_gemm.dense import ALIGNMENT, TENSOR_CORES
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class _Bf16Einsum(KernelType):
         Size("d", "head dimension: the middle dimension of y", "columns", multiple_of=8),
         OUTPUT,
     )
-    settings = (ALIGNMENT, NUM_SMS, *compiled_dims.SETTINGS)
+    settings = (ALIGNMENT, NUM_SMS, TENSOR_CORES, *compiled_dims.SETTINGS)
     run_dimension = RunDimension("b", "tokens of one step", "rows")
     function_names = ("einsum",)
     signature = EINSUM

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 
+#: On SM100 DeepGEMM launches a kernel for FP32 scale factors before it refuses a call that forbids their conversion.
+_NO_CAST_OF_FP32: Mapping[str, tuple[str, ...]] = {"disable_ue8m0_cast": ("sm90",)}
+
+
 class _FineGrainedGemm(Precision, Gemm):
     """Both operands are quantised by row; the precision says how finely, and in which dtype."""
 
@@ -83,6 +87,7 @@ class Fp8GemmNtWgrad(_FineGrainedGemm):
     output_dtype = "float32"
     adds = True
     keywords: ClassVar[Mapping[str, Any]] = {"recipe": (1, 1, 128)}
+    without_effect = _NO_CAST_OF_FP32
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         call = super().arguments(buffers, m)
@@ -103,6 +108,7 @@ class Fp8GemmNtBlock32(Fp8Block32, _FineGrainedGemm):
     name = "fp8_gemm_nt_block32"
     summary = "dense FP8 GEMM, recipe (1, 32, 32), f32 scale factors of 32x32 blocks"
     dimensions = (N, Fp8Block32.k_dimension, compiled_dims.DENSE)
+    without_effect = _NO_CAST_OF_FP32
     function_names = ("fp8_gemm_nt", "fp8_fp4_gemm_nt")
     proof = Proof(examples=({"n": 256, "k": 512}, {"n": 200, "k": 160}))
 

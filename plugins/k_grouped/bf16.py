@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, Proof, Shape, Signature
 from kregistry_plugins import compiled_dims
+from kregistry_plugins.bf16_gemm.dense import TENSOR_CORES
 from kregistry_plugins.contiguous_rows import GROUPS
 from kregistry_plugins.k_grouped.base import (
     ACCUMULATE,
@@ -37,6 +38,7 @@ class KGroupedBf16GemmTnContiguous(KGroupedGemm):
         PSUM,
         compiled_dims.K_GROUPED,
     )
+    settings = (*KGroupedGemm.settings, TENSOR_CORES)
     function_names = ("k_grouped_bf16_gemm_tn_contiguous",)
     signature = Signature("a, b, d, ks, grouped_layout, c=None, compiled_dims='mn', use_psum_layout=False")
     archs = (

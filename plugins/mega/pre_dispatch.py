@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import evolve
 
 from kregistry import (
+    PDL,
     ArchSupport,
     Arguments,
     Buffers,
@@ -57,6 +58,7 @@ PRE_DISPATCH = Signature(
 class PreDispatch(KernelType):
     """Writes the first m slots of the buffer, and the routing of all of them."""
 
+    settings = (PDL,)
     run_dimension = RunDimension("tokens", "tokens of one step on this rank", "rows")
     empty_input = EmptyInput.LAUNCH
     proof = Proof(kernel_depends_on_m=False, tolerance=1e-4)

@@ -88,3 +88,14 @@ def test_two_plugins_of_one_name_and_a_slow_import_are_named(
     clash = found["two plugins"]["found"]
     assert "'sample' is provided by" in clash and "one (dist-one 1.0)" in clash and "two (dist-two 1.0)" in clash
     assert "s of CPU time to import" in found["slow plugin"]["found"]
+
+
+def test_a_distribution_whose_metadata_names_no_plugin_is_named(
+    kregistry: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acme-kernels", "1.2", "", plugin="acme", group="another.group")
+    metadata = next(tmp_path.rglob("acme_kernels-1.2.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: kregistry>=0.1\n")
+    monkeypatch.setattr("kregistry.cli.doctor_command._try_stub", lambda: "not tried")
+    found = kregistry("doctor").out
+    assert "no plugin: acme-kernels 1.2 needs kregistry, and its metadata names no plugin" in found

@@ -84,7 +84,7 @@ def test_the_caches_of_deep_gemm_and_of_installed_engines(toolkit: Path, monkeyp
     assert rows()["JIT cache of DeepGEMM"] == ("/own", "named by DG_JIT_CACHE_DIR")
 
 
-def test_what_a_server_without_the_plugin_needs(toolkit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case_8_what_a_server_without_the_plugin_needs(toolkit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what = "a server without kregistry's plugin"
     assert rows()[what] == ("needs nothing", f"DeepGEMM finds {toolkit} by itself (CUDA_HOME)")
     monkeypatch.delenv("CUDA_HOME")
@@ -92,6 +92,24 @@ def test_what_a_server_without_the_plugin_needs(toolkit: Path, monkeypatch: pyte
     value, why = rows()[what]
     assert value == f"needs CUDA_HOME={toolkit}"
     assert why == "DeepGEMM does not look for a toolkit there (wheels in site-packages), and fails at its first kernel"
+
+
+def test_a_server_finds_a_toolkit_on_its_path_by_itself(toolkit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_HOME")
+    monkeypatch.setenv("PATH", str(toolkit / "bin"))
+    what = "a server without kregistry's plugin"
+    assert rows()[what] == ("needs nothing", f"DeepGEMM finds {toolkit} by itself (nvcc on PATH)")
+
+
+def test_a_server_needs_the_variable_that_names_a_compiler(
+    toolkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A toolkit with headers only, as an image without a compiler has it."""
+    other = nvcc(tmp_path / "other", "12.9.41")
+    (toolkit / "bin" / "nvcc").unlink()
+    monkeypatch.setenv("DG_JIT_NVCC_COMPILER", str(other))
+    row = rows()["a server without kregistry's plugin"]
+    assert row == (f"needs DG_JIT_NVCC_COMPILER={other}", "its toolkit has no nvcc")
 
 
 @pytest.mark.stub

@@ -44,6 +44,37 @@ def test_without_a_gpu_the_error_says_so(tiny_file: Path, options: tuple[str, ..
     )
 
 
+@pytest.mark.stub
+def test_without_a_gpu_nothing_is_planned_and_no_compiler_starts(
+    tiny_file: Path, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    """Every compiler leaves a mark; the stub GPU, whose plan would need one, is not there."""
+    toolkit, places = tmp_path / "toolkit", {}
+    (toolkit / "bin").mkdir(parents=True)
+    (toolkit / "include").symlink_to(toolchain.cuda.include)
+    mark = f'echo "$0 $*" >>{tmp_path}/MARK'
+    script = f'#!/bin/sh\n{mark}\n[ "$*" = --version ] && exec {toolchain.cuda.nvcc} --version\nexit 1\n'
+    for name in ("nvcc", "cc"):
+        (toolkit / "bin" / name).write_text(script)
+        (toolkit / "bin" / name).chmod(0o755)
+    for name in ("TMPDIR", "XDG_CACHE_HOME", "KREGISTRY_STORE", "HOME"):
+        places[name] = str(tmp_path / name)
+        (tmp_path / name).mkdir()
+    variables = {"CUDA_VISIBLE_DEVICES": "", "CUDA_HOME": str(toolkit), "CC": str(toolkit / "bin" / "cc")}
+    for target in ((), ("-t", "h100")):
+        result = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", ENTRY, "warmup", str(tiny_file), *target],
+            env={**os.environ, **variables, **places},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 3 and "torch finds none" in result.stderr
+    marks = (tmp_path / "MARK").read_text().splitlines() if (tmp_path / "MARK").exists() else []
+    assert [each for each in marks if not each.endswith(" --version")] == []
+    made = [path for place in places.values() for path in Path(place).rglob("*") if path.is_file()]
+    assert made == []
+
+
 def test_on_the_stub_gpu_every_kernel_is_loaded(
     tiny_file: Path,
     tiny_build: BuildReport,
@@ -72,6 +103,7 @@ def test_after_a_lost_cuda_context_the_report_says_what_was_done(
         raise WarmupError("a launch ended the CUDA context", report=WarmupReport((), 3, 0, 0.0, ()))
 
     monkeypatch.setattr("kregistry.warm_up.warmup", warmup)
+    monkeypatch.setattr("kregistry.warm_up.warm_up.require_device", lambda build: None)
     result = kregistry("warmup", tiny_file, "--target", "h100", "--json")
     assert (result.code, json.loads(result.out)["kernels"]) == (1, 3)
     assert result.err == "error: a launch ended the CUDA context\n"

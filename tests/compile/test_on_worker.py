@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_a_worker_without_the_headers_says_so(
     monkeypatch.setenv("KREGISTRY_HEADERS", f"{tmp_path}:{headers}")
     monkeypatch.setenv("KREGISTRY_STORE", "/proc/nowhere")
     assert "/proc/nowhere" in compile_lock(sent)["refused"]
+
+
+def test_the_options_of_a_build_reach_its_workers(sent: bytes) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        task = workers(executor, shared_front_end=False, paranoid=True).task
+        assert "none are shared" in pickle.loads(pickle.dumps(task))(sent)["refused"]
 
 
 def test_what_is_no_lock_file_is_refused_and_no_exception() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.deep_gemm.compiler import Compiler, check_architecture, named_compiler
+from kregistry.deep_gemm.compiler import Compiler, check_architecture, compiler_error, named_compiler
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
 from kregistry.toolchain import Toolchain, compiler_remarks, find_cuda_toolkit
@@ -91,7 +91,7 @@ def test_the_headers_of_the_toolkit_are_enough_where_a_compiler_is_named(tmp_pat
         ("#!/bin/sh\necho hello\n", "{path} --version names no version: 'hello'"),
         (
             "#!/bin/sh\necho 'release 12.1, V12.1.105'\n",
-            r"nvcc 12.1.105 at {path} \(DG_JIT_NVCC_COMPILER\) is too old: DeepGEMM needs 12.3 or newer",
+            r"nvcc 12.1.105 at {path} \(DG_JIT_NVCC_COMPILER\) is too old: DeepGEMM needs 12.[39] or newer",
         ),
     ],
     ids=["no such file", "does not run", "no version", "too old"],
@@ -159,3 +159,64 @@ def test_what_is_done_about_the_environment_is_said(tmp_path: Path) -> None:
         "CPATH=/x is not passed on to nvcc: it would change kernels without being in their keys",
         "NVCC_APPEND_FLAGS adds -lineinfo to every kernel: these are other kernels than those without it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("series", "version", "needed"),
+    [(ONE, "12.2.140", "12.3"), (ONE, "12.3.52", ""), (TWO, "12.8.61", "12.9"), (TWO, "12.9.41", "")],
+)
+def test_each_series_of_deep_gemm_has_its_oldest_compiler(
+    tmp_path: Path, series: Series, version: str, needed: str
+) -> None:
+    path = nvcc(tmp_path / "nvcc", version)
+    if not needed:
+        assert Compiler.at(path, "test", tmp_path, {}, series).version == version
+        return
+    with pytest.raises(MissingRequirement, match=f"DeepGEMM needs {needed} or newer"):
+        Compiler.at(path, "test", tmp_path, {}, series)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("nvcc fatal   : Failed to preprocess host compiler properties.", "nvcc fatal : Failed to preprocess"),
+        ("nvcc fatal   : Unknown option '-nonsense'", "Unknown option '-nonsense'"),
+        ("x\nsh: 1: /opt/gcc: not found\ny", "sh: 1: /opt/gcc: not found"),
+        ("gcc: fatal error: cannot execute 'cc1plus': execvp: No such file", "cannot execute 'cc1plus'"),
+        ("host_config.h:143:2: error: #error -- unsupported GNU version! gcc versions later than 15", "GNU version!"),
+        ("kernel.cu(3): error: too many registers", ""),
+        ("ptxas fatal   : Ptx assembly aborted due to errors", ""),
+        ("nvcc error   : 'cicc' died due to signal 9 (Kill signal)", ""),
+    ],
+)
+def test_a_compiler_that_would_fail_with_every_source(tmp_path: Path, output: str, words: str) -> None:
+    found = compiler_error(output, nvcc(tmp_path / "nvcc"))
+    if not words:
+        assert found is None
+        return
+    assert found is not None and words in found.message and found.exit_code == 3
+    assert found.message.startswith(f"nvcc 13.0.1 at {tmp_path / 'nvcc'} cannot compile here: ")
+
+
+@pytest.mark.nvcc
+@pytest.mark.parametrize(
+    ("script", "added"),
+    [
+        ('exec {nvcc} "$@"', []),
+        ('exec {nvcc} -ccbin /usr/bin/c++ "$@"', []),
+        ('exec {nvcc} -lineinfo "$@"', ["+--generate-line-info", "+-generate-line-info"]),
+        ('exec {nvcc} "$@" -Xptxas -O1', ["+-O1"]),
+        ('exec {nvcc} -DNDEBUG=7 "$@"', ["+-D", "+NDEBUG=7"]),
+    ],
+)
+def test_a_program_that_starts_nvcc_counts_by_what_it_adds(
+    toolchain: Toolchain, tmp_path: Path, script: str, added: list[str]
+) -> None:
+    """As ccache does, or a script that somebody has put in front of nvcc: none of them is seen in the command."""
+    path = tmp_path / "nvcc"
+    path.write_text("#!/bin/sh\n" + script.format(nvcc=toolchain.cuda.nvcc) + "\n")
+    path.chmod(0o755)
+    compiler = Compiler.at(path, "test", toolchain.cuda.home, {})
+    assert [each.removeprefix("wrapper: ") for each in compiler.profile] == added
+    remark = f"{path} changes the arguments of nvcc for every kernel: {' '.join(added)}"
+    assert compiler_remarks({}, compiler) == ([remark] if added else [])

@@ -86,6 +86,25 @@ def test_a_value_that_says_no_is_accepted(environment: dict[str, str], refused: 
         check_environment(environment, ONE)
 
 
+@pytest.mark.parametrize("value", ["", " ", "yes", "x1"])
+@pytest.mark.parametrize("name", [name for name, variable in BY_NAME.items() if variable.number])
+def test_what_is_no_number_is_refused_where_deep_gemm_reads_one(name: str, value: str) -> None:
+    """0.1.4.post1 asked nvcc for -std=c++32738 where DG_JIT_CPP_STANDARD was empty, and for another one next time."""
+    for series in Series:
+        outcome = BY_NAME[name].outcome(series)
+        bad = outcome is Outcome.PLANNED if series is ONE else not value.strip()
+        if outcome in (Outcome.REFUSED, Outcome.UNREAD):
+            continue
+        if not bad:
+            check_environment({name: value}, series)
+            continue
+        with pytest.raises(MissingRequirement, match=f"{name}={value}: expected a whole number; DeepGEMM") as caught:
+            check_environment({name: value}, series)
+        assert (caught.value.exit_code, caught.value.hint) == (3, f"unset {name}, or set it to a number")
+        for good in ("0", "1", " 1", "-1"):
+            check_environment({name: good}, series)
+
+
 def test_several_refused_variables_are_one_message() -> None:
     with pytest.raises(MissingRequirement) as caught:
         check_environment({"DG_JIT_USE_NVRTC": "1", "SGLANG_DG_USE_NVRTC": "1"}, ONE)

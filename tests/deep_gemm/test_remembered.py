@@ -57,6 +57,16 @@ def test_every_change_counts(home: Path) -> None:
     assert remembered("ab", compute) == "digest 4"
 
 
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_counts(home: Path) -> None:
+    """As archives and ``cp -p`` do it."""
+    file = old(home / "a")
+    compute = Count(file)
+    assert remembered("ab", compute) == "digest 1"
+    file.write_text("y")
+    os.utime(file, ns=(OLD, OLD))
+    assert remembered("ab", compute) == "digest 2"
+
+
 def test_what_has_just_changed_is_not_remembered(home: Path) -> None:
     """It could change again without a new time."""
     (home / "a").write_text("x")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from read_variables import KEPT, variables_read
 
 from kregistry.deep_gemm.variables import BY_NAME, DEEP_GEMM, Outcome, Series
 from kregistry.deep_gemm.version import deep_gemm_version, series_of
+from kregistry.toolchain import Toolchain
+from tests.plugins.stack import NAMES_ONLY, VERSIONS
 
 READ: dict[str, list[str]] = json.loads(KEPT.read_text())
 #: Names of DeepGEMM's launcher and tests, which no server reads.
@@ -31,9 +35,14 @@ def test_what_a_version_reads_has_an_outcome(version: str) -> None:
 def test_what_the_table_says_is_read_is_read(series: Series) -> None:
     """By some version of the series, or by its Python part, or where a GPU is not one of those traced."""
     elsewhere = ("DG_JIT_USE_RUNTIME_API", "DG_USE_NVIDIA_TOOLS", "DG_USE_MXF4_KIND", "DG_USE_FP4_ACTS")
+    elsewhere = (*elsewhere, "DG_SM90_TRACE_EPI")  # read if DG_SM90_TRACE_PTR is set
     traced = {name for version, names in READ.items() if series_of(version) is series for name in names}
     told = {variable.name for variable in DEEP_GEMM if variable.outcome(series) is not Outcome.UNREAD}
     assert told - traced - set(elsewhere) <= {"DJ_JIT_NVCC_COMPILER"}  # read if DG_JIT_NVCC_COMPILER is not set
+
+
+def test_every_stack_was_traced() -> None:
+    assert set(READ) == {*VERSIONS.values(), NAMES_ONLY}
 
 
 @pytest.mark.stub
@@ -66,3 +75,30 @@ def test_names_in_the_binary_and_in_the_python_part_are_known() -> None:
 
 def _fits(piece: str, name: str) -> bool:
     return name.startswith(piece) or piece.startswith(name) or (len(piece) >= 8 and name.startswith(piece[:8]))
+
+
+#: What programs of nvcc read for messages, temporary files, their own start, or as names of variables in nvcc.profile.
+NO_CODE = (
+    *("AS_SECURE_LOG_FILE", "MALLOC_CONF", "NOCOLOR", "PWD", "TERM", "bar"),
+    *("TEMP", "TEMPDIR", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "MAKEFLAGS"),
+    *("TOP", "_HERE_", "_SPACE_", "_TARGET_DIR_", "_TARGET_SIZE_"),
+)
+
+
+@pytest.mark.nvcc
+def test_every_variable_that_the_compiler_reads_is_known(toolchain: Toolchain, tmp_path: Path) -> None:
+    """nvcc, cicc, ptxas and cudafe++; the host compiler's are in the table too, but differ with its version."""
+    library, names, source = tmp_path / "trace.so", tmp_path / "names", tmp_path / "k.cu"
+    trace = Path(__file__).parents[1] / "support" / "getenv_trace.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(trace), "-ldl"], check=True)
+    source.write_text("__global__ void k(float *a) { a[0] = 1; }\n")
+    tools = {
+        "LD_PRELOAD": str(library),
+        "GETENV_TRACE": str(names),
+        "GETENV_TRACE_OF": str(toolchain.cuda.nvcc.parents[1]),
+    }
+    command = [str(toolchain.cuda.nvcc), "-cubin", "-arch=sm_90a", "-o", str(tmp_path / "k.cubin"), str(source)]
+    subprocess.run(command, env={**os.environ, **tools}, check=True)
+    found = set(names.read_text().split())
+    assert {"NVCC_APPEND_FLAGS", "PTXAS_FLAGS", "NV_NVVM_VERSION", "DUMP_KNOBS_TO_FILE"} <= found
+    assert found - set(BY_NAME) - set(NO_CODE) == set(), "add these to kregistry/deep_gemm/variables.py"

@@ -1,21 +1,26 @@
 """Every variable of the table: a build under it, and then a server under it that compiles nothing; or a refusal.
 
-Each row of :mod:`kregistry.deep_gemm.variables` is a test, and a row whose outcome has no rule here fails.
+Each row of :mod:`kregistry.deep_gemm.variables` is a test, and a row whose outcome has no rule here fails. A row that
+changes no plan starts from the plan that was made without it, so that a build which does not take that one would fail;
+:func:`test_what_changes_no_plan_changes_none_together` plans anew under all of them.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import Result
-from compilers import copying_toolkit
+from command_line import Result, run_command_line
+from compilers import copying_toolkit, now_refuses
 from stub_server import StubServers
 
 from kregistry.deep_gemm.variables import BY_NAME, Outcome, Series, Variable
-from kregistry.toolchain import Toolchain, installed_series
+from kregistry.stub.library import compile_stub
+from kregistry.toolchain import Toolchain, installed_series, require_deep_gemm
 
 Run = Callable[..., Result]
 SERIES = installed_series()
@@ -31,14 +36,57 @@ ROWS = [
     for name, variable in BY_NAME.items()
     if variable.outcome(SERIES) is not Outcome.UNREAD and name not in OF_ENGINES
 ]
+#: Outcomes that are not part of a plan.
+NO_PLAN = (Outcome.NEUTRAL, Outcome.REMOVED, Outcome.HOST_COMPILER, Outcome.LOCATION)
+
+_MOE = "{num_experts: 8, top_k: 2, hidden: 1024, intermediate: 512, max_tokens: 384}, tokens: {start: 64, stop: 64}"
+#: Entries whose kernels a variable is about, where the smallest manifest has none of them: target and entry.
+ABOUT = {
+    "DG_SM90_FP8_SWAP_AB": ("h100", f"{{type: fp8_mega_moe, shape: {_MOE}}}"),
+    "DG_SM90_TRACE_PTR": ("h100", f"{{type: fp8_mega_moe, shape: {_MOE}}}"),
+    "DG_SM90_TRACE_EPI": ("h100", f"{{type: fp8_mega_moe, shape: {_MOE}}}"),
+    "DG_USE_FP8_COMBINE": ("b200", f"{{type: fp8_fp4_mega_moe, shape: {_MOE}}}"),
+    "DG_USE_FP4_ACTS": ("b200", f"{{type: fp8_fp4_mega_moe, shape: {_MOE}}}"),
+    "DG_USE_MXF4_KIND": ("b200", f"{{type: fp8_fp4_mega_moe, shape: {_MOE}}}"),
+    "DG_MEGA_MOE_TILES": ("b200", f"{{type: fp8_fp4_mega_moe, shape: {_MOE}}}"),
+    "DG_COMM_KERNEL_DEBUG": ("b200", f"{{type: fp8_fp4_mega_moe, shape: {_MOE}}}"),
+}
+
+
+class Plain:
+    """A toolkit whose compiler takes no time, and a store with the plan that is made without any variable."""
+
+    def __init__(self, directory: Path, toolchain: Toolchain, cubin: bytes) -> None:
+        self.toolkit = copying_toolkit(directory / "cuda", toolchain, cubin)
+        self.plans = directory / "store" / "plans"
+        self.manifest = directory / "kernels.yaml"
+        self.kernels: Any = None
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, toolchain: Toolchain, cubin: bytes, stub_directory: Path) -> Plain:
+    return Plain(tmp_path_factory.mktemp("plain"), toolchain, cubin)
 
 
 @pytest.fixture
-def toolkit(tmp_path: Path, toolchain: Toolchain, cubin: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ``CUDA_HOME`` whose compiler takes no time."""
-    home = copying_toolkit(tmp_path / "cuda", toolchain, cubin)
-    monkeypatch.setenv("CUDA_HOME", str(home))
-    return home
+def plain(made: Plain, tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> Plain:
+    """The same, in the environment of a test."""
+    monkeypatch.setenv("CUDA_HOME", str(made.toolkit))
+    if made.kernels is None:
+        shutil.copy(tiny_file, made.manifest)
+        with monkeypatch.context() as patched:
+            patched.setenv("KREGISTRY_STORE", str(made.plans.parent))
+            result = run_command_line(patched, ["plan", str(made.manifest), "--json"])
+        assert result.code == 0, result.err
+        made.kernels = result.json["kernels"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def b200(toolchain: Toolchain, stub_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> StubServers:
+    """Servers as a B200, started by the test that needs one."""
+    library = compile_stub(toolchain, stub_directory)
+    return StubServers(toolchain, library, tmp_path_factory.mktemp("b200"), "b200")
 
 
 @pytest.mark.nvcc
@@ -48,7 +96,8 @@ def test_what_is_built_is_what_a_server_looks_for(
     name: str,
     kregistry: Run,
     servers: StubServers,
-    toolkit: Path,
+    b200: StubServers,
+    plain: Plain,
     toolchain: Toolchain,
     cubin: bytes,
     tmp_path: Path,
@@ -59,25 +108,51 @@ def test_what_is_built_is_what_a_server_looks_for(
     outcome = variable.outcome(SERIES)
     if outcome is Outcome.REFUSED:
         return refused(variable, kregistry, tiny_file, monkeypatch)
+    target, entry = ABOUT.get(name, ("h100", ""))
+    if entry and installed_type(entry):
+        tiny_file.write_text(f"version: 1\ntarget: {target}\nmodels: {{about: {{kernels: [{entry}]}}}}\n")
+    other: Path | None = None
     match outcome:
         case Outcome.PLANNED | Outcome.NEUTRAL | Outcome.IN_KEY | Outcome.REMOVED | Outcome.HOST_COMPILER:
             monkeypatch.setenv(name, variable.example)
         case Outcome.COMPILER:
-            another_compiler(name, copying_toolkit(tmp_path / "other", toolchain, cubin, "12.9.41"), monkeypatch)
+            other = copying_toolkit(tmp_path / "other", toolchain, cubin, "12.9.41")
+            another_compiler(name, other, monkeypatch)
         case Outcome.LOCATION:
             (tmp_path / "place").mkdir()
             monkeypatch.setenv(name, str(tmp_path / "place"))
         case _:
             pytest.fail(f"no rule for {outcome}")
+    if outcome in NO_PLAN:
+        shutil.copytree(plain.plans, Path(os.environ["KREGISTRY_STORE"]) / "plans")
     built = kregistry("build", tiny_file, "--json")
     assert built.code == 0, built.err
-    assert (built.json["ready"], built.json["kernels"]) == (1, 1)
-    served = servers.serve(tiny_file, os.environ)
+    assert built.json["ready"] == built.json["kernels"] > 0
+    if outcome in NO_PLAN:
+        assert plans() == {path.name for path in plain.plans.iterdir()}, "the plan was made again"
+    if other is not None:  # the server finds its compiler by itself
+        served = servers.serve(tiny_file, os.environ, compiler=now_refuses(other))
+    elif target == "b200" and entry:
+        with b200:
+            served = b200.serve(tiny_file, os.environ)
+    else:
+        served = servers.serve(tiny_file, os.environ)
     assert served.compiled_nothing(), served
     verified = kregistry("verify", tiny_file, "--json")
-    assert (verified.code, verified.json["intact"]) == (0, 1)
+    assert (verified.code, verified.json["intact"]) == (0, built.json["kernels"]), verified.err
     if outcome is Outcome.LOCATION:
         assert list((tmp_path / "place").rglob("kernel.cubin"))
+
+
+def installed_type(entry: str) -> bool:
+    """Whether the installed DeepGEMM has the function of an entry."""
+    import deep_gemm
+
+    return hasattr(deep_gemm, entry.partition("type: ")[2].partition(",")[0])
+
+
+def plans() -> set[str]:
+    return {path.name for path in (Path(os.environ["KREGISTRY_STORE"]) / "plans").iterdir()}
 
 
 def refused(variable: Variable, kregistry: Run, tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +161,7 @@ def refused(variable: Variable, kregistry: Run, tiny_file: Path, monkeypatch: py
     for command in ("plan", "build", "verify", "warmup"):
         result = kregistry(command, tiny_file)
         assert (result.code, result.out) == (3, ""), command
-        assert result.err.startswith(f"error: {variable.name}={variable.example}: ")
+        assert result.err.startswith(f"error: {variable.name}={variable.example}: "), command
         assert result.err.endswith(f"hint: unset {variable.name}\n")
     doctor = kregistry("doctor")
     assert doctor.code == 3 and f"unset {variable.name}" in doctor.out
@@ -104,8 +179,36 @@ def another_compiler(name: str, other: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.nvcc
 @pytest.mark.stub
-def test_a_server_without_its_kernels_would_compile(servers: StubServers, toolkit: Path, tiny_file: Path) -> None:
+@pytest.mark.slow
+def test_what_changes_no_plan_changes_none_together(
+    kregistry: Run, plain: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned anew under all variables that are not part of a plan."""
+    for name, variable in BY_NAME.items():
+        outcome = variable.outcome(SERIES)
+        if outcome is Outcome.LOCATION:
+            (tmp_path / name).mkdir()
+            monkeypatch.setenv(name, str(tmp_path / name))
+        elif outcome in NO_PLAN:
+            monkeypatch.setenv(name, variable.example)
+    planned = kregistry("plan", plain.manifest, "--replan", "--json")
+    assert planned.code == 0, planned.err
+    assert planned.json["kernels"] == plain.kernels
+    assert plans() == {path.name for path in plain.plans.iterdir()}
+
+
+@pytest.mark.nvcc
+@pytest.mark.stub
+def test_a_server_without_its_kernels_would_compile(servers: StubServers, plain: Plain, tiny_file: Path) -> None:
     """What the test above sees nothing of is seen."""
     served = servers.serve(tiny_file, os.environ)
     assert len(served.compiles) == 1 and "kernel.cu" in served.compiles[0]
     assert served.error
+
+
+@pytest.mark.stub
+def test_the_rows_are_run_on_the_stack_that_is_installed() -> None:
+    """The stacks of docs/stacks.md; a new one is added there, and its variables are traced."""
+    from tests.plugins.stack import NAMES_ONLY, VERSIONS
+
+    assert require_deep_gemm() in (*VERSIONS.values(), NAMES_ONLY)

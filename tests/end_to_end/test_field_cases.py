@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from compilers import copying_toolkit
 from stub_server import StubServers
 
 from kregistry import toolchain as toolchain_module
+from kregistry.cli.influences import influences
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
 from kregistry.jit_monitor import JitMonitor
 from kregistry.jit_monitor.monitored_compiler import MonitoredCompiler
 from kregistry.registry import Registry
+from kregistry.store import Store
 from kregistry.toolchain import Toolchain, installed_series
 
 Run = Callable[..., Result]
@@ -89,7 +92,8 @@ def test_case_7_a_compiler_that_is_too_old(
     for command in (("plan", tiny_file), ("build", tiny_file), ("doctor",)):
         result = kregistry(*command)
         assert result.code == 3
-        text = f"nvcc 12.1.105 at {path} ({variable}) is too old: DeepGEMM needs 12.3 or newer"
+        needed = {Series.ONE: "12.3", Series.TWO: "12.9"}[installed_series()]  # by the assertions in its library
+        text = f"nvcc 12.1.105 at {path} ({variable}) is too old: DeepGEMM needs {needed} or newer"
         assert text in result.out + result.err
 
 
@@ -99,7 +103,10 @@ def test_case_7_a_compiler_that_does_not_know_the_target(
     monkeypatch.setenv("DG_JIT_NVCC_COMPILER", str(nvcc(tmp_path / "nvcc", "12.6.20")))
     result = kregistry("plan", tiny_file, "--target", "b200")
     assert result.code == 3
-    assert "does not know the architecture of b200 (sm_100): CUDA 12.8 or newer is needed" in result.err
+    text = "does not know the architecture of b200 (sm_100): CUDA 12.8 or newer is needed"
+    if installed_series() is Series.TWO:  # no DeepGEMM 0.2 accepts a compiler that does not know sm_100
+        text = "is too old: DeepGEMM needs 12.9 or newer"
+    assert text in result.err
 
 
 @pytest.mark.parametrize(
@@ -132,6 +139,58 @@ def test_case_9_the_monitor_keeps_the_compiler_of_the_second_prefix(
     compiler.report_to(tmp_path / "monitor")
     assert os.environ["KREGISTRY_MONITORED_NVCC"] == str(other)
     compiler.restore()
+
+
+@pytest.mark.parametrize(
+    ("series", "kept"), [(Series.ONE, "DG_JIT_NVCC_COMPILER"), (Series.TWO, "DG_JIT_NVCC_COMPILER")]
+)
+def test_the_monitor_keeps_the_compiler_of_the_first_prefix_where_both_name_one(
+    toolkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, series: Series, kept: str
+) -> None:
+    named = {name: nvcc(tmp_path / name, "12.9.41") for name in ("DG_JIT_NVCC_COMPILER", "DJ_JIT_NVCC_COMPILER")}
+    for name, path in named.items():
+        monkeypatch.setenv(name, str(path))
+    assert monitored(monkeypatch, tmp_path, series) == str(named[kept])
+
+
+def test_the_monitor_does_not_read_a_prefix_that_its_series_does_not_read(
+    toolkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJ_JIT_NVCC_COMPILER", str(nvcc(tmp_path / "other" / "nvcc", "12.9.41")))
+    assert monitored(monkeypatch, tmp_path, Series.ONE) == str(toolkit / "bin" / "nvcc")
+
+
+def monitored(monkeypatch: pytest.MonkeyPatch, directory: Path, series: Series) -> str:
+    """The compiler that a monitor calls for DeepGEMM of a series."""
+    for name in ("KREGISTRY_MONITOR", "KREGISTRY_MONITOR_PYTHON", "KREGISTRY_MONITORED_NVCC"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(toolchain_module, "installed_series", lambda: series)
+    compiler = MonitoredCompiler()
+    compiler.report_to(directory / "monitor")
+    found = os.environ["KREGISTRY_MONITORED_NVCC"]
+    compiler.restore()
+    return found
+
+
+def test_a_server_that_finds_no_toolkit_dies_and_starts_with_what_doctor_says(
+    kregistry: Run, servers: StubServers, tiny_file: Path, session_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 8 in full: kernels are built with the wheels' compiler, where DeepGEMM does not look."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    row = next(row for row in influences() if row.what == "a server without kregistry's plugin")
+    if row.value == "needs nothing":
+        pytest.skip("this machine has a toolkit where DeepGEMM looks")
+    shutil.copytree(session_store.directory, os.environ["KREGISTRY_STORE"])
+    built = kregistry("build", tiny_file, "--json")
+    assert (built.code, built.json["compiled"]) == (0, [])
+    died = servers.serve(tiny_file, os.environ, compiler=tiny_file.with_name("none"))
+    assert died.error and not died.calls
+    name, _, value = row.value.removeprefix("needs ").partition("=")
+    monkeypatch.setenv(name, value)
+    assert servers.serve(tiny_file, os.environ).compiled_nothing()
 
 
 # ---- NVRTC ----------------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def content(directory: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("how", BOTH_WAYS)
-def test_a_complete_store_is_used_as_it_is(read_only: ReadOnly, how: str) -> None:
+def test_case_6_a_complete_store_is_used_as_it_is(read_only: ReadOnly, how: str) -> None:
     before = content(read_only.directory)
     run = getattr(read_only, how)
     for command in ("build", "verify", "plan"):

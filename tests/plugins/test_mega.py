@@ -216,3 +216,28 @@ def test_case_11_two_sms_fewer_are_other_kernels(stub_directory: Path) -> None:
     assert plan.problems() == ()
     fewer, all_of_them = (set(planned.kernels()) for planned in plan.entries)
     assert fewer and all_of_them and fewer.isdisjoint(all_of_them)
+
+
+@pytest.mark.stub
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("device", "name"), [("h100", "fp8_mega_moe"), ("b200", "fp8_gemm_nt"), ("h100", "m_grouped_fp8_gemm_nt_masked")]
+)
+def test_two_sms_fewer_are_other_kernels_on_other_devices_and_of_other_types(
+    stub_directory: Path, device: str, name: str
+) -> None:
+    """As case 11: kernels of both numbers of SMs are planned, and each number has the ones of its own."""
+    target, kernel_type = get_target(device), Registry()[name]
+    values = {**kernel_type.proof.examples[0]}
+    run = kernel_type.run_dimension
+    entries = tuple(
+        Entry(
+            "m", "", kernel_type.resolve({**values, "num_sms": sms}, target), Range(run.name, run.start, 64, run.step)
+        )
+        for sms in (target.num_sms - 2, target.num_sms)
+    )
+    manifest = Manifest("k.yaml", target, ("m",), entries, {})
+    plan = make_plan(manifest, Registry(), processes=1, stub_directory=stub_directory)
+    assert plan.problems() == ()
+    fewer, all_of_them = (set(planned.kernels()) for planned in plan.entries)
+    assert fewer and all_of_them and fewer != all_of_them

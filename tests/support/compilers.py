@@ -55,6 +55,16 @@ def copying_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, version: str
     return home
 
 
+def now_refuses(home: Path) -> Path:
+    """Make the compiler of a copying toolkit refuse every source; the file where it notes its commands."""
+    nvcc, log = home / "bin" / "nvcc", home / "refused"
+    copying = 'exec cp {} "$2"'.format(home / "copied.cubin")
+    script = nvcc.read_text()
+    assert copying in script
+    _write(nvcc, script.replace("while [", f'echo "$@" >>{log}\nwhile [').replace(copying, "exit 1"))
+    return log
+
+
 def slow_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, seconds: float) -> Path:
     """A ``CUDA_HOME`` whose nvcc copies a cubin for every source, each after some seconds, until ``home/go`` exists."""
     (home / "bin").mkdir(parents=True)

@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -36,11 +37,13 @@ class Served:
         compiles: the commands of all compiles that were refused.
         error: why it ended early; empty if it made every call.
         calls: number of calls that it made.
+        results: of each call that was given, "called" or the error; "compiles, " comes first if DeepGEMM wanted to.
     """
 
     compiles: tuple[str, ...]
     error: str
     calls: int
+    results: tuple[str, ...] = ()
 
     def compiled_nothing(self) -> bool:
         return not self.compiles and not self.error and self.calls > 0
@@ -77,20 +80,40 @@ class StubServers:
         self._process.stdout.close()
         self._process.wait(60)
 
-    def serve(self, manifest: Path, environment: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Served:
-        """Make every call of a manifest in a server with this environment, in this working directory."""
+    def serve(
+        self,
+        manifest: Path,
+        environment: Mapping[str, str] = os.environ,
+        cwd: Path | None = None,
+        calls: Sequence[Mapping[str, Any]] = (),
+        compiler: Path | None = None,
+    ) -> Served:
+        """Make calls in a server with this environment, in this working directory.
+
+        Args:
+            manifest: what the server knows. Without ``calls``, it makes every call of it.
+            environment: of the server.
+            cwd: its working directory.
+            calls: the calls that it makes instead, as :func:`_make_given` reads them, each of them watched by a
+                registry that refuses what the manifest does not cover.
+            compiler: where the compiler that the server finds by itself notes what it refuses; default: it gets one.
+        """
         self._count += 1
         home = self._directory / str(self._count)
         home.mkdir()
-        compiler, log, answer = home / "nvcc", home / "compiles", home / "answer"
-        toolkit = find_cuda_toolkit(environment)
-        compiler.write_text(_REFUSING.format(nvcc=toolkit.nvcc, log=log))
-        compiler.chmod(0o755)
+        log, answer = compiler or home / "compiles", home / "answer"
         stub = {name: value for name, value in self._environment.items() if name.startswith(_STUB)}
-        variables = {**stub, **environment, "DG_JIT_NVCC_COMPILER": str(compiler), "CUDA_HOME": str(toolkit.home)}
+        variables = {**stub, **environment}
+        if compiler is None:
+            toolkit, nvcc = find_cuda_toolkit(environment), home / "nvcc"
+            nvcc.write_text(_REFUSING.format(nvcc=toolkit.nvcc, log=log))
+            nvcc.chmod(0o755)
+            variables.update(DG_JIT_NVCC_COMPILER=str(nvcc), CUDA_HOME=str(toolkit.home))
         job = {
             "environment": variables,
             "manifest": str(manifest.absolute()),
+            "calls": [dict(call) for call in calls],
+            "compiles": str(log),
             "cwd": str(cwd or home),
             "log": str(home / "log"),
             "answer": str(answer),
@@ -103,7 +126,7 @@ class StubServers:
         if found["error"]:
             found["error"] += f"\n{(home / 'log').read_text()[-2000:]}"
         compiles = tuple(log.read_text().splitlines()) if log.exists() else ()
-        return Served(compiles, found["error"], found["calls"])
+        return Served(compiles, found["error"], found["calls"], tuple(found.get("results", ())))
 
 
 def _main() -> None:
@@ -126,11 +149,16 @@ def _serve(job: dict[str, object]) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])  # type: ignore[call-overload]
     calls, error = 0, ""
+    results: list[str] = []
     try:
-        calls = _make_calls(Path(str(job["manifest"])))
+        if job["calls"]:
+            results += _make_given(Path(str(job["manifest"])), job["calls"], Path(str(job["compiles"])))
+            calls = len(results)
+        else:
+            calls = _make_calls(Path(str(job["manifest"])))
     except BaseException as caught:
         error = f"{type(caught).__name__}: {caught}"
-    Path(str(job["answer"])).write_text(json.dumps({"calls": calls, "error": error}))
+    Path(str(job["answer"])).write_text(json.dumps({"calls": calls, "error": error, "results": results}))
     os._exit(0)
 
 
@@ -148,6 +176,46 @@ def _make_calls(path: Path) -> int:
                 kernel_type.execute(buffers, m)
                 calls += 1
     return calls
+
+
+def _make_given(manifest: Path, calls: Any, compiles: Path) -> Iterator[str]:
+    """The result of each call: ``type``, ``shape`` and ``m`` say how it is made, ``arguments`` which optional arguments
+    it has besides, and ``setter`` is a function of DeepGEMM that is called first, with its argument and the one that
+    takes it back.
+    """
+    import deep_gemm
+
+    from kregistry.deep_gemm.settings import applied
+    from kregistry.kernel_type.signature import with_arguments
+    from kregistry.manifest import load_manifest
+    from kregistry.registry import Registry
+    from kregistry.serving import Dispatch
+    from kregistry.target import detect_target
+
+    registry, target, seen = Registry(), detect_target(), 0
+    dispatch = Dispatch(registry)
+    dispatch.cover(load_manifest(manifest, registry))
+    dispatch.watch("error")
+    for given in calls:
+        kernel_type = registry[given["type"]]
+        shape = kernel_type.resolve(given["shape"], target)
+        name, argument, before = given["setter"] or ("", None, None)
+        with applied(kernel_type, shape):
+            call = kernel_type.arguments(kernel_type.allocate_buffers(shape, given["m"]), given["m"])
+            args, kwargs = with_arguments(kernel_type.function(), call.args, call.kwargs, given["arguments"])
+            try:
+                if name:
+                    getattr(deep_gemm, name)(argument)
+                kernel_type(*args, **kwargs)
+                result = "called"
+            except Exception as error:
+                result = f"{type(error).__name__}: {error}".partition("\n")[0]
+            finally:
+                if name:
+                    getattr(deep_gemm, name)(before)
+        count = len(compiles.read_text().splitlines()) if compiles.exists() else 0
+        yield f"compiles, {result}" if count > seen else result
+        seen = count
 
 
 if __name__ == "__main__":

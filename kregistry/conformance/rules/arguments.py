@@ -39,19 +39,19 @@ def optional_arguments(subject: KernelTypeUnderTest) -> None:
 def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mapping[str, Any]) -> None:
     kernel_type = subject.kernel_type
     call = kernel_type.arguments(subject.meta_buffers(shape, m), m)
-    plain = _read(kernel_type, shape, call, {})
-    for name, default in _optional(parameters):
+    plain = read_with(kernel_type, shape, call, {})
+    for name, default in optional_parameters(parameters):
         archs = kernel_type.without_effect.get(name)
         if archs and shape.target.arch not in archs:
             continue  # on this arch such a call is unknown
         if name not in call.kwargs and [*parameters].index(name) >= len(call.args):
-            read = _read(kernel_type, shape, call, {name: _as_json(default)})
+            read = read_with(kernel_type, shape, call, {name: _as_json(default)})
             if read != plain:
                 what = f"read_shape of a call that leaves {name} out"
                 raise RuleViolation(what, plain, f"{read}, as with its default {default!r}", location(shape, m))
-        for value in _other_values(kernel_type, name, default, call, parameters):
+        for value in other_values(kernel_type, name, default, call, parameters):
             keywords = {name: value}
-            read = _read(kernel_type, shape, call, keywords)
+            read = read_with(kernel_type, shape, call, keywords)
             if read is None:
                 continue  # unknown: nobody takes it for a call that is planned
             found = _kernels(_probe(subject, shape, m, keywords))
@@ -65,13 +65,14 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
                 raise RuleViolation(what, got, f"{told}, as planned; or a ShapeError", location(shape, m))
 
 
-def _optional(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def optional_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, default) of those parameters that have a default."""
     import inspect
 
     return ((name, value) for name, value in parameters.items() if value is not inspect.Parameter.empty)
 
 
-def _read(kernel_type: KernelType, shape: Shape, call: Call, keywords: Mapping[str, Any]) -> Shape | None:
+def read_with(kernel_type: KernelType, shape: Shape, call: Call, keywords: Mapping[str, Any]) -> Shape | None:
     """The shape of the call with some other arguments; ``None`` if the kernel type does not know the call."""
     args, kwargs = with_arguments(kernel_type.function(), call.args, call.kwargs, keywords)
     settings = {each.name: shape[each.name] for each in kernel_type.settings}
@@ -94,7 +95,7 @@ def _kernels(probed: Probed) -> tuple[str, ...] | None:
     return probed.values[0].warm_up.kernels
 
 
-def _other_values(
+def other_values(
     kernel_type: KernelType, name: str, default: Any, call: Call, parameters: Mapping[str, Any]
 ) -> Iterator[Any]:
     """Values that a caller might give, as JSON: those of its type, and the choices of a dimension of that name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +27,29 @@ def register() -> None:
 
     A process that has imported SGLang's DeepGEMM wrapper runs a model. Another one may launch the processes that do.
     """
-    from kregistry.integrations.phases import PHASES
-    from kregistry.integrations.switches import enabled, failures_logged
+    try:
+        from kregistry.integrations.switches import enabled
 
-    if not enabled("KREGISTRY_SGLANG"):
-        log.info("kregistry is off (KREGISTRY_SGLANG)")
-        return
-    with failures_logged("kregistry cannot register its hooks: SGLang runs without them"), PHASES.phase("register"):
+        if enabled("KREGISTRY_SGLANG"):
+            _register_what_this_process_needs()
+        else:
+            log.info("kregistry is off (KREGISTRY_SGLANG)")
+    except (Exception, SystemExit):  # also of an import
+        with suppress(Exception):
+            log.exception("kregistry cannot register its hooks: SGLang runs without them")
+
+
+def _register_what_this_process_needs() -> None:
+    from kregistry.import_hook import after_import
+    from kregistry.integrations.phases import PHASES
+    from kregistry.integrations.sglang.launching import watch_the_launch
+
+    with PHASES.phase("register"):
+        watch_the_launch()
         if _COMPILE_UTILS in sys.modules:
             _register()
         else:
-            from kregistry.import_hook import after_import
-
             after_import(_ENTRYPOINT, _come_late)
-        from kregistry.integrations.sglang.launching import watch_the_launch
-
-        watch_the_launch()
 
 
 def _come_late(module: ModuleType) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -24,23 +25,27 @@ def register() -> None:
 
     A failure is logged, and vLLM goes on without kregistry.
     """
-    from kregistry.integrations.phases import PHASES
-    from kregistry.integrations.switches import enabled, failures_logged
+    try:
+        from kregistry.integrations.switches import enabled
 
-    if not enabled("KREGISTRY_VLLM"):
-        log.info("kregistry is off (KREGISTRY_VLLM)")
-    elif not getattr(sys, "_kregistry_vllm", False):
-        sys._kregistry_vllm = True  # type: ignore[attr-defined]
-        with failures_logged("kregistry cannot register its hooks: vLLM runs without them"), PHASES.phase("register"):
+        if not enabled("KREGISTRY_VLLM"):
+            log.info("kregistry is off (KREGISTRY_VLLM)")
+        elif not getattr(sys, "_kregistry_vllm", False):
+            sys._kregistry_vllm = True  # type: ignore[attr-defined]
             _register()
+    except (Exception, SystemExit):  # also of an import; vLLM itself would end
+        with suppress(Exception):
+            log.exception("kregistry cannot register its hooks: vLLM runs without them")
 
 
 def _register() -> None:
     from kregistry.import_hook import after_import
+    from kregistry.integrations.phases import PHASES
     from kregistry.integrations.switches import start_monitor
     from kregistry.integrations.vllm.warmup_override import VllmOverride
 
-    override = VllmOverride()
+    with PHASES.phase("register"):
+        override = VllmOverride()
     start_monitor(override.engine)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, override.first_calls.watch)
