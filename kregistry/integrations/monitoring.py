@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kregistry.integrations.switches import failures_logged
 
 if TYPE_CHECKING:
     from kregistry.integrations.engine_warmup import EngineWarmup
-    from kregistry.integrations.first_calls import FirstCalls
 
 
-def start_monitor(engine: EngineWarmup, first_calls: FirstCalls) -> None:
+def start_monitor(engine: EngineWarmup, serves: Callable[[], bool] = lambda: False) -> None:
     """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default ``off``); a failure is logged.
 
-    Compiles of other JIT compilers are named too, once the engine serves requests.
+    Args:
+        serves: whether the engine serves requests; from then on compiles of other JIT compilers are named too.
     """
     mode = os.environ.get("KREGISTRY_JIT_MONITOR", "off")
     if mode == "off":
@@ -31,6 +32,4 @@ def start_monitor(engine: EngineWarmup, first_calls: FirstCalls) -> None:
     with failures_logged("kregistry cannot watch other JIT compilers"):
         from kregistry.integrations.other_compilers import OtherCompilers
 
-        OtherCompilers(
-            lambda: first_calls.is_ready is not None and first_calls.is_ready(), warns=mode != "count"
-        ).watch()
+        OtherCompilers(serves, warns=mode != "count").watch()

@@ -80,7 +80,7 @@ def _register() -> SglangOverride:
 
     with PHASES.phase("kernel types"):
         override = SglangOverride(sys.modules[_COMPILE_UTILS])
-    start_monitor(override.engine, override.first_calls)
+    start_monitor(override.engine, override.first_calls.serves)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", override.compile_one_type, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", override.configured, HookType.AFTER)

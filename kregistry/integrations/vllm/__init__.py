@@ -46,7 +46,7 @@ def _register() -> None:
 
     with PHASES.phase("register"):
         override = VllmOverride()
-    start_monitor(override.engine, override.first_calls)
+    start_monitor(override.engine, override.first_calls.serves)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, override.first_calls.watch)
     after_import(_LOADER, override.watch_the_load)
