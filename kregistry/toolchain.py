@@ -19,7 +19,7 @@ from pathlib import Path
 from attrs import frozen
 from packaging.version import Version
 
-from kregistry.deep_gemm.compiler import COMPILER_HINT, INSTALL_HINT, Compiler, named_compiler
+from kregistry.deep_gemm.compiler import COMPILER_HINT, INSTALL_HINT, WRAPPED, Compiler, named_compiler
 from kregistry.deep_gemm.environment import check_environment, removed
 from kregistry.deep_gemm.nvcc_flags import APPEND, PREPEND
 from kregistry.deep_gemm.variables import Series
@@ -229,8 +229,12 @@ def compiler_remarks(environment: Mapping[str, str], compiler: Compiler) -> list
         for name, flags in added.items()
         if flags
     ]
-    if compiler.profile:
-        remarks.append(f"the nvcc.profile of {compiler.path} adds {' '.join(compiler.profile)} to every kernel")
+    wrapped = [each.removeprefix(WRAPPED) for each in compiler.profile if each.startswith(WRAPPED)]
+    profile = [each for each in compiler.profile if not each.startswith(WRAPPED)]
+    if profile:
+        remarks.append(f"the nvcc.profile of {compiler.path} adds {' '.join(profile)} to every kernel")
+    if wrapped:
+        remarks.append(f"{compiler.path} changes the arguments of nvcc for every kernel: {' '.join(wrapped)}")
     return remarks
 
 

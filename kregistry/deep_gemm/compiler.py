@@ -57,7 +57,8 @@ class Compiler:
         found_by: the variable that names it, or how its toolkit was found.
         flags: the arguments that it takes from its environment.
         includes: where it looks for headers by itself, in order.
-        profile: what its nvcc.profile adds to its steps, without the directories of a standard one.
+        profile: what its nvcc.profile adds to its steps, without the directories of a standard one; and what a program
+            that starts nvcc changes in them.
     """
 
     path: Path
@@ -204,7 +205,30 @@ def _profile(nvcc: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     top = Path(values["TOP"]).resolve()
     foreign = [f"-I{each}" for each in includes if not each.is_relative_to(top)]
     added = [f"{name}={value}" for name in _ADDED if (value := " ".join(values.get(name, "").split()))]
-    return includes, (*foreign, *added)
+    return includes, (*foreign, *added, *_of_a_wrapper(nvcc, top / "bin" / "nvcc"))
+
+
+#: Begins what a program that starts nvcc changes in its steps.
+WRAPPED = "wrapper: "
+
+
+def _of_a_wrapper(program: Path, nvcc: Path) -> Iterator[str]:
+    """The arguments of steps that a program which starts nvcc adds to those of nvcc itself, and those that it drops."""
+    if not nvcc.is_file() or program.resolve() == nvcc.resolve():
+        return
+    wrapped, plain = (_arguments(dry_run_text(each)) for each in (program, nvcc))
+    yield from (f"{WRAPPED}+{each}" for each in sorted(wrapped - plain))
+    yield from (f"{WRAPPED}-{each}" for each in sorted(plain - wrapped))
+
+
+def _arguments(dry_run: str) -> set[str]:
+    """The arguments of all steps, without temporary files, the toolkit's place, and what is the host compiler's."""
+    lines = [line.removeprefix("#$ ") for line in dry_run.splitlines() if line.startswith("#$ ")]
+    top = next((line.removeprefix("TOP=") for line in lines if line.startswith("TOP=")), "")
+    steps = [line for line in lines if not line.partition("=")[0].strip().isidentifier()]
+    words = {word for step in steps for word in re.split(r"[\s\"]+", step.strip().partition(" ")[2])}
+    here = {word for word in words if word and "tmpxft" not in word and not word.startswith("--gnu_version")}
+    return {word.replace(top, "TOP") if top else word for word in here}
 
 
 #: Variables of nvcc.profile whose value becomes arguments of a step that makes machine code.

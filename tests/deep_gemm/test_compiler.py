@@ -196,3 +196,27 @@ def test_a_compiler_that_would_fail_with_every_source(tmp_path: Path, output: st
         return
     assert found is not None and words in found.message and found.exit_code == 3
     assert found.message.startswith(f"nvcc 13.0.1 at {tmp_path / 'nvcc'} cannot compile here: ")
+
+
+@pytest.mark.nvcc
+@pytest.mark.parametrize(
+    ("script", "added"),
+    [
+        ('exec {nvcc} "$@"', []),
+        ('exec {nvcc} -ccbin /usr/bin/c++ "$@"', []),
+        ('exec {nvcc} -lineinfo "$@"', ["+--generate-line-info", "+-generate-line-info"]),
+        ('exec {nvcc} "$@" -Xptxas -O1', ["+-O1"]),
+        ('exec {nvcc} -DNDEBUG=7 "$@"', ["+-D", "+NDEBUG=7"]),
+    ],
+)
+def test_a_program_that_starts_nvcc_counts_by_what_it_adds(
+    toolchain: Toolchain, tmp_path: Path, script: str, added: list[str]
+) -> None:
+    """As ccache does, or a script that somebody has put in front of nvcc: none of them is seen in the command."""
+    path = tmp_path / "nvcc"
+    path.write_text("#!/bin/sh\n" + script.format(nvcc=toolchain.cuda.nvcc) + "\n")
+    path.chmod(0o755)
+    compiler = Compiler.at(path, "test", toolchain.cuda.home, {})
+    assert [each.removeprefix("wrapper: ") for each in compiler.profile] == added
+    remark = f"{path} changes the arguments of nvcc for every kernel: {' '.join(added)}"
+    assert compiler_remarks({}, compiler) == ([remark] if added else [])
