@@ -177,6 +177,9 @@ def cluster(arguments: argparse.Namespace) -> dict[str, Any]:
         process.wait()
     server.stop()
     content = json.loads((work / "report.json").read_text())
+    one, two = (
+        {path.parent.name for path in (work / f"worker-{number}").glob("kernels/*/*/kernel.cubin")} for number in (1, 2)
+    )
     return {
         "exit_code": code,
         "seconds": round(seconds, 1),
@@ -186,6 +189,7 @@ def cluster(arguments: argparse.Namespace) -> dict[str, Any]:
         "cluster": content["cluster"],
         "remote": content["remote"],
         "killed": {"after_seconds": round(killed_at, 1), "kernels_in_its_store": len(made), "published": len(back)},
+        "kernels_in_the_stores_of_the_workers": {"first": len(one), "second": len(two), "both": len(one & two)},
         "lookup": looked.splitlines()[0],
         "pull on machine B": pulled.splitlines()[0].partition(" are in ")[0],
     }

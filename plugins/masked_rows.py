@@ -55,6 +55,9 @@ class MaskedGemm(KernelType):
     def outputs(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, :m]}
 
+    def results(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": masked(buffers.d[:, :m], buffers.masked_m)}  # the last tile of a group is stored whole
+
     def writable(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.d[:, : rows_of_a_group(m)]}  # whole tiles are stored: rows past masked_m are overwritten
 

@@ -29,15 +29,18 @@ def kregistry_executor(url: str) -> Executor | None:
     return _RayExecutor(ray, ours)
 
 
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Ray makes tasks of functions only, and not of every callable."""
+    return function(*args, **kwargs)
+
+
 class _RayExecutor(Executor):
     def __init__(self, ray: Any, ours: bool) -> None:
         self._ray, self._ours = ray, ours
-        self._tasks: dict[Callable[..., Any], Any] = {}
+        self._call = ray.remote(num_cpus=1, max_retries=_RETRIES)(_call)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if fn not in self._tasks:
-            self._tasks[fn] = self._ray.remote(num_cpus=1, max_retries=_RETRIES)(fn)
-        future: Future[Any] = self._tasks[fn].remote(*args, **kwargs).future()
+        future: Future[Any] = self._call.remote(fn, args, kwargs).future()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -1,12 +1,14 @@
 """Writes the gallery of manifests, or plans all of it and writes the totals to docs/gallery.md.
 
 python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
+python tools/gallery.py rehearse [WORD] those that a rehearsal writes, in an environment as of .ci/engines
 python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
 """
 
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +23,8 @@ from kregistry.compile.costs import shipped_costs
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "manifests"
 DOCUMENT = ROOT / "docs" / "gallery.md"
+#: Complete configs, which an engine can load: ``CONFIGS`` in manifests/gallery.yaml.
+CONFIGS = ROOT / "tests" / "data" / "rehearsal" / "configs"
 #: Target of a manifest -> the targets that it is planned for.
 TARGETS = {"h100": ("h100", "h200"), "b200": ("b200",)}
 _CORES = 16
@@ -28,11 +32,13 @@ HEAD = """\
 # Gallery
 
 Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a
-config in `manifests/configs/` (`_source` says where it comes from); the first line of each has the command.
+config in `manifests/configs/`, or by `kregistry rehearse` from one in `tests/data/rehearsal/configs/` (`_source` in it
+says where it comes from); the first lines of each have the command.
 They are written for h100, or for b200 where the name says so, with the engines' defaults. Write your own with
 `--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
 
-- From: what wrote the entries; `init` is the formulas of the model's family.
+- From: what wrote the entries; `init` is the formulas of the model's family, `rehearse` is the engine itself
+  ([rehearsal.md](rehearsal.md), which compares the two).
 - Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone. A manifest for h100 is
   also one for h200. An engine calls other kernels on b200, so such manifests are apart.
 - Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of
@@ -52,9 +58,24 @@ def settings() -> dict[str, str]:
     return content
 
 
+def rehearsed(name: str) -> bool:
+    """Whether a rehearsal writes a manifest, and not the formulas of ``kregistry init``."""
+    return settings()[name].startswith("rehearse ")
+
+
 def write(directory: Path) -> list[Path]:
-    """Write every manifest of the gallery to a directory."""
-    return [write_one(name, directory) for name in settings()]
+    """Write every manifest of the gallery that formulas give to a directory."""
+    return [write_one(name, directory) for name in settings() if not rehearsed(name)]
+
+
+def rehearse(word: str) -> None:
+    """Write the manifests of the gallery that a rehearsal gives, and whose name has a word."""
+    for name in settings():
+        if rehearsed(name) and word in name:
+            words = [each.replace("CONFIGS", str(CONFIGS)) for each in shlex.split(settings()[name])]
+            split = words.index("--")
+            own = ["--name", name.rpartition(".")[0], "--force", "-o", str(MANIFESTS / f"{name}.yaml")]
+            subprocess.run([sys.executable, "-m", "kregistry", *words[:split], *own, *words[split:]], check=True)
 
 
 def write_one(name: str, directory: Path) -> Path:
@@ -117,20 +138,29 @@ def record() -> None:
         sys.exit("\n".join(problems))
     versions = next(iter(plans["h100"].values())).versions
     lines = [HEAD.format(deep_gemm=versions.deep_gemm, torch=versions.torch, cores=_CORES)]
-    for name, setting in settings().items():
+    for name in settings():
         path = MANIFESTS / f"{name}.yaml"
         own = {target: plans[target][path] for target in every if path in plans[target]}
         first = next(iter(own.values()))
         counts = " | ".join(str(len(own[target].kernels)) if target in own else "-" for target in every)
         built = _build_seconds(own["h100"]) if "h100" in own else "not run"
-        arguments = setting.split(maxsplit=2)[2]
-        lines.append(f"| {path.name} | init | `{arguments}` | {len(first.entries)} | {counts} | {built} |")
+        lines.append(f"| {path.name} | {origin(name)} | {len(first.entries)} | {counts} | {built} |")
     lines.append("")
     for target in every:
         union = {kernel for plan in plans[target].values() for kernel in plan.kernels}
         count = len(paths_of(target))
         lines.append(f"The {count} manifests for {target} together need {len(union)} kernels.")
     DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def origin(name: str) -> str:
+    """What wrote a manifest, and with which arguments: two cells of the table."""
+    setting = settings()[name]
+    if not rehearsed(name):
+        return f"init | `{setting.split(maxsplit=2)[2]}`"
+    _, engine, *_ = setting.split()
+    arguments = setting.partition(" -- ")[2].split(maxsplit=2)[2]
+    return f"rehearse | `{engine} {arguments}`"
 
 
 def _build_seconds(plan: Plan) -> str:
@@ -144,6 +174,8 @@ def _build_seconds(plan: Plan) -> str:
 if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
         write(MANIFESTS)
+    elif sys.argv[1:2] == ["rehearse"]:
+        rehearse(" ".join(sys.argv[2:]))
     elif sys.argv[1:] == ["plan"]:
         record()
     else:

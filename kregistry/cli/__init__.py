@@ -106,7 +106,7 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command; its exit code."""
-    from kregistry.errors import KregistryError, StorageError
+    from kregistry.errors import InputError, KregistryError, StorageError, shorten
 
     try:
         cli(prog_name="kregistry", standalone_mode=False)
@@ -126,6 +126,9 @@ def _run() -> int:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _print_error(str(StorageError.from_oserror(error, "a file")))
             return StorageError.exit_code
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # only an input can be so
+            _print_error(f"{shorten(str(error.filename))}: {error.strerror}")
+            return InputError.exit_code
 
         traceback.print_exc()
         click.echo(

@@ -99,7 +99,7 @@ def command(
                 paranoid=paranoid,
                 remote=remote,
                 shard=part,
-                workers=workers(executor) if executor else None,
+                workers=workers(executor, shared_front_end, paranoid) if executor else None,
             )
     else:
         if headers:

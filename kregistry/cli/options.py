@@ -85,17 +85,17 @@ class Selection:
         Raises:
             ManifestError, InputError, StorageError, MissingRequirement: as of :func:`kregistry.load_manifest`.
         """
-        from kregistry.errors import InputError
+        from kregistry.errors import InputError, shorten
         from kregistry.manifest import load_manifest
 
         if not self.file.exists():
-            raise InputError(f"{self.file}: No such file or directory", _no_manifest(self.file))
+            raise InputError(f"{shorten(str(self.file))}: No such file or directory", _no_manifest(self.file))
         return load_manifest(self.file, self.registry, self.target or default_target).select(self.models)
 
 
 def _no_manifest(file: Path) -> str:
     """What to do without a manifest."""
-    name = shlex.quote(str(file))
+    name = shlex.quote(str(file)) if len(str(file)) <= 200 else "FILE"
     return (
         f"kregistry init --config config.json --engine sglang > {name} writes one for a model; "
         f"kregistry rehearse runs the engine itself to write it; kregistry init --example > {name} is a small one"

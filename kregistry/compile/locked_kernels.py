@@ -15,7 +15,7 @@ from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.plan.lock_sources import TOOLKIT, SourcesSection, file_digests, toolkit_files
 from kregistry.plan.plan_file import PlanFile, read_plan
 
-_NAME = re.compile(r"\w+", re.ASCII)
+_NAME = re.compile(r"\w{1,100}", re.ASCII)
 _CUBIN = "kernel.cubin"
 
 
@@ -54,6 +54,8 @@ def locked_kernels(path: Path, compiler: Compiler, headers: Iterable[Path] = ())
             f"install CUDA {sources.nvcc}, or write the lock file again with this compiler",
         )
     directories = _find_directories(path, sources, compiler, tuple(headers) or installed_headers())
+    # What the lock file says of the files in a directory only serves messages: what is there counts.
+    names = {each: frozenset[str]() if each == TOOLKIT else _names_in(*paths) for each, paths in directories.items()}
     kernels: dict[str, Kernel] = {}
     for name, section in file.kernels.items():
         found = sources.kernels.get(name)
@@ -62,8 +64,7 @@ def locked_kernels(path: Path, compiler: Compiler, headers: Iterable[Path] = ())
         if not _NAME.fullmatch(section.name) or not set(found.headers) <= directories.keys():
             reason = "its name, or the name of its headers, is not one that kregistry writes"
         else:
-            listed = [sources.directories[each] for each in found.headers if each != TOOLKIT]
-            reason = reason_to_refuse(found.source, found.flags, listed)
+            reason = reason_to_refuse(found.source, found.flags, [names[each] for each in found.headers])
         if reason:
             raise InputError(f"{path}: kernel {name[:80]}: {reason}", "a lock file is never edited: write it again")
         includes = tuple(path for each in found.headers for path in directories[each])
@@ -96,6 +97,10 @@ def _find_directories(
             )
         found[digest] = (by_digest[digest],)
     return found
+
+
+def _names_in(directory: Path) -> frozenset[str]:
+    return frozenset(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
 def _difference(path: Path, files: Mapping[str, str], candidates: tuple[Path, ...]) -> str:

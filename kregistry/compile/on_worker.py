@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ from kregistry.store.failures import was_interrupted
 HEADERS = "KREGISTRY_HEADERS"
 
 
-def compile_lock(content: bytes) -> dict[str, Any]:
+def compile_lock(content: bytes, shared_front_end: bool | None = None, paranoid: bool = False) -> dict[str, Any]:
     """Compile the kernels of a lock file with sources, one after the other, in this process's store.
 
     A kernel that does not compile is a result and no exception: clusters run tasks that raise again, or give up.
 
     Args:
         content: of the lock file.
+        shared_front_end, paranoid: see :func:`kregistry.build_kernels`.
 
     Returns:
         plain values, which every cluster can carry: ``host``; ``made``, by key a kernel as
@@ -46,7 +48,16 @@ def compile_lock(content: bytes) -> dict[str, Any]:
             lock = directory / "kernels.lock"
             lock.write_bytes(content)
             store = Store.default()
-            report = build_lock(lock, EventBus(), store=store, headers=_headers(), jobs=1, remote=Chain(()))
+            report = build_lock(
+                lock,
+                EventBus(),
+                store=store,
+                headers=_headers(),
+                jobs=1,
+                shared_front_end=shared_front_end,
+                paranoid=paranoid,
+                remote=Chain(()),
+            )
             lost = {each.kernel.key for each in report.failed if was_interrupted(each)}
             refused = "its compiler was interrupted" if lost else ""
             failed = {each.kernel.key: (each.command, each.output) for each in report.failed}
@@ -59,9 +70,9 @@ def compile_lock(content: bytes) -> dict[str, Any]:
     return {"host": socket.gethostname(), "made": made, "failed": failed, "refused": refused}
 
 
-def workers(executor: Executor) -> Workers:
-    """The workers of an executor, for a build."""
-    return Workers(executor, compile_lock)
+def workers(executor: Executor, shared_front_end: bool | None = None, paranoid: bool = False) -> Workers:
+    """The workers of an executor, for a build with these options."""
+    return Workers(executor, partial(compile_lock, shared_front_end=shared_front_end, paranoid=paranoid))
 
 
 def _headers() -> tuple[Path, ...]:

@@ -99,7 +99,9 @@ def build_kernels(
     remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
-        cluster = Cluster(workers(executor), manifest.target, toolchain.versions, toolchain.cuda.compiler)
+        cluster = Cluster(
+            workers(executor, shared_front_end, paranoid), manifest.target, toolchain.versions, toolchain.cuda.compiler
+        )
     cpu = CpuSamples()
 
     def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
@@ -129,7 +131,7 @@ def build_kernels(
             priorities.followed_by(pipeline.first),
         ):
             if shard is None:
-                pipeline.add_early(_early_kernels(lock, manifest, toolchain))
+                pipeline.add_early(_early_kernels(lock, manifest, toolchain, guess=cluster is None))
             if shard is None and cluster is None and not remote and store.is_empty():
                 pipeline.expect(shipped_families(manifest, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
@@ -163,8 +165,8 @@ def build_kernels(
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 
 
-def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain) -> Iterable[Kernel]:
-    """The kernels of a lock file, or else those that ship with the package: whatever is known before the dry run.
+def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain, *, guess: bool) -> Iterable[Kernel]:
+    """The kernels of a lock file, or else those that ship with the package, which are a guess.
 
     A lock file that does not fit this machine is no error here: the dry run decides.
     """
@@ -173,4 +175,4 @@ def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain) 
             return locked_kernels(lock, toolchain.cuda.compiler).values()
         except KregistryError as error:
             _log.info("%s does not help this build: %s", lock, error)
-    return shipped_kernels(manifest, toolchain)
+    return shipped_kernels(manifest, toolchain) if guess else ()

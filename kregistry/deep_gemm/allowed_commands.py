@@ -26,6 +26,13 @@ _FLAGS = re.compile(
 )
 
 
+#: What a kernel of DeepGEMM stays far below: a longer command or source is meant to cost time or memory.
+MAX_SOURCE = 1 << 15
+MAX_FLAGS = 64
+MAX_FLAG = 500
+MAX_HEADERS = 8
+
+
 def reason_to_refuse(source: str, flags: Iterable[str], headers: Sequence[Iterable[str]]) -> str:
     """Why a kernel of a lock file is not compiled; empty if there is no reason.
 
@@ -34,6 +41,10 @@ def reason_to_refuse(source: str, flags: Iterable[str], headers: Sequence[Iterab
         flags: the compiler's flags.
         headers: for each directory in which the compiler looks first, the names of the files there.
     """
+    flags = tuple(flags)
+    too_long = len(source) > MAX_SOURCE or any(len(each) > MAX_FLAG for each in flags)
+    if too_long or len(flags) > MAX_FLAGS or len(headers) > MAX_HEADERS:
+        return "its source or its command is longer than those of DeepGEMM"
     flag = next((each for each in flags if not _FLAGS.fullmatch(each)), None)
     if flag is not None:
         return f"the flag {flag[:80]!r} is not one that DeepGEMM passes"

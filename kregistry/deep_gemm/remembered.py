@@ -20,11 +20,10 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from kregistry.bounded_input import parse_json, read_bounded
-from kregistry.store.atomic import remove_leftovers, replace_file
+from kregistry.store.atomic import ABANDONED_SECONDS, remove_leftovers, replace_file
 
 #: A file that was changed less than this long ago could change again without a new time. Nanoseconds.
 _SETTLED = 2_000_000_000
-_ABANDONED_SECONDS = 3600.0
 Stat = tuple[int, int, int] | None
 
 
@@ -72,5 +71,5 @@ def _read(place: Path) -> Any:
 def _write(place: Path, text: bytes) -> None:
     """Write a line with a checksum, and the text. A wrong digest would have no end: nothing else checks it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(place.parent, _ABANDONED_SECONDS)
+    remove_leftovers(place.parent, ABANDONED_SECONDS)
     replace_file(place, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)

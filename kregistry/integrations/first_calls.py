@@ -132,6 +132,10 @@ class FirstCalls:
             log.info("kregistry: the engine is ready; not called so far, and still watched: %s", left or "nothing")
         return self._live
 
+    def serves(self) -> bool:
+        """Whether the engine says that it serves requests; the watch goes on as it is."""
+        return self.is_ready is not None and self.is_ready()
+
     def _release(self, watched: Collection[_Watched]) -> None:
         ended = list(watched)
         self._watched = [each for each in self._watched if each not in ended]

@@ -6,10 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # every process of an engine imports this module, and few of them warm up
-    from kregistry.integrations.engine_warmup import EngineWarmup
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -29,21 +25,6 @@ def switched_on(variable: str) -> bool:
 def enabled(variable: str) -> bool:
     """Whether an integration is on: its own switch is, and ``KREGISTRY``, which is for all of them."""
     return switched_on(EVERYTHING) and switched_on(variable)
-
-
-def start_monitor(engine: EngineWarmup) -> None:
-    """Start the JIT monitor in the mode of ``KREGISTRY_JIT_MONITOR`` (default ``off``); a failure is logged."""
-    mode = os.environ.get("KREGISTRY_JIT_MONITOR", "off")
-    if mode == "off":
-        return
-    with failures_logged("kregistry cannot start the JIT monitor"):
-        from kregistry.jit_monitor import JitMonitor
-
-        # The engine loads its plugins before it needs a kernel, though often after it has imported deep_gemm.
-        monitor = JitMonitor(engine.registry, mode, log=os.environ.get("KREGISTRY_JIT_LOG")).start(
-            deep_gemm_unused=True
-        )
-        engine.monitored_by(monitor)
 
 
 @contextmanager

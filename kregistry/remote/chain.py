@@ -150,6 +150,8 @@ class Chain:
                 if gate.closed:
                     _log.warning("%s", NO_POLICY)
                 continue
+            if reads and location.unsigned and trust.policy is not None:
+                _log.warning("remote %s: ?unsigned: the policy %s is not applied", location.url, trust.policy.file)
             tiers.append(tier)
             gates.append(gate)
         return cls(tiers, gates, signer=trust.signer, required=required, hint=hint)

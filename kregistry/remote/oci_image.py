@@ -14,7 +14,7 @@ from typing import Any
 
 from kregistry.errors import storage_errors
 from kregistry.remote.bundle import compressed
-from kregistry.store.atomic import scratch_name, write_directory
+from kregistry.store.atomic import ABANDONED_SECONDS, remove_leftovers, scratch_name, write_directory
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -63,6 +63,7 @@ def write_image(directory: Path, tar: bytes, labels: dict[str, str], tag: str) -
     files |= {f"blobs/sha256/{hashlib.sha256(each).hexdigest()}": each for each in (layer, config, manifest)}
     with storage_errors(directory):
         final = directory.absolute()
+        remove_leftovers(final.parent, ABANDONED_SECONDS, f".{final.name}.")
         scratch = final.with_name(scratch_name(f".{final.name}"))
         try:
             write_directory(scratch, files)

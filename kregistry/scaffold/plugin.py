@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -94,5 +95,6 @@ def write_plugin(name: str, parent: Path) -> tuple[Path, ...]:
             path.write_text(Template(_TEMPLATE.joinpath(source).read_text()).substitute(values))
             written.append(path)
     except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)  # half a plugin would be in the way of the next attempt
         raise StorageError.from_oserror(error, directory) from error
     return tuple(written)

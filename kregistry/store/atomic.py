@@ -16,6 +16,8 @@ from pathlib import Path
 from kregistry.errors import StorageError
 from kregistry.errors import storage_errors as storage_errors
 
+#: Files of dead processes, written aside, are removed after this time.
+ABANDONED_SECONDS = 3600.0
 _LOST_RACE = (errno.EEXIST, errno.ENOTEMPTY)
 
 
@@ -27,12 +29,16 @@ def scratch_name(kind: str) -> str:
 def write_output(path: Path, content: bytes) -> None:
     """Write what a user has asked for: a file in one step, at the end of links; a pipe or a terminal directly.
 
+    What killed processes have left of the same file is removed.
+
     Raises:
         StorageError: it cannot be written; a file that was there is unchanged.
     """
     try:
         if path.is_file() or not path.exists():
-            replace_file(path.resolve(), content)
+            final = path.resolve()
+            remove_leftovers(final.parent, ABANDONED_SECONDS, f".{final.name}.")
+            replace_file(final, content)
         else:
             path.write_bytes(content)  # a directory raises an error
     except OSError as error:  # its file name may be the one that was written aside

@@ -50,7 +50,13 @@ class Serials:
         path = self._path(where, name)
         with atomic.storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.replace_file(path, signed_json.encode({"where": where, "name": name, "serial": serial}))
+            # Not flushed to disk: there is one for each kernel, and after a power cut the newest may be forgotten.
+            aside = path.parent / atomic.scratch_name(f".{path.name[:16]}")
+            try:
+                aside.write_bytes(signed_json.encode({"where": where, "name": name, "serial": serial}))
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
 
     def try_to_remember(self, where: str, name: str, serial: int) -> None:
         """The same; a store that cannot be written remembers nothing."""

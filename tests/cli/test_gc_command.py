@@ -12,14 +12,13 @@ import pytest
 from command_line import Result
 
 from kregistry.compile import BuildReport
-from kregistry.compile.plan_and_build import build_kernels
+from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.deep_gemm.jit_cache import JitCache
+from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
-from kregistry.manifest import Manifest
 from kregistry.plan.lock import write_lock
-from kregistry.registry import Registry
 from kregistry.store import Store, garbage
-from kregistry.toolchain import Toolchain
 
 Run = Callable[..., Result]
 DAY = 86400
@@ -60,15 +59,13 @@ def test_kernels_of_another_deep_gemm(kregistry: Run, aged: Store, kernel: Kerne
 
 
 def test_a_build_compiles_again_what_disappears_under_it(
-    aged: Store,
-    kernel: Kernel,
-    tiny_manifest: Manifest,
-    registry: Registry,
-    toolchain: Toolchain,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    aged: Store, kernel: Kernel, cubin: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel is found, and removed before it is linked into the JIT cache."""
+    (tmp_path / "real.cubin").write_bytes(cubin)
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ncp {tmp_path}/real.cubin "$2"\n')
+    nvcc.chmod(0o755)
     get, calls = Store.get, []
 
     def get_and_lose(store: Store, key: str) -> object:
@@ -79,10 +76,12 @@ def test_a_build_compiles_again_what_disappears_under_it(
         return found
 
     monkeypatch.setattr(Store, "get", get_and_lose)
-    report = build_kernels(
-        tiny_manifest, registry, store=aged, jit_cache=JitCache(tmp_path / "jit"), toolchain=toolchain, jobs=1
-    )
-    assert calls and (report.ready, len(report.compiled), report.failed) == (1, 1, ())
+    options = SharingOptions(shared=False)
+    with Pipeline(EventBus(), aged, JitCache(tmp_path / "jit"), nvcc, 1, options) as pipeline:
+        pipeline.add(kernel)
+        pipeline.finish()
+    assert calls and (len(pipeline.record.compiled), pipeline.record.failed) == (1, [])
+    assert JitCache(tmp_path / "jit").cubin(kernel).is_file()
 
 
 @pytest.mark.parametrize(

@@ -189,3 +189,10 @@ def test_a_reader_that_goes_away_is_no_bug() -> None:
         err = process.stderr.read().decode()
     assert err == ""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "new-plugin"])
+@pytest.mark.parametrize("name", ["a" * 300, "x/" * 2000], ids=["name", "path"])
+def test_a_name_that_no_file_can_have_is_wrong_input(kregistry: Run, command: str, name: str) -> None:
+    result = kregistry(command, name)
+    assert result.code == 2 and "Traceback" not in result.err and len(result.err) < 1000

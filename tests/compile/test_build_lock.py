@@ -113,6 +113,13 @@ def test_a_lock_file_of_another_machine_is_no_error_for_a_planned_build(
     assert report.ready == 1
 
 
+def _claims_a_header(content: dict[str, Any]) -> None:
+    """The lock file says that a header of the system is in the directory of DeepGEMM's headers."""
+    only(content["sources"]["directories"])["pwd.h"] = "0" * 64
+    section = only(content["sources"]["kernels"])
+    section["source"] = section["source"].replace("\nusing namespace", "\n#include <pwd.h>\nusing namespace")
+
+
 def _rename(content: dict[str, Any]) -> None:
     kernels = content["kernels"]
     section = only(kernels)
@@ -132,6 +139,7 @@ def _rename(content: dict[str, Any]) -> None:
     [
         (lambda c: only(c["sources"]["kernels"])["flags"].append("-ccbin=/tmp/x"), "the flag '-ccbin=/tmp/x'"),
         (lambda c: only(c["sources"]["kernels"])["flags"].append("-O1"), "do not give its key"),
+        (_claims_a_header, "the source includes pwd.h, which is not one of DeepGEMM's headers"),
         (lambda c: only(c["kernels"]).update(key="../../../x"), "a key of a kernel is not a sha256"),
         (lambda c: only(c["sources"]["kernels"]).update(source='#include "/etc/passwd"\n'), "does not have the form"),
         (lambda c: only(c["sources"]["kernels"]).update(headers=["/etc"]), "is not one that kregistry writes"),

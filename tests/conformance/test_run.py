@@ -33,7 +33,7 @@ OCCASIONAL = {"KR206", "KR220", "KR221", "KR224"}
 
 
 #: Each takes a minute: all its rules prepare a whole expert layer.
-_LONG = {"bf16_mega_moe", "fp8_fp4_mega_moe", "fp8_mega_moe"}
+_LONG = {"bf16_mega_moe", "fp8_fp4_mega_moe", "fp8_mega_moe", "nvfp4_mega_moe"}
 _NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in _LONG)) for name in Registry().names()]
 
 

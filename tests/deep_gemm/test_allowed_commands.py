@@ -145,6 +145,22 @@ def test_a_reference_is_a_template_with_plain_arguments(text: str) -> None:
     assert (reason_to_refuse(SOURCE.replace("false", text), FLAGS, HEADERS) == "") is allowed
 
 
+@pytest.mark.parametrize(
+    ("source", "flags", "headers"),
+    [
+        (SOURCE.replace("false", "0, " * 20_000 + "0"), FLAGS, HEADERS),
+        (SOURCE, FLAGS * 20, HEADERS),
+        (SOURCE, (*FLAGS, f"--diag-suppress={'1,' * 400}1"), HEADERS),
+        (SOURCE, FLAGS, HEADERS * 9),
+    ],
+    ids=["source", "flags", "flag", "directories"],
+)
+def test_what_is_far_longer_than_a_kernel_is_refused(
+    source: str, flags: tuple[str, ...], headers: tuple[set[str], ...]
+) -> None:
+    assert "longer than those of DeepGEMM" in reason_to_refuse(source, flags, headers)
+
+
 def test_the_header_that_is_not_deep_gemms_is_named() -> None:
     source = SOURCE.replace("impls/gemm", "impls/other")
     expected = "the source includes deep_gemm/impls/other.cuh, which is not one of DeepGEMM's headers"

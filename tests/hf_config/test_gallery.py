@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from kregistry import Registry, load_manifest
+from kregistry.cli.output_file import is_own_output
 
 ROOT = Path(__file__).parent.parent.parent
 #: Quick checks sweep every 97th value: a prime, so that all residues of 16 and 64 are met.
@@ -33,10 +34,22 @@ def paths(gallery: ModuleType) -> list[Path]:
 def test_fresh(gallery: ModuleType, paths: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """`python tools/gallery.py write` would change nothing, and no file is left over."""
     written = gallery.write(tmp_path)
-    stale = [new.name for new, old in zip(written, paths, strict=True) if new.read_bytes() != old.read_bytes()]
+    assert [path.name for path in written] == [path.name for path in paths if not gallery.rehearsed(path.stem)]
+    stale = [new.name for new in written if new.read_bytes() != (ROOT / "manifests" / new.name).read_bytes()]
     assert stale == []
     kept = {path.name for path in (ROOT / "manifests").glob("*.yaml")}
     assert kept == {path.name for path in paths} | {"gallery.yaml"}
+
+
+def test_rehearsed_manifests_are_of_their_setting_and_unchanged(gallery: ModuleType, paths: list[Path]) -> None:
+    """`python tools/gallery.py rehearse` writes them again where the engines are installed."""
+    found = [path for path in paths if gallery.rehearsed(path.stem)]
+    assert found
+    for path in found:
+        assert is_own_output(path), path.name
+        text = " ".join(path.read_text(encoding="utf-8").replace("\n#", " ").split())
+        before, _, after = gallery.settings()[path.stem].replace("CONFIGS/", "").partition(" -- ")
+        assert f"Written by: kregistry {before}" in text and after in text, path.name
 
 
 def test_every_model_is_there(paths: list[Path], installed: Registry) -> None:
@@ -87,5 +100,5 @@ def test_plannable(
 def test_the_table_is_complete(gallery: ModuleType, paths: list[Path], installed: Registry) -> None:
     """docs/gallery.md has a row for each manifest, with its number of entries."""
     text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| (\S+\.yaml) \| init \| `[^`]*` \| (\d+) \|", text, flags=re.MULTILINE))
+    rows = dict(re.findall(r"^\| (\S+\.yaml) \| (?:init|rehearse) \| `[^`]*` \| (\d+) \|", text, flags=re.MULTILINE))
     assert rows == {path.name: str(len(load_manifest(path, installed).entries)) for path in paths}

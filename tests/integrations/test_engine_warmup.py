@@ -119,7 +119,7 @@ def test_the_monitor_reads_calls_by_the_providers_that_a_named_manifest_chooses(
         """
 from kregistry import Registry, hookimpl
 from kregistry.integrations.engine_warmup import EngineWarmup
-from kregistry.integrations.switches import start_monitor
+from kregistry.integrations.monitoring import start_monitor
 class Other:
     own = Registry()["tf32_hc_prenorm_gemm"]
     @hookimpl

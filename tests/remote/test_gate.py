@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from memory_tier import MemoryTier
-from signing import NOW, REMOTE, gate, signing_key
+from signing import NOW, REMOTE, gate, policy_file, signing_key
 from small_kernels import small_kernel
 from trees import tree
 
@@ -19,6 +19,7 @@ from kregistry.remote.location import Location
 from kregistry.store import Store
 from kregistry.trust.envelope import Envelope
 from kregistry.trust.outcome import Outcome
+from kregistry.trust.policy import Policy
 from kregistry.trust.seal import Signer, open_seal
 from kregistry.trust.statement import SOURCE_DATE_EPOCH, Provenance
 
@@ -230,6 +231,13 @@ def test_without_settings_a_remote_is_read_only_and_says_so_once(
     with pytest.raises(TrustError, match="no-policy"):
         Chain.open([location], required=True)
     assert Chain.open([location], reads=False)
+
+
+def test_unsigned_goes_before_a_policy_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = TrustSettings(Policy.read(policy_file(tmp_path, "a")))
+    location = Location.parse(f"{tmp_path}?unsigned")
+    assert type(settings.gate(location)) is Gate and Chain.open([location], settings)
+    assert f"?unsigned: the policy {tmp_path / 'trust.yaml'} is not applied" in caplog.text
 
 
 def test_whoever_signs_takes_its_own_kernels(full: Store, reader: Store, kernel: Kernel, tmp_path: Path) -> None:

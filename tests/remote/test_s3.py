@@ -7,16 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from s3_server import CREDENTIALS, Server
+from signing import signing_key
 
 from kregistry.compile import BuildReport
 from kregistry.kernel import Kernel
-from kregistry.remote.chain import Chain
+from kregistry.remote.chain import Chain, object_name
 from kregistry.remote.contract import TierContract
+from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
 from kregistry.remote.object_tier import ObjectTier
 from kregistry.remote.tier import Tier
 from kregistry.store import Store
+from kregistry.trust.policy import Policy
+from kregistry.trust.seal import Signer
 
 pytestmark = pytest.mark.services
 
@@ -69,3 +74,26 @@ def test_a_server_that_is_killed_is_a_tier_that_fails(
     store.open()
     assert not chain.fetch(kernel.key, store)
     assert chain.use[0].errors == 1 and not any((store.directory / "kernels").iterdir())
+
+
+def test_signed_kernels_of_racing_builders_are_each_whole_and_a_changed_one_is_refused(
+    server: Server, session_store: Store, tiny_build: BuildReport, kernel: Kernel, tmp_path: Path
+) -> None:
+    """A signature and its kernel are one object, so no reader finds those of two builders."""
+    location = Location.parse(server.bucket("signed").removesuffix("?unsigned"))
+    signers = [TrustSettings(signer=Signer((signing_key(name),))) for name in "ab"]
+    with ThreadPoolExecutor(8) as threads:
+        chains = [Chain.open([location], signers[number % 2]) for number in range(8)]
+        assert all(threads.map(lambda chain: chain.push(kernel.key, session_store), chains))
+    reader = TrustSettings(Policy.of_keys(signing_key(name).public for name in "ab"))
+    store = Store(tmp_path / "store")
+    store.open()
+    assert Chain.open([location], reader).fetch(kernel.key, store)
+    tier = ObjectTier(evolve(location, read_only=False))
+    content = tier.get(object_name(kernel.key))
+    assert content is not None
+    tier.put(object_name(kernel.key), content[:-1] + bytes([content[-1] ^ 1]))
+    chain = Chain.open([location], reader)
+    assert not chain.fetch(kernel.key, store) and chain.refusals[0].outcome == "digest-mismatch"
+    stranger = Chain.open([location], TrustSettings(Policy.of_keys([signing_key("x").public])))
+    assert not stranger.fetch(kernel.key, store) and stranger.refusals[0].outcome == "unknown-key"

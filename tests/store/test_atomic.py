@@ -133,3 +133,14 @@ def test_a_directory_that_appears_meanwhile_is_not_moved_away(tmp_path: Path, mo
     monkeypatch.setattr(os.path, "lexists", other)
     atomic.make_way(path, tmp_path / "aside")
     assert (path / "kernel").exists() and not (tmp_path / "aside").exists()
+
+
+def test_an_output_removes_what_killed_processes_have_left_of_it(tmp_path: Path) -> None:
+    mine, others = ".k.lock.12.0123456789ab", (".k.lock", ".k.lock.old", ".other.lock.12.0123456789ab", "k.lock.1.x")
+    fresh = ".k.lock.13.0123456789ab"
+    for name in (mine, *others, fresh):
+        (tmp_path / name).touch()
+        if name != fresh:
+            os.utime(tmp_path / name, (1, 1))
+    atomic.write_output(tmp_path / "k.lock", b"new")
+    assert names(tmp_path) == {"k.lock", fresh, *others}

@@ -1,7 +1,7 @@
 """Groups: which jobs share a front end. It is decided when a worker is free to run it.
 
-The headers of a family are parsed as soon as two of its jobs are known. At first idle workers compile the largest jobs
-without them, if there are more jobs than workers. Behind the headers each free worker takes some of the jobs that wait,
+The headers of a family are parsed as soon as two of its jobs are known. A job so large that all others would wait for
+it at the end is compiled meanwhile without them. Behind the headers each free worker takes some of the jobs that wait,
 as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken first, by itself.
 """
 
@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from kregistry.compile.costs import Cost, front_end_seconds
+from kregistry.compile.costs import Cost, front_end_seconds, start_seconds
 from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.group_size import group_size
@@ -21,8 +21,10 @@ from kregistry.compile.shared.kernel_family import KernelFamily
 
 #: How long a job waits for a second one of its family before it is compiled on its own.
 _PATIENCE_SECONDS = 5.0
-#: Within this share of the time that headers take, an idle worker starts on a job without waiting for them.
-_WITHOUT_HEADERS = 0.5
+#: Within this share of the time that headers take, an idle worker starts on a large job without waiting for them.
+_WITHOUT_HEADERS = 0.25
+#: A job is large if it takes more than this share of the time that all workers still need: estimates are rough.
+_LARGE_SHARE = 0.6
 
 
 @frozen
@@ -170,7 +172,7 @@ class Groups:
                 count = group_size(self._costs(state), left, self._workers, complete=self.complete)
                 jobs, state.jobs = state.jobs[:count], state.jobs[count:]
                 return Group(family, tuple(jobs))
-        return self._without_headers(states, now)
+        return self._without_headers(states, now, other_seconds)
 
     def _to_parse(self, family: KernelFamily, state: _State, now: float) -> ToParse:
         state.headers = _Headers.IN_WORK
@@ -183,16 +185,21 @@ class Groups:
         state.until = now + _WITHOUT_HEADERS * seconds
         return ToParse(family, first, seconds, name)
 
-    def _without_headers(self, states: Sequence[tuple[KernelFamily, _State]], now: float) -> Group | None:
-        """The largest job of a family whose headers are being parsed: nvcc parses them too, in a worker that is idle.
+    def _without_headers(
+        self, states: Sequence[tuple[KernelFamily, _State]], now: float, other_seconds: float
+    ) -> Group | None:
+        """A job so large that all others would wait for it at the end, if it waited for its headers now.
 
-        All others would wait for the largest jobs at the end. Enough jobs stay for every worker to share the headers.
+        nvcc parses the headers for it too, in a worker that is idle. Enough jobs stay for every worker to share them.
         """
+        left = (self.seconds() + other_seconds) / self._workers
         for family, state in states:
             if state.headers is _Headers.IN_WORK and now < state.until and len(state.jobs) > self._workers:
                 largest = max(state.jobs, key=self._size)
-                state.jobs.remove(largest)
-                return Group(family, (largest,))
+                cost = self._cost(largest)
+                if start_seconds(cost.parse) + cost.code > left * _LARGE_SHARE:
+                    state.jobs.remove(largest)
+                    return Group(family, (largest,))
         return None
 
     def next_due(self) -> float | None:

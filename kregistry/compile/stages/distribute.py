@@ -120,10 +120,12 @@ class Distribute:
             return
         for job in jobs:
             result = results.get(job.kernel.key)
-            if result is not None and not self._known(job.kernel):
-                self._publish(job, result)
-            elif result is not None:  # another builder has published it meanwhile
+            if result is None:
+                continue
+            if result.failure and self._known(job.kernel):  # another builder has made it
                 self._done(job)
+            else:  # also where the worker has this store, and it is in there: remotes get it from here
+                self._publish(job, result)
         with self._lock:
             self.use.kernels += len(results)
             self._lost_in_a_row = 0 if results else self._lost_in_a_row

@@ -75,12 +75,12 @@ def _register() -> SglangOverride:
     from kregistry.integrations.phases import PHASES
 
     with PHASES.phase("import of the hooks"):
+        from kregistry.integrations.monitoring import start_monitor
         from kregistry.integrations.sglang.warmup_override import SglangOverride
-        from kregistry.integrations.switches import start_monitor
 
     with PHASES.phase("kernel types"):
         override = SglangOverride(sys.modules[_COMPILE_UTILS])
-    start_monitor(override.engine)
+    start_monitor(override.engine, override.first_calls.serves)
     around = HookType.AROUND
     HookRegistry.register(f"{_COMPILE_UTILS}._compile_deep_gemm_one_type_all", override.compile_one_type, around)
     HookRegistry.register(f"{_ENTRYPOINT}.update_deep_gemm_config", override.configured, HookType.AFTER)

@@ -40,13 +40,13 @@ def register() -> None:
 
 def _register() -> None:
     from kregistry.import_hook import after_import
+    from kregistry.integrations.monitoring import start_monitor
     from kregistry.integrations.phases import PHASES
-    from kregistry.integrations.switches import start_monitor
     from kregistry.integrations.vllm.warmup_override import VllmOverride
 
     with PHASES.phase("register"):
         override = VllmOverride()
-    start_monitor(override.engine)
+    start_monitor(override.engine, override.first_calls.serves)
     for deep_gemm in ("deep_gemm", "vllm.third_party.deep_gemm"):
         after_import(deep_gemm, override.first_calls.watch)
     after_import(_LOADER, override.watch_the_load)

@@ -214,17 +214,16 @@ def test_the_family_with_most_work_comes_first(tmp_path: Path) -> None:
     assert isinstance(first, Group) and first.family == many[0].member.family
 
 
-def test_idle_workers_start_on_the_largest_jobs_without_headers(tmp_path: Path) -> None:
-    """Only at first, and only while more jobs than workers are left to share them."""
+def test_a_job_that_all_others_would_wait_for_starts_without_headers(tmp_path: Path) -> None:
+    """Only at first, only if it is large, and only while more jobs than workers are left to share the headers."""
     made = groups(tmp_path, 4, 8)
     task = made.take(100.0, 0.0)
     assert isinstance(task, ToParse)
     left = jobs(tmp_path, 8)[1:]
-    taken = [made.take(100.5, 0.0) for _ in range(4)]
+    assert made.take(100.2, 20.0) is None  # there is enough work beside it
+    assert made.take(100.6, 0.0) is None  # the headers are nearly parsed
+    taken = [made.take(100.2, 0.0) for _ in range(4)]
     assert taken == [Group(task.family, (left[number],)) for number in (6, 5, 4)] + [None]
-    for job in jobs(tmp_path, 12)[8:]:
-        made.add(job, now=100.6)
-    assert made.take(101.1, 0.0) is None
     made.parsed(task.family)
     group = made.take(102.0, 0.0)
     assert isinstance(group, Group) and len(group.jobs) > 1

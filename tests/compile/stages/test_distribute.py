@@ -179,13 +179,27 @@ def test_a_cluster_that_takes_nothing(
     )
 
 
-def test_what_another_builder_publishes_meanwhile_is_found(
+def test_a_worker_with_the_store_of_the_build_has_compiled_all_the_same(
     build: Callable[..., Pipeline], worker: Worker, store: Store, cubin: bytes
 ) -> None:
+    """And the remotes get it."""
+
     def answer(keys: list[str]) -> dict[str, Any]:
         for kernel in KERNELS:
             store.put(kernel, cubin, "nvcc", 1.0)
         return worker(keys)
 
+    tier = MemoryTier()
+    record = build(fake_cluster(answer), remote=Chain([tier])).record
+    assert (len(record.compiled), record.found, len(tier.objects)) == (3, 0, 3)
+
+
+def test_what_another_builder_makes_is_used_although_the_cluster_cannot(
+    build: Callable[..., Pipeline], worker: Worker, store: Store, cubin: bytes
+) -> None:
+    def answer(keys: list[str]) -> dict[str, Any]:
+        store.put(KERNELS[0], cubin, "nvcc", 1.0)
+        return {**worker(keys), "failed": {KERNELS[0].key: ("nvcc", "kernel.cu(3): error: odd")}}
+
     record = build(fake_cluster(answer)).record
-    assert (record.compiled, record.found) == ([], 3)
+    assert (len(record.compiled), record.found, record.failed) == (2, 1, [])
