@@ -55,10 +55,12 @@ def command(
     from kregistry.cli.tables import human_bytes
     from kregistry.errors import WarmupError
     from kregistry.warm_up import warmup
+    from kregistry.warm_up.budget import MemoryBudget
 
     registry = selection.registry
     with _without_a_gpu(selection):
         manifest = selection.manifest("detect")
+    MemoryBudget.parse(memory)  # wrong input is named first
     _require_a_gpu(selection)  # before there is any progress to show
     lost_context: WarmupError | None = None
     with ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs), _without_a_gpu(selection):

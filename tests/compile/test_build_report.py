@@ -76,7 +76,7 @@ def test_the_json_of_a_report() -> None:
         "seconds": 3.25,
         "compiling_seconds": 2.5,
         "outdated": 0,
-        "sharing": {"parsed": [], "front_ends": [], "not_shared": [], "compared": [], "different": []},
+        "sharing": {"parsed": [], "front_ends": [], "not_shared": [], "compared": [], "different": [], "known": []},
         "remote": [],
     }
 
@@ -97,6 +97,7 @@ def test_the_json_of_what_was_shared() -> None:
         ],
         "compared": [K[0].id, K[1].id],
         "different": [{"id": K[1].id, "difference": "the content of .text"}],
+        "known": [],
     }
 
 

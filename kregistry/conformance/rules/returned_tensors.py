@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@rule("KR317", "what a launch returns is compared, and stays as it is", needs=("KR310",), on_device=True)
+@rule("KR317", "what a launch returns is compared, and stays as it is", needs=("KR310", "KR315"), on_device=True)
 def belongs_to_the_caller(subject: KernelTypeUnderTest) -> None:
     """Launch, keep what came back, launch again with other inputs: what was kept is the same."""
     kernel_type, m = subject.kernel_type, subject.at("tail")
