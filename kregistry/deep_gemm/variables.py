@@ -119,7 +119,7 @@ DEEP_GEMM: tuple[Variable, ...] = (
     *_everywhere(_P, "mega MoE combines in FP8", "DG_USE_FP8_COMBINE", number=True),
     *_everywhere(_P, "mega MoE takes FP4 activations", "DG_USE_FP4_ACTS", number=True),
     *_everywhere(_P, "mega MoE uses MXF4 instructions", "DG_USE_MXF4_KIND", number=True),
-    Variable("DG_MEGA_MOE_TILES", _U, _P, "tile sizes of mega MoE", "128"),
+    Variable("DG_MEGA_MOE_TILES", _U, _P, "tile sizes of mega MoE", "2,240,40,128,2"),
     Variable("DG_SM90_TRACE_PTR", _U, _P, "mega MoE writes a trace to this address (DeepGEMM 0.2.5)", "0"),
     Variable("DG_SM90_TRACE_EPI", _U, _P, "that trace has the steps of the epilogue (DeepGEMM 0.2.5)"),
 )

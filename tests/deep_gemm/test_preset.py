@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from compilers import copying_toolkit
 
 from kregistry.deep_gemm.preset import adopt_preset, forget_preset, preset
+from kregistry.toolchain import Toolchain
 
 
 @pytest.fixture
@@ -63,7 +65,9 @@ def test_a_dry_run_forgets_what_it_does_not_inherit() -> None:
 
 @pytest.mark.stub
 @pytest.mark.slow
-def test_kernels_go_where_such_a_deep_gemm_looks_for_them(built_from_source: Path, tmp_path: Path) -> None:
+def test_kernels_go_where_such_a_deep_gemm_looks_for_them(
+    toolchain: Toolchain, cubin: bytes, built_from_source: Path, tmp_path: Path
+) -> None:
     """Plan and build with it: nothing is written to its cache but the kernels, and they have its C++ standard."""
     import deep_gemm  # of this test: it has no file but __init__.py
 
@@ -90,7 +94,11 @@ def test_kernels_go_where_such_a_deep_gemm_looks_for_them(built_from_source: Pat
     paths = os.pathsep.join(filter(None, [str(built_from_source.parent), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "kregistry", "build", str(manifest), "--json"],
-        env={**os.environ, "PYTHONPATH": paths},
+        env={
+            **os.environ,
+            "PYTHONPATH": paths,
+            "CUDA_HOME": str(copying_toolkit(tmp_path / "cuda", toolchain, cubin)),
+        },
         capture_output=True,
         text=True,
     )

@@ -174,7 +174,12 @@ def monitored(monkeypatch: pytest.MonkeyPatch, directory: Path, series: Series) 
 
 
 def test_a_server_that_finds_no_toolkit_dies_and_starts_with_what_doctor_says(
-    kregistry: Run, servers: StubServers, tiny_file: Path, session_store: Store, monkeypatch: pytest.MonkeyPatch
+    kregistry: Run,
+    servers: StubServers,
+    tiny_file: Path,
+    session_store: Store,
+    cubin: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Case 8 in full: kernels are built with the wheels' compiler, where DeepGEMM does not look."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")

@@ -22,14 +22,15 @@ CONFIGS = TESTS / "data" / "rehearsal" / "configs"
 
 
 class Place:
-    """A store, caches and a compiler of their own; the compiler copies a real cubin."""
+    """A store, caches and a compiler of their own; the compiler copies a real cubin, after some seconds."""
 
     def __init__(self, home: Path, toolchain: Toolchain, cubin: bytes) -> None:
         self.home = home
-        self._compiler = slow_toolkit(home / "cuda", toolchain, cubin, 0) / "bin" / "nvcc"
+        self._toolchain, self._cubin = toolchain, cubin
 
-    def run(self, script: str, head: str, *arguments: str) -> dict[str, Any]:
+    def run(self, script: str, head: str, *arguments: str, seconds: float = 0) -> dict[str, Any]:
         """What a script printed behind a word; its output if it printed nothing."""
+        compiler = slow_toolkit(self.home / "cuda", self._toolchain, self._cubin, seconds) / "bin" / "nvcc"
         cache = str(self.home / "cache")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(TESTS / "support" / script), *arguments],
@@ -40,7 +41,7 @@ class Place:
                 XDG_CACHE_HOME=str(self.home / "xdg"),
                 SGLANG_DG_CACHE_DIR=cache,
                 DG_JIT_CACHE_DIR=cache,
-                KREGISTRY_NVCC=str(self._compiler),
+                KREGISTRY_NVCC=str(compiler),
                 FLASHINFER_USE_CUDA_NORM="1",
             ),
             stdout=subprocess.PIPE,
@@ -91,7 +92,7 @@ def test_two_ranks_load_what_was_compiled_once(place: Place, two_layers: str) ->
 
 
 def test_a_killed_rank_leaves_nobody_waiting(place: Place, two_layers: str) -> None:
-    got = place.run("ranks_of_sglang.py", "RANKS ", two_layers, "--kill", "1")
+    got = place.run("ranks_of_sglang.py", "RANKS ", two_layers, "--kill", "1", seconds=6)
     assert got["codes"] == [0, -9], got["texts"]
     [answer] = got["answers"]
     assert answer["live"] == [] and got["status"]["state"] == "done"

@@ -20,7 +20,7 @@ RANKS = 2
 
 def main(model: str, arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO)
-    killed = int(arguments.pop(1)) if arguments[:1] == ["--kill"] and arguments.pop(0) else None
+    killed = int(arguments.pop(0)) if arguments[:1] == ["--kill"] and arguments.pop(0) else None
     from kregistry.integrations.sglang.launching import begin_build
 
     start = begin_build((SimpleNamespace(model_path=model, tp_size=RANKS, chunked_prefill_size=8192),))
