@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WIDE = ("bfloat16", "float32")
 
 
-@rule("KR311", "results agree for unusual inputs", needs=("KR135", "KR301"), on_device=True)
+@rule("KR311", "results agree for unusual inputs", needs=("KR135", "KR301", "KR305"), on_device=True)
 def unusual(subject: KernelTypeUnderTest) -> None:
     """One change of one input at a time, in buffers that are filled anew for each."""
     kernel_type, m = subject.kernel_type, subject.at("tail")
