@@ -85,7 +85,11 @@ def test_cores_in_use_are_sampled() -> None:
     assert cpu.samples and all(cores >= 0 for _, cores in cpu.samples)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")],
+    ids=["a directory", "a pipe", "a link to nowhere"],
+)
 def test_what_is_no_log_is_passed_over(log: BuildLog, tmp_path: Path, make: Callable[[Path], None]) -> None:
     write_build_log(tmp_path, log)
     make(tmp_path / "builds" / "29991231T000000-1.json")
