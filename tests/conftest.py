@@ -155,6 +155,7 @@ def tiny_build(
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("HOME", str(home))
         monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        monkeypatch.setenv("KREGISTRY_NO_SHIPPED", "1")
         registry = Registry()
         registry.register(event_log, "event_log")
         jit_cache = JitCache(home / "jit")

@@ -210,6 +210,10 @@ def _converter() -> cattrs.Converter:
     for kind in (int, str, bool):
         converter.register_structure_hook(kind, _strict)
     converter.register_structure_hook(float, lambda value, _: float(_strict(value, (int, float))))
+    converter.register_structure_hook_func(
+        lambda kind: kind == tuple[str, ...],  # cattrs would take a string for a list of letters
+        lambda value, _: tuple(_strict(each, str) for each in _strict(value, (list, tuple))),
+    )
     logged = make_dict_structure_fn(LoggedKernel, converter, nbytes=override(rename="bytes"))
     converter.register_structure_hook(LoggedKernel, logged)
     return converter

@@ -103,6 +103,7 @@ def test_what_is_no_log_is_passed_over(log: BuildLog, tmp_path: Path, make: Call
         {"cpu": [[1, -2]]}, {"models": "v3"}, {"environment": {"A": 1}}, {"reused": 1}, {"kernels": {"a": {}}},
         {"tasks": [{"stage": '"><script>', "text": "", "worker": "", "kernels": [], "started": 1, "seconds": 1}]},
         {"tasks": [{"stage": "plan", "text": "", "worker": "", "kernels": [], "started": 1, "seconds": -1}]},
+        {"tasks": [{"stage": "plan", "text": "", "worker": "", "kernels": "ab", "started": 1, "seconds": 1}]},
     ],
     ids=str,
 )  # fmt: skip
