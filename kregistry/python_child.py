@@ -55,7 +55,7 @@ def find_program(name: str, environment: Mapping[str, str] = os.environ) -> str 
     """The path of a program: ``name`` itself if it is a path, or else the first one in an absolute entry of PATH."""
     import shutil
 
-    return shutil.which(name, path=_absolute(environment.get("PATH", os.defpath)) or os.defpath)
+    return shutil.which(name, path=_absolute(environment.get("PATH", os.defpath)))
 
 
 def relative_entries(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -45,7 +45,7 @@ class _Contiguous(Precision, Gemm):
         return self.conversion_workspace(shape, max_m)
 
     def linear_arguments(self, shape: Shape) -> bool:
-        return scales.rows_are_linear(shape.scales) and contiguous_rows.is_linear(shape)
+        return scales.rows_are_linear(shape) and contiguous_rows.is_linear(shape)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))

@@ -84,7 +84,7 @@ class Fp8GemmNt(Gemm):
         return dense_workspace(shape, max_m, f32_scales=shape.scales == "f32")
 
     def linear_arguments(self, shape: Shape) -> bool:
-        return scales.rows_are_linear(shape.scales)
+        return scales.rows_are_linear(shape)
 
     def arguments(self, buffers: Buffers, m: int) -> Call:
         activations = (buffers.a[:m], scales.rows_of(buffers.sfa, m))

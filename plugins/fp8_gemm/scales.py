@@ -94,9 +94,12 @@ def rows_of(scale_factors: torch.Tensor, m: int) -> torch.Tensor:
     return scale_factors.as_strided((m, scale_factors.shape[1]), (1, align(m, 4)))
 
 
-def rows_are_linear(scales: str) -> bool:
-    """Whether the sizes and strides of :func:`rows_of` grow with the rows: not those of packed scale factors."""
-    return scales == "f32"
+def rows_are_linear(shape: Shape) -> bool:
+    """Whether the sizes and strides of :func:`rows_of` grow with the rows: not those of packed scale factors.
+
+    A kernel type without the dimension ``scales`` has packed ones only.
+    """
+    return shape.get(SCALES.name) == "f32"
 
 
 def packs(shape: Shape) -> bool:

@@ -11,14 +11,14 @@ import kregistry.compile
 ROOM = "kregistry.compile"
 #: From the top; a module imports only from its own floor and from lower ones.
 FLOORS = (
-    ("plan_and_build", "build_lock"),
+    ("plan_and_build", "build_lock", "on_worker", "audit"),
     ("build_log", "built_plan"),
-    ("pipeline", "read_only"),
+    ("pipeline", "read_only", "shipped_kernels"),
     ("stages",),
     ("open_jobs", "shard", "schedule", "build_record", "shared"),
-    ("job", "costs", "nvcc", "cpu_samples", "locked_kernels"),
+    ("job", "costs", "nvcc", "cpu_samples", "locked_kernels", "priorities", "executors"),
     ("build_report",),
-    ("broken_calls",),
+    ("broken_calls", "cluster"),
 )
 
 
