@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kregistry.compile.plan_and_build import build_kernels
     from kregistry.deep_gemm.settings import (
+        BF16_GEMM_SETTINGS,
         BLOCK_SIZE_MULTIPLE_OF,
         DETERMINISTIC,
         IGNORE_COMPILE_DIMS,
@@ -67,6 +68,7 @@ _HOMES = {
     "Gemm": "kernel_type",
     "KernelType": "kernel_type",
     "KregistryError": "errors",
+    "BF16_GEMM_SETTINGS": "deep_gemm.settings",
     "BLOCK_SIZE_MULTIPLE_OF": "deep_gemm.settings",
     "IGNORE_COMPILE_DIMS": "deep_gemm.settings",
     "PDL": "deep_gemm.settings",
@@ -98,6 +100,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BF16_GEMM_SETTINGS",
     "BLOCK_SIZE_MULTIPLE_OF",
     "DETERMINISTIC",
     "IGNORE_COMPILE_DIMS",

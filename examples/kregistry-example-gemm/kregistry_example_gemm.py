@@ -1,13 +1,13 @@
 """The kernel type `example_gemm`: d[m, n] = a[m, k] @ b[n, k].T in BF16."""
 
-from kregistry import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS, ArchSupport, BufferSpec, Gemm, Proof, Size, hookimpl
+from kregistry import BF16_GEMM_SETTINGS, ArchSupport, BufferSpec, Gemm, Proof, Size, hookimpl
 
 
 class ExampleGemm(Gemm):
     name = "example_gemm"
     summary = "dense BF16 GEMM"
     dimensions = (Size("n", "output columns", multiple_of=8), Size("k", "input columns", multiple_of=8))
-    settings = (DETERMINISTIC, MK_ALIGNMENT, NUM_SMS)
+    settings = BF16_GEMM_SETTINGS
     function_names = ("bf16_gemm_nt",)
     archs = (ArchSupport("sm90"), ArchSupport("sm100"))
     proof = Proof(examples=({"n": 256, "k": 512}, {"n": 40, "k": 72}))

@@ -94,6 +94,8 @@ TC_UTIL = Setting(
     maximum=lambda target: 100,
     needs_device=True,
 )
+#: What the kernel of DeepGEMM's ``bf16_gemm_nt`` depends on besides its sizes.
+BF16_GEMM_SETTINGS = (DETERMINISTIC, MK_ALIGNMENT, NUM_SMS, TC_UTIL)
 #: Every setting that kernels may depend on. Conformance tries them on kernel types that do not declare them.
 KNOWN = (NUM_SMS, MK_ALIGNMENT, DETERMINISTIC, BLOCK_SIZE_MULTIPLE_OF, IGNORE_COMPILE_DIMS, PDL, TC_UTIL)
 #: Setters that change no kernel of any kernel type (tests/end_to_end/test_every_argument.py).

@@ -13,6 +13,7 @@ from kregistry.conformance.rules.numerics import compare_results
 from kregistry.conformance.trial import filled_buffers, results_of
 from kregistry.target import get_target
 
+pytest.importorskip("torch")
 from .oracles.catalogue import ORACLES, WITHOUT
 
 REGISTRY = Registry()
