@@ -101,6 +101,12 @@ def scratch_root() -> Path:
     raise AssertionError
 
 
+def remove_leftovers() -> None:
+    """Remove what killed runs have left, for a command that may need no temporary directory of its own."""
+    with contextlib.suppress(InputError, StorageError):  # the first temporary directory would say so
+        remove_abandoned(scratch_root())
+
+
 def remove_abandoned(root: Path) -> None:
     """Remove the directories of runs that were killed: ours by name and by owner, and nobody holds them."""
     with contextlib.suppress(OSError):
@@ -120,7 +126,7 @@ def remove_abandoned(root: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory, also while a process that is ending still writes into it."""
-    for _ in range(3):
+    for _ in range(40):  # 2 s
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
             return

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from kregistry.errors import InputError, StorageError
-from kregistry.scratch import is_literal, make_scratch, refuse_unless_literal, remove_abandoned, scratch_directory
+from kregistry.scratch import (
+    is_literal,
+    make_scratch,
+    refuse_unless_literal,
+    remove_abandoned,
+    remove_leftovers,
+    scratch_directory,
+)
 
 
 @pytest.fixture
@@ -89,3 +96,14 @@ def test_a_full_disk(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(StorageError, match="No space left on device"):
         make_scratch("test")
+
+
+def test_leftovers_are_removed_by_who_needs_no_directory(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, hold = make_scratch("stub")
+    remove_leftovers()
+    assert made.exists()  # its owner lives
+    os.close(hold)
+    remove_leftovers()
+    assert not made.exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "not there"))
+    remove_leftovers()

@@ -50,7 +50,7 @@ from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
 from kregistry.remote.chain import Chain
-from kregistry.scratch import is_literal, scratch_directory
+from kregistry.scratch import is_literal, remove_leftovers, scratch_directory
 from kregistry.store import atomic
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
@@ -144,6 +144,7 @@ class Pipeline:
 
     def __enter__(self) -> Pipeline:
         self.record.kernels_outdated(self._store.open())
+        remove_leftovers()
         if not is_literal(self._store.directory.absolute()):
             self._elsewhere = self._resources.enter_context(scratch_directory("build"))
         self._claims.__enter__()

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from kregistry.event_bus import EventBus
 from kregistry.events import FailedKernel
 from kregistry.hookspecs import hookimpl
 from kregistry.kernel import Kernel
+from kregistry.scratch import make_scratch
 from kregistry.store import Store
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
@@ -248,3 +250,13 @@ def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitC
     assert [each.kernel.name for each in made.record.compiled] == ["early1"]
     assert made.record.filled == 1
     assert [store.get(each.key) is not None for each in kernels] == [False, True, False]
+
+
+def test_a_build_with_nothing_to_do_removes_what_a_killed_one_has_left(
+    store: Store, jit: JitCache, copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, hold = make_scratch("stub")
+    os.close(hold)  # as the end of its process does
+    build(pipeline(store, jit, copying))
+    assert not left.exists()
