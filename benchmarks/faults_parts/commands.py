@@ -21,16 +21,27 @@ def terminations(campaign: Campaign, counts: Mapping[str, int], tally: Tally) ->
     environment = campaign.environment(temporary)
     first = command("build", campaign.manifest, "--store", store, "--cache-dir", cache)
     subprocess.run(first, env=environment, check=True, capture_output=True)
-    for number in range(counts["terminations"]):
-        plans = number % 10 == 0
+
+    def remove_some() -> None:
         there = sorted(store.glob("kernels/*/*"))
         for path in chance.sample(there, min(3, len(there))):
             shutil.rmtree(path)
-        arguments = [*first, "--replan"] if plans else first
+
+    commands = {False: first, True: [*first, "--replan"]}
+    lasts = {}
+    for plans, arguments in commands.items():  # the signal comes while the command runs, on any machine
+        remove_some()
+        started = time.monotonic()
+        subprocess.run(arguments, env=environment, check=True, capture_output=True)
+        lasts[plans] = time.monotonic() - started
+    for number in range(counts["terminations"]):
+        plans = number % 10 == 0
+        remove_some()
+        arguments = commands[plans]
         with subprocess.Popen(
             arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
-            time.sleep(chance.uniform(0.3, 8.0 if plans else 2.0))
+            time.sleep(chance.uniform(0.1, 0.95) * lasts[plans])
             process.send_signal(signal.SIGTERM)
             started = time.monotonic()
             _, err = process.communicate()
