@@ -12,23 +12,13 @@ from command_line import Result
 from signing import key_file, policy_file
 from small_kernels import small_kernel
 
-from kregistry.compile import BuildReport
 from kregistry.compile.audit import audit
 from kregistry.kernel import Kernel
-from kregistry.plan.lock import write_lock
 from kregistry.store import Store
 from kregistry.store.cubin import sections_of
-from kregistry.toolchain import Toolchain
 
 pytestmark = [pytest.mark.stub, pytest.mark.nvcc]
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def lock(tiny_build: BuildReport, toolchain: Toolchain, tmp_path: Path) -> Path:
-    path = tmp_path / "kernels.lock"
-    write_lock(tiny_build.plan, path, toolchain.cuda.compiler)
-    return path
 
 
 @pytest.fixture

@@ -11,19 +11,10 @@ from command_line import Result
 from trees import tree
 
 from kregistry.compile import BuildReport
-from kregistry.plan.lock import write_lock
 from kregistry.store import Store
-from kregistry.toolchain import Toolchain
 
 pytestmark = [pytest.mark.stub, pytest.mark.nvcc]
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def lock(tiny_build: BuildReport, toolchain: Toolchain, tmp_path: Path) -> Path:
-    path = tmp_path / "kernels.lock"
-    write_lock(tiny_build.plan, path, toolchain.cuda.compiler)
-    return path
 
 
 def test_from_one_machine_to_another(kregistry: Run, lock: Path, session_store: Store, tmp_path: Path) -> None:

@@ -15,14 +15,11 @@ from signing import key_file, policy_file, signing_key
 from small_kernels import small_kernel
 from trees import tree
 
-from kregistry.compile import BuildReport
 from kregistry.kernel import Kernel
-from kregistry.plan.lock import write_lock
 from kregistry.remote.bundle import signature_of
 from kregistry.remote.chain import object_name
 from kregistry.remote.gate import BUNDLE_SUBJECT
 from kregistry.store import Store
-from kregistry.toolchain import Toolchain
 from kregistry.trust.outcome import Outcome
 from kregistry.trust.policy import Policy
 from kregistry.trust.seal import Signer, sha256_of
@@ -52,13 +49,6 @@ def test_every_outcome_is_documented() -> None:
     text = (DOCS / "security.md").read_text()
     for each in Outcome:
         assert f"| `{each.label}` | {each.text} |" in text
-
-
-@pytest.fixture
-def lock(tiny_build: BuildReport, toolchain: Toolchain, tmp_path: Path) -> Path:
-    path = tmp_path / "kernels.lock"
-    write_lock(tiny_build.plan, path, toolchain.cuda.compiler)
-    return path
 
 
 class Machine:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from first_failure import first_failure
 from mutants import MUTANTS, RIGHT, SURVIVORS
 
-from kregistry.conformance import Level, Machine
-from kregistry.conformance.run import ConformanceRun, Verdict
+from kregistry.conformance import Machine
 from kregistry.kernel_type import KernelType
 from kregistry.stub.library import default_stub_directory
 
@@ -33,11 +33,6 @@ def default_dtype() -> Iterator[None]:
 
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def first_failure(kernel_type: KernelType, machine: Machine) -> str:
-    outcomes = ConformanceRun(kernel_type, machine, Level.STUB).outcomes()
-    return next((each.check.rule.id for each in outcomes if each.verdict is Verdict.FAILED), "")
 
 
 @pytest.mark.slow

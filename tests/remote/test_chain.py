@@ -22,14 +22,6 @@ pytestmark = [pytest.mark.stub, pytest.mark.nvcc]
 
 
 @pytest.fixture
-def full(tmp_path: Path, kernel: Kernel, cubin: bytes) -> Store:
-    store = Store(tmp_path / "full")
-    store.open()
-    store.put(kernel, cubin, "nvcc", 1.0)
-    return store
-
-
-@pytest.fixture
 def empty(tmp_path: Path) -> Store:
     store = Store(tmp_path / "empty")
     store.open()

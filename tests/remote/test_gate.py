@@ -33,14 +33,6 @@ def today(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def full(tmp_path: Path, kernel: Kernel, cubin: bytes) -> Store:
-    store = Store(tmp_path / "full")
-    store.open()
-    store.put(kernel, cubin, "nvcc", 1.0)
-    return store
-
-
-@pytest.fixture
 def reader(tmp_path: Path) -> Store:
     store = Store(tmp_path / "reader")
     store.open()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from serving_thread import serving
 
 #: Seconds that a slow answer takes.
 SLOW_SECONDS = 3.0
@@ -46,14 +47,8 @@ def fault_proxy(port: int) -> Iterator[FaultProxy]:
         port: of the real server.
     """
     server = FaultProxy(port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

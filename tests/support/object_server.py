@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from serving_thread import serving
 
 #: Seconds that a slow answer takes.
 SLOW_SECONDS = 3.0
@@ -38,14 +39,8 @@ class ObjectServer(ThreadingHTTPServer):
 @contextmanager
 def object_server() -> Iterator[ObjectServer]:
     server = ObjectServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
