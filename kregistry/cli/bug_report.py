@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kregistry.bounded_input import open_input
 from kregistry.store.atomic import write_output
+from kregistry.store.listing import matching
 
 #: Variables that change what kregistry, DeepGEMM or an engine does.
 _PREFIXES = ("KREGISTRY", "DG_", "DJ_", "SGLANG_", "SGL_", "VLLM_", "CUDA", "NVIDIA_", "TORCH", "TRITON", "FLASHINFER_")
@@ -70,8 +71,9 @@ def _of_the_store(store: Path) -> dict[str, str]:
     starts = store / "starts"
     logs = sorted(starts.glob("*/*")) if starts.is_dir() else []
     parts = {f"starts/{each.parent.name}/{each.name}": _end_of(each) for each in logs if each.is_file()}
-    names = [str(each.relative_to(store)) for kind in ("plans", "first_calls") for each in (store / kind).rglob("*.*")]
-    kernels = sum(1 for _ in (store / "kernels").glob("*/*")) if (store / "kernels").is_dir() else 0
+    files = (each for kind in ("plans", "first_calls") for each in matching(store / kind, "**/*.*"))
+    names = [str(each.relative_to(store)) for each in files]
+    kernels = sum(1 for _ in matching(store / "kernels", "*/*"))
     return {**parts, "store.txt": "\n".join([f"{kernels} kernels", *sorted(names)]) + "\n"}
 
 

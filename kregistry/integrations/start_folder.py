@@ -14,6 +14,7 @@ The environment variable ``KREGISTRY_START`` names the folder, so every process 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -34,9 +35,13 @@ _KEPT = 8
 
 
 def _prune(parent: Path) -> None:
-    """Keep the folders of the last starts."""
-    folders = sorted((each for each in parent.iterdir() if each.is_dir()), key=lambda each: each.stat().st_mtime)
-    for old in folders[:-_KEPT]:
+    """Keep the folders of the last starts. Other ranks may do the same at this moment."""
+    times: dict[Path, float] = {}
+    for each in parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if each.is_dir():
+                times[each] = each.stat().st_mtime
+    for old in sorted(times, key=times.__getitem__)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import asdict, define
 
+from kregistry.store.listing import matching
 from kregistry.store.store import CUBIN, Store
 
 
@@ -31,7 +32,7 @@ class Contents:
 def contents_of(store: Store) -> Contents:
     """Count the entries of a store. None is read; what cannot be looked at is left out."""
     found = Contents()
-    for cubin in (store.directory / "kernels").glob(f"*/*/{CUBIN}"):
+    for cubin in matching(store.directory / "kernels", f"*/*/{CUBIN}"):
         with contextlib.suppress(OSError):
             state = cubin.stat()
             found.kernels += 1

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import field, frozen
 
 from kregistry.store import atomic
+from kregistry.store.listing import matching
 from kregistry.store.store import CUBIN, RECORD, Store
 
 #: Whatever is younger than this may be what a build is about to use, in seconds.
@@ -132,7 +133,7 @@ def collect(store: Store, rules: Rules, *, dry_run: bool = False, now: float | N
 
 
 def _entries(store: Store) -> Iterator[_Entry]:
-    for cubin in (store.directory / "kernels").glob(f"*/*/{CUBIN}"):
+    for cubin in matching(store.directory / "kernels", f"*/*/{CUBIN}"):
         with contextlib.suppress(OSError):
             yield _Entry(cubin.parent.name, cubin.lstat().st_size, cubin.with_name(RECORD).lstat().st_mtime)
 
@@ -155,7 +156,7 @@ def _reasons(entries: list[_Entry], rules: Rules, now: float) -> dict[str, str]:
 
 def _old_files(store: Store, before: float) -> Iterator[Path]:
     for pattern in _BY_AGE:
-        for path in store.directory.glob(pattern):
+        for path in matching(store.directory, pattern):
             with contextlib.suppress(OSError):
                 if path.lstat().st_mtime < before:
                     yield path

@@ -17,6 +17,7 @@ from pathlib import Path
 from kregistry.bounded_input import read_bounded
 from kregistry.errors import StorageError
 from kregistry.store import atomic, signed_json
+from kregistry.store.listing import matching
 
 FORMAT = 2
 _FILE = "format"
@@ -73,7 +74,7 @@ def _format_of(store: Path) -> int:
 def _outdated(store: Path) -> Iterator[Path]:
     """The records without a digest."""
     for name, pattern in _RECORDS.items():
-        for path in (store / name).rglob("*.json"):
+        for path in matching(store / name, "**/*.json"):
             if not pattern.fullmatch(path.relative_to(store / name).as_posix()):
                 continue
             try:

@@ -32,6 +32,7 @@ from kregistry.bounded_input import MIB, read_bounded
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, old_format, signed_json
 from kregistry.store.cubin import DamagedCubin, single_kernel
+from kregistry.store.listing import matching
 
 CUBIN = "kernel.cubin"
 RECORD = "kernel.json"
@@ -122,7 +123,7 @@ class Store:
 
     def is_empty(self) -> bool:
         """Whether the store holds no kernel at all, intact or not."""
-        return not any((self.directory / "kernels").glob("??/*"))
+        return not any(matching(self.directory / "kernels", "??/*"))
 
     def get(self, key: str) -> StoredKernel | None:
         """The kernel, after its content was checked; ``None`` if it is not in the store.

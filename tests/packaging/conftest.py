@@ -28,10 +28,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sdist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source distribution, unpacked."""
-    directory = tmp_path_factory.mktemp("sdist")
-    with tarfile.open(build(clone, "build_sdist", directory)) as archive:
+def sdist_archive(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(clone, "build_sdist", tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="session")
+def sdist(sdist_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked. What is built or installed from it leaves files of its own there."""
+    directory = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist_archive) as archive:
         archive.extractall(directory, filter="data")
     (unpacked,) = [path for path in directory.iterdir() if path.is_dir()]
     return unpacked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import tarfile
 import zipfile
 from collections import Counter
 from email import message_from_bytes
@@ -33,9 +34,12 @@ def not_installed(clone: Path) -> set[str]:
     return {"kregistry/docs/catalogue.json", *(str(path.relative_to(clone)) for path in pictures)}
 
 
-def test_the_source_distribution_holds_every_file_of_the_clone(clone: Path, sdist: Path) -> None:
+def test_the_source_distribution_holds_every_file_of_the_clone(clone: Path, sdist_archive: Path) -> None:
+    with tarfile.open(sdist_archive) as archive:
+        names = {member.name.partition("/")[2] for member in archive if not member.isdir()}
+    held = {name for name in names if ".egg-info/" not in name}
     added, left_out = {"PKG-INFO", "setup.cfg"}, {".gitignore", *not_installed(clone)}
-    assert files_below(sdist) - added == files_below(clone) - left_out
+    assert held - added == files_below(clone) - left_out
 
 
 def test_plugins_and_kregistry_plugins_are_the_same_in_it(sdist: Path) -> None:
