@@ -365,6 +365,11 @@ def test_at_exit_a_stuck_listener_is_left_behind_where_no_thread_can_be_started(
     assert "Traceback" not in done.stderr
 
 
+def sleeps(pid: int) -> bool:
+    """Whether the main thread of a process waits for something."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 @pytest.mark.parametrize("flushed", [False, True], ids=["at exit", "before"])
 def test_an_interrupt_ends_the_wait_at_exit(flushed: bool) -> None:
     before = "import contextlib\nwith contextlib.suppress(KeyboardInterrupt): registry.events.flush()\n"
@@ -375,7 +380,9 @@ def test_an_interrupt_ends_the_wait_at_exit(flushed: bool) -> None:
         [sys.executable, "-c", code, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
-        threading.Event().wait(HASTY)  # it now waits for its stuck listener
+        threading.Event().wait(HASTY)
+        while not sleeps(child.pid):  # until it waits for its stuck listener
+            threading.Event().wait(0.01)
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=60)
     assert errors == ""
