@@ -34,6 +34,10 @@ from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
 
+# A worker of pytest-xdist has one core, and torch's threads burn CPU time while they wait for each other: with two
+# threads a rule of the conformance kit takes four times the CPU seconds. torch reads this when it is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples in every run, however slow the machine is; --hypothesis-profile=default draws others.
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
