@@ -350,6 +350,11 @@ class WarmsUpAnotherKernel(Bf16Gemm):
         return self.launch(*self.arguments(buffers, m).args, **baked)
 
 
+@breaks("KR205", "a sealed call with passes_on = '': got .*, expected sm90_fp8.*, as launch")
+class SaysThatItsFunctionOnlyPassesOn(MGroupedFp8GemmNtMasked):
+    passes_on = ""
+
+
 @breaks("KR206", "kernel_depends_on_m = False: got .*, as at m=1")
 class SaysOneKernel(Bf16Gemm):
     proof = evolve(Bf16Gemm.proof, kernel_depends_on_m=False)
