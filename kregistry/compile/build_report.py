@@ -11,7 +11,7 @@ from kregistry.compile.cluster import ClusterUse
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
-from kregistry.remote.tier import TierUse
+from kregistry.remote.tier_use import TierUse
 from kregistry.store.failures import was_interrupted
 
 

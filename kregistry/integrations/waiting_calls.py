@@ -55,7 +55,7 @@ def ask(start: StartFolder, call: WaitingCall) -> Path:
     """Ask the build of a start for the kernels of a call.
 
     Returns:
-        a file that will exist once they are in place. It never does if the manifest of the start lacks the call.
+        a file that will exist once they are in place. It never does if the call is not in the manifest of the start.
 
     Raises:
         OSError, StorageError: the folder cannot be written.
