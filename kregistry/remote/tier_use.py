@@ -64,7 +64,10 @@ class TierUse:
         counts, seconds = {count: int(content.get(count, 0)) for count in COUNTS}, float(content["seconds"])
         if not (seconds >= 0 and min(counts.values()) >= 0):
             raise ValueError("not a count of usage: a number is not possible")
-        return cls(name, seconds=seconds, **counts)
+        use = cls(name, seconds=seconds)
+        for count, value in counts.items():
+            setattr(use, count, value)
+        return use
 
     def summary(self) -> str:
         """One line."""
