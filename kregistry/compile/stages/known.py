@@ -46,7 +46,7 @@ class Known:
             stored = self._store.get(kernel.key)
         except DamagedEntry as error:
             self._record.kernels_outdated(isinstance(error, OutdatedEntry))
-            self._store.discard(kernel.key)
+            self._store.discard_damaged(kernel.key)
             return False
         if stored is None:
             return False
