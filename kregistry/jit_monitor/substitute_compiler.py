@@ -34,6 +34,7 @@ def main(arguments: "list[str]") -> int:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     channel.wait(_LOOK_SECONDS)
     channel.send(code=code, seconds=time.time() - started)
+    channel.close()
     return code if code >= 0 else 128 - code
 
 
@@ -63,6 +64,9 @@ class _Channel:
                 self._socket.recv(1)
             except OSError:
                 pass
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def _caller() -> "tuple[int, int]":
