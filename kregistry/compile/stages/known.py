@@ -52,10 +52,10 @@ class Known:
             return False
         try:
             self._fill.fill(kernel, stored)
-        except StorageError:
-            if stored.cubin.exists():
+        except StorageError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
                 raise
-            return False  # `kregistry gc` was faster
+            return False  # `kregistry gc` was faster; another builder may even have put it back since
         self._store.note_use(kernel.key)
         self._record.kernel_found(kernel)
         return True
