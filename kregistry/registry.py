@@ -40,10 +40,17 @@ class Registry:
     Args:
         choices: kernel type -> plugin name, where two plugins offer the same kernel type.
         load_entry_points: whether to load installed plugins.
+        events: default: a new event bus.
     """
 
-    def __init__(self, choices: Mapping[str, str] = MappingProxyType({}), *, load_entry_points: bool = True) -> None:
-        self.events = EventBus()
+    def __init__(
+        self,
+        choices: Mapping[str, str] = MappingProxyType({}),
+        *,
+        load_entry_points: bool = True,
+        events: EventBus | None = None,
+    ) -> None:
+        self.events = events or EventBus()
         self._choices = dict(choices)
         self._registrations: dict[str, list[Registration]] = {}
         #: What was looked up, for callers that look a kernel type up for every call. Each view has its own.

@@ -118,8 +118,8 @@ def _kernels(
 
 
 def _of_store(store: Store, kernel: Kernel) -> bytes | None:
-    stored = store.get(kernel.key)
-    return None if stored is None else stored.cubin.read_bytes()
+    found = store.content(kernel.key)
+    return None if found is None else found.cubin
 
 
 def _of_remote(chain: Chain, kernel: Kernel) -> bytes | None:

@@ -55,7 +55,7 @@ def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
 def _add(kernel: PackedKernel, store: Store) -> bool:
     """Many at once: each is flushed to disk."""
     if not _in_place(kernel.key, store):
-        store.discard(kernel.key)
+        store.discard_damaged(kernel.key)
     packed.add(store, kernel)
     return True
 

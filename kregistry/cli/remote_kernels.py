@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,13 +23,12 @@ from kregistry.cli.options import (
 from kregistry.cli.output import echo, say
 from kregistry.errors import IncompleteError, TrustError
 from kregistry.remote.chain import Chain
-from kregistry.store import Store
-from kregistry.trust.seal import sha256_of
 from kregistry.trust.statement import Provenance
 
 if TYPE_CHECKING:
     from kregistry.plan.plan import Plan
     from kregistry.plan.plan_file import PlanFile
+    from kregistry.store import Store
 
 Command: TypeAlias = Callable[..., Any]
 _REQUESTS = 16
@@ -65,6 +63,8 @@ def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store:
     Raises:
         KregistryError: the file or the plan is wrong.
     """
+    from kregistry.trust.seal import sha256_of
+
     if lock is not None:
         from kregistry.plan.plan_file import read_plan
 
@@ -96,6 +96,8 @@ def _wanted(
     materials: Mapping[str, str],
 ) -> Wanted:
     versions = plan.versions.to_json()
+    from kregistry.trust.seal import sha256_of
+
     digests = {key: sha256_of(source.encode()) for key, source in sources.items()}
     provenance = Provenance(plan.target.name, versions, digests, materials)
     stack = (f"{name} {version}" for name, version in versions.items())
@@ -131,6 +133,8 @@ def request_options(command: Command) -> Command:
 
 def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple[str, ...]:
     """The ids of the kernels for which ``action(key)`` is false; many run at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_REQUESTS) as threads:
         done = dict(zip(kernels, threads.map(action, kernels.values())))
     return tuple(name for name, good in done.items() if not good)

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 import click
 
 from kregistry.remote.chain import Chain, for_builds
-from kregistry.remote.gate import KREGISTRY_SIGN, TrustSettings
+from kregistry.remote.gate import KREGISTRY_SIGN, KREGISTRY_TRUST, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
-from kregistry.trust.policy import KREGISTRY_TRUST
 
 Command: TypeAlias = Callable[..., Any]
 _NOT_REQUIRED = "without --require-remote a remote that fails is a miss"

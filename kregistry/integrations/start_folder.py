@@ -32,17 +32,23 @@ from kregistry.target import Target
 VARIABLE = "KREGISTRY_START"
 #: Folders of earlier starts that are kept, for bug reports.
 _KEPT = 8
+#: A folder in which something was written less than this long ago may be one that is in use, in seconds.
+_IN_USE_SECONDS = 3600.0
 
 
 def _prune(parent: Path) -> None:
-    """Keep the folders of the last starts. Other ranks may do the same at this moment."""
+    """Keep the folders of the last starts, and those of starts that may go on, on any machine that uses the store.
+
+    Other processes may do the same at this moment.
+    """
     times: dict[Path, float] = {}
     for each in parent.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if each.is_dir():
                 times[each] = each.stat().st_mtime
     for old in sorted(times, key=times.__getitem__)[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        if time.time() - times[old] > _IN_USE_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(path: Path) -> Any:
@@ -145,12 +151,17 @@ class StartFolder:
             born = "0"
         _prune(parent)
         directory = parent / f"parent-{owner}-{born}"
-        try:
-            directory.mkdir()
-        except FileExistsError:
+        if directory.exists():
             return cls(directory), False
-        cls(directory).write_status(Status("starting", 0))  # the others may look before the build process is there
-        return cls(directory), True
+        # It is there with a status from the first moment: the others may look before there is a build process. If this
+        # process dies before it has started one, nobody waits for it.
+        made = cls(parent / atomic.scratch_name(f".{directory.name}"))
+        made.directory.mkdir()
+        try:
+            made.write_status(Status("starting", os.getpid()))
+            return cls(directory), atomic.publish_directory(made.directory, directory)
+        finally:
+            shutil.rmtree(made.directory, ignore_errors=True)
 
     @classmethod
     def of_environment(cls) -> StartFolder | None:

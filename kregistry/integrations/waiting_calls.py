@@ -24,6 +24,7 @@ from kregistry.integrations.start_folder import StartFolder
 from kregistry.kernel_type import Value
 from kregistry.serving.coverage import fits
 from kregistry.store import atomic
+from kregistry.store.listing import matching
 
 if TYPE_CHECKING:  # the engine's processes ask, and need none of these
     from kregistry.compile.priorities import Priorities
@@ -108,7 +109,7 @@ class AnswersCalls:
 
     def answer(self) -> None:
         """Answer the calls whose kernels are in place, and have those of the others compiled first."""
-        for path in self._directory.glob("*.json"):
+        for path in matching(self._directory, "*.json"):
             if path in self._answered:
                 continue
             kernels = self._kernels_of(WaitingCall(**json.loads(path.read_text())))

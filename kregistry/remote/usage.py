@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from attrs import define, field
 from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.remote.tier_use import TierUse
 from kregistry.store import atomic
+from kregistry.store.listing import matching
 
 #: More files than this are made one.
 _MOST_FILES = 200
@@ -120,11 +120,9 @@ def forget_usage(store: Path) -> None:
     Raises:
         StorageError: the store cannot be written.
     """
-    with atomic.storage_errors(store), contextlib.suppress(FileNotFoundError):
-        aside = store / "tmp" / atomic.scratch_name("usage")
-        aside.parent.mkdir(exist_ok=True)
-        _directory(store).rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+    with atomic.storage_errors(store):
+        for path in matching(_directory(store), "*.json"):
+            path.unlink(missing_ok=True)
 
 
 def _directory(store: Path) -> Path:

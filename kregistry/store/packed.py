@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from kregistry.store import signed_json
-from kregistry.store.store import CUBIN, RECORD, DamagedEntry, Store, check_content
+from kregistry.store.store import DamagedEntry, Store, check_content
 
 _FORMAT = b"kregistry kernel 1\n"
 #: The largest cubin that is accepted, in bytes. DeepGEMM's are below 1 MiB.
@@ -32,11 +32,8 @@ def pack(store: Store, key: str) -> bytes | None:
     Raises:
         DamagedEntry: the entry exists but is damaged.
     """
-    if store.get(key) is None:
-        return None
-    entry = store.entry(key)
-    record, cubin = (entry / RECORD).read_bytes(), (entry / CUBIN).read_bytes()
-    return _FORMAT + b"%d\n" % len(record) + record + cubin
+    found = store.content(key)
+    return None if found is None else _FORMAT + b"%d\n" % len(found.record) + found.record + found.cubin
 
 
 def unpack(key: str, content: bytes) -> PackedKernel:
