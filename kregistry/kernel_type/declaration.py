@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import fields
@@ -42,6 +43,11 @@ _EXPECTED: dict[str, type] = {
     "without_effect": Mapping,
     "proof": Proof,
 }
+#: Declarations that name versions of DeepGEMM.
+_VERSIONS = ("handles_empty", "raises_on_empty", "passes_on")
+_SPECIFIER = re.compile(
+    r" *(~=|===?|!=|<=?|>=?) *\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?(\.\*)? *", re.IGNORECASE
+)
 #: What the tuples of a kernel type hold.
 _ITEMS: dict[str, type] = {
     "dimensions": Dimension,
@@ -79,6 +85,7 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
     for support in kernel_type.archs:
         if not all(isinstance(text, str) for text in (support.arch, support.deep_gemm, support.reason)):
             yield f"{label}.archs: the fields of {support!r} must be texts"
+    yield from _version_faults(label, kernel_type)
     examples = kernel_type.proof.examples
     if not isinstance(examples, tuple) or not all(isinstance(each, Mapping) for each in examples):
         yield f"{label}.proof.examples must be a tuple of mappings from dimensions to values"
@@ -86,6 +93,23 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
     if overridden == {KernelType.read_shape, KernelType.shape_of}:
         yield f"{label} must define shape_of(): the dimensions of a real call"
     yield from _dimension_faults(label, kernel_type)
+
+
+def _version_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
+    """Texts that name no versions of DeepGEMM. `kregistry list` starts without ``packaging``."""
+    claims = {attribute: getattr(kernel_type, attribute) for attribute in _VERSIONS}
+    claims |= {f"archs: deep_gemm of {each.arch}": each.deep_gemm for each in kernel_type.archs}
+    needs = {
+        f"dimensions: needs of {each.name} {value}": text
+        for each in kernel_type.dimensions
+        for value, text in each.needs.items()
+    }
+    for where, text in (claims | needs).items():
+        known = ("",) if where in needs else ("", "none")
+        if text in known or (isinstance(text, str) and all(map(_SPECIFIER.fullmatch, text.split(",")))):
+            continue
+        words = "a PEP 440 specifier such as '>=0.2'" + ", '' (all) or 'none'" * (where not in needs)
+        yield f"{label}.{where} must be {words}, got {text!r}"
 
 
 def _misspelt(attribute: str, kernel_type: KernelType) -> str:
