@@ -33,6 +33,22 @@ def test_old_folders_are_removed(tmp_path: Path) -> None:
     assert len(left) == 9 and made[-1] in left
 
 
+def test_ranks_share_the_folder_of_a_further_build(tmp_path: Path) -> None:
+    start = StartFolder.create(Store(tmp_path))
+    start.write_request(Request("sglang", "m"))
+    first, made = start.following()
+    assert made and start.following() == (first, False)
+    second, made = first.following()
+    assert made and start.all_builds() == [start, first, second]
+    for each in (first, second):
+        assert each.read_request() == Request("sglang", "m")
+        assert each.read_status() == Status("starting", 0)
+    assert len(list(start.directory.parent.iterdir())) == 3  # the folder of the rank that came second is gone
+    nothing = StartFolder(tmp_path / "no" / "folder")
+    with pytest.raises(OSError, match="folder"):
+        nothing.following()
+
+
 def test_a_process_finds_the_folder_of_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert StartFolder.of_environment() == StartFolder(tmp_path)
