@@ -36,17 +36,23 @@ VARIABLE = "KREGISTRY_START"
 _FURTHER = ".further-"
 #: Folders of earlier starts that are kept, for bug reports.
 _KEPT = 8
+#: A folder in which something was written less than this long ago may be one that is in use, in seconds.
+_IN_USE_SECONDS = 3600.0
 
 
 def _prune(parent: Path) -> None:
-    """Keep the folders of the last starts. Other ranks may do the same at this moment."""
+    """Keep the folders of the last starts, and those of starts that may go on, on any machine that uses the store.
+
+    Other processes may do the same at this moment.
+    """
     times: dict[Path, float] = {}
     for each in parent.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if each.is_dir():
                 times[each] = each.stat().st_mtime
     for old in sorted(times, key=times.__getitem__)[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        if time.time() - times[old] > _IN_USE_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(path: Path) -> Any:
@@ -157,12 +163,26 @@ class StartFolder:
             born = "0"
         _prune(parent)
         directory = parent / f"parent-{owner}-{born}-{engine}"
-        try:
-            directory.mkdir()
-        except FileExistsError:
+        if directory.exists():
             return cls(directory), False
-        cls(directory).write_status(Status("starting", 0))  # the others may look before the build process is there
-        return cls(directory), True
+        return cls._publish(directory, None)
+
+    @classmethod
+    def _publish(cls, directory: Path, request: Request | None) -> tuple[StartFolder, bool]:
+        """Make a folder that several processes share.
+
+        It is there with a status from the first moment: the others may look before there is a build process. If this
+        process dies before it has started one, nobody waits for it.
+        """
+        made = cls(directory.with_name(atomic.scratch_name(f".{directory.name}")))
+        made.directory.mkdir()
+        try:
+            if request is not None:
+                made.write_request(request)
+            made.write_status(Status("starting", os.getpid()))
+            return cls(directory), atomic.publish_directory(made.directory, directory)
+        finally:
+            shutil.rmtree(made.directory, ignore_errors=True)
 
     def following(self) -> tuple[StartFolder, bool]:
         """The folder of a further build of the same model, and whether this process has just made it.
@@ -174,20 +194,9 @@ class StartFolder:
         """
         name, _, number = self.directory.name.partition(_FURTHER)
         directory = self.directory.with_name(f"{name}{_FURTHER}{int(number or 0) + 1}")
-        made = StartFolder(self.directory.with_name(atomic.scratch_name("start")))
-        made.directory.mkdir()
-        request = self.read_request()
-        if request is not None:
-            made.write_request(request)
-        made.write_status(Status("starting", 0))  # the others may look before the build process is there
-        try:
-            made.directory.rename(directory)
-        except OSError:  # another rank has been faster
-            shutil.rmtree(made.directory, ignore_errors=True)
-            if not directory.is_dir():
-                raise
+        if directory.exists():
             return StartFolder(directory), False
-        return StartFolder(directory), True
+        return self._publish(directory, self.read_request())
 
     def all_builds(self) -> list[StartFolder]:
         """The first folder of a start, and those that follow it."""

@@ -25,6 +25,7 @@ from kregistry.integrations.start_folder import StartFolder
 from kregistry.kernel_type import Value
 from kregistry.serving.coverage import fits
 from kregistry.store import atomic
+from kregistry.store.listing import matching
 
 if TYPE_CHECKING:  # the engine's processes ask, and need none of these
     from kregistry.compile.priorities import Priorities
@@ -120,7 +121,7 @@ class AnswersCalls:
 
     def answer(self) -> None:
         """Answer the calls whose kernels are in place, and have those of the others compiled first."""
-        for path in self._directory.glob("*.json"):
+        for path in matching(self._directory, "*.json"):
             if path not in self._answered:
                 try:
                     self._answer(path, WaitingCall(**json.loads(path.read_text())))
