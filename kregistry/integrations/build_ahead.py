@@ -34,20 +34,8 @@ def start_build(start: StartFolder, environment: Mapping[str, str]) -> None:
     """
     start.write_status(Status("starting", os.getpid()))
     try:
-        try:
-        process = _start(start, environment)
-    except OSError as error:
-        start.write_status(Status("failed", 0, text=f"no process can be started: {error}"))  # other ranks wait for it
-        raise
-    start.write_pid(process.pid)
-    except OSError as error:  # other processes may wait for it
-        start.write_status(Status("failed", 0, text=f"no build process was started: {error}"))
-        raise
-
-
-def _start(start: StartFolder, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    with start.log.open("ab") as output:
-            return subprocess.Popen(
+        with start.log.open("ab") as output:
+            process = subprocess.Popen(
                 child_command(_CODE, str(start.directory)),
                 env=child_environment({**os.environ, **environment}),
                 stdin=subprocess.PIPE,
@@ -56,7 +44,11 @@ def _start(start: StartFolder, environment: Mapping[str, str]) -> subprocess.Pop
                 start_new_session=True,  # the engine's handlers of SIGCHLD and Ctrl-C do not mean it
             )
         _running.append(process)
-    
+        start.write_pid(process.pid)
+    except OSError as error:  # other processes may wait for it
+        start.write_status(Status("failed", 0, text=f"no build process was started: {error}"))
+        raise
+
 
 def wait_for_build(
     start: StartFolder,

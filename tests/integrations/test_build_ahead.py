@@ -50,15 +50,6 @@ def test_a_build_whose_folder_is_removed(start: StartFolder) -> None:
     assert "is gone" in wait_for_build(start).text
 
 
-def test_nobody_waits_for_a_build_that_could_not_be_started(
-    start: StartFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build_ahead, "child_command", lambda *_: [str(start.directory / "no-python")])
-    with pytest.raises(OSError, match="no-python"):
-        start_build(start, {})
-    assert "no process can be started" in wait_for_build(start).text
-
-
 def test_the_environment_of_the_engine_reaches_the_build(start: StartFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_ahead, "_CODE", "import os; print(os.environ['DG_JIT_CACHE_DIR'], flush=True)")
     start_build(start, {"DG_JIT_CACHE_DIR": "/a cache"})
