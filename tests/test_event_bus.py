@@ -645,3 +645,22 @@ registry.hook.kregistry_warmup_started(launches=1)
 def test_an_event_of_a_function_that_runs_late_at_exit_is_delivered() -> None:
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "heard 1\nheard 2\n", "")
+
+
+def test_events_that_are_held_reach_the_listeners_to_come_in_order() -> None:
+    """Those of other threads too, which send while the first ones are passed on."""
+    bus, log = EventBus(), EventLog()
+    bus.release()  # nothing is held
+    bus.hold()
+    for number in range(50):
+        bus.hook.kregistry_warmup_started(launches=number)
+    bus.listen(log)
+    bus.flush()
+    assert log.calls == []
+    last = threading.Thread(target=bus.hook.kregistry_warmup_started, kwargs={"launches": 50})
+    bus.hold()  # again: what is held stays
+    bus.release()
+    last.start()
+    last.join()
+    bus.flush()
+    assert [arguments["launches"] for _, arguments in log.calls] == [*range(51)]
