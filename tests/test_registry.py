@@ -499,6 +499,20 @@ def test_a_view_shares_what_is_registered_later() -> None:
     assert view["sample"].summary == view.choosing({})["sample"].summary == "another sample"
 
 
+@pytest.mark.parametrize("chosen, found", [({}, ProviderConflictError), ({"sample": "first"}, Sample)])
+def test_a_provider_that_comes_after_a_look_up_counts(chosen: dict[str, str], found: type) -> None:
+    registry = empty()
+    view = registry.choosing(chosen)
+    registry.register(Plugin(Sample()), "first")
+    assert view["sample"] is registry["sample"] is view["sample"]
+    registry.register(Plugin(OtherSample()), "second")
+    with pytest.raises(ProviderConflictError):
+        registry["sample"]
+    with pytest.raises(found) if found is ProviderConflictError else contextlib.nullcontext():
+        assert type(view["sample"]) is found
+    assert type(registry.choosing({"sample": "second"})["sample"]) is OtherSample
+
+
 @pytest.mark.usefixtures("two_providers")
 @pytest.mark.stub
 def test_a_plan_uses_the_provider_that_its_manifest_chooses(

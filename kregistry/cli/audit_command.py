@@ -21,7 +21,8 @@ from kregistry.cli.options import (
     verbosity_options,
 )
 from kregistry.cli.output import echo, say
-from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_refusals, trust_options
+from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_refusals
+from kregistry.cli.remote_options import trust_options
 from kregistry.errors import InputError
 from kregistry.kernel import Kernel
 from kregistry.remote.chain import Chain

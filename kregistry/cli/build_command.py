@@ -26,7 +26,7 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
-from kregistry.cli.remote_kernels import remote_options
+from kregistry.cli.remote_options import remote_options
 from kregistry.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
-from kregistry.remote.tier import TierUse
+from kregistry.remote.tier_use import TierUse
 from kregistry.store.failures import was_interrupted
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def build_kernels(
     Raises:
         InputError: ``paranoid`` where no front end is shared.
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
-        StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
+        StorageError: the store or the JIT cache cannot be written and misses kernels, or the disk is full.
     """
     started, begun = (time.perf_counter(), time.time()) if session is None else session.began
     adopt_preset()

@@ -96,6 +96,9 @@ class KernelType(ABC):
     #: DeepGEMM versions that raise ``RuntimeError`` on empty input before launching, or return at once. For these,
     #: sealed calls check for emptiness only after such an error.
     raises_on_empty: ClassVar[str] = "none"
+    #: DeepGEMM versions whose function is a Python function that only passes its parameters, in their order, on to the
+    #: function of the same name in ``deep_gemm._C``. A guard of a sealed call then calls that one: one call less.
+    passes_on: ClassVar[str] = "none"
     #: Whether the host code reads device memory during a call. If it is false, the stub GPU refuses such reads.
     reads_device_memory: ClassVar[bool] = False
     #: Facts that only the conformance kit uses.

@@ -38,6 +38,7 @@ _EXPECTED: dict[str, type] = {
     "empty_input": EmptyInput,
     "handles_empty": str,
     "raises_on_empty": str,
+    "passes_on": str,
     "without_effect": Mapping,
     "proof": Proof,
 }

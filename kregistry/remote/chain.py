@@ -19,7 +19,8 @@ from attrs import evolve
 from kregistry.errors import Refusal, StorageError, TrustError
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
-from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
+from kregistry.remote.tier import Tier, TierError
+from kregistry.remote.tier_use import TierUse
 from kregistry.store import packed
 from kregistry.store.packed import MAX_BYTES, PackedKernel
 from kregistry.store.store import DamagedEntry, Store
@@ -91,7 +92,7 @@ class Chain:
 
     def __init__(
         self,
-        tiers: Tiers,
+        tiers: Sequence[Tier],
         gates: Sequence[Gate] = (),
         *,
         signer: Signer | None = None,
@@ -185,7 +186,7 @@ class Chain:
         return any(not each.read_only for each in self._tiers)
 
     def fetch(self, key: str, store: Store) -> bool:
-        """Put a kernel into the local store, if a tier has it. Nearer tiers that lack it get it too.
+        """Put a kernel into the local store, if a tier has it. Nearer tiers that do not have it get it too.
 
         Returns:
             whether a tier had it.

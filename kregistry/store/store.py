@@ -24,6 +24,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from platformdirs import user_cache_path
@@ -80,6 +81,24 @@ class DamagedEntry(Exception):
 
 class OutdatedEntry(DamagedEntry):
     """The entry has the format of kregistry 0.1.0, whose records are not bound to their key."""
+
+
+def check_content(key: str, record: Mapping[str, Any], cubin: bytes) -> None:
+    """Check that a record and a cubin are those of a kernel.
+
+    Raises:
+        DamagedEntry: they are another kernel's, or the cubin is damaged.
+        KeyError: the record has no key or no digest.
+    """
+    owner, expected = record["key"], record["sha256"]
+    if owner != key:
+        raise DamagedEntry(f"it is the entry of another kernel, {str(owner)[:64]}")
+    if hashlib.sha256(cubin).hexdigest() != expected:
+        raise DamagedEntry("the cubin's sha256 differs from the recorded one")
+    try:
+        single_kernel(cubin)
+    except DamagedCubin as error:
+        raise DamagedEntry(str(error)) from error
 
 
 class Store:
@@ -271,8 +290,8 @@ def _read_entry(entry: Path, key: str) -> tuple[StoredKernel, KernelContent] | N
         text = read_bounded(entry / RECORD)
         record = signed_json.decode(text)
         content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
-        seconds = float(record["seconds"])
-        expected, owner = record["sha256"], record["key"]
+        seconds, sha256 = float(record["seconds"]), record["sha256"]
+        check_content(key, record, content)
     except FileNotFoundError as error:
         if not os.path.lexists(entry):
             return None
@@ -283,15 +302,7 @@ def _read_entry(entry: Path, key: str) -> tuple[StoredKernel, KernelContent] | N
         raise OutdatedEntry(f"{RECORD} has the format of kregistry 0.1.0, without a digest") from error
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedEntry(f"{RECORD} is not a record of a kernel: {error}") from error
-    if owner != key:
-        raise DamagedEntry(f"it is the entry of another kernel, {owner}")
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise DamagedEntry("the cubin's sha256 differs from the recorded one")
-    try:
-        single_kernel(content)
-    except DamagedCubin as error:
-        raise DamagedEntry(str(error)) from error
-    return StoredKernel(entry / CUBIN, expected, len(content), seconds), KernelContent(text, content)
+    return StoredKernel(entry / CUBIN, sha256, len(content), seconds), KernelContent(text, content)
 
 
 def _is_intact(entry: Path, key: str) -> bool:

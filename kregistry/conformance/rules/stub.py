@@ -115,13 +115,18 @@ def empty(subject: KernelTypeUnderTest) -> None:
 
 @rule("KR205", "warm-up loads the kernels that serving uses", needs=("KR201", "KR117"))
 def same_kernels(subject: KernelTypeUnderTest) -> None:
+    kernel_type = subject.kernel_type
     for shape, value in _values(subject):
+        wanted = ", ".join(value.serving.kernels) or "no kernel"
         if value.warm_up.kernels != value.serving.kernels:
             got = ", ".join(value.warm_up.kernels) or "no kernel"
-            wanted = ", ".join(value.serving.kernels) or "no kernel"
             raise RuleViolation(
                 "execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", location(shape, value.m)
             )
+        if value.m and kernel_type.passes_on != "none" and value.sealed.kernels != value.serving.kernels:
+            got = value.sealed.error or ", ".join(value.sealed.kernels) or "no kernel"
+            what = f"a sealed call with passes_on = {kernel_type.passes_on!r}"
+            raise RuleViolation(what, got, f"{wanted}, as launch(*arguments) uses", location(shape, value.m))
 
 
 @rule("KR206", "kernels depend only on the declared dimensions and settings", needs=("KR201",))
