@@ -38,6 +38,22 @@ def test_old_folders_are_removed(tmp_path: Path) -> None:
     assert len(left) == 9 and made[-1] in left
 
 
+def test_ranks_share_the_folder_of_a_further_build(tmp_path: Path) -> None:
+    start = StartFolder.create(Store(tmp_path))
+    start.write_request(Request("sglang", "m"))
+    first, made = start.following()
+    assert made and start.following() == (first, False)
+    second, made = first.following()
+    assert made and start.all_builds() == [start, first, second]
+    for each in (first, second):
+        assert each.read_request() == Request("sglang", "m")
+        assert each.read_status() == Status("starting", os.getpid())
+    assert len(list(start.directory.parent.iterdir())) == 3  # the folder of the rank that came second is gone
+    nothing = StartFolder(tmp_path / "no" / "folder")
+    with pytest.raises(OSError, match="folder"):
+        nothing.following()
+
+
 def test_folders_of_starts_that_may_go_on_stay(tmp_path: Path) -> None:
     """Of other servers that use the store, and of other ranks."""
     store = Store(tmp_path)
@@ -57,10 +73,10 @@ def test_the_folder_of_one_parent_has_a_status_from_the_first_moment(
         real(path, content)
         if not seen:
             seen.append(True)
-            seen.append(StartFolder.shared(store))
+            seen.append(StartFolder.shared(store, "engine"))
 
     monkeypatch.setattr(atomic, "replace_file", replace_file)
-    start, made = StartFolder.shared(store)
+    start, made = StartFolder.shared(store, "engine")
     faster, made_faster = seen[1]
     assert (made, made_faster, start) == (False, True, faster)
     assert start.read_status() == Status("starting", os.getpid())
