@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import fields
 
 from kregistry.errors import describe_error
 from kregistry.kernel_type.buffers import Buffers
-from kregistry.kernel_type.contract import ArchSupport, KernelType
+from kregistry.kernel_type.contract import KernelType
 from kregistry.kernel_type.dimension import Dimension, RunDimension
 from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape
 from kregistry.kernel_type.signature import Signature
+from kregistry.kernel_type.versions import ArchSupport, is_specifier
 
 #: Names that a dimension may not have: dimensions are attributes of shapes, and buffers are attributes of Buffers.
 RESERVED_NAMES = frozenset(
@@ -45,9 +45,6 @@ _EXPECTED: dict[str, type] = {
 }
 #: Declarations that name versions of DeepGEMM.
 _VERSIONS = ("handles_empty", "raises_on_empty", "passes_on")
-_SPECIFIER = re.compile(
-    r" *(~=|===?|!=|<=?|>=?) *\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?(\.\*)? *", re.IGNORECASE
-)
 #: What the tuples of a kernel type hold.
 _ITEMS: dict[str, type] = {
     "dimensions": Dimension,
@@ -96,7 +93,7 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
 
 
 def _version_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
-    """Texts that name no versions of DeepGEMM. `kregistry list` starts without ``packaging``."""
+    """Texts that name no versions of DeepGEMM."""
     claims = {attribute: getattr(kernel_type, attribute) for attribute in _VERSIONS}
     claims |= {f"archs: deep_gemm of {each.arch}": each.deep_gemm for each in kernel_type.archs}
     needs = {
@@ -105,11 +102,9 @@ def _version_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
         for value, text in each.needs.items()
     }
     for where, text in (claims | needs).items():
-        known = ("",) if where in needs else ("", "none")
-        if text in known or (isinstance(text, str) and all(map(_SPECIFIER.fullmatch, text.split(",")))):
-            continue
-        words = "a PEP 440 specifier such as '>=0.2'" + ", '' (all) or 'none'" * (where not in needs)
-        yield f"{label}.{where} must be {words}, got {text!r}"
+        if not is_specifier(text) and (where in needs or text != "none"):
+            words = "a PEP 440 specifier such as '>=0.2'" + ", '' (all) or 'none'" * (where not in needs)
+            yield f"{label}.{where} must be {words}, got {text!r}"
 
 
 def _misspelt(attribute: str, kernel_type: KernelType) -> str:
