@@ -30,6 +30,7 @@ from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry_plugins import installed
 
 pytest_plugins = ["pytester", "markers"]
 
@@ -97,6 +98,8 @@ def isolation(
     for name in (*BY_NAME, "KREGISTRY_TARGET", "KREGISTRY_NO_SHARED_FRONT_END"):
         if name not in _OF_THE_MACHINE:
             monkeypatch.delenv(name, raising=False)
+    for remembered in (installed.is_first_series, installed.is_sglangs):  # of a test that hides DeepGEMM
+        remembered.cache_clear()
 
 
 @pytest.fixture(scope="session")

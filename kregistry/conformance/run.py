@@ -22,7 +22,7 @@ class Verdict(enum.Enum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    #: Not checked, and not because the rule does not matter here: a level that the machine lacks, or an opt-out.
+    #: Not checked, and not because the rule does not matter here: a level that this machine cannot test, or an opt-out.
     NOT_PROVED = "not proved"
     #: Failed, and the author has declared the failure.
     EXPECTED = "known failure"

@@ -51,7 +51,7 @@ def probe(
         with torch.cuda.stream(side):
             stream = _watch(recorder, partial(execute, large))
         sealed = ProbedLaunch()
-        if m == 0:
+        if m == 0 or kernel_type.passes_on != "none":
             function = sealed_call(kernel_type, deep_gemm_version() or UNKNOWN)
             sealed = _watch(recorder, partial(_call, function, kernel_type, m, keywords, large))
         found.append(ProbedValue(m, "", warm_up, serving, stream, sealed))

@@ -115,12 +115,17 @@ def empty(subject: KernelTypeUnderTest) -> None:
 
 @rule("KR205", "warm-up loads the kernels that serving uses", needs=("KR201", "KR117"))
 def same_kernels(subject: KernelTypeUnderTest) -> None:
+    kernel_type = subject.kernel_type
     for shape, value in _values(subject):
+        wanted = ", ".join(value.serving.kernels) or "no kernel"
         for words, launch in (("buffers", value.warm_up), ("larger buffers", value.stream)):
             if launch.kernels != value.serving.kernels:
-                got = ", ".join(launch.kernels) or "no kernel"
-                wanted = f"{', '.join(value.serving.kernels) or 'no kernel'}, as launch(*arguments) uses"
-                raise RuleViolation(f"execute({words}, m)", got, wanted, location(shape, value.m))
+                got, uses = ", ".join(launch.kernels) or "no kernel", f"{wanted}, as launch(*arguments) uses"
+                raise RuleViolation(f"execute({words}, m)", got, uses, location(shape, value.m))
+        if value.m and kernel_type.passes_on != "none" and value.sealed.kernels != value.serving.kernels:
+            got = value.sealed.error or ", ".join(value.sealed.kernels) or "no kernel"
+            what = f"a sealed call with passes_on = {kernel_type.passes_on!r}"
+            raise RuleViolation(what, got, f"{wanted}, as launch(*arguments) uses", location(shape, value.m))
 
 
 @rule("KR206", "kernels depend only on the declared dimensions and settings", needs=("KR201",))
