@@ -33,6 +33,7 @@ from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
+from kregistry_plugins import installed
 
 # A worker of pytest-xdist has one core, and torch's threads burn CPU time while they wait for each other: with two
 # threads a rule of the conformance kit takes four times the CPU seconds. torch reads this when it is loaded.
@@ -112,6 +113,8 @@ def isolation(
     for name in (*BY_NAME, "KREGISTRY_TARGET", "KREGISTRY_NO_SHARED_FRONT_END"):
         if name not in _OF_THE_MACHINE:
             monkeypatch.delenv(name, raising=False)
+    for remembered in (installed.is_first_series, installed.is_sglangs):  # of a test that hides DeepGEMM
+        remembered.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import wrong_launches  # noqa: F401 - adds to WRONG
@@ -59,7 +60,7 @@ def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: 
     failures = [each for each in records if each["outcome"] == "failed"]
     assert {each["rule"] for each in failures} == {wrong.rule}, [each["reason"] for each in failures]
     reasons = [each["reason"] for each in failures]
-    assert all(f"[{wrong.rule}]" in reason for reason in reasons)
+    assert all(re.fullmatch(rf".+: got .+, expected .+ \[{wrong.rule}\]", reason, re.DOTALL) for reason in reasons)
     assert any(re.search(wrong.message, reason, re.DOTALL) for reason in reasons), reasons
     assert result.ret is pytest.ExitCode.TESTS_FAILED
     assert f"see `kregistry docs conformance`, section {wrong.rule}" in result.stdout.str()
@@ -67,3 +68,5 @@ def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: 
 
 def test_there_is_a_wrong_kernel_type_for_each_rule() -> None:
     assert {wrong.rule for wrong in [*WRONG, HEAVY]} == set(RULES) - NEEDS_A_GPU
+    on_a_gpu = (Path(__file__).parents[1] / "gpu" / "test_conformance.py").read_text()
+    assert set(re.findall(r'^ +\("(KR\d{3})", \w+\(\), r?"', on_a_gpu, re.MULTILINE)) == NEEDS_A_GPU

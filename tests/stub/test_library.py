@@ -22,7 +22,7 @@ def test_it_is_compiled_once(toolchain: Toolchain, stub_directory: Path) -> None
     broken = evolve(toolchain, c_compiler="/bin/false")
     assert compile_stub(broken, stub_directory) == library
     assert library.stat().st_mtime_ns == before.st_mtime_ns
-    assert {path.suffix for path in stub_directory.iterdir()} == {".so"}
+    assert {path.suffix for path in stub_directory.glob("libkregistry*")} == {".so"}
 
 
 def test_a_compiler_that_refuses_it_is_quoted(toolchain: Toolchain, tmp_path: Path) -> None:
@@ -123,3 +123,14 @@ def test_a_damaged_library_is_compiled_again(
         path.write_bytes(b"" if damage == "empty" else content[:5000])
     compile_stub(evolve(toolchain, c_compiler=copying(tmp_path / "cc", compiled)), directory)
     assert path.read_bytes() == content
+
+
+def test_what_a_killed_run_has_left_is_removed(toolchain: Toolchain, tmp_path: Path) -> None:
+    left, fresh = tmp_path / ".compile.7.0123456789ab", tmp_path / ".compile.8.0123456789ab"
+    for path in (left, fresh):
+        path.mkdir()
+        (path / "libcuda.so.1").touch()
+    os.utime(left, (0, 0))
+    with pytest.raises(MissingRequirement):
+        compile_stub(evolve(toolchain, c_compiler="/bin/false"), tmp_path)
+    assert list(tmp_path.iterdir()) == [fresh]

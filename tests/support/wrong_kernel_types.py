@@ -352,6 +352,19 @@ class WarmsUpAnotherKernel(Bf16Gemm):
         return self.launch(*self.arguments(buffers, m).args, **baked)
 
 
+@breaks("KR205", "a sealed call with passes_on = '': got RuntimeError: .*, expected sm90_bf16_gemm.*, as launch")
+class SaysThatItsFunctionOnlyPassesOn(Bf16Gemm):
+    passes_on = ""
+
+    def function(self) -> Callable[..., Any]:
+        own = super().function()
+
+        def bf16_gemm_nn(a: Any, b: Any, d: Any, c: Any = None, compiled_dims: str = "") -> Any:
+            return own(a, b, d, c, compiled_dims)  # and not _C.bf16_gemm_nn
+
+        return bf16_gemm_nn
+
+
 @breaks("KR206", "kernel_depends_on_m = False: got .*, as at m=1")
 class SaysOneKernel(Bf16Gemm):
     proof = evolve(Bf16Gemm.proof, kernel_depends_on_m=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,15 +77,20 @@ def test_a_failure_after_the_barrier_does_not_wait_again() -> None:
 def test_a_rank_that_waits_says_whom_it_waits_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each barrier returns when the lines are there, however slow this machine is."""
+    monkeypatch.setattr("kregistry.warm_up.ranks.FIRST_LINE_SECONDS", 0.05)
+    monkeypatch.setattr("kregistry.warm_up.ranks.NEXT_LINE_SECONDS", 0.05)
 
-    def lines(count: int) -> Callable[[], bool]:
-        return lambda: any(len(caplog.records) >= count or threading.Event().wait(0.01) for _ in range(6000))
+    def until(lines: int) -> Callable[[], None]:
+        def barrier() -> None:
+            while len(caplog.records) < lines:
+                time.sleep(0.01)
 
-    monkeypatch.setattr("kregistry.warm_up.ranks.FIRST_LINE_SECONDS", 0.01)
-    monkeypatch.setattr("kregistry.warm_up.ranks.NEXT_LINE_SECONDS", 0.01)
-    Ranks(3, lines(2), 600).wait()
-    Ranks(0, lines(len(caplog.records) + 1), 600).wait()
-    first, *_, last = (each.getMessage() for each in caplog.records)
-    assert re.fullmatch(r"rank 3 has waited \d+ s for rank 0, which builds \(at most 600 s\)", first)
-    assert re.fullmatch(r"rank 0 has waited \d+ s for the other ranks \(at most 600 s\)", last)
+        return barrier
+
+    Ranks(3, until(2), 200).wait()
+    lines = [each.getMessage() for each in caplog.records]
+    form = r"rank 3 has waited \d+ s for rank 0, which builds \(at most 200 s\)"
+    assert all(re.fullmatch(form, line) for line in lines), lines
+    caplog.clear()
+    Ranks(0, until(1), 200).wait()
+    assert re.search(r"rank 0 has waited \d+ s for the other ranks \(at most 200 s\)", caplog.text)
