@@ -69,7 +69,8 @@ def _description(rehearsal: Rehearsal) -> str:
 def _head(rehearsal: Rehearsal, command: str) -> Iterator[str]:
     findings = rehearsal.findings
     if command:
-        yield from _comment(f"Written by: {command}")
+        set_before = "".join(f"{name}={value} " for name, value in rehearsal.variables.items())
+        yield from _comment(f"Written by: {set_before}{command}")
     yield from _comment(f"Rehearsed: {_description(rehearsal).removesuffix(', rehearsed')}, on the stub GPU")
     for note in rehearsal.notes:
         yield from _comment(f"Note: {note}")
