@@ -75,8 +75,8 @@ def _head(rehearsal: Rehearsal, command: str) -> Iterator[str]:
     for note in rehearsal.notes:
         yield from _comment(f"Note: {note}")
     for unread in findings.unread:
-        known = unread.kernel_types or "none"
-        yield from _comment(f"Note: a call of {unread.function} at {unread.site} fits no kernel type ({known})")
+        reason = textwrap.shorten(unread.reason, 400, placeholder=" ...")
+        yield from _comment(f"Note: a call of {unread.function} at {unread.site} fits no kernel type: {reason}")
     sizes = ", ".join(
         f"{each.step} {each.tokens}" + (f" ({each.requests} requests)" if 1 < each.requests < each.tokens else "")
         for each in findings.forwards

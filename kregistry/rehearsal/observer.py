@@ -9,7 +9,7 @@ from types import FrameType, ModuleType
 from typing import Any, TextIO
 
 from kregistry.kernel_type import EmptyInput
-from kregistry.recording.recognition import known_by, recognise
+from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.registry import Registry
 from kregistry.rehearsal.findings import Call, Forward, Line, Unread, write_line
 
@@ -32,16 +32,17 @@ class Observer:
         self._modules: dict[int, str] = {}
         self._now = Forward("load", 0, 0)
         self._calls: set[object] = set()
+        self._inside = False
         self.models: list[Any] = []
 
     def observe(self, module: ModuleType) -> None:
-        """Wrap every function of a DeepGEMM module that a kernel type knows."""
+        """Wrap every function of DeepGEMM that a kernel type knows, also in its modules for layouts."""
         registrations = self._registry.registrations()
         names = {name for each in registrations for name in each.kernel_type.function_names}
-        for name in sorted(names):
-            function = getattr(module, name, None)
-            if function is not None:
-                setattr(module, name, self._wrap(name, function))
+        utils = getattr(module, "utils", None)
+        for owner in filter(None, (module, utils, getattr(utils, "layout", None))):
+            for name in sorted(names & vars(owner).keys()):
+                setattr(owner, name, self._wrap(name, getattr(owner, name)))
 
     def calls(self) -> Set[object]:
         """The calls since this was asked last: kernel types with shapes, without sizes."""
@@ -61,8 +62,14 @@ class Observer:
     def _wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def observed(*args: Any, **kwargs: Any) -> Any:
+            if self._inside:  # DeepGEMM calls a function of its own
+                return function(*args, **kwargs)
             self._note(name, args, kwargs, sys._getframe(1))
-            return function(*args, **kwargs)
+            self._inside = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._inside = False
 
         return observed
 
@@ -71,8 +78,7 @@ class Observer:
         if found is None:
             if function not in self._seen:
                 self._seen.add(function)
-                names = ", ".join(each.name for each in known_by(self._registry, function))
-                self.write(Unread(function, names, _site(frame)))
+                self.write(Unread(function, why_unknown(self._registry, function, args, kwargs), _site(frame)))
             return
         kernel_type, shape, m = found
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:

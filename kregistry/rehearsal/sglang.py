@@ -21,6 +21,7 @@ ARGUMENTS = (
     "--skip-server-warmup",
     "--disable-custom-all-reduce",
     "--disable-overlap-schedule",
+    "--disable-flashinfer-autotune",
     "--disable-radix-cache",
     "--sampling-backend=pytorch",
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -53,7 +53,7 @@ class _AnyName(type):
     """A class with every attribute, which is itself: it is a type, a decorator, a base class and a number."""
 
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and "mlir" not in name:
             raise AttributeError(name)
         return _KERNELS.get(name, cls)
 
@@ -63,14 +63,26 @@ class _AnyName(type):
     def __getitem__(cls, item: object) -> Any:
         return cls
 
-    def __or__(cls, other: object) -> Any:
+    def __or__(cls, other: object = None) -> Any:
         return cls
+
+    def __lt__(cls, other: object) -> bool:
+        return False
 
     def __index__(cls) -> int:
         return 1
 
-    __ror__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __or__
-    __floordiv__ = __rfloordiv__ = __truediv__ = __rtruediv__ = __mod__ = __lshift__ = __rshift__ = __or__
+    def __iter__(cls) -> Iterator[Any]:
+        return iter(())
+
+    def __contains__(cls, item: object) -> bool:
+        return False
+
+    __gt__ = __le__ = __ge__ = __lt__
+    __neg__ = __invert__ = __ror__ = __and__ = __rand__ = __xor__ = __or__
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __pow__ = __rpow__ = __or__
+    __floordiv__ = __rfloordiv__ = __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __or__
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __or__
 
 
 class _Nothing(metaclass=_AnyName):
