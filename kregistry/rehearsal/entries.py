@@ -138,10 +138,10 @@ def _captured(calls: Iterable[Call]) -> bool:
 
 
 def _of_requests(calls: Iterable[Call]) -> bool:
-    """Whether the calls are of decode steps alone, and the largest of each step is the number of its requests."""
+    """Whether the calls are of steps with one token a request, and the largest of each is the number of requests."""
     largest: dict[int, int] = {}
     for call in calls:
-        if not call.step.endswith("decode"):
+        if not call.step.endswith("decode") and call.tokens != call.requests:  # vLLM: a prompt of one token
             return False
         largest[call.requests] = max(call.m, largest.get(call.requests, 0))
     return len(largest) > 1 and all(requests == m for requests, m in largest.items())

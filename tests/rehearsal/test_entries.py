@@ -78,6 +78,9 @@ def test_a_rule_of_requests_is_followed_to_the_most_requests() -> None:
     given = {"kernel_type": "fp8_paged_mqa_logits", "step": "decode", "shape": {"num_heads": 64, "head_dim": 128}}
     (entry,) = entries([call(1, **given), call(512, requests=512, **given)], Registry().__getitem__, FACTS)
     assert (entry.start, entry.stop) == (1, 2000)
+    prompt = call(1, **{**given, "step": "prefill"})
+    (entry,) = entries([prompt, call(512, requests=512, **given)], Registry().__getitem__, FACTS)
+    assert entry.stop == 2000, "a prompt of one token is a decode step of one request for vLLM"
     (seen_once,) = entries([call(1, **given)], Registry().__getitem__, FACTS)
     assert seen_once.stop == 1
 

@@ -28,3 +28,21 @@ def test_functions_are_wrapped_in_every_module_that_has_them(monkeypatch: pytest
     assert layout.transform_sf_into_required_layout() == "done"
     last = json.loads(out.getvalue().splitlines()[-1])
     assert (last["function"], last["reason"]) == ("transform_sf_into_required_layout", "a test")
+
+
+def test_a_copy_of_deep_gemm_is_read_by_its_own_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM brings one whose sixth parameter is another one than that of the installed DeepGEMM."""
+    read: list[tuple[tuple[object, ...], dict[str, object]]] = []
+
+    def fp8_fp4_mqa_logits(q: int, kv: int, max_seqlen_k: int, meta: object = None) -> None:
+        pass
+
+    monkeypatch.setattr(module, "recognise", lambda registry, function, args, kwargs: read.append((args, kwargs)))
+    monkeypatch.setattr(module, "why_unknown", lambda *args: "a test")
+    for name in ("vllm.third_party.deep_gemm", "deep_gemm"):
+        gemm = ModuleType(name)
+        vars(gemm)["fp8_fp4_mqa_logits"] = fp8_fp4_mqa_logits
+        Observer(io.StringIO()).observe(gemm)
+        gemm.fp8_fp4_mqa_logits(1, 2, 3, meta=4)
+    by_position: tuple[tuple[object, ...], dict[str, object]] = ((1, 2, 3), {"meta": 4})
+    assert read == [((), {"q": 1, "kv": 2, "max_seqlen_k": 3, "meta": 4}), by_position, by_position]

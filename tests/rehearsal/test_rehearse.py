@@ -184,7 +184,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "unknown quantization": ({"quantization_config": {"quant_method": "no-such"}}, "", "", "no-such"),
     "quantization of another kind": ({}, "--quantization awq", "--quantization awq", "awq"),
     "unknown scheme": ({"quantization_config": {**BLOCKS, "activation_scheme": "sometimes"}}, "", "", "sometimes"),
-    "a block with one side": ({"quantization_config": {**BLOCKS, "weight_block_size": [128]}}, "", "", "128"),
+    "a block with one side": ({"quantization_config": {**BLOCKS, "weight_block_size": [128]}}, "", "", "2 dimensions"),
     "unknown option": ({}, "--no-such-option", "--no-such-option", "--no-such-option"),
     "not a choice": ({}, "--dtype none", "--dtype none", "none"),
 }
