@@ -5,7 +5,7 @@ from __future__ import annotations
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotProved, RuleViolation, rule
 from kregistry.kernel_type import KernelType
-from kregistry.kernel_type.contract import version_applies
+from kregistry.kernel_type.versions import version_applies
 
 #: A version of each series of DeepGEMM that there is. A claim that fits none is a claim for nothing.
 _VERSIONS = ("0.0.1", "0.1.4.post1", "0.2.3.post2", "0.2.5")
