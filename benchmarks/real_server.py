@@ -36,6 +36,7 @@ WARM_UP_OFF = {
     "sglang": {"KREGISTRY": "0", "SGLANG_JIT_DEEPGEMM_PRECOMPILE": "0"},
     "vllm": {"KREGISTRY": "0", "VLLM_DEEP_GEMM_WARMUP": "skip"},
 }
+STATES = ("cold", "warm", "killed")
 WHO = ("kregistry", "engine", "no-warm-up", "manifest")
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 
@@ -53,14 +54,19 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=3, help="bursts of 128 requests in each arm, 32 at once")
     parser.add_argument("--longest", type=int, default=4000, help="longest prompt in tokens")
     parser.add_argument("--limit", type=float, default=300, help="seconds that one server may take to be ready")
-    parser.add_argument("--until", type=float, default=570, help="seconds after which no further arm is begun")
+    parser.add_argument("--until", type=float, default=570, help="seconds for all arms; what takes longer is left out")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for every server")
     parser.add_argument("--target", default="h200", help="the GPU of a rehearsal")
     parser.add_argument("--manifests", type=Path, default=MANIFESTS, help="where rehearsed manifests are")
     parser.add_argument("--copy", type=Path, help="a directory that results and logs are copied to as well")
-    own, _, server = " ".join(sys.argv[1:]).partition(" -- ")
-    options = parser.parse_args(own.split())
-    options.server = server.split()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:end])
+    options.server = words[end + 1 :]
+    arms = [tuple(each.partition(":")[::2]) for each in options.arms.split(",")]
+    for who, state in arms:
+        if who not in WHO or state not in STATES:
+            parser.error(f"an arm is one of {', '.join(WHO)}, with :cold, :warm or :killed; found {who}:{state}")
     if options.part == "table":
         print(table.table(table.read(options.work / "results.jsonl")))
         return
@@ -69,19 +75,22 @@ def main() -> None:
     if options.part == "rehearse":
         rehearse(options)
         return
-    began = time.monotonic()
-    for arm in options.arms.split(",") * options.rounds:
-        if time.monotonic() - began > options.until:
-            print(f"no time left for {arm}", flush=True)
+    began, limit = time.monotonic(), options.limit
+    longest: dict[tuple[str, ...], float] = {}
+    for arm in arms * options.rounds:
+        arm_began = time.monotonic()
+        left = options.until - (arm_began - began)
+        if left < longest.get(arm, 0):
+            print(f"no time left for {':'.join(arm)}: {left:.0f} s of --until", flush=True)
             continue
-        keep(options, run_arm(options, *arm.split(":")))
+        options.limit = min(limit, left)
+        keep(options, run_arm(options, *arm))
+        longest[arm] = max(longest.get(arm, 0), time.monotonic() - arm_began)
     print(table.table(table.read(options.work / "results.jsonl")))
 
 
 def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]:
     """Start a server, measure it, end it."""
-    if who not in WHO or state not in ("cold", "warm", "killed"):
-        raise SystemExit(f"an arm is one of {', '.join(WHO)}, with :cold, :warm or :killed; got {who}:{state}")
     place = options.work / f"{options.engine}-{options.model}-{options.layers}-tp{options.tp}"
     caches = servers.caches(place, who, empty=state != "warm")
     environment = caches.environment(options.engine)
@@ -89,9 +98,6 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
     environment |= {"KREGISTRY": "0"} if who == "engine" else {}
     environment |= dict(each.split("=", 1) for each in (*models.environment(options), *options.env))
     model = models.write(options, place)
-    if who == "manifest":
-        command = [sys.executable, "-m", "kregistry", "build", str(manifest(options)), "--engine", options.engine]
-        subprocess.run(command, check=True, env={**os.environ, **caches.environment(options.engine)})
     log = place / f"{time.strftime('%H%M%S')}-{who}-{state}.log"
     result: dict[str, Any] = {
         "engine": f"{options.engine} {servers.version(options.engine)}",
@@ -102,6 +108,13 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
         "log": log.name,
         "kernels_before": len(caches.kernels()),
     }
+    if who == "manifest":
+        command = [sys.executable, "-m", "kregistry", "build", str(manifest(options)), "--engine", options.engine]
+        code = subprocess.run(command, env={**os.environ, **caches.environment(options.engine)}).returncode
+        if code:
+            log.touch()
+            return {**result, "error": f"kregistry build has ended with code {code}"}
+        result["kernels_before"] = len(caches.kernels())
     with servers.Server(options, model, environment, log) as server:
         try:
             if state == "killed":
@@ -111,6 +124,7 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
             at_ready = caches.kernels()
             result["kernels_at_ready"] = len(at_ready)
             if result["ready_s"] is not None:
+                print(f"{who}:{state} is ready after {result['ready_s']} s", flush=True)
                 result |= traffic.measure(options, server, caches)
                 live = sorted(caches.kernels() - at_ready)
                 result["compiled_live"] = len(live)
@@ -119,6 +133,8 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
             result["error"] = f"{type(error).__name__}: {error}"
     result |= servers.read_log(log, server.began)
     result["start"] = caches.last_start(server.began)
+    if "error" in result or result["ready_s"] is None:
+        result["last_words"] = log.read_text(errors="replace").splitlines()[-30:]
     return result
 
 

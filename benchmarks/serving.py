@@ -6,7 +6,7 @@
     python benchmarks/serving.py record  --work DIR    record a script, build, warm up, run it again in mode error
     python benchmarks/serving.py empty   --work DIR    m = 0 of every kernel type in kernels.yaml
     python benchmarks/serving.py all     --work DIR    all of them, each in its own process
-    python benchmarks/serving.py compare --work DIR --old DIR --new DIR [--quick]
+    python benchmarks/serving.py compare --work DIR --old DIR --new DIR [--quick] [--no-op]
                                                        sealed calls of two checkouts; writes DIR/compare.json
 
 Each adds its numbers to DIR/serving.json and prints a short table. Host times are medians over rounds; each
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="compare: processes of each checkout")
     parser.add_argument("--batches", type=int, default=140, help="compare: batches of 100 calls in a process")
     parser.add_argument("--quick", action="store_true", help="compare: 2 rounds of 20 batches")
+    parser.add_argument("--no-op", action="store_true", help="compare: functions that do nothing; needs no GPU")
     parser.add_argument("--monitored", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.work = options.work.resolve()

@@ -45,6 +45,9 @@ class EventBus:
         self._members: dict[int, _Member] = {}
         self._implementations: dict[str, tuple[Implementation, ...]] = {}
         self._lock = threading.Lock()
+        #: Events that are kept for listeners to come; ``None`` while events are sent at once.
+        self._kept: list[tuple[str, dict[str, Any]]] | None = None
+        self._keeping = threading.Lock()
         self.hook: Any = SimpleNamespace(**{name: partial(self._send, name) for name in HOOKS})
 
     def listen(self, listener: object, provider: Provider | None = None) -> None:
@@ -92,6 +95,18 @@ class EventBus:
             for each in self._implementations.get(hook, ())
         ]
 
+    def hold(self) -> None:
+        """Keep all events until :meth:`release`: listeners that are added meanwhile receive them too."""
+        with self._keeping:
+            self._kept = self._kept or []
+
+    def release(self) -> None:
+        """Send the events that were kept, in order, and each further event at once."""
+        with self._keeping:
+            for name, arguments in self._kept or ():
+                self._deliver(name, arguments)
+            self._kept = None
+
     def flush(self) -> None:
         """Return when every event so far is delivered.
 
@@ -103,6 +118,17 @@ class EventBus:
     def _send(self, name: str, /, **arguments: Any) -> None:
         if arguments.keys() != HOOKS[name]:
             raise TypeError(f"{name}() takes {sorted(HOOKS[name])}, got {sorted(arguments)}")
+        if self._kept is None or not self._keep(name, arguments):
+            self._deliver(name, arguments)
+
+    def _keep(self, name: str, arguments: dict[str, Any]) -> bool:
+        """Keep an event; false if events are not kept any more."""
+        with self._keeping:
+            if self._kept is not None:
+                self._kept.append((name, arguments))
+            return self._kept is not None
+
+    def _deliver(self, name: str, arguments: dict[str, Any]) -> None:
         implementations = self._implementations.get(name)
         if implementations:
             self._delivery.put(implementations, arguments)

@@ -30,7 +30,7 @@ def after_import(name: str, action: Action) -> None:
 def _call(action: Action, module: ModuleType) -> None:
     try:
         action(module)
-    except Exception:
+    except (Exception, SystemExit):
         import logging
 
         logging.getLogger("kregistry").exception("kregistry's hook for the import of %s failed", module.__name__)

@@ -40,12 +40,22 @@ class Registry:
     Args:
         choices: kernel type -> plugin name, where two plugins offer the same kernel type.
         load_entry_points: whether to load installed plugins.
+        events: default: a new event bus.
     """
 
-    def __init__(self, choices: Mapping[str, str] = MappingProxyType({}), *, load_entry_points: bool = True) -> None:
-        self.events = EventBus()
+    def __init__(
+        self,
+        choices: Mapping[str, str] = MappingProxyType({}),
+        *,
+        load_entry_points: bool = True,
+        events: EventBus | None = None,
+    ) -> None:
+        self.events = events or EventBus()
         self._choices = dict(choices)
         self._registrations: dict[str, list[Registration]] = {}
+        #: What was looked up, for callers that look a kernel type up for every call. Each view has its own.
+        self._chosen: dict[str, KernelType] = {}
+        self._views: weakref.WeakSet[Registry] = weakref.WeakSet((self,))
         self._broken: list[PluginError] = []
         self._loads_entry_points = load_entry_points
         self._missing_plugins: str | None = None
@@ -69,6 +79,8 @@ class Registry:
         """
         view = copy.copy(self)
         view._choices = {**choices, **self._choices}
+        view._chosen = {}
+        self._views.add(view)
         return view
 
     def bound_by(self, binder: object) -> None:
@@ -143,6 +155,8 @@ class Registry:
         self._providers.append(provider)
         for name, registration in registrations.items():
             self._registrations.setdefault(name, []).append(registration)
+        for view in tuple(self._views):
+            view._chosen = {}  # a second provider of a name is a conflict from now on
         return faults
 
     def _offered_by(self, plugin: object, provider: Provider) -> tuple[dict[str, Registration], list[PluginError]]:
@@ -220,10 +234,10 @@ class Registry:
         Raises:
             UnknownNameError, ProviderConflictError: as of :meth:`registration`.
         """
-        found = self._registrations.get(name)
-        if found and len(found) == 1 and name not in self._choices:
-            return found[0].kernel_type  # fast path for callers that look it up for every call
-        return self.registration(name).kernel_type
+        try:
+            return self._chosen[name]  # one look-up, since some callers look a kernel type up for every call
+        except KeyError:
+            return self._chosen.setdefault(name, self.registration(name).kernel_type)
 
     @property
     def choices(self) -> Mapping[str, str]:

@@ -78,6 +78,8 @@ def plan_fault(path: Path) -> Fault | None:
     try:
         fingerprint = read_plan(path).fingerprint
     except InputError as error:
+        if not path.exists():  # removed since
+            return None
         return Fault("plan", str(path), f"damaged: {error.text.removeprefix(f'{path}: ')}")
     if fingerprint != path.stem:
         return Fault("plan", str(path), "it is the plan of something else")

@@ -44,6 +44,19 @@ class Calls:
         self.heard.append(-1)
 
 
+class Stuck(Calls):
+    """One whose call returns only when it is released."""
+
+    def __init__(self, released: threading.Event) -> None:
+        super().__init__(self._wait)
+        self.entered = threading.Event()
+        self._released = released
+
+    def _wait(self, _: int) -> None:
+        self.entered.set()
+        self._released.wait()
+
+
 def send(bus: EventBus, count: int) -> None:
     for number in range(count):
         bus.hook.kregistry_warmup_started(launches=number)
@@ -257,10 +270,12 @@ def test_a_log_handler_that_raises_ends_neither_delivery_nor_flush(
     logger.addHandler(handler)
     try:
         bus, log, failing = EventBus(Delivery(patience=HASTY)), EventLog(), Calls(_raise)
+        stuck = Stuck(released)
         bus.listen(failing)
-        bus.listen(Calls(lambda _: released.wait()))
+        bus.listen(stuck)
         bus.listen(log)
         send(bus, 2)
+        assert stuck.entered.wait(200)
         bus.flush()
     finally:
         logger.removeHandler(handler)
@@ -357,6 +372,18 @@ running.wait()
 """
 
 
+def waits(pid: int) -> bool:
+    """Whether the main thread of a process sleeps, and has not run for a moment."""
+
+    def state() -> tuple[str, ...]:
+        fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], *fields[11:13]  # S: sleeping; CPU time
+
+    before = state()
+    threading.Event().wait(HASTY)
+    return before[0] == "S" and state() == before
+
+
 def test_at_exit_a_stuck_listener_is_left_behind_where_no_thread_can_be_started() -> None:
     code = STUCK + "threading.Thread.start = fail"
     done = subprocess.run([sys.executable, "-c", code, "0.2"], capture_output=True, text=True, check=True)
@@ -375,7 +402,8 @@ def test_an_interrupt_ends_the_wait_at_exit(flushed: bool) -> None:
         [sys.executable, "-c", code, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
-        threading.Event().wait(HASTY)  # it now waits for its stuck listener
+        while not waits(child.pid):  # for its stuck listener
+            threading.Event().wait(0.01)
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=60)
     assert errors == ""
@@ -384,11 +412,11 @@ def test_an_interrupt_ends_the_wait_at_exit(flushed: bool) -> None:
 def test_a_listener_that_does_not_return_is_left_behind(
     released: threading.Event, warnings: Callable[[], list[str]]
 ) -> None:
-    bus, log = EventBus(Delivery(patience=HASTY)), EventLog()
-    stuck = Calls(lambda _: released.wait())
+    bus, log, stuck = EventBus(Delivery(patience=HASTY)), EventLog(), Stuck(released)
     bus.listen(stuck, BAD)
     bus.listen(log)
     send(bus, 3)
+    assert stuck.entered.wait(200)
     bus.flush()
     assert (stuck.heard, numbers(log)) == ([0], [0, 1, 2])
     (warning,) = warnings()
@@ -401,14 +429,14 @@ def test_a_listener_that_does_not_return_is_left_behind(
 
 
 def test_slow_listeners_are_named_one_after_the_other(
-    released: threading.Event, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    released: threading.Event, warnings: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr("kregistry.event_delivery._MORE_PATIENCE", HASTY)
-    bus, log = EventBus(Delivery(patience=HASTY)), EventLog()
-    for name in ("one", "two"):
-        bus.listen(Calls(lambda _: released.wait()), Provider(name, "d", "1"))
+    bus, log, first = EventBus(Delivery(patience=HASTY)), EventLog(), Stuck(released)
+    bus.listen(first, Provider("one", "d", "1"))
+    bus.listen(Stuck(released), Provider("two", "d", "1"))
     bus.listen(log)
     send(bus, 2)
+    assert first.entered.wait(200)
     bus.flush()
     assert numbers(log) == [0, 1]
     assert [warning.partition(":")[0] for warning in warnings()] == ["plugin one (d 1)", "plugin two (d 1)"]
@@ -417,14 +445,15 @@ def test_slow_listeners_are_named_one_after_the_other(
 def test_a_full_queue_holds_the_sender_up_only_until_the_slow_listener_is_silenced(
     released: threading.Event, warnings: Callable[[], list[str]]
 ) -> None:
-    bus, log = EventBus(Delivery(capacity=4, patience=HASTY)), EventLog()
-    stuck = Calls(lambda _: released.wait())
+    bus, log, stuck = EventBus(Delivery(capacity=4, patience=HASTY)), EventLog(), Stuck(released)
     bus.listen(log)
     bus.listen(stuck, BAD)
-    send(bus, 100)
+    send(bus, 1)
+    assert stuck.entered.wait(200)
+    send(bus, 99)
     assert len(warnings()) == 1
     bus.flush()
-    assert (stuck.heard, numbers(log)) == ([0], list(range(100)))
+    assert (stuck.heard, numbers(log)) == ([0], [0, *range(99)])
 
 
 def test_of_two_listeners_the_slow_one_is_silenced(warnings: Callable[[], list[str]]) -> None:
@@ -616,3 +645,22 @@ registry.hook.kregistry_warmup_started(launches=1)
 def test_an_event_of_a_function_that_runs_late_at_exit_is_delivered() -> None:
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "heard 1\nheard 2\n", "")
+
+
+def test_events_that_are_held_reach_the_listeners_to_come_in_order() -> None:
+    """Those of other threads too, which send while the first ones are passed on."""
+    bus, log = EventBus(), EventLog()
+    bus.release()  # nothing is held
+    bus.hold()
+    for number in range(50):
+        bus.hook.kregistry_warmup_started(launches=number)
+    bus.listen(log)
+    bus.flush()
+    assert log.calls == []
+    last = threading.Thread(target=bus.hook.kregistry_warmup_started, kwargs={"launches": 50})
+    bus.hold()  # again: what is held stays
+    bus.release()
+    last.start()
+    last.join()
+    bus.flush()
+    assert [arguments["launches"] for _, arguments in log.calls] == [*range(51)]

@@ -175,7 +175,7 @@ class Server:
             with suppress(OSError):
                 if urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200:
                     return round(time.time() - self.began, 2)
-            time.sleep(0.2)
+            time.sleep(0.1)
         return None
 
     def ranks(self) -> list[int]:

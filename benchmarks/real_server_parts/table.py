@@ -23,11 +23,14 @@ def table(results: list[Result]) -> str:
         key = (each["engine"], f"{each['model']}, {each['layers']} layers, tp {each['tp']}", each["arm"])
         groups.setdefault(key, []).append(each)
     rows = [
-        "| engine | model | arm | ready, s | kernels | compiled live | burst, s | burst to no-warm-up |",
-        "|---|---|---|---|---|---|---|---|",
+        "| engine | model | arm | ready, s | after no-warm-up, s | kernels | compiled live | burst, s "
+        "| burst to no-warm-up |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for (engine, model, arm), found in groups.items():
-        ready = [each["ready_s"] for each in found if each.get("ready_s") is not None]
+        ready = _ready(found)
+        without = _ready(groups.get((engine, model, "no-warm-up:warm"), []))
+        later = f"{median(ready) - median(without):+.1f}" if ready and without else "-"
         shown = f"{median(ready):.1f} ({', '.join(f'{each:.1f}' for each in ready)})" if ready else "not ready"
         if any("killed_after_s" in each for each in found):
             shown = f"a rank killed; the rest ended after {found[-1].get('ended_after_s')} s"
@@ -38,9 +41,14 @@ def table(results: list[Result]) -> str:
         ratio = interval(bursts, base) if bursts and base and not arm.startswith("no-warm-up") else "-"
         burst = f"{median(bursts):.3f} of {len(bursts)}" if bursts else "-"
         rows.append(
-            f"| {engine} | {model} | {arm} | {shown} | {', '.join(map(str, kernels))} | {live} | {burst} | {ratio} |"
+            f"| {engine} | {model} | {arm} | {shown} | {later} | {', '.join(map(str, kernels))} | {live} | {burst} "
+            f"| {ratio} |"
         )
     return "\n".join(rows)
+
+
+def _ready(results: Sequence[Result]) -> list[float]:
+    return [each["ready_s"] for each in results if each.get("ready_s") is not None]
 
 
 def _bursts(results: Sequence[Result]) -> list[float]:

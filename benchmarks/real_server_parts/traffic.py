@@ -37,7 +37,7 @@ def measure(options: argparse.Namespace, server: Server, caches: Caches) -> dict
             list(pool.map(lambda each: ask(server, each, 64), tokens))
         bursts.append(round(time.perf_counter() - began, 3))
     again = [_prompt(server, caches, rng, length) for length in _AGAIN if length <= options.longest]
-    slow = max(prompts, key=lambda each: each["s"])
+    slow = max(prompts, key=lambda each: each["s"], default=None)
     return {"prompts": prompts, "slowest": slow, "bursts": bursts, "again": again}
 
 
@@ -62,4 +62,4 @@ def ask(server: Server, tokens: list[int], new: int) -> None:
         body["sampling_params"] = {"max_new_tokens": new, "temperature": 0, "ignore_eos": True}
     data = json.dumps(body).encode()
     request = urllib.request.Request(server.url + path, data, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=300).read()
+    urllib.request.urlopen(request, timeout=120).read()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from serving_parts import no_op
 from serving_parts.calls import SITES
 from serving_parts.common import CALLS, against_raw
 
@@ -22,31 +23,46 @@ VALUES = (1, 8, 64)
 def checkout(options: argparse.Namespace) -> dict[str, Any]:
     """Host times of every site and variant, with a description of the machine."""
     import kregistry
-    from kregistry.toolchain import find_cuda_toolkit
 
     if not Path(kregistry.__file__).is_relative_to(options.new):
         sys.exit(f"kregistry was imported from {kregistry.__file__}, expected from {options.new}")
-    os.environ.setdefault("CUDA_HOME", str(find_cuda_toolkit().home))
-    import deep_gemm
-    import torch
-
+    if options.no_op:
+        no_op.install()
     registry = kregistry.Registry(load_entry_points=False)  # a checkout on PYTHONPATH has no entry points
     for plugin in ("fp8_gemm", "hc_prenorm"):
         registry.register(importlib.import_module(f"kregistry_plugins.{plugin}"))
-    sealed = _seal(registry)
     machine = {
-        "card": torch.cuda.get_device_name(0),
-        "torch": torch.__version__,
-        "deep_gemm": getattr(deep_gemm, "__version__", "?"),
+        **({"card": "no GPU, functions that do nothing"} if options.no_op else _device()),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
     }
+    sealed = _seal(registry)
+    if options.no_op:
+        loops = {name: _loops(registry, sealed, name, call) for name, call in no_op.CALL.items()}
+        return {
+            "machine": machine,
+            "sites": {name: against_raw(each, no_op.seconds, options.batches) for name, each in loops.items()},
+        }
     sites = {}
     for name, shape in SITES:
         for m in VALUES:
             variants = _variants(registry, sealed, name, shape, m)
             sites[f"{name} m={m}"] = against_raw(variants, _seconds, options.batches)
     return {"machine": machine, "sites": sites}
+
+
+def _device() -> dict[str, str]:
+    from kregistry.toolchain import find_cuda_toolkit
+
+    os.environ.setdefault("CUDA_HOME", str(find_cuda_toolkit().home))
+    import deep_gemm
+    import torch
+
+    return {
+        "card": torch.cuda.get_device_name(0),
+        "torch": torch.__version__,
+        "deep_gemm": getattr(deep_gemm, "__version__", "?"),
+    }
 
 
 def _seal(registry: Any) -> Mapping[str, Callable[..., Any]]:
@@ -61,7 +77,6 @@ def _seal(registry: Any) -> Mapping[str, Callable[..., Any]]:
 def _variants(
     registry: Any, sealed: Mapping[str, Any], name: str, shape: Mapping[str, Any], m: int
 ) -> dict[str, Callable[[], object]]:
-    """Loops of :data:`CALLS` calls, each call written out as an engine writes it."""
     import torch
 
     import kregistry
@@ -69,7 +84,12 @@ def _variants(
     kernel_type = registry[name]
     buffers = kernel_type.allocate_buffers(kernel_type.resolve(shape, kregistry.detect_target()), m)
     kernel_type.fill(buffers, m, torch.Generator("cuda").manual_seed(1))
-    call = kernel_type.arguments(buffers, m)
+    return _loops(registry, sealed, name, kernel_type.arguments(buffers, m))
+
+
+def _loops(registry: Any, sealed: Mapping[str, Any], name: str, call: Any) -> dict[str, Callable[[], object]]:
+    """Loops of :data:`CALLS` calls, each written out as an engine writes it."""
+    kernel_type = registry[name]
     loop = _hc_loop if name == "tf32_hc_prenorm_gemm" else _fp8_loop
     raw = kernel_type.function()
     functions = {

@@ -52,7 +52,7 @@ def _measure(name: str, checkout: Path, options: argparse.Namespace) -> dict[str
     command = [sys.executable, "-W", "ignore", str(COMMAND), "checkout", "--work", str(options.work)]
     try:
         run = subprocess.run(
-            [*command, "--batches", str(options.batches), "--new", str(checkout)],
+            [*command, "--batches", str(options.batches), "--new", str(checkout), *["--no-op"] * options.no_op],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
             capture_output=True,
             text=True,

@@ -21,7 +21,8 @@ from kregistry.cli.options import (
     verbosity_options,
 )
 from kregistry.cli.output import echo, say
-from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_refusals, trust_options
+from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_refusals
+from kregistry.cli.remote_options import trust_options
 from kregistry.errors import InputError
 from kregistry.kernel import Kernel
 from kregistry.remote.chain import Chain
@@ -117,8 +118,8 @@ def _kernels(
 
 
 def _of_store(store: Store, kernel: Kernel) -> bytes | None:
-    stored = store.get(kernel.key)
-    return None if stored is None else stored.cubin.read_bytes()
+    found = store.content(kernel.key)
+    return None if found is None else found.cubin
 
 
 def _of_remote(chain: Chain, kernel: Kernel) -> bytes | None:

@@ -68,8 +68,7 @@ def _packages() -> list[str]:
 
 def _of_the_store(store: Path) -> dict[str, str]:
     """What the last starts left, and which plans, remembered calls and kernels there are."""
-    starts = store / "starts"
-    logs = sorted(starts.glob("*/*")) if starts.is_dir() else []
+    logs = sorted(matching(store / "starts", "*/*"))
     parts = {f"starts/{each.parent.name}/{each.name}": _end_of(each) for each in logs if each.is_file()}
     files = (each for kind in ("plans", "first_calls") for each in matching(store / kind, "**/*.*"))
     names = [str(each.relative_to(store)) for each in files]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,23 +18,25 @@ from kregistry.cli.options import (
     front_end_options,
     jobs_option,
     json_option,
-    manifest_options,
     print_json,
     replan_option,
     storage_options,
+    unloaded_manifest_options,
     verbosity_options,
 )
 from kregistry.cli.output import echo, say
 from kregistry.cli.problems import raise_problems
-from kregistry.cli.remote_kernels import remote_options
-from kregistry.compile.build_report import BuildReport
-from kregistry.compile.shard import Shard
+from kregistry.cli.remote_options import remote_options
 from kregistry.errors import InputError
-from kregistry.remote.chain import Chain
+
+if TYPE_CHECKING:
+    from kregistry.compile.build_report import BuildReport
+    from kregistry.compile.session import Session
+    from kregistry.remote.chain import Chain
 
 
 @click.command(name="build")
-@manifest_options
+@unloaded_manifest_options
 @click.option(
     "--lock",
     type=click.Path(path_type=Path),
@@ -77,52 +80,69 @@ def command(
 
     A lock file with sources beside FILE, of the same name (kernels.lock), lets compiling start before planning ends.
     """
-    from kregistry.cli.progress import ProgressBar
-    from kregistry.compile.build_lock import build_lock
-    from kregistry.compile.executors import open_executor
-    from kregistry.compile.on_worker import workers
-    from kregistry.compile.plan_and_build import build_kernels
+    from kregistry.compile.session import begin_with_lock
 
-    registry = selection.registry
-    part = Shard.parse(shard) if shard else None
-    cluster = open_executor(on, registry.events) if on is not None else nullcontext()
-    if lock is not None:
-        _refuse_selection(selection)
-        with cluster as executor, ProgressBar(registry, verbosity, None, storage.store.directory, jobs):
-            report = build_lock(
-                lock,
-                registry.events,
-                store=storage.store,
-                headers=headers,
-                jobs=jobs,
-                shared_front_end=shared_front_end,
-                paranoid=paranoid,
-                remote=remote,
-                shard=part,
-                workers=workers(executor, shared_front_end, paranoid) if executor else None,
-            )
-    else:
-        if headers:
-            raise InputError("--headers is used with --lock only", "a plan finds the headers by itself")
-        manifest = selection.manifest()
-        beside = selection.file.with_suffix(".lock")
-        jit_cache = storage.jit_cache_of(manifest)
-        with cluster as executor, ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
-            report = build_kernels(
-                manifest,
-                registry,
-                store=storage.store,
-                jit_cache=jit_cache,
-                jobs=jobs,
-                shared_front_end=shared_front_end,
-                paranoid=paranoid,
-                replan=replan,
-                lock=beside if beside.is_file() else None,
-                remote=remote,
-                shard=part,
-                executor=executor,
-            )
-        storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
+    beside = _lock_beside(selection.file) if lock is None else None
+    begun: AbstractContextManager[Session | None] = nullcontext()
+    if beside is not None and shard is None and on is None and not headers:
+        begun = begin_with_lock(
+            beside,
+            selection.events,
+            storage.store,
+            jobs=jobs,
+            shared_front_end=shared_front_end,
+            paranoid=paranoid,
+            remote=remote,
+        )
+    with begun as session:
+        # Compilers may run by now. What follows is imported, loaded and read meanwhile.
+        from kregistry.cli.progress import ProgressBar
+        from kregistry.compile.build_lock import build_lock
+        from kregistry.compile.executors import open_executor
+        from kregistry.compile.on_worker import workers
+        from kregistry.compile.plan_and_build import build_kernels
+        from kregistry.compile.shard import Shard
+
+        registry = selection.registry
+        part = Shard.parse(shard) if shard else None
+        cluster = open_executor(on, registry.events) if on is not None else nullcontext()
+        if lock is not None:
+            _refuse_selection(selection)
+            with cluster as executor, ProgressBar(registry, verbosity, None, storage.store.directory, jobs):
+                report = build_lock(
+                    lock,
+                    registry.events,
+                    store=storage.store,
+                    headers=headers,
+                    jobs=jobs,
+                    shared_front_end=shared_front_end,
+                    paranoid=paranoid,
+                    remote=remote,
+                    shard=part,
+                    workers=workers(executor, shared_front_end, paranoid) if executor else None,
+                )
+        else:
+            if headers:
+                raise InputError("--headers is used with --lock only", "a plan finds the headers by itself")
+            manifest = selection.manifest()
+            jit_cache = storage.jit_cache_of(manifest)
+            with cluster as executor, ProgressBar(registry, verbosity, manifest, storage.store.directory, jobs):
+                report = build_kernels(
+                    manifest,
+                    registry,
+                    store=storage.store,
+                    jit_cache=jit_cache,
+                    jobs=jobs,
+                    shared_front_end=shared_front_end,
+                    paranoid=paranoid,
+                    replan=replan,
+                    lock=beside,
+                    remote=remote,
+                    shard=part,
+                    executor=executor,
+                    session=session,
+                )
+            storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
     verbosity.tell_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
@@ -139,6 +159,12 @@ def command(
     else:
         print_report(report)
     raise_problems(report, allow_broken=allow_broken)
+
+
+def _lock_beside(file: Path) -> Path | None:
+    """The lock file of a manifest, ``kernels.lock`` beside ``kernels.yaml``; ``None`` if there is none."""
+    lock = file.with_suffix(".lock") if file.is_file() else None
+    return lock if lock is not None and lock.is_file() else None
 
 
 def _refuse_selection(selection: Selection) -> None:

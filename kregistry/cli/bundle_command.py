@@ -9,7 +9,8 @@ import click
 from kregistry.cli.next_command import next_command
 from kregistry.cli.options import Selection, Verbosity, manifest_options, store_option, verbosity_options
 from kregistry.cli.output import echo
-from kregistry.cli.remote_kernels import lock_option, sign_option, wanted
+from kregistry.cli.remote_kernels import lock_option, wanted
+from kregistry.cli.remote_options import sign_option
 from kregistry.errors import IncompleteError, InputError
 from kregistry.store import Store
 

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import (
-    Selection,
-    Verbosity,
-    json_option,
-    manifest_options,
-    store_option,
-    verbosity_options,
-)
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, wanted
+from kregistry.cli.remote_kernels import NO_ANSWER, Request, for_each, report, request_options
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
-from kregistry.store import Store
 
 
 @click.command(name="lookup")
 @click.argument("url")
-@manifest_options
-@lock_option
-@store_option
-@verbosity_options
-@json_option
-def command(
-    url: str, selection: Selection, lock: Path | None, store: Store, verbosity: Verbosity, as_json: bool
-) -> None:
+@request_options
+def command(url: str, request: Request) -> None:
     """Ask whether the remote at URL has the kernels of the manifest FILE (default: kernels.yaml). Loads none.
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.
     """
     locations = Location.parse_some(url)
     chain = Chain.open(locations, required=True, hint=NO_ANSWER, reads=False)
-    kernels = wanted(selection, lock, verbosity, store).keys
+    kernels = request.wanted().keys
     missing = for_each(kernels, chain.has)
     hint = f"{_filling(locations[0])} adds them" if locations else ""
-    report(kernels, missing, chain, f"are in {', '.join(each.name for each in chain.use)}", hint, as_json)
+    report(kernels, missing, chain, f"are in {', '.join(each.name for each in chain.use)}", hint, request.as_json)
 
 
 def _filling(location: Location) -> str:

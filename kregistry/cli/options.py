@@ -20,6 +20,7 @@ from kregistry.cli.output import echo, say
 if TYPE_CHECKING:
     from kregistry.deep_gemm.jit_cache import JitCache
     from kregistry.errors import PluginError
+    from kregistry.event_bus import EventBus
     from kregistry.kernel import Kernel
     from kregistry.manifest import Manifest
     from kregistry.plan.plan import Plan
@@ -72,12 +73,27 @@ class Verbosity(Enum):
 
 @frozen
 class Selection:
-    """The models, target and plugins that FILE, --model, --target and --plugin select."""
+    """The models, target and plugins that FILE, --model, --target and --plugin select.
+
+    Attributes:
+        events: the event bus of the registry; it is there before the plugins are loaded.
+        registry: loads the plugins when it is used first.
+    """
 
     file: Path
     models: tuple[str, ...]
     target: str | None
-    registry: Registry
+    plugins: tuple[str, ...]
+
+    @functools.cached_property
+    def events(self) -> EventBus:
+        from kregistry.event_bus import EventBus
+
+        return EventBus()
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        return make_registry(self.plugins, self.events)
 
     def manifest(self, default_target: str | None = None) -> Manifest:
         """The selected models of the manifest.
@@ -136,22 +152,32 @@ class Storage:
 
 
 def manifest_options(command: Command) -> Command:
-    """Add FILE, --model, --target and --plugin; the command receives ``selection``."""
-    file = click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml"))
-    return selection_options(file)(command)
+    """Add FILE, --model, --target and --plugin; the command receives ``selection``, with all plugins loaded."""
+    return selection_options(_FILE)(command)
+
+
+def unloaded_manifest_options(command: Command) -> Command:
+    """The same, but plugins are loaded, and --plugin is checked, when the command uses the registry first."""
+    return _with_selection(_FILE, False, command)
 
 
 def selection_options(file: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Add an argument or option ``file``, --model, --target and --plugin; the command receives ``selection``."""
-    return functools.partial(_with_selection, file)
+    return functools.partial(_with_selection, file, True)
 
 
-def _with_selection(file_option: Callable[[Command], Command], command: Command) -> Command:
+_FILE = click.argument("file", type=click.Path(path_type=Path), default=Path("kernels.yaml"))
+
+
+def _with_selection(file_option: Callable[[Command], Command], loaded: bool, command: Command) -> Command:
     @functools.wraps(command)
     def with_selection(
         *, file: Path, models: tuple[str, ...], target: str | None, plugins: tuple[str, ...], **rest: Any
     ) -> Any:
-        return command(selection=Selection(file, models, target, make_registry(plugins)), **rest)
+        selection = Selection(file, models, target, plugins)
+        if loaded:  # not every command uses the registry, but a wrong --plugin is an error in all
+            selection.registry  # noqa: B018
+        return command(selection=selection, **rest)
 
     return _with_options(
         with_selection,
@@ -263,7 +289,7 @@ def _with_options(command: Command, *options: Callable[[Command], Command]) -> C
     return command
 
 
-def make_registry(plugins: tuple[str, ...]) -> Registry:
+def make_registry(plugins: tuple[str, ...], events: EventBus | None = None) -> Registry:
     """The registry with the choices of --plugin. Warns of broken plugins on standard error.
 
     Raises:
@@ -281,7 +307,7 @@ def make_registry(plugins: tuple[str, ...]) -> Registry:
                 f"--plugin: expected TYPE=PLUGIN, got {quoted(text)}", "e.g. --plugin fp8_gemm_nt=my_plugin"
             )
         choices[kernel_type] = plugin
-    registry = Registry(choices)
+    registry = Registry(choices, events=events)
     warn_of_plugins(registry.broken)
     for kernel_type in choices:
         registry.registration(kernel_type)  # not every command uses every choice: a wrong name is an error in all

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import (
-    Selection,
-    Verbosity,
-    json_option,
-    manifest_options,
-    store_option,
-    verbosity_options,
-)
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, raise_refusals, report, trust_options, wanted
+from kregistry.cli.remote_kernels import NO_ANSWER, Request, for_each, raise_refusals, report, request_options
+from kregistry.cli.remote_options import trust_options
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
@@ -30,39 +22,27 @@ _REFUSED = "nothing was written: kregistry docs security says what each reason m
 
 @click.command(name="pull")
 @click.argument("url")
-@manifest_options
-@lock_option
-@store_option
+@request_options
 @functools.partial(trust_options, signs=False)
-@verbosity_options
-@json_option
-def command(
-    url: str,
-    selection: Selection,
-    lock: Path | None,
-    store: Store,
-    trust: TrustSettings,
-    verbosity: Verbosity,
-    as_json: bool,
-) -> None:
+def command(url: str, request: Request, trust: TrustSettings) -> None:
     """Copy the kernels of the manifest FILE (default: kernels.yaml) from the remote at URL into the store.
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed. If one kernel is refused because of its
     signature, none is written.
     """
-    locations = Location.parse_some(url)
+    locations, store = Location.parse_some(url), request.store
     chain = Chain.open(locations, trust.of_store(store.directory), required=True, hint=NO_ANSWER)
-    kernels = wanted(selection, lock, verbosity, store).keys
+    kernels = request.wanted().keys
     received: dict[str, PackedKernel] = {}
     absent = for_each(kernels, lambda key: _in_place(key, store))
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
-    raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, as_json)
+    raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, request.as_json)
     store.open()
     for_each({key: key for key in received}, lambda key: _add(received[key], store))
     chain.remember()
     note_usage(store.directory, chain.use, found=len(kernels) - len(absent), missed=len(absent))
     hint = f"{next_command('build')} compiles the others"
-    report(kernels, missing, chain, f"are in {store.directory}", hint, as_json)
+    report(kernels, missing, chain, f"are in {store.directory}", hint, request.as_json)
 
 
 def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
@@ -75,7 +55,7 @@ def _receive(key: str, chain: Chain, received: dict[str, PackedKernel]) -> bool:
 def _add(kernel: PackedKernel, store: Store) -> bool:
     """Many at once: each is flushed to disk."""
     if not _in_place(kernel.key, store):
-        store.discard(kernel.key)
+        store.discard_damaged(kernel.key)
     packed.add(store, kernel)
     return True
 

@@ -7,40 +7,20 @@ from pathlib import Path
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import (
-    Selection,
-    Verbosity,
-    json_option,
-    manifest_options,
-    store_option,
-    verbosity_options,
-)
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, lock_option, report, sign_option, wanted
+from kregistry.cli.remote_kernels import NO_ANSWER, Request, for_each, report, request_options
+from kregistry.cli.remote_options import sign_option
 from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
 from kregistry.remote.usage import note_usage
-from kregistry.store import Store
 
 
 @click.command(name="push")
 @click.argument("url")
-@manifest_options
-@lock_option
-@store_option
+@request_options
 @sign_option
-@verbosity_options
-@json_option
-def command(
-    url: str,
-    selection: Selection,
-    lock: Path | None,
-    store: Store,
-    keys: tuple[Path, ...],
-    verbosity: Verbosity,
-    as_json: bool,
-) -> None:
+def command(url: str, request: Request, keys: tuple[Path, ...]) -> None:
     """Write the kernels of the manifest FILE (default: kernels.yaml) from the store to the remote at URL.
 
     With --sign, each kernel carries a signature. Without it, URL must end in ?unsigned, which says that you know that.
@@ -56,9 +36,9 @@ def command(
         hint = "kernels are not signed: append ?unsigned to the URL to write them, or sign them with --sign KEY"
         raise InputError(f"remote {names} is read-only", "take ?ro away to write to it" if trust.signer else hint)
     chain = Chain.open(locations, trust, required=True, hint=NO_ANSWER, reads=False)
-    plan = wanted(selection, lock, verbosity, store)
+    plan = request.wanted()
     kernels, chain.provenance = plan.keys, plan.provenance
-    missing = for_each(kernels, lambda key: chain.push(key, store))
-    note_usage(store.directory, chain.use)
+    missing = for_each(kernels, lambda key: chain.push(key, request.store))
+    note_usage(request.store.directory, chain.use)
     hint = f"{next_command('build')} compiles the others first"
-    report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, as_json)
+    report(kernels, missing, chain, f"are in {chain.use[0].name}", hint, request.as_json)

@@ -1,11 +1,9 @@
-"""What push, pull and lookup have in common: which kernels they are about, and the report at the end."""
+"""What push, pull and lookup have in common: which kernels they are about, their options, and the report at the end."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,81 +11,29 @@ import click
 from attrs import frozen
 
 from kregistry.bounded_input import MAX_JSON_BYTES, read_input
-from kregistry.cli.options import Selection, Verbosity, print_json
+from kregistry.cli.options import (
+    Selection,
+    Verbosity,
+    json_option,
+    manifest_options,
+    print_json,
+    store_option,
+    verbosity_options,
+)
 from kregistry.cli.output import echo, say
 from kregistry.errors import IncompleteError, TrustError
-from kregistry.remote.chain import Chain, for_builds
-from kregistry.remote.gate import KREGISTRY_SIGN, TrustSettings
-from kregistry.remote.location import KREGISTRY_REMOTE, Location
-from kregistry.store import Store
-from kregistry.trust.policy import KREGISTRY_TRUST
-from kregistry.trust.seal import sha256_of
+from kregistry.remote.chain import Chain
 from kregistry.trust.statement import Provenance
 
 if TYPE_CHECKING:
     from kregistry.plan.plan import Plan
     from kregistry.plan.plan_file import PlanFile
+    from kregistry.store import Store
 
 Command: TypeAlias = Callable[..., Any]
 _REQUESTS = 16
-_NOT_REQUIRED = "without --require-remote a remote that fails is a miss"
 #: The hint of push, pull and lookup, whose work is the remote.
 NO_ANSWER = "check the URL, the network, and the credentials: kregistry docs sharing"
-
-
-def remote_options(command: Command) -> Command:
-    """Add --remote, --require-remote, --trust and --sign, below the options of the storage; it receives ``remote``."""
-
-    @functools.wraps(command)
-    def with_remote(*, remotes: tuple[str, ...], require_remote: bool, trust: TrustSettings, **rest: Any) -> Any:
-        named = remotes or (os.environ.get(KREGISTRY_REMOTE, ""),)
-        locations = for_builds(location for each in named for location in Location.parse_all(each))
-        settings = trust.of_store(rest["storage"].store.directory)
-        return command(remote=Chain.open(locations, settings, required=require_remote, hint=_NOT_REQUIRED), **rest)
-
-    for option in (
-        click.option(
-            "--require-remote", is_flag=True, help="A remote that fails is an error (exit 4) in place of a miss."
-        ),
-        click.option(
-            "--remote",
-            "remotes",
-            multiple=True,
-            metavar="URL",
-            help=f"Ask here before compiling: s3://, gs://, az://, https:// or a directory (also: {KREGISTRY_REMOTE}).",
-        ),
-    ):
-        with_remote = option(with_remote)
-    return trust_options(with_remote)
-
-
-def trust_options(command: Command, *, signs: bool = True) -> Command:
-    """Add --trust and --sign; the command receives ``trust``. Nothing is read from the store yet."""
-
-    @functools.wraps(command)
-    def with_trust(*, policy: Path | None, keys: tuple[Path, ...] = (), **rest: Any) -> Any:
-        return command(trust=TrustSettings.read(policy, keys), **rest)
-
-    option = click.option(
-        "--trust",
-        "policy",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help=f"Policy: take only kernels that its keys have signed (also: {KREGISTRY_TRUST}).",
-    )
-    return option(sign_option(with_trust) if signs else with_trust)
-
-
-def sign_option(command: Command) -> Command:
-    """Add --sign; the command receives ``keys``."""
-    return click.option(
-        "--sign",
-        "keys",
-        metavar="KEY",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help=f"Sign what is written with this private key (also: {KREGISTRY_SIGN}; can be repeated).",
-    )(command)
 
 
 def lock_option(command: Command) -> Command:
@@ -117,6 +63,8 @@ def wanted(selection: Selection, lock: Path | None, verbosity: Verbosity, store:
     Raises:
         KregistryError: the file or the plan is wrong.
     """
+    from kregistry.trust.seal import sha256_of
+
     if lock is not None:
         from kregistry.plan.plan_file import read_plan
 
@@ -148,14 +96,45 @@ def _wanted(
     materials: Mapping[str, str],
 ) -> Wanted:
     versions = plan.versions.to_json()
+    from kregistry.trust.seal import sha256_of
+
     digests = {key: sha256_of(source.encode()) for key, source in sources.items()}
     provenance = Provenance(plan.target.name, versions, digests, materials)
     stack = (f"{name} {version}" for name, version in versions.items())
     return Wanted(keys, provenance, ", ".join((*sorted(models), plan.target.name, *stack)))
 
 
+@frozen
+class Request:
+    """What push, pull and lookup are asked for, besides the URL."""
+
+    selection: Selection
+    lock: Path | None
+    store: Store
+    verbosity: Verbosity
+    as_json: bool
+
+    def wanted(self) -> Wanted:
+        """See :func:`wanted`."""
+        return wanted(self.selection, self.lock, self.verbosity, self.store)
+
+
+def request_options(command: Command) -> Command:
+    """Add FILE and its options, --lock, --store, -q, -v and --json; the command receives ``request``."""
+
+    @functools.wraps(command)
+    def with_request(
+        *, selection: Selection, lock: Path | None, store: Store, verbosity: Verbosity, as_json: bool, **rest: Any
+    ) -> Any:
+        return command(request=Request(selection, lock, store, verbosity, as_json), **rest)
+
+    return manifest_options(lock_option(store_option(verbosity_options(json_option(with_request)))))
+
+
 def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple[str, ...]:
     """The ids of the kernels for which ``action(key)`` is false; many run at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_REQUESTS) as threads:
         done = dict(zip(kernels, threads.map(action, kernels.values())))
     return tuple(name for name, good in done.items() if not good)

@@ -22,7 +22,8 @@ from kregistry.cli.options import (
 )
 from kregistry.cli.output import echo
 from kregistry.cli.problems import PlanOutcome, raise_problems
-from kregistry.cli.remote_kernels import lock_option, trust_options
+from kregistry.cli.remote_kernels import lock_option
+from kregistry.cli.remote_options import trust_options
 from kregistry.errors import InputError
 from kregistry.remote.gate import TrustSettings
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
 
 from kregistry.compile.broken_calls import broken_kernels, raise_plan_problems
-from kregistry.compile.cluster import ClusterUse
 from kregistry.events.compiled import BrokenKernel, CompiledKernel, FailedKernel
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
-from kregistry.remote.tier import TierUse
+from kregistry.remote.tier_use import TierUse
 from kregistry.store.failures import was_interrupted
+
+if TYPE_CHECKING:
+    from kregistry.compile.cluster import ClusterUse
 
 
 @frozen

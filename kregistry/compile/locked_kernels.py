@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from kregistry.deep_gemm.allowed_commands import reason_to_refuse
@@ -55,7 +56,7 @@ def locked_kernels(path: Path, compiler: Compiler, headers: Iterable[Path] = ())
         )
     directories = _find_directories(path, sources, compiler, tuple(headers) or installed_headers())
     # What the lock file says of the files in a directory only serves messages: what is there counts.
-    names = {each: frozenset[str]() if each == TOOLKIT else _names_in(*paths) for each, paths in directories.items()}
+    names = {each: _Files(() if each == TOOLKIT else paths) for each, paths in directories.items()}
     kernels: dict[str, Kernel] = {}
     for name, section in file.kernels.items():
         found = sources.kernels.get(name)
@@ -99,8 +100,18 @@ def _find_directories(
     return found
 
 
-def _names_in(directory: Path) -> frozenset[str]:
-    return frozenset(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+class _Files(Container[str]):
+    """The names of the files below some directories; only those that are asked for are looked up."""
+
+    def __init__(self, directories: tuple[Path, ...]) -> None:
+        self._directories = directories
+        self._known: dict[object, bool] = {}
+
+    def __contains__(self, name: object) -> bool:
+        if name not in self._known:
+            # pathlib raises an error for a name that is too long for a file system.
+            self._known[name] = any(os.path.isfile(each / str(name)) for each in self._directories)  # noqa: PTH113
+        return self._known[name]
 
 
 def _difference(path: Path, files: Mapping[str, str], candidates: tuple[Path, ...]) -> str:

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import KnownFamily
-from kregistry.compile.cluster import Cluster
 from kregistry.compile.costs import Costs
 from kregistry.compile.nvcc import Nvcc
 from kregistry.compile.open_jobs import OpenJobs
@@ -35,7 +35,6 @@ from kregistry.compile.stages.alone import Alone
 from kregistry.compile.stages.assemble import Assemble
 from kregistry.compile.stages.check import Check
 from kregistry.compile.stages.claim import Claim
-from kregistry.compile.stages.distribute import Distribute
 from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.fetch import Fetch
 from kregistry.compile.stages.fill import Fill
@@ -55,6 +54,10 @@ from kregistry.store import atomic
 from kregistry.store.claims import Claims
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import Store
+
+if TYPE_CHECKING:
+    from kregistry.compile.cluster import Cluster
+    from kregistry.compile.stages.distribute import Distribute
 
 #: The first compiler of an early kernel starts within this time, in seconds.
 _FIRST_SECONDS = 0.25
@@ -135,6 +138,8 @@ class Pipeline:
         self._route = route = Route(options.shared, self_check, waiting, alone, publish, record)
         self._distribute: Distribute | None = None
         if cluster is not None:
+            from kregistry.compile.stages.distribute import Distribute
+
             done = self._open_jobs.close
             direct = Publish(store, broken, fill, nvcc.name, record, self._write_back, done).publish
             known = self._known.use
@@ -165,6 +170,10 @@ class Pipeline:
     def _scratch(self, kind: str) -> Path:
         """A path where a compiler may run: nvcc passes it to a shell."""
         return self._store.scratch(kind) if self._elsewhere is None else self._elsewhere / atomic.scratch_name(kind)
+
+    def use_cache(self, jit_cache: JitCache) -> None:
+        """Fill this JIT cache, before the first kernel is added: those of :meth:`add_early` fill none."""
+        self._fill.jit_cache = jit_cache
 
     def add(self, kernel: Kernel) -> None:
         """Make a kernel ready: at once if the store has it, otherwise by compiling it when its turn comes.

@@ -15,12 +15,11 @@ from kregistry.compile.build_record import BuildRecord
 from kregistry.compile.build_report import BuildReport
 from kregistry.compile.built_plan import keep_built_plan
 from kregistry.compile.cluster import Cluster
-from kregistry.compile.cpu_samples import CpuSamples
 from kregistry.compile.locked_kernels import locked_kernels
 from kregistry.compile.on_worker import workers
-from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.priorities import Priorities
 from kregistry.compile.read_only import use_read_only
+from kregistry.compile.session import Session
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.compile.shipped_kernels import shipped_families, shipped_kernels
@@ -57,6 +56,7 @@ def build_kernels(
     shard: Shard | None = None,
     executor: Executor | None = None,
     priorities: Priorities | None = None,
+    session: Session | None = None,
 ) -> BuildReport:
     """Make every kernel of a manifest ready: plan it, compile it if it is missing, and fill DeepGEMM's JIT cache.
 
@@ -82,17 +82,18 @@ def build_kernels(
         executor: its workers compile in place of this machine, e.g. those of a cluster. They need kregistry, the same
             nvcc and the same headers of DeepGEMM.
         priorities: says, also while the build runs, which kernels are compiled first.
+        session: a session that has begun with the same store and the kernels of ``lock``. It ends with the build.
 
     Raises:
         InputError: ``paranoid`` where no front end is shared.
         MissingRequirement: CUDA torch, DeepGEMM, nvcc or a C compiler is missing.
-        StorageError: the store or the JIT cache cannot be written and lacks kernels, or the disk is full.
+        StorageError: the store or the JIT cache cannot be written and misses kernels, or the disk is full.
     """
-    started, begun = time.perf_counter(), time.time()
+    started, begun = (time.perf_counter(), time.time()) if session is None else session.began
     adopt_preset()
-    toolchain = toolchain or find_toolchain()
+    toolchain = toolchain or (find_toolchain() if session is None else session.toolchain)
     jit_cache = jit_cache or JitCache()
-    jobs = jobs or available_cores()
+    jobs = jobs or (available_cores() if session is None else session.jobs)
     options = SharingOptions.choose(shared_front_end, paranoid)
     store = store or Store.default()
     remote = Chain.from_environment(store.directory) if remote is None else remote
@@ -102,7 +103,7 @@ def build_kernels(
         cluster = Cluster(
             workers(executor, shared_front_end, paranoid), manifest.target, toolchain.versions, toolchain.cuda.compiler
         )
-    cpu = CpuSamples()
+    samples: list[tuple[float, float]] = []
 
     def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
         from kregistry.plan.planner import make_plan  # compilers that start early do not wait for it
@@ -117,20 +118,17 @@ def build_kernels(
             replan=replan,
         )
 
-    if store.read_only:
+    if session is None and store.read_only:
         record = BuildRecord(registry.hook)
-        with cpu:
-            plan = plan_now(None, record)
-            use_read_only(plan.kernels.values(), store, jit_cache, record)
+        plan = plan_now(None, record)
+        use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
-        nvcc = toolchain.cuda.nvcc
-        priorities = priorities or Priorities()
-        with (
-            cpu,
-            Pipeline(registry.events, store, jit_cache, nvcc, jobs, options, remote, cluster) as pipeline,
-            priorities.followed_by(pipeline.first),
-        ):
-            if shard is None:
+        session = session or Session(registry.events, store, toolchain, jobs, options, remote, cluster)
+        pipeline = session.pipeline
+        with session, (priorities or Priorities()).followed_by(pipeline.first):
+            session.release()
+            pipeline.use_cache(jit_cache)
+            if shard is None and not session.has_early:
                 pipeline.add_early(_early_kernels(lock, manifest, toolchain, guess=cluster is None))
             if shard is None and cluster is None and not remote and store.is_empty():
                 pipeline.expect(shipped_families(manifest, toolchain))
@@ -140,7 +138,7 @@ def build_kernels(
                 for kernel in plan.kernels.values():
                     pipeline.add(kernel)
             pipeline.finish()
-        record = pipeline.record
+        record, samples = pipeline.record, session.cpu.samples
         note_usage(store.directory, remote.use, **record.counts())
     planned = {kernel.key for kernel in plan.kernels.values()}
     failed = [each for each in record.failed if each.kernel.key in planned]
@@ -161,7 +159,7 @@ def build_kernels(
     )
     if shard is None:
         keep_built_plan(store.directory, report)
-    log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(cpu.samples))
+    log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
 
 

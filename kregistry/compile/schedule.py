@@ -26,6 +26,16 @@ _SIGNAL_SECONDS = 0.5
 class OnDemandTasks(Protocol):
     """Tasks that are made only when a worker is free to run one. Called under the schedule's lock."""
 
+    def prepare(self, now: float) -> tuple[float, Work] | None:
+        """Make a task that others need, whichever come: it starts while the first tasks are being collected.
+
+        Args:
+            now: the time of the monotonic clock, in seconds.
+
+        Returns:
+            estimated seconds and the work; ``None`` if there is none.
+        """
+
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
         """Make the next task.
 
@@ -42,6 +52,9 @@ class OnDemandTasks(Protocol):
 
 
 class _NoTasks:
+    def prepare(self, now: float) -> tuple[float, Work] | None:
+        return None
+
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
         return None
 
@@ -183,14 +196,19 @@ class Schedule:
                 while self._delayed and self._delayed[0][0] <= now:
                     _, _, seconds, key, work = heapq.heappop(self._delayed)
                     self._push(seconds, key, work)
-                if now < self._opens_at and not self._closed:
-                    self._condition.wait(self._opens_at - now)
-                    continue
+                gathers = now < self._opens_at and not self._closed
                 urgent = bool(self._ready) and self._ready[0][0] == _URGENT
-                made = None if urgent else on_demand.take(now, self._seconds)
+                made = None
+                if gathers:
+                    made = on_demand.prepare(now)
+                elif not urgent:
+                    made = on_demand.take(now, self._seconds)
                 if made is not None:
                     self._seconds += made[0]
                     return made
+                if gathers:
+                    self._condition.wait(self._opens_at - now)
+                    continue
                 if self._ready:
                     _, _, seconds, _, work = heapq.heappop(self._ready)
                     return seconds, work

@@ -7,7 +7,7 @@ flag can run any program (``-ccbin``). So both must match what DeepGEMM generate
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from kregistry.deep_gemm.generated_source import parse_source
 
@@ -33,13 +33,13 @@ MAX_FLAG = 500
 MAX_HEADERS = 8
 
 
-def reason_to_refuse(source: str, flags: Iterable[str], headers: Sequence[Iterable[str]]) -> str:
+def reason_to_refuse(source: str, flags: Iterable[str], headers: Sequence[Container[str]]) -> str:
     """Why a kernel of a lock file is not compiled; empty if there is no reason.
 
     Args:
         source: its CUDA source.
         flags: the compiler's flags.
-        headers: for each directory in which the compiler looks first, the names of the files there.
+        headers: for each directory in which the compiler looks first, whether a name is that of a file there.
     """
     flags = tuple(flags)
     too_long = len(source) > MAX_SOURCE or any(len(each) > MAX_FLAG for each in flags)

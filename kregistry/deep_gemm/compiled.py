@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from kregistry.store.listing import matching
+
 
 class CompileWatch:
     """Remembers what the directories hold, and finds the kernels that were added or written again since then.
@@ -22,7 +24,7 @@ class CompileWatch:
     def compiled(self) -> set[Path]:
         """The directories of the kernels that are new or changed; each holds a cubin."""
         changed = (path for path, time in self._times().items() if self._before.get(path) != time)
-        return {path for path in map(Path, changed) if any(path.glob("*.cubin"))}
+        return {path for path in map(Path, changed) if any(matching(path, "*.cubin"))}
 
     def _times(self) -> dict[str, int]:
         """The modification time of each kernel's directory, in nanoseconds."""

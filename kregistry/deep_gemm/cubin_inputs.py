@@ -55,9 +55,14 @@ def profile_inputs(compiler: Compiler) -> list[str]:
 
 def _header_digest(path: Path, compiler: Compiler, remembered: bool) -> str:
     """A directory of the toolkit's headers counts by those that a source includes."""
-    if path.resolve() in compiler.includes:
+    if _resolved(path) in compiler.includes:
         return "toolkit"
     return remembered_tree_digest(path) if remembered else tree_digest(path)
+
+
+@cache
+def _resolved(path: Path) -> Path:
+    return path.resolve()
 
 
 @cache

@@ -52,7 +52,7 @@ def present(environment: Mapping[str, str], series: Series) -> Iterator[tuple[Va
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
-    """Variables with a prefix of DeepGEMM that the table lacks; they are treated as planned."""
+    """Variables with a prefix of DeepGEMM that are not in the table; they are treated as planned."""
     return sorted(name for name in environment if name.startswith(PREFIXES) and name not in BY_NAME)
 
 

@@ -12,6 +12,7 @@ A generated ``kernel.cu``::
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -32,6 +33,8 @@ _TOKEN = re.compile(
     r"""\d[\w.]*(?:'\w+)*|\w+|"(?:\\.|[^"\\]){0,40}"|'(?:\\.|[^'\\]){0,40}'|<<|<=|->|.""",
     re.DOTALL,
 )
+#: Sources of a build are taken apart several times: to check them, to group them, and to estimate their sizes.
+_REMEMBERED = 256
 _CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 
 
@@ -68,6 +71,7 @@ class GeneratedSource:
     reference: KernelReference
 
 
+@lru_cache(_REMEMBERED)
 def parse_source(source: str) -> GeneratedSource | None:
     """Take a generated source apart; ``None`` if it holds anything else than includes and one reference."""
     match = _SOURCE.fullmatch(source)

@@ -110,14 +110,18 @@ class JitCache:
 
     def _repair(self, entry: Path, kernel: Kernel, stored: StoredKernel) -> None:
         """File by file, each in one step; a process that has loaded the old cubin keeps it."""
-        scratch = entry / atomic.scratch_name("." + kernel.cubin_file)
-        atomic.link_or_copy(stored.cubin, scratch)
-        _remove_directory(entry / kernel.cubin_file)
-        scratch.replace(entry / kernel.cubin_file)
-        scratch.unlink(missing_ok=True)  # rename does nothing between two links of one file
+        tmp = self.directory_for(kernel) / "tmp"
+        tmp.mkdir(parents=True, exist_ok=True)
+        scratch = tmp / atomic.scratch_name("kregistry")
+        try:
+            atomic.link_or_copy(stored.cubin, scratch)
+            atomic.clear_directory(entry / kernel.cubin_file, tmp / atomic.scratch_name("kregistry"))
+            scratch.replace(entry / kernel.cubin_file)
+        finally:
+            scratch.unlink(missing_ok=True)  # rename does nothing between two links of one file
         for name, content in kernel.files.items():
             if not (entry / name).is_file():
-                _remove_directory(entry / name)
+                atomic.clear_directory(entry / name, tmp / atomic.scratch_name("kregistry"))
                 atomic.replace_file(entry / name, content)
 
     def fault(self, kernel: Kernel, stored: StoredKernel) -> str | None:
@@ -133,11 +137,3 @@ class JitCache:
             return "missing" if not entry.exists() else f"{kernel.cubin_file} is missing"
         absent = [name for name in kernel.files if not (entry / name).is_file()]
         return f"{absent[0]} is missing" if absent else None
-
-
-def _remove_directory(path: Path) -> None:
-    """Remove a directory that lies where a file should be."""
-    if path.is_dir() and not path.is_symlink():
-        aside = path.with_name(atomic.scratch_name("." + path.name))
-        path.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-#: (id of DeepGEMM's module, name of a setter) -> the argument of its last call.
-_LAST: dict[tuple[int, str], Any] = {}
+#: The attribute of DeepGEMM's module that keeps them: name of a setter -> the argument of its last call.
+_LAST = "_kregistry_last_arguments"
 _MISSING = object()
 
 
@@ -25,12 +25,12 @@ def observe_setters(deep_gemm: ModuleType, names: tuple[str, ...]) -> None:
 
 def remember(deep_gemm: ModuleType, name: str, argument: Any) -> None:
     """Note a call of a setter."""
-    _LAST[id(deep_gemm), name] = argument
+    vars(deep_gemm).setdefault(_LAST, {})[name] = argument
 
 
 def last_argument(deep_gemm: ModuleType, name: str, default: Any) -> Any:
     """The argument of the last call of a setter that was seen; ``default`` if none was."""
-    return _LAST.get((id(deep_gemm), name), default)
+    return vars(deep_gemm).get(_LAST, {}).get(name, default)
 
 
 def _observing(deep_gemm: ModuleType, name: str, setter: Callable[..., Any]) -> Callable[..., Any]:

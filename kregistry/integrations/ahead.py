@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from kregistry.errors import KregistryError
 from kregistry.integrations.build_ahead import SaysThatItWaits, wait_for_build
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder, Status
-from kregistry.integrations.waiting_calls import WaitingCall, ask
+from kregistry.integrations.waiting_calls import WaitingCall, ask, is_absent
 from kregistry.kernel_type import Value
 from kregistry.registry import Registry
 from kregistry.store import Store
@@ -25,6 +26,14 @@ log = logging.getLogger("kregistry.integrations")
 _LOOK_EVERY = 0.02
 
 
+class Waited(enum.Enum):
+    """What a call has waited for."""
+
+    EVERYTHING = enum.auto()  #: The build has ended.
+    ITS_KERNEL = enum.auto()  #: The build goes on; DeepGEMM finds the kernels of this call in its JIT cache.
+    NOTHING = enum.auto()  #: The build goes on; it makes no kernel for this call.
+
+
 class Ahead:
     """Waits for a build in a thread of its own, and prepares the launches: what is left for the first call is to load.
 
@@ -34,7 +43,9 @@ class Ahead:
     """
 
     def __init__(self, start: StartFolder, registry: Registry, store: Store) -> None:
-        self._start = start
+        self.start = start
+        #: Whether the build has ended well.
+        self.done = False
         self._registry = registry
         self._store = store
         self._prepared: PreparedWarmup | None = None
@@ -44,7 +55,7 @@ class Ahead:
 
     def wait(self) -> PreparedWarmup | None:
         """The launches to make; ``None`` if the build has failed, which is logged."""
-        with SaysThatItWaits(f"the build of this model's kernels ({self._start.log})"):
+        with SaysThatItWaits(f"the build of this model's kernels ({self.start.log})"):
             self._thread.join()
         return self._prepared
 
@@ -53,36 +64,38 @@ class Ahead:
         """Whether the build still runs, or its result is being read."""
         return self._thread.is_alive()
 
-    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> bool:
+    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> Waited:
         """Wait until everything is ready, or the kernels of one call are in DeepGEMM's JIT cache.
 
-        Returns:
-            whether everything is ready.
+        A call that the build does not cover waits for nothing: it is told so the first time that it asks.
         """
         key = (kernel_type, *shape.items(), m)
-        if not self.builds or key in self._answered:
-            return not self.builds
+        if not self.builds:
+            return Waited.EVERYTHING
+        if key in self._answered:
+            return Waited.ITS_KERNEL
         try:
-            answer = ask(self._start, WaitingCall(kernel_type, shape, m))
+            answer = ask(self.start, WaitingCall(kernel_type, shape, m))
         except (OSError, KregistryError) as error:
             log.warning("kregistry: a call waits for the whole build, since it cannot ask for its kernel: %s", error)
             self.wait()
-            return True
-        with PHASES.phase("wait for one kernel"), SaysThatItWaits(f"a kernel of {kernel_type} ({self._start.log})"):
+            return Waited.EVERYTHING
+        with PHASES.phase("wait for one kernel"), SaysThatItWaits(f"a kernel of {kernel_type} ({self.start.log})"):
             while self.builds:
-                if answer.exists():
+                if answer.exists() or is_absent(answer):
                     self._answered.add(key)
-                    return False
+                    return Waited.ITS_KERNEL if answer.exists() else Waited.NOTHING
                 self._thread.join(_LOOK_EVERY)
-        return True
+        return Waited.EVERYTHING
 
     def _prepare(self) -> None:
         try:
             with PHASES.phase("build process"):
-                status = wait_for_build(self._start)
+                status = wait_for_build(self.start)
             if status.state != "done":
                 log.warning("kregistry: the build ahead of the first call has failed: %s", status.text)
                 return
+            self.done = True
             for each in status.left_out:
                 log.warning("kregistry: left out: %s", each)
             log.info(
@@ -96,17 +109,22 @@ class Ahead:
         except Exception:
             log.exception("kregistry: what was built ahead cannot be read; call sites are warmed up one by one")
 
-    def _launches(self, status: Status) -> PreparedWarmup:
+    def _launches(self, status: Status) -> PreparedWarmup | None:
         """From the plan that the build process has made, if it is this process's too; else from one of our own.
 
         The engine's main thread runs Python meanwhile (it imports models), so this takes as little of it as it can:
         neither the fingerprint of the plan nor the kernels are checked again.
+
+        Returns:
+            ``None`` if nothing was to be built.
         """
         from kregistry.manifest import load_manifest
         from kregistry.warm_up.prepared_plan import read_prepared
         from kregistry.warm_up.warm_up import prepare_warmup
 
-        manifest = load_manifest(self._start.manifest, self._registry, self._start.read_target())
+        manifest = load_manifest(self.start.manifest, self._registry, self.start.read_target())
+        if not manifest.entries:
+            return None
         if status.plan:
             prepared = read_prepared(Path(status.plan), status.surroundings, manifest, self._registry)
             if prepared is not None:

@@ -65,7 +65,18 @@ def _by_formulas(request: Request, registry: Registry, target: Target) -> Iterat
         log.info("note: %s", note)
     text = render(calls, registry, name=request.model)
     for entry in parse(text, registry, request.model, target).entries:
-        yield _as_far_as_the_engine(entry, request)
+        yield _as_the_engine(_as_far_as_the_engine(entry, request), request, registry)
+
+
+def _as_the_engine(entry: Entry, request: Request, registry: Registry) -> Entry:
+    """An entry with what the formulas leave open: where it starts, and the layout of the rows of experts."""
+    span, scales = entry.range, entry.shape.get("scales")
+    if entry.kernel_type == "fp8_gemm_nt" and 0 < request.first_rows < span.start:
+        return evolve(entry, range=evolve(span, start=request.first_rows))
+    if entry.kernel_type == "m_grouped_fp8_gemm_nt_contiguous" and scales in request.psum_scales:
+        shape = {**entry.shape.shown(), "use_psum_layout": True}
+        return evolve(entry, shape=registry[entry.kernel_type].resolve(shape, entry.shape.target))
+    return entry
 
 
 def _as_far_as_the_engine(entry: Entry, request: Request) -> Entry:

@@ -32,18 +32,22 @@ def start_build(start: StartFolder, environment: Mapping[str, str]) -> None:
     Raises:
         OSError: no process can be started.
     """
-    start.write_status(Status("starting", 0))
-    with start.log.open("ab") as output:
-        process = subprocess.Popen(
-            child_command(_CODE, str(start.directory)),
-            env=child_environment({**os.environ, **environment}),
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # the engine's handlers of SIGCHLD and Ctrl-C do not mean it
-        )
-    start.write_pid(process.pid)
-    _running.append(process)
+    start.write_status(Status("starting", os.getpid()))
+    try:
+        with start.log.open("ab") as output:
+            process = subprocess.Popen(
+                child_command(_CODE, str(start.directory)),
+                env=child_environment({**os.environ, **environment}),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # the engine's handlers of SIGCHLD and Ctrl-C do not mean it
+            )
+        _running.append(process)
+        start.write_pid(process.pid)
+    except OSError as error:  # other processes may wait for it
+        start.write_status(Status("failed", 0, text=f"no build process was started: {error}"))
+        raise
 
 
 def wait_for_build(
@@ -64,7 +68,7 @@ def wait_for_build(
             return Status("failed", 0, text=f"{start.directory} is gone")
         if status.state in ("done", "failed"):
             return status
-        pid = status.pid or start.read_pid()
+        pid = start.read_pid() or status.pid  # until there is a build process, the one that is to start it
         if pid and not _alive(pid):
             late = start.read_status()  # it may have ended well between our two looks
             if late is not None and late.state in ("done", "failed"):

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from kregistry.integrations.ahead import Ahead
+from kregistry.errors import KregistryError
+from kregistry.integrations.ahead import Ahead, Waited
+from kregistry.integrations.build_ahead import start_build
 from kregistry.integrations.device_query import same_gpu
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder
@@ -60,6 +62,8 @@ class EngineWarmup:
         #: The calls whose kernels this process has ready.
         self.coverage = Coverage()
         self._ahead: Ahead | None = None
+        #: The folder of the last build of this start, if it has ended well.
+        self._built: StartFolder | None = None
 
     @property
     def target(self) -> Target:
@@ -133,6 +137,7 @@ class EngineWarmup:
         try:
             with PHASES.phase("wait for the build"):
                 prepared = ahead.wait()
+            self._built = ahead.start if ahead.done else None
             if prepared is not None and prepared.manifest.entries:
                 if same_gpu(prepared.manifest.target, self.target):
                     self._target = prepared.manifest.target  # entries of one target are compared with each other
@@ -144,6 +149,31 @@ class EngineWarmup:
             log.exception("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one")
 
     @property
+    def can_build_again(self) -> bool:
+        """Whether calls outside the manifest can be built by another process: one of this start has ended well."""
+        return self._built is not None
+
+    def build_again(self) -> bool:
+        """Have what has been remembered since the last build made ready by another process, which all ranks share.
+
+        Returns:
+            whether it runs; else the reason is logged.
+        """
+        last, self._built = self._built, None
+        if last is None:
+            return False
+        try:
+            start, made = last.following()
+            if made:
+                start_build(start, {})
+            log.info("kregistry: calls outside the manifest are built in the background: %s", start.log)
+        except (OSError, KregistryError) as error:
+            log.warning("kregistry cannot build in the background: %s", error)
+            return False
+        self._ahead = Ahead(start, self.registry, self.store)
+        return True
+
+    @property
     def builds_ahead(self) -> bool:
         """Whether the build of this start still runs."""
         return self._ahead is not None and self._ahead.builds
@@ -153,13 +183,12 @@ class EngineWarmup:
         """Whether nothing of this start is still to be loaded by this process."""
         return self._ahead is None
 
-    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> bool:
+    def wait_for_call(self, kernel_type: str, shape: Mapping[str, Value], m: int) -> Waited:
         """Wait until DeepGEMM finds the kernels of a call on disk; the running build compiles them first.
 
-        Returns:
-            whether the build has ended.
+        A call that the running build does not cover waits for nothing.
         """
-        return self._ahead is None or self._ahead.wait_for_call(kernel_type, shape, m)
+        return Waited.EVERYTHING if self._ahead is None else self._ahead.wait_for_call(kernel_type, shape, m)
 
     def covers(self, entry: Entry) -> bool:
         """Whether this process has every kernel of an entry ready."""

@@ -3,9 +3,11 @@
 Engines warm up only some functions, and only with some arguments. Their models call more functions, with other recipes,
 settings and numbers of splits. So every DeepGEMM function that a kernel type knows is watched, except layout functions.
 
-* While the engine starts, the first call of a shape first loads what the build process has made, then, if that does not
-  cover it, warms up the whole range of run-time values. Then the call goes on. While the build still runs, a call waits
-  for its own kernel only, which is compiled before the others.
+* While the engine starts, the first call of a shape loads what the build process has made. While the build still runs,
+  a call waits for its own kernel only, which is compiled before the others.
+* If the build does not cover a call, DeepGEMM compiles its kernel at once, and the call goes on. A build process makes
+  the rest of its range, and a later call loads it. Without a build process that has ended well, the whole range is
+  warmed up before the call goes on.
 * Once the engine says that it is ready, the functions that have been called are DeepGEMM's own again. The others stay
   watched until they have been called for a while.
 * A first call in live traffic waits only for the kernel that it needs, which DeepGEMM compiles. The rest of its range
@@ -28,6 +30,7 @@ from attrs import define, field
 
 from kregistry.deep_gemm.settings import DETERMINISTIC, observe
 from kregistry.errors import KregistryError
+from kregistry.integrations.ahead import Waited
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.integrations.phases import PHASES
@@ -85,6 +88,11 @@ class FirstCalls:
         self._wanted = wanted
         self.missing = missing or MissingCalls(engine.store)
         self._tried: set[tuple[object, ...]] = set()
+        #: Calls that no manifest covered, while their range is built; those of a further build process.
+        self._outside: set[tuple[object, ...]] = set()
+        self._built_again: set[tuple[object, ...]] = set()
+        #: The calls that came while launches were not allowed.
+        self._postponed: dict[tuple[object, ...], tuple[KernelType, Mapping[str, Value], int]] = {}
         self._quiet = 0
         self._watched: list[_Watched] = []
         #: Tells whether the engine serves requests; ``None`` for an engine that does not say.
@@ -116,6 +124,11 @@ class FirstCalls:
     def watches(self) -> bool:
         """Whether any function is watched."""
         return bool(self._watched)
+
+    @property
+    def builds_elsewhere(self) -> bool:
+        """Whether a watched call that no manifest covers goes on, while another process builds its range."""
+        return self.watches and bool(self.missing.key) and self._engine.can_build_again
 
     def end(self) -> None:
         """Put DeepGEMM's own functions back under every name."""
@@ -190,13 +203,45 @@ class FirstCalls:
         if live:
             self.missing.in_live_traffic(self._entries(kernel_type, shape, m), m)
             return
-        all_built = self._engine.wait_for_call(kernel_type.name, shape, m)  # so DeepGEMM compiles nothing
-        if not all_built or not self.may_launch():
+        key = self._key(kernel_type, shape, m)
+        if key in self._outside and self._engine.builds_ahead:
+            waited = Waited.NOTHING  # DeepGEMM has compiled its kernel, and the build may only be planning it
+        else:
+            waited = self._wait(kernel_type, shape, m)
+        if waited is not Waited.EVERYTHING or not self.may_launch():
             self._tried.clear()  # try again when everything is built, and launches are allowed
+            if not self.may_launch():
+                self._postponed[key] = kernel_type, shape, m
             return
         self._engine.load_what_was_built_ahead()
-        if not self._engine.coverage.covers(kernel_type, shape, m):
+        if self._engine.coverage.covers(kernel_type, shape, m):
+            return
+        if self.live:  # requests are served, though this is the first call since the build has ended
+            self.missing.in_live_traffic(self._entries(kernel_type, shape, m), m)
+        elif self.builds_elsewhere and key not in self._built_again:
+            self._built_again.add(key)
+            self._goes_on(kernel_type, shape, m)
+            if self._engine.build_again():
+                self._tried.clear()
+        else:
             self._warm(kernel_type, shape, m)
+
+    def postponed(self) -> list[Entry]:
+        """What covers the calls that came before launches were allowed, and that nothing covers since."""
+        calls, self._postponed = list(self._postponed.values()), {}
+        missing = [each for each in calls if not self._engine.coverage.covers(*each)]
+        return [entry for each in missing for entry in self._entries(*each)]
+
+    def _wait(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> Waited:
+        waited = self._engine.wait_for_call(kernel_type.name, shape, m)
+        if waited is Waited.NOTHING:
+            self._goes_on(kernel_type, shape, m)
+        return waited
+
+    def _goes_on(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
+        """A call that no manifest covers: DeepGEMM compiles its kernel, a build process the rest of its range."""
+        self._outside.add(self._key(kernel_type, shape, m))
+        self.missing.while_building(self._entries(kernel_type, shape, m), m)
 
     def _report_unknown(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Once for each function: later calls may have other reasons, and are as many as the calls of a server."""
@@ -215,14 +260,18 @@ class FirstCalls:
             return False
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and time out
-        key = (
+        key = self._key(kernel_type, shape, m)
+        new = key not in self._tried
+        self._tried.add(key)
+        return new
+
+    def _key(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> tuple[object, ...]:
+        """Equal for the calls that one warm-up covers."""
+        return (
             kernel_type.name,
             *(item for item in shape.items() if item[0] not in kernel_type.buffer_sizes),
             range_end(kernel_type.run_dimension, m, self._largest()),
         )
-        new = key not in self._tried
-        self._tried.add(key)
-        return new
 
     def _entries(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> list[Entry]:
         """What would have covered a call."""

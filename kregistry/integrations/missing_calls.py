@@ -16,6 +16,11 @@ from kregistry.store import Store
 
 log = logging.getLogger("kregistry.integrations")
 
+_MISSING = (
+    "kregistry: %s %s at %s %d was in no manifest: DeepGEMM compiles its kernel now, the rest of its range is built in "
+    "the background. To build it before the start, add: %s"
+)
+
 
 class MissingCalls:
     """The calls of one process that no manifest covered.
@@ -31,10 +36,19 @@ class MissingCalls:
         self.key = key
         self._waiting: queue.Queue[Entry] = queue.Queue()
         self._builder: threading.Thread | None = None
+        self._reported: set[Entry] = set()
 
     def while_starting(self, entries: Sequence[Entry]) -> None:
         """The first call has warmed up these entries."""
         self._remember(entries)
+
+    def while_building(self, entries: Sequence[Entry], m: int) -> None:
+        """A call waits for DeepGEMM to compile its kernel. A build process makes the rest, which is remembered here."""
+        new = [entry for entry in entries if entry not in self._reported]
+        self._reported.update(new)
+        self._remember(new)
+        for entry in new:
+            log.info(_MISSING, *_words(entry, m), as_line(entry))
 
     def in_live_traffic(self, entries: Sequence[Entry], m: int) -> None:
         """A request waits for DeepGEMM to compile the one kernel that it needs, if no one has built it.
@@ -42,15 +56,7 @@ class MissingCalls:
         The rest of the entries is built by a process of its own, one after another.
         """
         for entry in entries:
-            log.warning(
-                "kregistry: %s %s at %s %d was in no manifest: DeepGEMM compiles its kernel now, the rest of its range "
-                "is built in the background. To build it before the start, add: %s",
-                entry.kernel_type,
-                show_shape(entry.shape.shown()),
-                entry.range.name,
-                m,
-                as_line(entry),
-            )
+            log.warning(_MISSING, *_words(entry, m), as_line(entry))
             self._waiting.put(entry)
         self._remember(entries)
         if self._builder is None and entries:
@@ -80,3 +86,7 @@ class MissingCalls:
                 log.info("kregistry: built in the background: %s, %d kernels", status.state, status.kernels)
             except Exception:
                 log.exception("kregistry cannot build in the background: DeepGEMM compiles on demand")
+
+
+def _words(entry: Entry, m: int) -> tuple[str, str, str, int]:
+    return entry.kernel_type, show_shape(entry.shape.shown()), entry.range.name, m

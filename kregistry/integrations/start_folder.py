@@ -9,6 +9,8 @@ STORE/starts/NAME/request.json    what the engine said about itself, for the aut
                   calls/          calls that wait for their kernels, see :mod:`waiting_calls`
                   ready           exists once the engine serves requests
 
+Calls that were met after the build has ended are built by a further build process, whose folder is NAME.further-1.
+
 The environment variable ``KREGISTRY_START`` names the folder, so every process that the engine starts finds it.
 """
 
@@ -30,19 +32,27 @@ from kregistry.store import Store, atomic
 from kregistry.target import Target
 
 VARIABLE = "KREGISTRY_START"
+#: Stands before the number of a further build of the same start.
+_FURTHER = ".further-"
 #: Folders of earlier starts that are kept, for bug reports.
 _KEPT = 8
+#: A folder in which something was written less than this long ago may be one that is in use, in seconds.
+_IN_USE_SECONDS = 3600.0
 
 
 def _prune(parent: Path) -> None:
-    """Keep the folders of the last starts. Other ranks may do the same at this moment."""
+    """Keep the folders of the last starts, and those of starts that may go on, on any machine that uses the store.
+
+    Other processes may do the same at this moment.
+    """
     times: dict[Path, float] = {}
     for each in parent.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if each.is_dir():
                 times[each] = each.stat().st_mtime
     for old in sorted(times, key=times.__getitem__)[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        if time.time() - times[old] > _IN_USE_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(path: Path) -> Any:
@@ -70,6 +80,9 @@ class Request:
         warmed: these kernel types.
         automatic: whether a manifest is made of ``config``; otherwise only remembered calls and ``KREGISTRY_MANIFEST``
             are built.
+        first_rows: the fewest rows with which a linear layer calls DeepGEMM, if that is fewer than the formulas say;
+            0: it is as they say.
+        psum_scales: forms of scale factors with which experts use DeepGEMM's psum layout.
     """
 
     engine: str
@@ -79,6 +92,8 @@ class Request:
     largest: int = 0
     warmed: tuple[str, ...] = field(default=(), converter=_texts)
     automatic: bool = True
+    first_rows: int = 0
+    psum_scales: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 @frozen
@@ -130,8 +145,11 @@ class StartFolder:
         return cls(directory)
 
     @classmethod
-    def shared(cls, store: Store) -> tuple[StartFolder, bool]:
-        """The folder that the children of one process share, and whether this process has just made it.
+    def shared(cls, store: Store, engine: str) -> tuple[StartFolder, bool]:
+        """The folder that the processes of one engine share, and whether this process has just made it.
+
+        Args:
+            engine: what tells this engine from others that the same parent process starts, perhaps one after another.
 
         Raises:
             OSError: the store cannot be written.
@@ -144,13 +162,46 @@ class StartFolder:
         except (OSError, IndexError):
             born = "0"
         _prune(parent)
-        directory = parent / f"parent-{owner}-{born}"
-        try:
-            directory.mkdir()
-        except FileExistsError:
+        directory = parent / f"parent-{owner}-{born}-{engine}"
+        if directory.exists():
             return cls(directory), False
-        cls(directory).write_status(Status("starting", 0))  # the others may look before the build process is there
-        return cls(directory), True
+        return cls._publish(directory, None)
+
+    @classmethod
+    def _publish(cls, directory: Path, request: Request | None) -> tuple[StartFolder, bool]:
+        """Make a folder that several processes share.
+
+        It is there with a status from the first moment: the others may look before there is a build process. If this
+        process dies before it has started one, nobody waits for it.
+        """
+        made = cls(directory.with_name(atomic.scratch_name(f".{directory.name}")))
+        made.directory.mkdir()
+        try:
+            if request is not None:
+                made.write_request(request)
+            made.write_status(Status("starting", os.getpid()))
+            return cls(directory), atomic.publish_directory(made.directory, directory)
+        finally:
+            shutil.rmtree(made.directory, ignore_errors=True)
+
+    def following(self) -> tuple[StartFolder, bool]:
+        """The folder of a further build of the same model, and whether this process has just made it.
+
+        Every rank that asks for the one after this folder gets the same.
+
+        Raises:
+            OSError, StorageError: the store cannot be written.
+        """
+        name, _, number = self.directory.name.partition(_FURTHER)
+        directory = self.directory.with_name(f"{name}{_FURTHER}{int(number or 0) + 1}")
+        if directory.exists():
+            return StartFolder(directory), False
+        return self._publish(directory, self.read_request())
+
+    def all_builds(self) -> list[StartFolder]:
+        """The first folder of a start, and those that follow it."""
+        found = self.directory.parent.glob(f"{self.directory.name}{_FURTHER}*")
+        return [self, *map(StartFolder, sorted(found))]
 
     @classmethod
     def of_environment(cls) -> StartFolder | None:

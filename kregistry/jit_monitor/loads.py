@@ -8,12 +8,14 @@ count. A cubin counts once.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kregistry.errors import StorageError
+from kregistry.store.listing import matching
 
 _IN_OPEN, _IN_CREATE, _IN_MOVED_TO, _IN_ONLYDIR = 0x20, 0x100, 0x80, 0x01000000
 _HEAD = struct.Struct("iIII")
@@ -41,13 +43,16 @@ class LoadWatcher:
             raise StorageError("inotify", os.strerror(ctypes.get_errno()))
         for root in self._roots:
             self._watch(root, _IN_CREATE | _IN_MOVED_TO)
-            for kernel in sorted(each for each in root.iterdir() if each.is_dir()):
+            for kernel in matching(root, "*/"):
                 self._watch(kernel, _IN_OPEN)
 
     def _watch(self, directory: Path, events: int) -> None:
         watch = self._libc.inotify_add_watch(self.descriptor, os.fsencode(directory), events | _IN_ONLYDIR)
         if watch < 0:
             number = ctypes.get_errno()
+            if number in (errno.ENOENT, errno.ENOTDIR):  # another process has removed it
+                return
+            self.close()
             raise StorageError(str(directory), os.strerror(number), "raise fs.inotify.max_user_watches")
         self._paths[watch] = directory
 

@@ -135,9 +135,11 @@ class JitMonitor:
     @mode.setter
     def mode(self, value: Mode | str) -> None:
         """From the next compile on, in this process and in children that have no monitor of their own."""
-        self._mode = Mode.parse(value)
-        if self._listener is not None:
-            self._write_mode()
+        parsed = Mode.parse(value)
+        with self._lock:  # of two threads, the later one counts
+            self._mode = parsed
+            if self._listener is not None:
+                self._write_mode()
 
     def _write_mode(self) -> None:
         assert self._home is not None

@@ -10,8 +10,8 @@ import socket
 import sys
 import time
 
-#: How long a refusal waits until the monitor has read the calling stack.
-_LOOK_SECONDS = 0.03
+#: How long this program waits at most, before it ends, until the monitor has read the stack of the call.
+_LOOK_SECONDS = 1.0
 REFUSAL = "kregistry: the JIT monitor is in mode 'error', so nothing is compiled while requests are served"
 
 
@@ -27,13 +27,14 @@ def main(arguments: "list[str]") -> int:
     caller, child = _caller()
     channel.send(caller=caller, child=child, time=started, source=_read(source), refuse=refuse)
     if refuse:
-        channel.wait(_LOOK_SECONDS)
         code = 1
         print(REFUSAL, flush=True)
     else:
         child = os.posix_spawn(compiler, [compiler, *arguments], os.environ)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    channel.wait(_LOOK_SECONDS)
     channel.send(code=code, seconds=time.time() - started)
+    channel.close()
     return code if code >= 0 else 128 - code
 
 
@@ -63,6 +64,9 @@ class _Channel:
                 self._socket.recv(1)
             except OSError:
                 pass
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def _caller() -> "tuple[int, int]":

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from kregistry.kernel_type.contract import KernelType, version_applies
+from kregistry.kernel_type.contract import KernelType
 from kregistry.kernel_type.empty_input import EmptyInput
+from kregistry.kernel_type.versions import version_applies
 
 # A guard is generated with the parameters of the function that it guards, as dataclasses generates `__init__`.
 # It adds 0.04 us to a call with one keyword (Python 3.12, Xeon, median of 150 rounds). A closure that passes on
@@ -50,8 +51,23 @@ def sealed_call(kernel_type: KernelType, deep_gemm_version: str) -> Callable[...
     returns = kernel_type.empty_input is EmptyInput.RETURN
     if returns and version_applies(kernel_type.handles_empty, deep_gemm_version):
         return function
-    raises = version_applies(kernel_type.raises_on_empty, deep_gemm_version)
-    return guard(function, kernel_type.read_m, kernel_type.handle_empty, raises_on_empty=raises)
+    return guard(
+        function,
+        kernel_type.read_m,
+        kernel_type.handle_empty,
+        raises_on_empty=version_applies(kernel_type.raises_on_empty, deep_gemm_version),
+        passes_on_to=_passes_on_to(function, kernel_type.passes_on, deep_gemm_version),
+    )
+
+
+def _passes_on_to(function: Callable[..., Any], versions: str, deep_gemm_version: str) -> Callable[..., Any] | None:
+    """See :attr:`KernelType.passes_on`; ``None`` if that version passes nothing on."""
+    import deep_gemm
+
+    if not version_applies(versions, deep_gemm_version):
+        return None
+    found: Callable[..., Any] | None = getattr(getattr(deep_gemm, "_C", None), function.__name__, None)
+    return found
 
 
 def guard(
@@ -60,6 +76,7 @@ def guard(
     handle_empty: Callable[..., Any],
     *,
     raises_on_empty: bool,
+    passes_on_to: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """A function that calls ``handle_empty`` if ``read_m`` returns 0, and else ``function``.
 
@@ -69,6 +86,7 @@ def guard(
     Args:
         raises_on_empty: whether ``function`` raises ``RuntimeError`` for an empty input before it launches anything.
             Then the guard checks only after such an error.
+        passes_on_to: what ``function`` does nothing but call, with its parameters by position; called in its place.
     """
 
     def is_empty(*args: Any, **kwargs: Any) -> bool:
@@ -83,7 +101,7 @@ def guard(
     names: dict[str, Any] = {
         # The JIT monitor searches for frames of DeepGEMM's modules, and a C++ function has no frame of its own.
         "__name__": getattr(function, "__module__", __name__),
-        "_function": function,
+        "_function": function if passes_on_to is None or parameters == _ANY else passes_on_to,
         "_read_m": read_m,
         "_is_empty": is_empty,
         "_handle_empty": handle_empty,

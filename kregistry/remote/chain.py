@@ -1,6 +1,7 @@
 """A chain of tiers below the local store: read from the first that has a kernel, written back to those before it.
 
 Only the local store can fail a build. A tier that is slow, unreachable or wrong is a miss, counted and warned of once.
+What only a chain with tiers needs is imported when there is one: most builds have none, and start sooner.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve
 
 from kregistry.errors import Refusal, StorageError, TrustError
-from kregistry.remote.bundle import BundleTier
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
-from kregistry.remote.installed import InstalledTier
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
-from kregistry.remote.object_tier import ObjectTier
-from kregistry.remote.tier import Tier, TierError, Tiers, TierUse
+from kregistry.remote.tier import Tier, TierError
+from kregistry.remote.tier_use import TierUse
 from kregistry.store import packed
 from kregistry.store.packed import MAX_BYTES, PackedKernel
 from kregistry.store.store import DamagedEntry, Store
 from kregistry.trust.outcome import Outcome, Refused
-from kregistry.trust.seal import Signer, sha256_of
 from kregistry.trust.statement import Provenance
+
+if TYPE_CHECKING:
+    from kregistry.trust.seal import Signer
 
 _log = logging.getLogger("kregistry.remote")
 _Answer = TypeVar("_Answer")
@@ -43,6 +44,10 @@ def object_name(key: str) -> str:
 
 
 def _tier(location: Location, gate: Gate) -> Tier:
+    from kregistry.remote.bundle import BundleTier
+    from kregistry.remote.installed import InstalledTier
+    from kregistry.remote.object_tier import ObjectTier
+
     wheel, bundle = location.wheel(), location.bundle()
     if wheel is not None:
         return InstalledTier(wheel)
@@ -87,7 +92,7 @@ class Chain:
 
     def __init__(
         self,
-        tiers: Tiers,
+        tiers: Sequence[Tier],
         gates: Sequence[Gate] = (),
         *,
         signer: Signer | None = None,
@@ -181,7 +186,7 @@ class Chain:
         return any(not each.read_only for each in self._tiers)
 
     def fetch(self, key: str, store: Store) -> bool:
-        """Put a kernel into the local store, if a tier has it. Nearer tiers that lack it get it too.
+        """Put a kernel into the local store, if a tier has it. Nearer tiers that do not have it get it too.
 
         Returns:
             whether a tier had it.
@@ -252,6 +257,8 @@ class Chain:
         Raises:
             StorageError: a tier failed, and the chain is required.
         """
+        from kregistry.trust.seal import sha256_of
+
         made_from = evolve(self.provenance, sources={key: sha256_of(source.encode())}) if source else self.provenance
         content = pack_signed(store, key, self._signer, made_from)
         return content is not None and self._write(object_name(key), content, range(len(self._tiers)))

@@ -5,65 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from kregistry.remote.location import Location
-from kregistry.store.cubin import architecture_of
-from kregistry.store.packed import PackedKernel, unpack
-from kregistry.trust.keys import SigningKey, require_cryptography
+from kregistry.remote.open_gate import BUNDLE_SUBJECT as BUNDLE_SUBJECT
+from kregistry.remote.open_gate import Gate as Gate
+from kregistry.store.packed import PackedKernel
 from kregistry.trust.outcome import Outcome, Refused
-from kregistry.trust.policy import KREGISTRY_TRUST, Policy
-from kregistry.trust.seal import Signer, open_seal, sha256_of
 from kregistry.trust.serials import Serials
-from kregistry.trust.verifier import Accepted, Verifier, check_target
 
+if TYPE_CHECKING:
+    from kregistry.trust.policy import Policy
+    from kregistry.trust.seal import Signer
+
+#: Names the file of a policy.
+KREGISTRY_TRUST = "KREGISTRY_TRUST"
 #: Names files of private keys, separated by colons.
 KREGISTRY_SIGN = "KREGISTRY_SIGN"
-#: What the statement of a bundle calls the file.
-BUNDLE_SUBJECT = "bundle"
-
-
-class Gate:
-    """Takes whatever is intact: for a tier that may hold unsigned kernels."""
-
-    #: Whether nothing is taken, so that nothing needs to be asked for.
-    closed = False
-
-    def take(self, key: str, content: bytes) -> PackedKernel:
-        """The kernel that an object holds.
-
-        Args:
-            key: the kernel that was asked for.
-            content: of the object.
-
-        Raises:
-            Refused: it is not taken.
-            DamagedEntry: it is not this kernel, or not intact.
-        """
-        return unpack(key, _unsealed(content)[1])
-
-    def take_other(self, name: str, content: bytes) -> bytes:
-        """The content of an object that holds no kernel, without its signature.
-
-        Args:
-            name: of the object, which its signature must name.
-            content: of the object.
-
-        Raises:
-            Refused: it is not taken.
-        """
-        return _unsealed(content)[1]
-
-    def check_bundle(self, content: bytes, envelope: bytes | None) -> None:
-        """Called before a bundle is unpacked.
-
-        Raises:
-            Refused: it is not taken.
-        """
-
-    def remember(self) -> None:
-        """Called after what was taken has been stored: an older statement about it will be refused."""
 
 
 class ClosedGate(Gate):
@@ -79,37 +39,6 @@ class ClosedGate(Gate):
 
     def check_bundle(self, content: bytes, envelope: bytes | None) -> None:
         raise Refused(Outcome.NO_POLICY)
-
-
-class PolicyGate(Gate):
-    """Takes what a policy takes. Nothing of an object is parsed before its signature was found to be right."""
-
-    def __init__(self, verifier: Verifier) -> None:
-        self._verifier = verifier
-        #: What was accepted and is not remembered yet, by the key of the kernel; empty for the bundle.
-        self._accepted: dict[str, Accepted] = {}
-
-    def take(self, key: str, content: bytes) -> PackedKernel:
-        envelope, packed = _unsealed(content)
-        accepted = self._verifier.check(envelope, sha256_of(packed), key, key)
-        kernel = unpack(key, packed)
-        check_target(accepted.key, architecture_of(kernel.cubin))
-        self._accepted[key] = accepted
-        return kernel
-
-    def take_other(self, name: str, content: bytes) -> bytes:
-        envelope, other = _unsealed(content)
-        self._accepted[name] = self._verifier.check(envelope, sha256_of(other), name, name)
-        return other
-
-    def check_bundle(self, content: bytes, envelope: bytes | None) -> None:
-        self._accepted[""] = self._verifier.check(envelope, sha256_of(content), BUNDLE_SUBJECT)
-
-    def remember(self) -> None:
-        for key in list(self._accepted):
-            accepted = self._accepted.pop(key, None)  # another thread may be faster
-            if accepted is not None:
-                self._verifier.accept(accepted, key)
 
 
 @frozen
@@ -153,6 +82,12 @@ class TrustSettings:
         """
         named = str(policy or environment.get(KREGISTRY_TRUST, ""))
         files = tuple(keys) or tuple(Path(each) for each in environment.get(KREGISTRY_SIGN, "").split(":") if each)
+        if not named and not files:
+            return cls(serials=None if store is None else Serials(store))
+        from kregistry.trust.keys import SigningKey
+        from kregistry.trust.policy import Policy
+        from kregistry.trust.seal import Signer
+
         signer = Signer(tuple(SigningKey.read(each, environment) for each in files)) if files else None
         return cls(Policy.read(named) if named else None, signer, None if store is None else Serials(store))
 
@@ -164,25 +99,14 @@ class TrustSettings:
         Raises:
             MissingRequirement: a policy needs the package cryptography, which is not installed.
         """
-        policy = self.policy
-        if policy is None and location.wheel() is not None:
+        if location.unsigned or (self.policy is None and location.wheel() is not None):
             return Gate()
-        if location.unsigned:
-            return Gate()
-        if policy is None and self.signer is not None:
-            policy = Policy.of_keys(self.signer.public_keys)
-        if policy is None:
+        if self.policy is None and self.signer is None:
             return ClosedGate()
-        require_cryptography()
-        return PolicyGate(Verifier(policy, location.url, self.serials))
+        from kregistry.remote.policy_gate import policy_gate
+
+        return policy_gate(self.policy, self.signer, location.url, self.serials)
 
     def writable(self, location: Location) -> Location:
         """The location, writable if what is written will be signed."""
         return evolve(location, read_only=location.never_written) if self.signer else location
-
-
-def _unsealed(content: bytes) -> tuple[bytes | None, bytes]:
-    try:
-        return open_seal(content)
-    except ValueError as error:
-        raise Refused(Outcome.MALFORMED_ENVELOPE, str(error)) from error

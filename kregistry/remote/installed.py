@@ -9,9 +9,10 @@ from pathlib import Path
 
 from kregistry.bounded_input import read_bounded
 from kregistry.remote.tier import Tier, TierError
-from kregistry.remote.wheel_file import WHEELS
 from kregistry.store.packed import MAX_BYTES
 
+#: Entry points of distributions with kernels: name of the distribution -> its package.
+WHEELS = "kregistry.kernels"
 _PACKAGE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 #: A signature comes on top of a kernel.
 _LARGEST = MAX_BYTES + (1 << 20)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,14 +17,15 @@ from typing import Any
 from attrs import define, field
 
 from kregistry.bounded_input import parse_json, read_bounded
-from kregistry.remote.tier import TierUse
+from kregistry.remote.tier_use import TierUse
 from kregistry.store import atomic
+from kregistry.store.listing import matching
 
 #: More files than this are made one.
 _MOST_FILES = 200
 _LARGEST = 1 << 20
-#: The counts of a remote that are added up.
-COUNTS = ("hits", "misses", "written", "wrong", "not_taken", "errors", "bytes_read", "bytes_written")
+#: The counts that are whole numbers.
+_WHOLE = ("commands", "found", "missed", "compiled")
 
 
 @define
@@ -51,29 +51,18 @@ class Usage:
 
     def add(self, other: Usage) -> None:
         """Add the counts of others to these."""
-        self.commands += other.commands
         self.since = min(filter(None, (self.since, other.since)), default=0.0)
-        self.found += other.found
-        self.missed += other.missed
-        self.compiled += other.compiled
-        self.compile_seconds += other.compile_seconds
+        for count in (*_WHOLE, "compile_seconds"):
+            setattr(self, count, getattr(self, count) + getattr(other, count))
         for name, use in other.tiers.items():
-            total = self.tiers.setdefault(name, TierUse(name))
-            for count in (*COUNTS, "seconds"):
-                setattr(total, count, getattr(total, count) + getattr(use, count))
+            self.tiers.setdefault(name, TierUse(name)).add(use)
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "commands": self.commands,
+            **{count: getattr(self, count) for count in _WHOLE},
             "since": round(self.since, 3),
-            "found": self.found,
-            "missed": self.missed,
-            "compiled": self.compiled,
             "compile_seconds": round(self.compile_seconds, 3),
-            "remotes": {
-                name: {**{count: getattr(use, count) for count in COUNTS}, "seconds": round(use.seconds, 3)}
-                for name, use in sorted(self.tiers.items())
-            },
+            "remotes": {name: use.to_json() for name, use in sorted(self.tiers.items())},
         }
 
     @classmethod
@@ -83,21 +72,14 @@ class Usage:
             ValueError: it is not what :meth:`to_json` gives.
         """
         try:
-            tiers = {str(name): _use(str(name), counts) for name, counts in content["remotes"].items()}
-            whole = {name: int(content[name]) for name in ("commands", "found", "missed", "compiled")}
+            tiers = {str(name): TierUse.from_json(str(name), counts) for name, counts in content["remotes"].items()}
+            whole = {name: int(content[name]) for name in _WHOLE}
             since, seconds = float(content["since"]), float(content["compile_seconds"])
             if not (0 <= since < 1e11 and seconds >= 0 and min(whole.values()) >= 0):  # 1e11 is in the year 5138
                 raise ValueError("not a count of usage: a number is not possible")
             return cls(**whole, since=since, compile_seconds=seconds, tiers=tiers)
         except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a count of usage: {error}") from error
-
-
-def _use(name: str, counts: Any) -> TierUse:
-    use = TierUse(name, seconds=float(counts["seconds"]))
-    for count in COUNTS:
-        setattr(use, count, int(counts.get(count, 0)))
-    return use
 
 
 def note_usage(
@@ -111,11 +93,7 @@ def note_usage(
         found, missed: see :class:`Usage`.
         compile_seconds: of each kernel that was compiled.
     """
-    used = {
-        each.name: each
-        for each in remote
-        if each.hits or each.misses or each.written or each.wrong or each.not_taken or each.errors
-    }
+    used = {each.name: each for each in remote if each.asked}
     seconds = list(compile_seconds)
     if not used and not found and not missed:
         return
@@ -142,11 +120,9 @@ def forget_usage(store: Path) -> None:
     Raises:
         StorageError: the store cannot be written.
     """
-    with atomic.storage_errors(store), contextlib.suppress(FileNotFoundError):
-        aside = store / "tmp" / atomic.scratch_name("usage")
-        aside.parent.mkdir(exist_ok=True)
-        _directory(store).rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+    with atomic.storage_errors(store):
+        for path in matching(_directory(store), "*.json"):
+            path.unlink(missing_ok=True)
 
 
 def _directory(store: Path) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kregistry.errors import MissingRequirement
-from kregistry.remote.usage import COUNTS, Usage
+from kregistry.remote.tier_use import COUNTS
+from kregistry.remote.usage import Usage
 from kregistry.store.contents import Contents
 
 _ABOUT = {

@@ -17,9 +17,8 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from kregistry.errors import InputError
+from kregistry.remote.installed import WHEELS
 
-#: Entry points of distributions with kernels: name of the distribution -> its package.
-WHEELS = "kregistry.kernels"
 _FILE = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9_.]*[A-Za-z0-9])?)-(?P<version>[^-]+)-py3-none-any\.whl")
 _EXAMPLE = "the name of a wheel says what it is: deepseek_v3_h100-1.0-py3-none-any.whl"
 #: The earliest time that a zip file can hold.

@@ -84,8 +84,15 @@ def write_plugin(name: str, parent: Path) -> tuple[Path, ...]:
     """
     names = PluginNames.from_name(name)
     directory = parent / names.distribution
+    exists = InputError(f"{directory} exists", "choose another name, or --directory")
     if directory.exists():
-        raise InputError(f"{directory} exists", "choose another name, or --directory")
+        raise exists
+    try:
+        directory.mkdir(parents=True)  # of two processes, only one makes it
+    except FileExistsError as error:
+        raise exists from error
+    except OSError as error:
+        raise StorageError.from_oserror(error, directory) from error
     values = {"distribution": names.distribution, "module": names.module, "type": names.type, "cls": names.cls}
     written: list[Path] = []
     try:

@@ -63,6 +63,21 @@ def replace_file(path: Path, content: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def create_file(path: Path, content: bytes) -> None:
+    """Create a file in one step. What is there by then stays."""
+    scratch = path.parent / scratch_name("." + path.name)
+    try:
+        write_durably(scratch, content)
+        try:
+            os.link(scratch, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Create a hard link, or a copy flushed to disk if the file system has no hard links."""
     try:
@@ -140,7 +155,31 @@ def make_way(path: Path, aside: Path) -> None:
     aside.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):  # another process was faster
         path.rename(aside)
-        aside.unlink()
+        if aside.is_dir() and not aside.is_symlink():  # it has made the directory between the two steps
+            publish_directory(aside, path)
+        else:
+            aside.unlink()
+
+
+def clear_directory(path: Path, aside: Path) -> None:
+    """Remove a directory that lies where a file should be.
+
+    Args:
+        path: of the file; where there is no directory, nothing happens.
+        aside: a path in the same file system, to which it is renamed first.
+    """
+    if path.is_dir() and not path.is_symlink():
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            path.rename(aside)
+        remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies at a path, if there is anything; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_abandoned(directory: Path, older_than_seconds: float) -> None:

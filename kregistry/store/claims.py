@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import stat
 import threading
 import time
 from pathlib import Path
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.errors import shorten
@@ -68,11 +67,12 @@ class Claims:
         return owned
 
     def release(self, key: str) -> None:
-        """Give a claim back."""
+        """Give a claim back, unless another process has taken it over."""
         path = self.directory / key
         self._held.discard(path)
-        with contextlib.suppress(OSError):  # removed by others, or a read-only store: its lease ends
-            path.unlink()
+        if _read_owner(path) == _this_process():
+            with contextlib.suppress(OSError):  # removed by others, or a read-only store: its lease ends
+                path.unlink()
 
     def owner(self, key: str) -> str:
         """Who holds the claim of another builder, for messages: ``"process 12 on node-3"``."""
@@ -111,7 +111,7 @@ class Claims:
             found = path.lstat()
         except OSError:
             return False  # just released: try again later
-        stamp = (found.st_ino, found.st_mtime_ns)
+        stamp = _stamp(found)
         if self._seen.get(path, (None, 0.0))[0] != stamp:
             self._seen[path] = (stamp, time.monotonic())
         # A clock that runs ahead: a claim that has not been touched for a lease, as we have watched it, is old too.
@@ -129,12 +129,15 @@ class Claims:
         grave = path.with_name(atomic.scratch_name("." + path.name[:16]))
         try:
             path.rename(grave)
+            found = _stamp(grave.lstat())
         except FileNotFoundError:
             return False
-        if grave.is_dir() and not grave.is_symlink():
-            shutil.rmtree(grave, ignore_errors=True)
-        else:
-            grave.unlink(missing_ok=True)
+        if found != self._seen[path][0]:  # a new claim, of a process that was faster
+            with contextlib.suppress(OSError):
+                os.link(grave, path)
+            atomic.remove(grave)
+            return False
+        atomic.remove(grave)
         return self._create(path)
 
     def _touch(self) -> None:
@@ -147,13 +150,22 @@ class Claims:
 def _write_claim(path: Path) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+        json.dump(asdict(_this_process()), file)
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int]:
+    """Differs between two claims at one path."""
+    return found.st_ino, found.st_mtime_ns
 
 
 @frozen
 class _Owner:
     host: str
     pid: int
+
+
+def _this_process() -> _Owner:
+    return _Owner(socket.gethostname(), os.getpid())
 
 
 def _read_owner(path: Path) -> _Owner | None:

@@ -127,7 +127,7 @@ def collect(store: Store, rules: Rules, *, dry_run: bool = False, now: float | N
             for each in removed:
                 store.discard(each.key)
             for path in files:
-                path.unlink(missing_ok=True)
+                atomic.remove(path)
     left = [each for each in entries if each.key not in gone]
     return Collected(removed, len(files), len(left), sum(each.nbytes for each in left), kept)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +56,13 @@ def renew(store: Path) -> int:
             grave = store / "tmp" / atomic.scratch_name("outdated")
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 entry.rename(grave)
-                kernels += entry is not path
-            shutil.rmtree(grave) if grave.is_dir() else grave.unlink(missing_ok=True)
+                if _is_outdated(grave / path.name if entry is not path else grave):
+                    kernels += entry is not path
+                elif entry is not path:  # another process has made it anew since
+                    atomic.publish_directory(grave, entry)
+                else:
+                    grave.replace(entry)
+            atomic.remove(grave)
         atomic.replace_file(store / _FILE, f"{FORMAT}\n".encode())
     return kernels
 
@@ -77,9 +81,16 @@ def _outdated(store: Path) -> Iterator[Path]:
         for path in matching(store / name, "**/*.json"):
             if not pattern.fullmatch(path.relative_to(store / name).as_posix()):
                 continue
-            try:
-                signed_json.decode(read_bounded(path))
-            except signed_json.NotSigned:
+            if _is_outdated(path):
                 yield path
-            except (OSError, ValueError):  # damaged, which is found where it is used
-                continue
+
+
+def _is_outdated(record: Path) -> bool:
+    """Whether a record is one without a digest."""
+    try:
+        signed_json.decode(read_bounded(record))
+    except signed_json.NotSigned:
+        return True
+    except (OSError, ValueError):  # damaged, which is found where it is used
+        return False
+    return False

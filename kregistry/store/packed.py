@@ -6,13 +6,10 @@ receives it trusts it: :func:`unpack` accepts it only as the kernel that was ask
 
 from __future__ import annotations
 
-import hashlib
-
 from attrs import frozen
 
 from kregistry.store import signed_json
-from kregistry.store.cubin import DamagedCubin, single_kernel
-from kregistry.store.store import CUBIN, RECORD, DamagedEntry, Store
+from kregistry.store.store import DamagedEntry, Store, check_content
 
 _FORMAT = b"kregistry kernel 1\n"
 #: The largest cubin that is accepted, in bytes. DeepGEMM's are below 1 MiB.
@@ -35,11 +32,8 @@ def pack(store: Store, key: str) -> bytes | None:
     Raises:
         DamagedEntry: the entry exists but is damaged.
     """
-    if store.get(key) is None:
-        return None
-    entry = store.entry(key)
-    record, cubin = (entry / RECORD).read_bytes(), (entry / CUBIN).read_bytes()
-    return _FORMAT + b"%d\n" % len(record) + record + cubin
+    found = store.content(key)
+    return None if found is None else _FORMAT + b"%d\n" % len(found.record) + found.record + found.cubin
 
 
 def unpack(key: str, content: bytes) -> PackedKernel:
@@ -59,18 +53,9 @@ def unpack(key: str, content: bytes) -> PackedKernel:
         raise DamagedEntry("it is cut")
     record, cubin = rest[: int(length)], rest[int(length) :]
     try:
-        fields = signed_json.decode(record)
-        owner, expected = fields["key"], fields["sha256"]
+        check_content(key, signed_json.decode(record), cubin)
     except (ValueError, KeyError) as error:
         raise DamagedEntry(f"its record is damaged: {error}") from error
-    if owner != key:
-        raise DamagedEntry(f"it is another kernel, {str(owner)[:64]}")
-    if hashlib.sha256(cubin).hexdigest() != expected:
-        raise DamagedEntry("the cubin's sha256 differs from the recorded one")
-    try:
-        single_kernel(cubin)
-    except DamagedCubin as error:
-        raise DamagedEntry(str(error)) from error
     return PackedKernel(key, record, cubin)
 
 

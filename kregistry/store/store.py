@@ -24,6 +24,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from platformdirs import user_cache_path
@@ -66,12 +67,38 @@ class StoredKernel:
     seconds: float
 
 
+@frozen
+class KernelContent:
+    """The content of a kernel's two files, which belong together."""
+
+    record: bytes
+    cubin: bytes
+
+
 class DamagedEntry(Exception):
     """An entry of the store is damaged and cannot be used; the text says why."""
 
 
 class OutdatedEntry(DamagedEntry):
     """The entry has the format of kregistry 0.1.0, whose records are not bound to their key."""
+
+
+def check_content(key: str, record: Mapping[str, Any], cubin: bytes) -> None:
+    """Check that a record and a cubin are those of a kernel.
+
+    Raises:
+        DamagedEntry: they are another kernel's, or the cubin is damaged.
+        KeyError: the record has no key or no digest.
+    """
+    owner, expected = record["key"], record["sha256"]
+    if owner != key:
+        raise DamagedEntry(f"it is the entry of another kernel, {str(owner)[:64]}")
+    if hashlib.sha256(cubin).hexdigest() != expected:
+        raise DamagedEntry("the cubin's sha256 differs from the recorded one")
+    try:
+        single_kernel(cubin)
+    except DamagedCubin as error:
+        raise DamagedEntry(str(error)) from error
 
 
 class Store:
@@ -100,7 +127,7 @@ class Store:
                 (self.directory / name).mkdir(parents=True, exist_ok=True)
             probe = self.scratch("probe")
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         self.warn_of_others()
         for name in ("tmp", "claims"):  # a claim is touched every few seconds
             atomic.remove_abandoned(self.directory / name, _ABANDONED_SECONDS)
@@ -131,33 +158,25 @@ class Store:
         Raises:
             DamagedEntry: the entry exists but is damaged.
         """
-        entry = self.entry(key)
-        if any(path.is_symlink() for path in (entry, entry / RECORD, entry / CUBIN)):
-            raise DamagedEntry("it is a link, and what a store holds is inside of it")
+        found = self._read(key)
+        return None if found is None else found[0]
+
+    def content(self, key: str) -> KernelContent | None:
+        """What the files of a kernel hold, checked like :meth:`get`: its entry may disappear at any time.
+
+        Raises:
+            DamagedEntry: the entry exists but is damaged.
+        """
+        found = self._read(key)
+        return None if found is None else found[1]
+
+    def _read(self, key: str) -> tuple[StoredKernel, KernelContent] | None:
         try:
-            record = signed_json.decode(read_bounded(entry / RECORD))
-            content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
-            seconds = float(record["seconds"])
-            expected, owner = record["sha256"], record["key"]
-        except FileNotFoundError as error:
-            if not os.path.lexists(entry):
-                return None
-            raise DamagedEntry(f"{Path(error.filename).name} is missing") from error
-        except OSError as error:
-            raise DamagedEntry(str(error)) from error
-        except signed_json.NotSigned as error:
-            raise OutdatedEntry(f"{RECORD} has the format of kregistry 0.1.0, without a digest") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise DamagedEntry(f"{RECORD} is not a record of a kernel: {error}") from error
-        if owner != key:
-            raise DamagedEntry(f"it is the entry of another kernel, {owner}")
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise DamagedEntry("the cubin's sha256 differs from the recorded one")
-        try:
-            single_kernel(content)
-        except DamagedCubin as error:
-            raise DamagedEntry(str(error)) from error
-        return StoredKernel(entry / CUBIN, expected, len(content), seconds)
+            return _read_entry(self.entry(key), key)
+        except DamagedEntry:
+            # Another process may have put or replaced the entry between our looks at its two files. It does so in one
+            # step: a second look says what is there.
+            return _read_entry(self.entry(key), key)
 
     def note_use(self, key: str) -> None:
         """Note that a build or a server uses a kernel, for ``kregistry gc``: by the time of its record, once a day.
@@ -208,19 +227,37 @@ class Store:
                 raise
 
     def discard(self, key: str) -> None:
-        """Remove a damaged entry, whatever it is."""
-        entry = self.entry(key)
+        """Remove an entry, whatever it is.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
         with atomic.storage_errors(self.directory):
-            atomic.make_way(entry.parent, self.scratch("damaged"))
-            grave = self.scratch("damaged")
-            try:
-                entry.rename(grave)
-            except FileNotFoundError:
-                return
-            if grave.is_symlink() or not grave.is_dir():
-                grave.unlink(missing_ok=True)
+            atomic.remove(self._set_aside(key))
+
+    def discard_damaged(self, key: str) -> None:
+        """Remove an entry that was found damaged, unless another process has replaced it by an intact one since.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        if _is_intact(self.entry(key), key):
+            return
+        with atomic.storage_errors(self.directory):
+            grave = self._set_aside(key)
+            if _is_intact(grave, key):  # replaced between the two steps
+                atomic.publish_directory(grave, self.entry(key))
             else:
-                shutil.rmtree(grave, ignore_errors=True)
+                atomic.remove(grave)
+
+    def _set_aside(self, key: str) -> Path:
+        """The new path of an entry; nothing is there if there was none."""
+        entry, grave = self.entry(key), self.scratch("damaged")
+        atomic.make_way(entry.parent, self.scratch("damaged"))
+        with contextlib.suppress(FileNotFoundError):
+            entry.rename(grave)
+            os.utime(grave, follow_symlinks=False)  # or a process that opens the store would take it for abandoned
+        return grave
 
     def warn_of_others(self) -> None:
         """Warn once in a process if others can write the store: what it holds runs in servers."""
@@ -239,3 +276,37 @@ class Store:
         if who and place not in _WARNED:
             _WARNED.add(place)
             _log.warning("the store %s can be written by %s: see `kregistry docs security`", place, who)
+
+
+def _read_entry(entry: Path, key: str) -> tuple[StoredKernel, KernelContent] | None:
+    """The kernel in the directory of an entry, after its content was checked; ``None`` if there is no such directory.
+
+    Raises:
+        DamagedEntry: it is damaged.
+    """
+    if any(path.is_symlink() for path in (entry, entry / RECORD, entry / CUBIN)):
+        raise DamagedEntry("it is a link, and what a store holds is inside of it")
+    try:
+        text = read_bounded(entry / RECORD)
+        record = signed_json.decode(text)
+        content = read_bounded(entry / CUBIN, MAX_CUBIN_BYTES)
+        seconds, sha256 = float(record["seconds"]), record["sha256"]
+        check_content(key, record, content)
+    except FileNotFoundError as error:
+        if not os.path.lexists(entry):
+            return None
+        raise DamagedEntry(f"{Path(error.filename).name} is missing") from error
+    except OSError as error:
+        raise DamagedEntry(str(error)) from error
+    except signed_json.NotSigned as error:
+        raise OutdatedEntry(f"{RECORD} has the format of kregistry 0.1.0, without a digest") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedEntry(f"{RECORD} is not a record of a kernel: {error}") from error
+    return StoredKernel(entry / CUBIN, sha256, len(content), seconds), KernelContent(text, content)
+
+
+def _is_intact(entry: Path, key: str) -> bool:
+    try:
+        return _read_entry(entry, key) is not None
+    except DamagedEntry:
+        return False

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -17,6 +15,7 @@ from kregistry.bounded_input import read_bounded
 from kregistry.errors import MissingRequirement, storage_errors
 from kregistry.full_disk import raise_if_full
 from kregistry.python_child import child_environment
+from kregistry.store import atomic
 from kregistry.toolchain import Toolchain
 
 #: A process on the stub GPU ends with this code when its host code touches device memory.
@@ -52,8 +51,10 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
         return library
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory) as scratch:
-            place = Path(scratch)
+        atomic.remove_leftovers(directory, atomic.ABANDONED_SECONDS)
+        place = directory / atomic.scratch_name(".compile")
+        try:
+            place.mkdir()
             for name, text in sources.items():
                 (place / name).write_text(text)
             (place / "generated.c").write_text("\n".join(_weak_functions(toolchain, place)))
@@ -63,9 +64,10 @@ def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
             calls = _compile(toolchain, place, "libkregistry_calls.so", ["calls.c"])
             for built, final in ((nvml, second), (calls, third), (cuda, library)):
                 _seal(built)
-                if final.is_dir() and not final.is_symlink():
-                    shutil.rmtree(final)
+                atomic.clear_directory(final, place / "in_the_way")
                 built.replace(final)
+        finally:
+            atomic.remove(place)
     return library
 
 

@@ -52,8 +52,8 @@ class ProbedValue:
         refusal: why the kernel type refuses the value; then nothing was launched.
         warm_up: :meth:`~kregistry.KernelType.execute`, with buffers of exactly this size.
         serving: :meth:`~kregistry.KernelType.launch`, with arguments that are part of larger buffers.
-        stream: as ``warm_up``, but on another stream than the default one.
-        sealed: at value 0 only: :meth:`~kregistry.KernelType.sealed` in place of the launch.
+        stream: as ``warm_up``, but with the larger buffers, and on another stream than the default one.
+        sealed: the sealed call in place of the launch; at value 0 only, unless the kernel type declares ``passes_on``.
     """
 
     m: int

@@ -24,7 +24,6 @@ from kregistry.trust.keys import PublicKey
 from kregistry.trust.policy_format import VERSION, KeySource, PolicySource
 
 #: Names the policy.
-KREGISTRY_TRUST = "KREGISTRY_TRUST"
 _ARCHITECTURE = re.compile(r"sm_(\d{2,3})[af]?", re.ASCII)
 _LISTS = ("targets", "deep_gemm", "remotes")
 

@@ -26,6 +26,7 @@ class MGroupedBf16GemmNtMasked(MaskedGemm):
     function_names = ("m_grouped_bf16_gemm_nt_masked", "bf16_m_grouped_gemm_nt_masked")
     signature = Signature("a, b, d, masked_m, expected_m, compiled_dims='nk', *args, **kwargs")
     archs = ARCHS
+    passes_on = ">=0.1.4,<=0.2.3.post2"
     proof = Proof(
         examples=(
             {"num_groups": 4, "n": 256, "k": 512},

@@ -71,6 +71,7 @@ class Tf32HcPrenormGemm(KernelType):
         ),
     )
     raises_on_empty = ""  # on empty input it asserts with num_splits (layout.hpp), and returns without
+    passes_on = ">=0.1.4,<=0.2.3.post2"
 
     def check(self, shape: Shape) -> None:
         limit = _MAX_N.get(shape.target.arch, _MAX_N_ELSEWHERE)

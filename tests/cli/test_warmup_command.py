@@ -85,7 +85,8 @@ def test_on_the_stub_gpu_every_kernel_is_loaded(
 ) -> None:
     library = compile_stub(toolchain, stub_directory)
     environment = stub_environment(get_target("h100"), toolchain, library, tmp_path)
-    command = ["warmup", str(tiny_file), "--store", str(session_store.directory), "--cache-dir", str(tmp_path / "jit")]
+    command = ["warmup", "-q", str(tiny_file), "--store", str(session_store.directory)]
+    command += ["--cache-dir", str(tmp_path / "jit")]
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ENTRY, *command], env=environment, capture_output=True, text=True
     )

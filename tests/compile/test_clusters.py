@@ -66,12 +66,18 @@ def check(report: dict[str, Any], place: Path, lock: Path, kregistry: Callable[.
     assert (result.code, result.out.startswith("3 of 3 kernels are in ")) == (0, True)
 
 
-@pytest.mark.services
-def test_dask_builds_each_kernel_although_a_worker_is_killed(
-    lock: Path, tmp_path: Path, kregistry: Callable[..., Result]
+@pytest.mark.parametrize(
+    "script, seconds",
+    [
+        pytest.param("dask_build.sh", 150, marks=pytest.mark.services),
+        pytest.param("ray_build.sh", 280, marks=pytest.mark.ray),
+    ],
+)
+def test_each_kernel_is_built_although_a_worker_is_killed(
+    script: str, seconds: float, lock: Path, tmp_path: Path, kregistry: Callable[..., Result]
 ) -> None:
-    place = tmp_path / "dask"
-    report = run("dask_build.sh", place, lock, 150)
+    place = tmp_path / "place"
+    report = run(script, place, lock, seconds)
     check(report, place, lock, kregistry)
     assert report["cluster"]["lost"] == 0
     # The one that lives has made what the other was killed on, and nothing twice that had come back.
@@ -82,17 +88,6 @@ def test_dask_builds_each_kernel_although_a_worker_is_killed(
 def test_slurm_builds_each_kernel_although_a_node_goes_down(
     lock: Path, tmp_path: Path, kregistry: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "slurm"
+    place = tmp_path / "place"
     monkeypatch.setenv("KREGISTRY_STORE", str(place / "worker"))
     check(run("slurm_jobs.sh", place, lock, 200), place, lock, kregistry)
-
-
-@pytest.mark.ray
-def test_ray_builds_each_kernel_although_a_node_is_killed(
-    lock: Path, tmp_path: Path, kregistry: Callable[..., Result]
-) -> None:
-    place = tmp_path / "ray"
-    report = run("ray_build.sh", place, lock, 280)
-    check(report, place, lock, kregistry)
-    assert report["cluster"]["lost"] == 0
-    assert kernels(place / "store-1") | kernels(place / "store-2") == kernels(place / "store")

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -236,6 +236,12 @@ def test_leaving_early_stops_the_compilers_and_keeps_what_was_published(
     assert list((store.directory / "tmp").iterdir()) == []
 
 
+def set_once(event: threading.Event, condition: Callable[[], object]) -> None:
+    while not condition():
+        threading.Event().wait(0.01)
+    event.set()
+
+
 def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitCache, copying: Path) -> None:
     """The plan is complete before its turn has come. What the plan confirms is compiled, and fills the JIT cache."""
     kernels = [small_kernel(f"early{number}") for number in range(3)]
@@ -245,7 +251,7 @@ def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitC
         made._schedule.open()
         made.add_early(kernels)
         made.add(kernels[1])
-        threading.Timer(0.3, held.set).start()
+        threading.Thread(target=set_once, args=[held, lambda: made._unneeded], daemon=True).start()
         made.finish()
     assert [each.kernel.name for each in made.record.compiled] == ["early1"]
     assert made.record.filled == 1

@@ -176,12 +176,20 @@ def test_tasks_of_an_urgent_kernel_come_first_also_those_that_are_added_later(ra
 
 
 class Tasks:
-    """Gives tasks one by one, each when it is due, and records what it hears about the others."""
+    """Gives tasks one by one, each when it is due, and records what it hears about the others.
+
+    Attributes:
+        needed: tasks that others need.
+    """
 
     def __init__(self, tasks: Iterable[tuple[float, Work]], due: Callable[[], float | None] = lambda: None) -> None:
         self._tasks = list(tasks)
         self._due = due
+        self.needed: list[tuple[float, Work]] = []
         self.other_seconds: list[float] = []
+
+    def prepare(self, now: float) -> tuple[float, Work] | None:
+        return self.needed.pop(0) if self.needed else None
 
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
         self.other_seconds.append(other_seconds)
@@ -200,6 +208,21 @@ def test_a_source_comes_first_and_hears_of_the_work_that_waits(ran: list[str]) -
     run(made, source)
     assert ran == ["made", "a", "b"]
     assert source.other_seconds == [5.0, 5.0, 2.0, 0.0]
+
+
+def test_what_others_need_starts_while_tasks_are_gathered(clock: Clock, ran: list[str]) -> None:
+    done = threading.Event()
+    source = Tasks([(9.0, partial(ran.append, "made"))])
+    source.needed.append((1.0, last(ran, "needed", done)))
+    made = Schedule(1)
+    made.put(1.0, partial(ran.append, "ready"))
+    made.start(source)
+    assert done.wait(LIMIT)
+    clock.wait_for_looks(made)
+    assert ran == ["needed"]
+    clock.advance(made, 0.3)
+    made.close()
+    assert ran == ["needed", "made", "ready"]
 
 
 def test_a_source_hears_of_the_work_that_runs() -> None:

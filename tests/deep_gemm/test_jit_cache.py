@@ -197,3 +197,23 @@ def test_a_directory_that_cannot_be_written(kernel: Kernel, stored: StoredKernel
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):
         JitCache(tmp_path / "file" / "jit").fill(kernel, stored)
+
+
+def test_a_repair_that_is_interrupted_leaves_nothing_in_the_entry(
+    jit: JitCache, kernel: Kernel, stored: StoredKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill leaves lies where later runs remove it."""
+    jit.fill(kernel, stored)
+    rewrite(jit.cubin(kernel), b"damaged")
+    before = {path.name for path in jit.entry(kernel).iterdir()}
+    at_the_time: set[str] = set()
+
+    def replace(self: Path, target: Path) -> Path:
+        at_the_time.update(path.name for path in jit.entry(kernel).iterdir())
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(StorageError, match="Input/output error"):
+        jit.fill(kernel, stored)
+    assert at_the_time == before
+    assert list((jit.directory_for(kernel) / "tmp").iterdir()) == []

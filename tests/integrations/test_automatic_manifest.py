@@ -49,6 +49,22 @@ def test_it_ends_no_earlier_than_the_engines_own_warm_up(registry: Registry, tmp
     assert set(shapes(made).values()) == {200_000}
 
 
+def test_rows_and_layout_are_those_of_the_installed_vllm(registry: Registry, tmp_path: Path) -> None:
+    """vLLM without FlashInfer calls DeepGEMM from one row on; vLLM 0.33 has another layout of the rows of experts."""
+    plain = Request("vllm", "m", CONFIG, {"tp": 1, "moe_runner": "deep_gemm"})
+    for request, rows, psum in ((plain, 32, False), (evolve(plain, first_rows=1, psum_scales=("f32",)), 1, True)):
+        made = manifest_for(request, registry, Store(tmp_path), H100)
+        linear = [each for each in made.entries if each.kernel_type == "fp8_gemm_nt"]
+        experts = [each for each in made.entries if each.kernel_type == "m_grouped_fp8_gemm_nt_contiguous"]
+        assert linear and {each.range.start for each in linear} == {rows}
+        assert experts and {each.shape["use_psum_layout"] for each in experts} == {psum}
+        text = tmp_path / "made.yaml"
+        text.write_text(manifest_text(made))
+        assert load_manifest(text, registry, H100).entries == tuple(
+            evolve(each, model=made.file) for each in made.entries
+        )
+
+
 def test_an_architecture_without_formulas_leaves_the_other_sources(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

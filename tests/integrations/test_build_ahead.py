@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,17 @@ from kregistry.integrations import build_ahead
 from kregistry.integrations.build_ahead import SaysThatItWaits, start_build, wait_for_build
 from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.store import Store
+
+
+@pytest.fixture(autouse=True)
+def reaped() -> Iterator[None]:
+    """A server waits for none of its build processes and keeps them until its end; this process would complain then."""
+    yield
+    for process in build_ahead._running:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(60)
+    build_ahead._running.clear()
 
 
 @pytest.fixture
@@ -84,7 +97,8 @@ time.sleep(60)
         engine.send_signal(signal.SIGKILL)
         engine.wait()
     assert "has died" in wait_for_build(start, limit_seconds=60).text
-    assert not build_ahead._alive(int(start.log.read_text()))  # nor do its compilers go on
+    while build_ahead._alive(int(start.log.read_text())):  # nor do its compilers go on; a signal may take a moment
+        time.sleep(0.01)
 
 
 def test_a_long_wait_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -92,3 +106,23 @@ def test_a_long_wait_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     with SaysThatItWaits("a thing"):
         while "waiting for a thing" not in caplog.text:
             time.sleep(0.01)
+
+
+def test_nobody_waits_for_a_process_that_died_before_it_started_the_build(start: StartFolder) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    start.write_status(Status("starting", gone.pid))
+    assert f"process {gone.pid} has died" in wait_for_build(start, limit_seconds=60).text
+
+
+def test_nobody_waits_for_a_build_that_could_not_be_started(
+    start: StartFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(build_ahead.subprocess, "Popen", refuse)
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        start_build(start, {})
+    status = wait_for_build(start, limit_seconds=60)
+    assert status.state == "failed" and "no build process was started" in status.text

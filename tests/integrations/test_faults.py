@@ -1,16 +1,18 @@
-"""A fault at each step of kregistry's code inside SGLang: SGLang runs on, and a line of the log says what failed."""
+"""A fault at each step of kregistry's code inside an engine: the engine runs on, and a log line says what failed."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import faults_in_sglang
+import faults_in_vllm
 import pytest
 from compilers import slow_toolkit
 from engine_on_stub import need
-from faults_in_sglang import FAULTS
 from on_stub import environment
 
 from kregistry.toolchain import Toolchain
@@ -18,7 +20,7 @@ from kregistry.toolchain import Toolchain
 pytestmark = pytest.mark.engines
 
 #: Faults that are met before a model is served, whatever else happens, and what the log says then.
-SAID = {
+SAID_IN_SGLANG = {
     "import of the hooks": "cannot register its hooks",
     "import of the switches": "cannot register its hooks",
     "import of the phases": "cannot register its hooks",
@@ -41,17 +43,26 @@ SAID = {
 }
 
 
-def test_sglang_serves_with_any_fault(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
-    need("sglang")
-    compiler = slow_toolkit(tmp_path / "cuda", toolchain, cubin, 0) / "bin" / "nvcc"
-    (tmp_path / "models").mkdir()
-    cache, script = str(tmp_path / "cache"), Path(__file__).parents[1] / "support" / "faults_in_sglang.py"
+#: The same for vLLM.
+SAID_IN_VLLM = {
+    "import of the hooks": "cannot register its hooks",
+}
+
+
+def answers_of(
+    engine: str, faults: Iterable[str], place: Path, toolchain: Toolchain, cubin: bytes
+) -> Mapping[str, list[str]]:
+    """Fault -> what the log of kregistry says; the engine has not failed in any of them."""
+    need(engine)
+    compiler = slow_toolkit(place / "cuda", toolchain, cubin, 0) / "bin" / "nvcc"
+    (place / "models").mkdir()
+    cache, script = str(place / "cache"), Path(__file__).parents[1] / "support" / f"faults_in_{engine}.py"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(tmp_path / "models")],
+        [sys.executable, "-W", "ignore", str(script), str(place / "models")],
         env=environment(
-            tmp_path,
-            KREGISTRY_STORE=str(tmp_path / "store"),
-            XDG_CACHE_HOME=str(tmp_path / "xdg"),
+            place,
+            KREGISTRY_STORE=str(place / "store"),
+            XDG_CACHE_HOME=str(place / "xdg"),
             SGLANG_DG_CACHE_DIR=cache,
             DG_JIT_CACHE_DIR=cache,
             KREGISTRY_NVCC=str(compiler),
@@ -62,7 +73,18 @@ def test_sglang_serves_with_any_fault(tmp_path: Path, toolchain: Toolchain, cubi
     )
     lines = [line.removeprefix("FAULT ") for line in done.stdout.splitlines() if line.startswith("FAULT ")]
     answers = {each["fault"]: each for each in map(json.loads, lines)}
-    assert list(answers) == list(FAULTS), done.stdout[-3000:] + done.stderr[-3000:]
+    assert list(answers) == list(faults), done.stdout[-3000:] + done.stderr[-3000:]
     assert {name: each["error"] for name, each in answers.items() if "error" in each} == {}
-    for name, text in SAID.items():
-        assert sum(text in line for line in answers[name]["log"]) == 1, (name, answers[name]["log"])
+    return {name: each["log"] for name, each in answers.items()}
+
+
+def test_sglang_serves_with_any_fault(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
+    answers = answers_of("sglang", faults_in_sglang.FAULTS, tmp_path, toolchain, cubin)
+    for name, text in SAID_IN_SGLANG.items():
+        assert sum(text in line for line in answers[name]) == 1, (name, answers[name])
+
+
+def test_vllm_serves_with_any_fault(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
+    answers = answers_of("vllm", faults_in_vllm.FAULTS, tmp_path, toolchain, cubin)
+    for name, text in SAID_IN_VLLM.items():
+        assert sum(text in line for line in answers[name]) == 1, (name, answers[name])

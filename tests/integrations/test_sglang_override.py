@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from kregistry import get_target
-from kregistry.integrations import sglang
+from kregistry.integrations import build_ahead, engine_warmup, sglang
+from kregistry.integrations.ahead import Waited
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
+from kregistry.integrations.missing_calls import MissingCalls
+from kregistry.integrations.remembered_calls import remembered
 from kregistry.integrations.sglang import launching, warmup_override
 from kregistry.integrations.sglang.warmup_override import SglangOverride
-from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder
+from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder, Status
 from kregistry.manifest import Entry
 from kregistry.store import Store
 
@@ -102,6 +105,25 @@ def test_while_the_build_runs_the_call_itself_waits_for_its_kernel(
     assert override.compile_one_type(original, **{**GROUP, "n": 768}) is None
     assert loaded == [1] and len(warmed) == 1
     assert isinstance(utils.deep_gemm_execution_hook(7, 768, 1024, 1, DENSE), nullcontext)
+
+
+@pytest.mark.parametrize("asked_by", ["SGLang's warm-up", "a call"])
+def test_a_request_never_waits_for_a_range(
+    override: SglangOverride, warmed: list[str], monkeypatch: pytest.MonkeyPatch, asked_by: str
+) -> None:
+    """Also if it is the first call since the build has ended, so that what was built is loaded by it."""
+    live: list[int] = []
+    monkeypatch.setattr(override.first_calls.missing, "in_live_traffic", lambda entries, m: live.append(m))
+    over = SimpleNamespace(builds=False, wait_for_call=lambda *_: Waited.EVERYTHING)
+    monkeypatch.setattr(override.engine, "_ahead", over)
+    monkeypatch.setattr(override.engine, "load_what_was_built_ahead", lambda: setattr(override.engine, "_ahead", None))
+    override.first_calls.is_ready = lambda: True
+    if asked_by == "a call":
+        kernel_type = override.engine.registry["fp8_gemm_nt"]
+        override.first_calls._first_call(kernel_type, {"n": 512, "k": 1024}, 1, live=override.first_calls.live)
+    else:
+        assert override.compile_one_type(original, **GROUP) is None
+    assert live == [1] and warmed == []
 
 
 def test_another_kernel_type_is_left_to_sglang_with_all_arguments(override: SglangOverride, warmed: list[str]) -> None:
@@ -220,6 +242,67 @@ def test_a_build_that_cannot_be_started_is_logged(
     assert "kregistry builds nothing before the first call" in caplog.text and "no more processes" in caplog.text
 
 
+def test_the_warm_up_request_waits_for_all_builds_of_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for one that begins meanwhile; one that has died is waited for by nobody."""
+    start = StartFolder.create(Store(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(start.directory))
+    waited: list[StartFolder] = []
+
+    def wait(folder: StartFolder) -> Status:
+        waited.append(folder)
+        if len(waited) == 1:
+            start.following()
+        return Status("failed", 0)
+
+    monkeypatch.setattr(build_ahead, "wait_for_build", wait)
+    launching.warming_up()
+    assert waited == start.all_builds() and len(waited) == 2
+    monkeypatch.delenv(VARIABLE)
+    launching.warming_up()
+    assert len(waited) == 2
+
+
+@pytest.mark.parametrize("asked_by", ["SGLang's warm-up", "a call"])
+def test_a_call_site_outside_a_finished_build_is_built_by_another_process(
+    override: SglangOverride, warmed: list[str], monkeypatch: pytest.MonkeyPatch, asked_by: str
+) -> None:
+    """The call goes on at once. If that process brings nothing for it, the range is warmed up here."""
+    done: list[str] = []
+    engine, first_calls = override.engine, override.first_calls
+    monkeypatch.setattr(first_calls, "missing", MissingCalls(engine.store, "model"))
+    monkeypatch.setattr(FirstCalls, "watches", True)
+    monkeypatch.setattr(engine, "_built", StartFolder.create(engine.store))
+
+    def build_again() -> bool:
+        done.append("built again")
+        engine._built = None
+        return True
+
+    monkeypatch.setattr(engine, "build_again", build_again)
+    if asked_by == "SGLang's warm-up":
+        assert override.compile_one_type(original, **GROUP) is None
+        assert done == warmed == []  # the call itself follows
+    call = engine.registry["fp8_gemm_nt"], {"n": 512, "k": 1024}, 1
+    first_calls._first_call(*call, live=False)
+    assert done == ["built again"] and warmed == []
+    assert len(list(remembered(engine.store, "model"))) == 1
+    first_calls._first_call(*call, live=False)
+    assert done == ["built again"] and len(warmed) == 1
+
+
+def test_a_further_build_that_cannot_be_started_is_logged(
+    override: SglangOverride, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(start: StartFolder, environment: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(engine_warmup, "start_build", fail)
+    assert not override.engine.build_again()  # nothing was built before
+    monkeypatch.setattr(override.engine, "_built", StartFolder.create(override.engine.store))
+    assert not override.engine.build_again() and "no more processes" in caplog.text
+    assert override.engine.is_loaded and not override.engine.can_build_again
+
+
 class Unfriendly:
     """An argument that nothing can be done with."""
 
@@ -250,6 +333,7 @@ def test_no_hook_minds_its_arguments(
     assert seen == [len(args) + len(kwargs)]
     override.configured(None, *args, **kwargs)
     launching.launching(None, *args, **kwargs)
+    launching.warming_up(*args, **kwargs)
     launching.ready(None, *args, **kwargs)
     monkeypatch.setattr(override, "_own_hook", own_path)
     assert override._hook(*args, **kwargs) == "own"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder, Status
-from kregistry.store import Store
+from kregistry.store import Store, atomic
 from kregistry.target import get_target
 
 
@@ -28,9 +30,57 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_old_folders_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    made = [StartFolder.create(store).directory for _ in range(12)]
+    made = []
+    for number in range(12):
+        made.append(StartFolder.create(store).directory)
+        os.utime(made[-1], (number, number))
     left = list((tmp_path / "starts").iterdir())
     assert len(left) == 9 and made[-1] in left
+
+
+def test_ranks_share_the_folder_of_a_further_build(tmp_path: Path) -> None:
+    start = StartFolder.create(Store(tmp_path))
+    start.write_request(Request("sglang", "m"))
+    first, made = start.following()
+    assert made and start.following() == (first, False)
+    second, made = first.following()
+    assert made and start.all_builds() == [start, first, second]
+    for each in (first, second):
+        assert each.read_request() == Request("sglang", "m")
+        assert each.read_status() == Status("starting", os.getpid())
+    assert len(list(start.directory.parent.iterdir())) == 3  # the folder of the rank that came second is gone
+    nothing = StartFolder(tmp_path / "no" / "folder")
+    with pytest.raises(OSError, match="folder"):
+        nothing.following()
+
+
+def test_folders_of_starts_that_may_go_on_stay(tmp_path: Path) -> None:
+    """Of other servers that use the store, and of other ranks."""
+    store = Store(tmp_path)
+    made = [StartFolder.create(store) for _ in range(20)]
+    for start in made:
+        start.write_status(Status("planning", 1))
+
+
+def test_the_folder_of_one_parent_has_a_status_from_the_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or another rank would take it for one that is gone, while the first rank still writes."""
+    store, real = Store(tmp_path), atomic.replace_file
+    seen: list[Any] = []
+
+    def replace_file(path: Path, content: bytes) -> None:
+        real(path, content)
+        if not seen:
+            seen.append(True)
+            seen.append(StartFolder.shared(store, "engine"))
+
+    monkeypatch.setattr(atomic, "replace_file", replace_file)
+    start, made = StartFolder.shared(store, "engine")
+    faster, made_faster = seen[1]
+    assert (made, made_faster, start) == (False, True, faster)
+    assert start.read_status() == Status("starting", os.getpid())
+    assert list((tmp_path / "starts").iterdir()) == [start.directory]
 
 
 def test_a_process_finds_the_folder_of_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ from kregistry import get_target
 from kregistry.hf_config.deployment import Deployment
 from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.vllm import warmup_override
-from kregistry.integrations.vllm.config_request import request_of
+from kregistry.integrations.vllm.config_request import engine_name, request_of
 from kregistry.integrations.vllm.warmup_override import VllmOverride
 from kregistry.jit_monitor import JitEvent, Outcome
-from kregistry.manifest import Entry
+from kregistry.manifest import Entry, Manifest
 from kregistry.store import Store
 
 
@@ -172,6 +172,24 @@ def test_a_worker_is_ready_when_its_warm_up_has_ended(override: VllmOverride) ->
     assert override.first_calls.is_ready is None
 
 
+def test_what_calls_outside_the_manifest_have_brought_is_loaded_before_a_worker_is_ready(
+    override: VllmOverride, warmup: Warmup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But nothing where vLLM has not warmed up DeepGEMM: its models do not use it."""
+    seen: list[bool] = []
+    monkeypatch.setattr(override.engine, "load_what_was_built_ahead", lambda: seen.append(override._ready))
+    module = ModuleType("vllm.v1.worker.gpu_worker")
+    worker = type("Worker", (), {"compile_or_warm_up_model": lambda self: None})
+    module.Worker = worker  # type: ignore[attr-defined]
+    override.watch_the_worker(module)
+    worker().compile_or_warm_up_model()  # type: ignore[attr-defined]
+    assert seen == []
+    override._ready = False
+    warmup.deep_gemm_warmup(Model(), 64)
+    worker().compile_or_warm_up_model()  # type: ignore[attr-defined]
+    assert seen == [False, False] and override._ready
+
+
 def config(path: Path, **parallel: Any) -> SimpleNamespace:
     usual = {"tensor_parallel_size": 2, "data_parallel_size": 1, "enable_expert_parallel": False}
     return SimpleNamespace(
@@ -240,6 +258,32 @@ def test_the_installed_vllm_has_these_options() -> None:
     assert missing == []
 
 
+def test_calls_while_the_memory_is_measured_are_warmed_up_with_the_layers(
+    override: VllmOverride, warmup: Warmup, warmed: list[str]
+) -> None:
+    """vLLM makes them in its profile run: experts of vLLM 0.33 with a layout that its own warm-up does not use."""
+    known, shape = override.engine.registry["fp8_gemm_nt"], {"n": 768, "k": 1024}
+    override.first_calls._first_call(known, shape, 48, live=False)
+    override.first_calls._first_call(known, {**shape, "n": 512, "scales": "f32"}, 48, live=False)
+    override.engine.coverage.add(
+        Manifest("m", get_target("h100"), (), (override.engine.entry("fp8_gemm_nt", shape, 64),), {})
+    )
+    assert warmed == []
+    warmup.deep_gemm_warmup(SimpleNamespace(modules=list), 64)
+    assert len(warmed) == 1 and "n=512 k=1024" in warmed[0] and warmed[0].endswith("m 1..64")
+    warmup.deep_gemm_warmup(SimpleNamespace(modules=list), 64)
+    assert len(warmed) == 1
+
+
+@pytest.mark.parametrize("psum", [True, False])
+def test_the_layout_of_experts_is_that_of_the_installed_vllm(
+    override: VllmOverride, warmup: Warmup, warmed: list[str], monkeypatch: pytest.MonkeyPatch, psum: bool
+) -> None:
+    monkeypatch.setattr(warmup_override, "psum_scales", lambda: ("f32",) if psum else ())
+    warmup.deep_gemm_warmup(Model(), 64)
+    assert ["use_psum_layout=True" in each for each in warmed] == [False, psum, psum]
+
+
 def test_the_build_starts_before_the_model_is_made_and_once(
     override: VllmOverride, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +300,20 @@ def test_the_build_starts_before_the_model_is_made_and_once(
     for _ in range(2):
         loader.initialize_model(vllm_config=config(tmp_path), model_config=None)
     assert done == ["built", "read", "made", "made"]
-    assert StartFolder.shared(Store(tmp_path / "store"))[1] is False  # another rank of the same engine reads it
+    name = engine_name(config(tmp_path), request_of(config(tmp_path)))
+    assert StartFolder.shared(Store(tmp_path / "store"), name)[1] is False  # another rank of the same engine reads it
+
+
+def test_engines_of_one_parent_process_do_not_share_a_folder(tmp_path: Path) -> None:
+    """A shell or a supervisor starts one after another: of another model, or the same once more."""
+    (tmp_path / "config.json").write_text('{"architectures": ["A"]}')
+    one, other = config(tmp_path), config(tmp_path, data_parallel_size=4)
+    names = [engine_name(each, request_of(each)) for each in (one, one, other)]
+    assert names[0] == names[1] != names[2]
+    again = [engine_name(SimpleNamespace(**vars(one), instance_id=each), request_of(one)) for each in ("a1b2c", "../d")]
+    assert len({*names, *again}) == 4 and "/" not in "".join(again)
+    made = [StartFolder.shared(Store(tmp_path / "store"), name) for name in names]
+    assert [new for _, new in made] == [True, False, True] and made[0][0] == made[1][0] != made[2][0]
 
 
 @pytest.mark.parametrize("args", [(), (None,) * 9, (object(),), (SimpleNamespace(model_config=None),)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from small_kernels import small_kernel
 
 from kregistry.compile.priorities import Priorities
 from kregistry.events.planned import PlannedEntry, Segment
-from kregistry.integrations.ahead import Ahead
+from kregistry.integrations.ahead import Ahead, Waited
 from kregistry.integrations.start_folder import StartFolder, Status
-from kregistry.integrations.waiting_calls import AnswersCalls, WaitingCall, ask
+from kregistry.integrations.waiting_calls import AnswersCalls, WaitingCall, ask, is_absent
 from kregistry.manifest import load_manifest
 from kregistry.registry import Registry
 from kregistry.store import Store
@@ -63,7 +64,35 @@ def test_a_call_is_answered_once_its_kernels_are_in_place(start: StartFolder, tm
         failed: Any = None
         answers.kregistry_kernel_failed(second, failed)
         answers.answer()
-    assert answer.exists() and not never.exists()
+    assert answer.exists() and not never.exists() and not is_absent(never)
+
+
+def test_a_call_outside_the_manifest_is_told_so_at_once(start: StartFolder, tmp_path: Path) -> None:
+    """Also one that no planned segment holds, though the range does: DeepGEMM's host code refuses it there."""
+    registry = Registry()
+    path = tmp_path / "kernels.yaml"
+    path.write_text(with_kernels("{type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 3}, m: {stop: 8}}"))
+    (entry,) = load_manifest(path, registry, get_target("h100")).entries
+    shape = {"n": 24, "k": 1024, "num_splits": 3}
+    answers = AnswersCalls(start, registry, Priorities())
+    names = {
+        "other shape": WaitingCall("tf32_hc_prenorm_gemm", {**shape, "num_splits": 4}, 7),
+        "larger": WaitingCall("tf32_hc_prenorm_gemm", shape, 9),
+        "other type": WaitingCall("fp8_gemm_nt", {"n": 512, "k": 1024}, 7),
+        "refused": WaitingCall("tf32_hc_prenorm_gemm", shape, 8),
+    }
+    asked = {name: ask(start, call) for name, call in names.items()}
+    damaged = start.directory / "calls" / "damaged.json"
+    damaged.write_text("{")
+    answers.answer()
+    assert not any(map(is_absent, asked.values()))  # nobody knows yet what is built
+    answers.builds((entry,))
+    answers.answer()
+    assert [name for name, answer in asked.items() if not is_absent(answer)] == ["refused"]
+    answers.kregistry_entry_planned(PlannedEntry(entry, (Segment(1, 7, ("a kernel",)),)))
+    answers.answer()
+    assert is_absent(asked["refused"]) and is_absent(damaged)
+    assert not any(answer.exists() for answer in asked.values())
 
 
 def test_a_folder_that_cannot_be_written_leaves_a_call_waiting_for_the_whole_build(
@@ -73,10 +102,16 @@ def test_a_folder_that_cannot_be_written_leaves_a_call_waiting_for_the_whole_bui
     (start.directory / "calls").write_text("in the way")
     ahead = Ahead(start, Registry(load_entry_points=False), Store(start.directory))
     assert ahead.builds
-    threading.Timer(0.1, start.write_status, [Status("failed", os.getpid(), text="on purpose")]).start()
-    assert ahead.wait_for_call("fp8_gemm_nt", {"n": 512}, 3)
+
+    def fail() -> None:
+        while "a call waits for the whole build" not in caplog.text:
+            time.sleep(0.01)
+        start.write_status(Status("failed", os.getpid(), text="on purpose"))
+
+    threading.Thread(target=fail, daemon=True).start()
+    assert ahead.wait_for_call("fp8_gemm_nt", {"n": 512}, 3) is Waited.EVERYTHING
     assert ahead.wait() is None
-    assert "a call waits for the whole build" in caplog.text and "on purpose" in caplog.text
+    assert "on purpose" in caplog.text
 
 
 BUILD = """
@@ -134,3 +169,59 @@ def test_the_kernel_of_a_call_is_compiled_before_the_others(tmp_path: Path, tool
     assert got["state"] == "planning" and 1 <= got["then"] < 12, got
     assert got["loaded"] == 0 and got["end"] == 12 and got["covered"] == 1
     assert got["asked"] == 2 and "a call waits for" in got["log"]
+
+
+@pytest.mark.slow
+def test_a_call_outside_the_manifest_waits_for_no_build(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
+    """DeepGEMM compiles its kernel at once; the running build makes the rest of its range, and all of it is loaded."""
+    shape = "{{n: 24, k: 1024, num_splits: {}}}"
+    kernels = [f"{{type: tf32_hc_prenorm_gemm, shape: {shape.format(n)}, m: {{stop: 8}}}}" for n in range(1, 13)]
+    (tmp_path / "kernels.yaml").write_text(with_kernels(*kernels))
+    slow = slow_toolkit(tmp_path / "cuda", toolchain, cubin, 600)
+    got = answer(
+        """
+        import io, logging
+        text = io.StringIO()
+        logging.getLogger("kregistry").addHandler(logging.StreamHandler(text))
+        logging.getLogger("kregistry").setLevel(logging.INFO)
+        from kregistry.integrations.remembered_calls import model_key
+        watch.missing.key = model_key(start.read_request())
+
+        def dense(m, n=512):
+            args, kwargs = fp8(m, n)
+            deep_gemm.fp8_gemm_nt(*args, **kwargs)
+
+        dense(1)
+        state, then = start.read_status().state, on_disk()
+        pathlib.Path(os.environ["KREGISTRY_NVCC"]).parent.with_name("go").touch()
+        dense(1)
+        engine._ahead.wait()
+        before = {path.parent.name for path in root.glob("*/kernel.cubin")}
+        for m in range(1, 9):
+            dense(m)
+        after = {path.parent.name for path in root.glob("*/kernel.cubin")}
+        dense(1, 768)  # now that the build has ended
+        goes_on = engine.builds_ahead
+        engine._ahead.wait()
+        dense(2, 768)
+        answer(goes_on=goes_on, folders=len(start.all_builds()), ended=engine.is_loaded,
+               further=start.all_builds()[-1].read_status().kernels,
+               entries=len(engine.coverage._entries["fp8_gemm_nt"]),
+               state=state, then=then, late=sorted(after - before), covered=sorted(engine.coverage._entries),
+               status=start.read_status().state, kernels=start.read_status().kernels, text=text.getvalue(),
+               log=start.log.read_text())
+        """,
+        tmp_path,
+        prelude=PRELUDE + BUILD,
+        KREGISTRY_STORE=str(tmp_path / "store"),
+        KREGISTRY_MANIFEST=str(tmp_path / "kernels.yaml"),
+        DG_JIT_CACHE_DIR=str(tmp_path / "cache"),
+        KREGISTRY_NVCC=str(slow / "bin" / "nvcc"),
+    )
+    assert got["state"] == "planning" and got["then"] == 0, got
+    assert got["status"] == "done" and got["kernels"] > 12 and got["late"] == []
+    assert got["covered"] == ["fp8_gemm_nt", "tf32_hc_prenorm_gemm"]
+    assert got["text"].count("at m 1 was in no manifest: DeepGEMM compiles its kernel now") == 2
+    assert got["goes_on"] and got["ended"] and got["folders"] == got["entries"] == 2
+    assert got["further"] >= got["kernels"]
+    assert "they are built now" in got["log"]

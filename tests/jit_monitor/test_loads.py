@@ -6,6 +6,9 @@ import select
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from kregistry.jit_monitor import loads as module
 from kregistry.jit_monitor.loads import LoadWatcher
 
 
@@ -44,4 +47,16 @@ def test_a_kernel_that_is_just_compiled_is_not_a_load(tmp_path: Path) -> None:
     watcher = LoadWatcher([tmp_path], loads.append)
     make_kernel(tmp_path, "kernel.new.1").read_bytes()
     assert taken(watcher, loads) == []
+    watcher.close()
+
+
+def test_a_kernel_that_is_removed_before_it_is_watched_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    one = make_kernel(tmp_path, "kernel.a.1")
+    monkeypatch.setattr(module, "matching", lambda *_: iter([tmp_path / "gone", one.parent]))
+    watcher = LoadWatcher([tmp_path], loads.append)
+    one.read_bytes()
+    assert taken(watcher, loads) == [str(one)]
     watcher.close()

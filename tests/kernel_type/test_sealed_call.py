@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from on_stub import answer
 
-from kregistry.kernel_type.sealed_call import guard
+from kregistry.kernel_type.sealed_call import guard, sealed_call
+from kregistry_plugins.hc_prenorm.kernel_type import Tf32HcPrenormGemm
 
 
 def refuses(a: list[int], b: int, splits: int | None = None) -> Any:
@@ -87,6 +90,29 @@ def test_parameters_are_passed_without_packing_them() -> None:
     code = guarded(refuses, True).__code__
     assert code.co_varnames[: code.co_argcount] == ("a", "b", "splits")
     assert not code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+
+
+@pytest.mark.parametrize(
+    "version, called",
+    [("0.1.4.post1", "_C"), ("0.2.3.post2", "_C"), ("0.2.4", "deep_gemm"), ("2.1.1+c9f8b34", "deep_gemm")],
+)
+def test_a_guard_calls_what_the_function_passes_its_parameters_on_to(
+    version: str, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tf32_hc_prenorm_gemm(a: Any, b: Any, d: Any, sqr_sum: Any, num_splits: int | None = None) -> Any:
+        return "deep_gemm", a, b, d, sqr_sum, num_splits
+
+    module = SimpleNamespace(
+        tf32_hc_prenorm_gemm=tf32_hc_prenorm_gemm,
+        _C=SimpleNamespace(tf32_hc_prenorm_gemm=lambda *arguments: ("_C", *arguments)),
+    )
+    monkeypatch.setitem(sys.modules, "deep_gemm", module)
+    call = sealed_call(Tf32HcPrenormGemm(), version)
+    assert call(1, 2, 3, 4, num_splits=5) == (called, 1, 2, 3, 4, 5)
+    assert call(1, b=2, d=3, sqr_sum=4) == (called, 1, 2, 3, 4, None)
+    assert inspect.signature(call) == inspect.signature(tf32_hc_prenorm_gemm)
+    del module._C
+    assert sealed_call(Tf32HcPrenormGemm(), version)(1, 2, 3, 4)[0] == "deep_gemm"
 
 
 def test_a_compile_below_a_guard_is_seen_as_a_call_of_deep_gemm(tmp_path: Path) -> None:

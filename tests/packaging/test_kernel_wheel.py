@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Result
-from environments import DEEP_GEMM_EXTRA, ROOT, Environment
+from environments import DEEP_GEMM_EXTRA, Environment
 
 from kregistry.compile import BuildReport
 from kregistry.plan.lock import write_lock
@@ -17,13 +17,13 @@ from kregistry.store import Store
 @pytest.mark.stub
 @pytest.mark.nvcc
 def test_pip_installs_kernels(
-    kregistry: Callable[..., Result], tiny_build: BuildReport, session_store: Store, tmp_path: Path
+    kregistry: Callable[..., Result], tiny_build: BuildReport, session_store: Store, clone: Path, tmp_path: Path
 ) -> None:
     lock, wheel = tmp_path / "kernels.lock", tmp_path / "tiny_h100-1.0-py3-none-any.whl"
     write_lock(tiny_build.plan, lock)
     assert kregistry("bundle", "--lock", lock, "--store", session_store.directory, "--wheel", wheel).code == 0
     environment = Environment(tmp_path / "env", without=DEEP_GEMM_EXTRA)
-    environment.install("-e", ROOT)
+    environment.install("-e", clone)
     environment.install(wheel)
     asked = environment.run("kregistry", "lookup", "wheel:", "--lock", lock, cwd=tmp_path)
     assert "1 of 1 kernels are in wheel:tiny_h100" in asked

@@ -186,6 +186,7 @@ def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "mlopart.py").write_text("def is_available(user):\n    return True\n")
     monkeypatch.setattr(deep_gemm.utils, "__path__", [*deep_gemm.utils.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart", raising=False)
+    monkeypatch.delattr(deep_gemm.utils, "mlopart", raising=False)
     moe_sm100._partitions.cache_clear()
     kernel_type = Registry()["fp8_fp4_mega_moe"]
     answers: list[bool] = []
@@ -198,7 +199,7 @@ def test_no_daemon_is_started_for_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_pa
     kernel_type.execute(kernel_type.allocate_buffers(shape, 1, "meta"), 1)
     assert answers == [False]
     assert sys.modules["deep_gemm.utils.mlopart"].is_available("user")
-    monkeypatch.delitem(sys.modules, "deep_gemm.utils.mlopart")
+    del sys.modules["deep_gemm.utils.mlopart"], deep_gemm.utils.mlopart
     moe_sm100._partitions.cache_clear()
 
 

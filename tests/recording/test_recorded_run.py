@@ -55,7 +55,7 @@ def recorded_process(tmp_path: Path, code: str) -> subprocess.CompletedProcess[s
     variables = {"PYTHONPATH": os.pathsep.join(map(str, (start, tmp_path))), "KREGISTRY_RECORD": str(tmp_path)}
     command = [sys.executable, "-c", code]
     environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250)
 
 
 @pytest.mark.parametrize(

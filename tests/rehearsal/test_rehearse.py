@@ -66,9 +66,9 @@ def test_the_manifest_says_which_variables_of_the_engine_were_set(monkeypatch: p
 STANDS_STILL = """
 import faulthandler, time
 faulthandler.dump_traceback_later(float(sys.argv[3]), exit=True)
-time.sleep(60)
+time.sleep(600)
 """
-DOES_NOT_END = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(61)'])"
+DOES_NOT_END = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(601)'])"
 DIES = "print('something is wrong'); sys.exit(3)"
 
 
@@ -76,16 +76,16 @@ DIES = "print('something is wrong'); sys.exit(3)"
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Run something else in place of the engine's process."""
     monkeypatch.setattr(module, "_installed", lambda engine, any_version: module.VERSIONS[engine][-1])
-    monkeypatch.setattr(module, "_GRACE", 0.2)
     return lambda code: monkeypatch.setattr(module, "_CODE", code)
 
 
 @pytest.mark.stub
 @pytest.mark.parametrize("code", [STANDS_STILL, DOES_NOT_END], ids=["ends itself", "is killed"])
 def test_an_engine_that_does_not_end_is_ended(
-    code: str, kregistry: Run, stand_in: Callable[[str], None], tmp_path: Path
+    code: str, kregistry: Run, stand_in: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(code)
+    monkeypatch.setattr(module, "_GRACE", 200.0 if code is STANDS_STILL else 0.2)
     log = tmp_path / "engine.log"
     result = kregistry("rehearse", "sglang", "--timeout", "0.7", "--log", str(log), "--", "--model-path", "x")
     assert result.code == 1

@@ -119,20 +119,22 @@ def test_a_kernel_that_the_store_lacks_is_not_pushed(empty: Store, kernel: Kerne
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setattr("kregistry.remote.object_tier._TIMEOUT", timedelta(seconds=1))
+def server() -> object:
     with object_server() as running:
         yield running
 
 
 @pytest.mark.parametrize("fault", ["403", "500", "507", "redirect", "half", "flipped", "empty", "slow"])
 def test_no_fault_of_a_server_harms_the_store(
-    server: ObjectServer, full: Store, empty: Store, kernel: Kernel, fault: str
+    server: ObjectServer, full: Store, empty: Store, kernel: Kernel, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = Location.parse(f"{server.url}?unsigned")
     assert Chain.open([location]).push(kernel.key, full)
     server.fault = fault
-    chain = Chain.open([location])
+    with monkeypatch.context() as impatient:
+        if fault == "slow":
+            impatient.setattr("kregistry.remote.object_tier._TIMEOUT", timedelta(seconds=1))
+        chain = Chain.open([location])
     assert not chain.fetch(kernel.key, empty)
     assert empty.get(kernel.key) is None
     assert chain.use[0].errors + chain.use[0].wrong == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from kregistry.remote.tier import TierUse
+from kregistry.remote.tier_use import TierUse
 from kregistry.remote.usage import Usage, forget_usage, note_usage, read_usage
 
 USE = TierUse("s3://team/k", hits=2, misses=1, written=1, errors=1, bytes_read=20, bytes_written=10, seconds=0.5)
@@ -38,7 +39,12 @@ def test_many_at_once_lose_no_count_and_leave_few_files(tmp_path: Path, monkeypa
     assert len(list((tmp_path / "usage").iterdir())) <= 20
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"commands": "x"}', b'{"remotes": {"a": 3}}', b"\xff"])
+NEGATIVE = json.dumps(Usage(1, 1.0, tiers={"s3://b": TierUse("s3://b", hits=-1)}).to_json()).encode()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"commands": "x"}', b'{"remotes": {"a": 3}}', b"\xff", NEGATIVE]
+)
 def test_what_is_no_count_is_left_out(tmp_path: Path, content: bytes) -> None:
     note_usage(tmp_path, [USE])
     (tmp_path / "usage" / "odd.json").write_bytes(content)

@@ -16,17 +16,15 @@ def test_threads_meet_the_old_or_the_new_call(tmp_path: Path) -> None:
         call = registry["tf32_hc_prenorm_gemm"]
         args, kwargs = hc(4, 2)
         call(*args, **kwargs)
-        stop, errors, counts = threading.Event(), [], []
-        def work():
-            count = 0
+        stop, errors, called = threading.Event(), [], [threading.Event() for _ in range(4)]
+        def work(own):
             try:
                 while not stop.is_set():
                     call(*args, **kwargs)
-                    count += 1
+                    own.set()
             except BaseException as error:
                 errors.append(repr(error))
-            counts.append(count)
-        threads = [threading.Thread(target=work) for _ in range(4)]
+        threads = [threading.Thread(target=work, args=[each]) for each in called]
         for thread in threads:
             thread.start()
         for _ in range(25):
@@ -34,10 +32,11 @@ def test_threads_meet_the_old_or_the_new_call(tmp_path: Path) -> None:
             dispatch.watch("warn")
             with dispatch.record() as recording:
                 call(*args, **kwargs)
+        calls = errors or all(each.wait(200) for each in called)
         stop.set()
         for thread in threads:
             thread.join()
-        answer(errors=errors, calls=min(counts) > 0, recorded=len(recording.calls()))
+        answer(errors=errors, calls=calls, recorded=len(recording.calls()))
         """,
         tmp_path,
     )

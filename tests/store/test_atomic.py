@@ -144,3 +144,47 @@ def test_an_output_removes_what_killed_processes_have_left_of_it(tmp_path: Path)
             os.utime(tmp_path / name, (1, 1))
     atomic.write_output(tmp_path / "k.lock", b"new")
     assert names(tmp_path) == {"k.lock", fresh, *others}
+
+
+def test_a_directory_that_is_made_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has removed the file in the way, and filled the directory, since we have looked."""
+    path, real = tmp_path / "kernels", Path.rename
+    path.touch()
+
+    def rename(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", real)
+        path.unlink()
+        atomic.write_directory(path, {"entry": b"1"})
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    atomic.make_way(path, tmp_path / "tmp" / "aside")
+    assert (path / "entry").read_bytes() == b"1"
+    assert names(tmp_path / "tmp") == set()
+
+
+def test_a_directory_in_the_place_of_a_file_is_removed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, aside = tmp_path / "file", tmp_path / "aside"
+    atomic.write_directory(path, {"a/b": b"1"})
+    atomic.clear_directory(path, aside)
+    assert names(tmp_path) == set()
+    monkeypatch.setattr(Path, "is_dir", lambda self: self == path)  # another process has removed it since
+    atomic.clear_directory(path, aside)
+    path.touch()
+    monkeypatch.undo()
+    atomic.clear_directory(path, aside)
+    assert names(tmp_path) == {"file"}
+
+
+def test_a_file_is_created_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for number in (b"1", b"2"):
+        atomic.create_file(tmp_path / "a", number)
+    monkeypatch.setattr(os, "link", refuse)  # a file system without hard links
+    atomic.create_file(tmp_path / "b", b"3")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        atomic.create_file(tmp_path / "c", b"4")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"3"}

@@ -183,3 +183,32 @@ def test_a_full_disk_is_reported(directory: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(StorageError) as caught:
         Claims(directory).acquire("k")
     assert caught.value.text == "No space left on device"
+
+
+def test_a_claim_that_another_process_has_just_taken_over_stays_its_own(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both see the old one expire; the second is about to rename what is by now the claim of the first."""
+    leave(directory, host="elsewhere", pid=1, age=70)
+    first, second = Claims(directory), Claims(directory)
+
+    def expired(path: Path) -> bool:
+        found = Claims._expired(second, path)
+        assert first.acquire("k")
+        return found
+
+    monkeypatch.setattr(second, "_expired", expired)
+    assert not second.acquire("k")
+    assert [path.name for path in directory.iterdir()] == ["k"]
+    first.release("k")
+    assert list(directory.iterdir()) == []
+
+
+def test_a_claim_that_was_taken_over_is_not_released(directory: Path) -> None:
+    """By a process that slept for longer than the lease."""
+    claims = Claims(directory)
+    assert claims.acquire("k")
+    (directory / "k").unlink()
+    leave(directory, host="elsewhere", pid=1)
+    claims.release("k")
+    assert (directory / "k").exists()

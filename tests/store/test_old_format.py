@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -105,3 +106,33 @@ def test_a_damaged_record_is_not_taken_for_an_old_one(store: Store, kernel: Kern
     (store.directory / "format").unlink(missing_ok=True)
     assert store.open() == 0
     assert path.exists()
+
+
+def test_an_entry_that_was_made_anew_since_it_was_listed_stays(
+    old: Store, kernel: Kernel, cubin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has removed the old one, and compiled the kernel."""
+    old.put(kernel, cubin, "nvcc", 1.0)
+    listed = [old.entry(kernel.key) / RECORD, old.directory / "plans" / f"{'b' * 32}.json"]
+    listed[1].write_bytes(listed[0].read_bytes())
+    monkeypatch.setattr(old_format, "_outdated", lambda store: iter(listed))
+    assert old.open() == 0
+    assert old.get(kernel.key) is not None and listed[1].is_file()
+    assert list((old.directory / "tmp").iterdir()) == []
+
+
+def test_what_is_removed_may_be_removed_by_another_process_as_abandoned(
+    old: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old entry that was set aside looks like something that a dead process has left."""
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        moved = real(self, target)
+        shutil.rmtree(target) if Path(target).is_dir() else Path(target).unlink()
+        return moved
+
+    monkeypatch.setattr(Path, "rename", rename)
+    old.open()
+    monkeypatch.undo()
+    assert not old_format.is_outdated(old.directory) and old.open() == 0

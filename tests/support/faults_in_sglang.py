@@ -6,16 +6,13 @@ calls what a model calls, before and after it is ready: DIRECTORY [NAME-OF-A-FAU
 
 from __future__ import annotations
 
-import importlib
-import json
-import logging
 import os
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+from faults_in_engines import try_all
 
 OWN = "kregistry.integrations"
 #: Name of a fault -> the function that raises, or the module that cannot be imported.
@@ -55,42 +52,6 @@ FAULTS: dict[str, str] = {
 }
 
 
-class Records(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-def fail(*args: object, **kwargs: object) -> Any:
-    raise RuntimeError("on purpose")
-
-
-def break_it(target: str) -> None:
-    """Have something of kregistry raise from now on; names that are imported from its module raise too."""
-    if target == "logging of kregistry":
-        log = logging.getLogger("kregistry.integrations")
-        for name in ("info", "warning", "exception"):
-            setattr(log, name, fail)
-    elif target.startswith("module "):
-        sys.modules[target.removeprefix("module ")] = None  # type: ignore[assignment]
-    elif target:
-        owner, _, name = target.rpartition(".")
-        try:
-            place: Any = importlib.import_module(owner)
-        except ImportError:
-            module, _, kind = owner.rpartition(".")
-            place = getattr(importlib.import_module(module), kind)
-        broken = classmethod(fail) if name in ("default", "create", "register") else fail
-        old = getattr(place, name)
-        setattr(place, name, broken)
-        for module_ in [each for key, each in sys.modules.items() if key.startswith("kregistry.") and each]:
-            if vars(module_).get(name) is old:
-                setattr(module_, name, fail)
-
-
 def drive(directory: Path, engine: Any) -> None:
     """What SGLang does from the load of its plugins to live traffic."""
     import torch
@@ -125,7 +86,6 @@ def drive(directory: Path, engine: Any) -> None:
 
 
 def main(directory: Path, names: list[str]) -> None:
-    import torch
     from sglang.srt.layers.deep_gemm_wrapper import compile_utils
 
     class Schedule:
@@ -138,26 +98,7 @@ def main(directory: Path, names: list[str]) -> None:
     engine._set_envs_and_config = lambda server_args: None
     sys.modules[engine.__name__] = engine
     compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
-    torch.cuda._is_in_bad_fork = lambda: False  # type: ignore[attr-defined]
-    for name in names or FAULTS:
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid:
-            os.waitpid(pid, 0)
-            continue
-        records = Records()
-        answer: dict[str, Any] = {"fault": name}
-        try:
-            home = Path(tempfile.mkdtemp(dir=directory))
-            logging.getLogger("kregistry").addHandler(records)
-            logging.getLogger("kregistry").setLevel(logging.INFO)
-            break_it(FAULTS[name])
-            drive(home, engine)
-        except BaseException:
-            answer["error"] = traceback.format_exc()[-1500:]
-        answer["log"] = records.lines
-        print("FAULT " + json.dumps(answer), flush=True)
-        os._exit(0)
+    try_all(FAULTS, lambda home: drive(home, engine), directory, names)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 RANKS = 2
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def main(model: str, arguments: list[str]) -> None:
@@ -30,7 +38,7 @@ def main(model: str, arguments: list[str]) -> None:
     ranks = [
         subprocess.Popen(
             [*command, str(rank), "--tp-size", str(RANKS), *arguments],
-            env={**os.environ, "MASTER_PORT": str(29500 + rank)},
+            env={**os.environ, "MASTER_PORT": str(free_port())},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

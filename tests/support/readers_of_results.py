@@ -32,7 +32,8 @@ from kregistry.plan.plan import Plan
 from kregistry.plan.plan_file import read_plan
 from kregistry.remote.bundle import BundleTier, compressed, tar_of
 from kregistry.remote.location import Location
-from kregistry.remote.tier import TierError, TierUse
+from kregistry.remote.tier import TierError
+from kregistry.remote.tier_use import TierUse
 from kregistry.remote.usage import Usage, read_usage
 from kregistry.remote.usage_metrics import prometheus_text
 from kregistry.report.contents import Comparison, Contents

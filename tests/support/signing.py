@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.remote.gate import PolicyGate
+from kregistry.remote.policy_gate import PolicyGate
 from kregistry.trust.keys import PublicKey, SigningKey
 from kregistry.trust.policy import Policy
 from kregistry.trust.serials import Serials

@@ -339,6 +339,8 @@ class LaunchesAPaddedEmptyInput(Bf16Gemm):
 
 @breaks("KR204", "a sealed call of an empty input with .*: got RuntimeError: Assertion error.*, expected no error")
 class SaysThatDeepGemmHandlesIt(MGroupedFp8GemmNtMasked):
+    archs = (ArchSupport("sm90"),)
+    proof = SliceOfEveryGroup.proof
     handles_empty = ""
     raises_on_empty = "none"
 
@@ -348,6 +350,19 @@ class WarmsUpAnotherKernel(Bf16Gemm):
     def execute(self, buffers: Buffers, m: int) -> Any:
         baked = {"compiled_dims": "nk"} if buffers.a.is_cuda else {}
         return self.launch(*self.arguments(buffers, m).args, **baked)
+
+
+@breaks("KR205", "a sealed call with passes_on = '': got RuntimeError: .*, expected sm90_bf16_gemm.*, as launch")
+class SaysThatItsFunctionOnlyPassesOn(Bf16Gemm):
+    passes_on = ""
+
+    def function(self) -> Callable[..., Any]:
+        own = super().function()
+
+        def bf16_gemm_nn(a: Any, b: Any, d: Any, c: Any = None, compiled_dims: str = "") -> Any:
+            return own(a, b, d, c, compiled_dims)  # and not _C.bf16_gemm_nn
+
+        return bf16_gemm_nn
 
 
 @breaks("KR206", "kernel_depends_on_m = False: got .*, as at m=1")

@@ -160,10 +160,9 @@ class Groups:
             if urgent is not None:
                 state.jobs.remove(urgent)
                 return Group(family, (urgent,))
-        # No more headers than workers: otherwise two families could take the room from each other for ever.
-        for family, state in states if len(self.needed()) < self._workers else ():
-            if state.headers is _Headers.NOT_PARSED and (len(state.jobs) > 1 or state.expected):
-                return self._to_parse(family, state, now)
+        headers = self.take_headers(now)
+        if headers is not None:
+            return headers
         for family, state in states:
             due = state.due(self._patience)
             if due is not None and due <= now:
@@ -173,6 +172,20 @@ class Groups:
                 jobs, state.jobs = state.jobs[:count], state.jobs[count:]
                 return Group(family, tuple(jobs))
         return self._without_headers(states, now, other_seconds)
+
+    def take_headers(self, now: float) -> ToParse | None:
+        """The next headers to parse: those of the family with most work; ``None`` if none are needed yet.
+
+        There are no more headers than workers: otherwise two families could take the room from each other for ever.
+        """
+        due = [
+            (family, state)
+            for family, state in self._families.items()
+            if state.headers is _Headers.NOT_PARSED and (len(state.jobs) > 1 or state.expected)
+        ]
+        if not due or len(self.needed()) >= self._workers:
+            return None
+        return self._to_parse(*max(due, key=lambda item: self._work(item[1])), now)
 
     def _to_parse(self, family: KernelFamily, state: _State, now: float) -> ToParse:
         state.headers = _Headers.IN_WORK

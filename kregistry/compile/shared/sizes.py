@@ -15,10 +15,9 @@ import contextlib
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from attrs import define, field
@@ -52,11 +51,11 @@ class _Sizes:
 
     def add(self, sizes: Mapping[Arguments, int]) -> None:
         self.nbytes.update(sizes)
-        mean, positions = fmean(self.nbytes.values()), range(max(1, *map(len, self.nbytes)))
+        mean, positions = _mean(self.nbytes.values()), range(max(1, *map(len, self.nbytes)))
         self.one = self.one if self.fixed else mean
         groups = [self._by_value(position) for position in positions]
         self.best = min(positions, key=lambda position: _error(groups[position].values(), mean))
-        self.means = {value: fmean(found) for value, found in groups[self.best].items()}
+        self.means = {value: _mean(found) for value, found in groups[self.best].items()}
 
     def relative(self, arguments: Arguments) -> float:
         same = self.nbytes.get(arguments)
@@ -67,6 +66,10 @@ class _Sizes:
         for arguments, nbytes in self.nbytes.items():
             found[_value(arguments, position)].append(nbytes)
         return found
+
+
+def _mean(sizes: Collection[int]) -> float:
+    return sum(sizes) / len(sizes)
 
 
 def _value(arguments: Arguments, position: int) -> str:

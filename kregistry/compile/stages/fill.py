@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define
 
 from kregistry.compile.build_record import BuildRecord
 from kregistry.deep_gemm.jit_cache import JitCache
@@ -10,11 +10,15 @@ from kregistry.kernel import Kernel
 from kregistry.store.store import StoredKernel
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Fill:
-    """Leaves kernels of a lock file out: only the dry run on this machine says where DeepGEMM looks for them."""
+    """Leaves kernels of a lock file out: only the dry run on this machine says where DeepGEMM looks for them.
 
-    _jit_cache: JitCache
+    Attributes:
+        jit_cache: the cache; it may be replaced as long as there are only such kernels.
+    """
+
+    jit_cache: JitCache
     _record: BuildRecord
 
     def fill(self, kernel: Kernel, stored: StoredKernel) -> None:
@@ -23,4 +27,4 @@ class Fill:
             StorageError: the JIT cache cannot be written.
         """
         if kernel.has_cache_entry:
-            self._record.cache_filled(self._jit_cache.fill(kernel, stored))
+            self._record.cache_filled(self.jit_cache.fill(kernel, stored))

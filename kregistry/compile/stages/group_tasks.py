@@ -27,6 +27,11 @@ class GroupTasks:
     _parse: Callable[[ToParse], None]
     _run: Callable[[Group], None]
 
+    def prepare(self, now: float) -> tuple[float, Work] | None:
+        """See :class:`kregistry.compile.schedule.OnDemandTasks`: headers are needed whichever kernels come."""
+        headers = self._groups.take_headers(now)
+        return None if headers is None else (headers.seconds, partial(self._parse, headers))
+
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
         """See :class:`kregistry.compile.schedule.OnDemandTasks`."""
         task = self._groups.take(now, other_seconds)

@@ -46,16 +46,17 @@ class Known:
             stored = self._store.get(kernel.key)
         except DamagedEntry as error:
             self._record.kernels_outdated(isinstance(error, OutdatedEntry))
-            self._store.discard(kernel.key)
+            self._store.discard_damaged(kernel.key)
             return False
         if stored is None:
             return False
         try:
             self._fill.fill(kernel, stored)
-        except StorageError:
-            if stored.cubin.exists():
+        except StorageError as error:
+            cause = error.__cause__
+            if not isinstance(cause, FileNotFoundError) or cause.filename != str(stored.cubin):
                 raise
-            return False  # `kregistry gc` was faster
+            return False  # `kregistry gc` was faster; another builder may even have put it back since
         self._store.note_use(kernel.key)
         self._record.kernel_found(kernel)
         return True

@@ -26,16 +26,18 @@ READY = (_HTTP_SERVER, "_wait_and_warmup")
 def watch_the_launch() -> None:
     """Hook into the launch once SGLang imports it; a process that launches nothing never does."""
     after_import(LAUNCH[0], lambda module: _hook(module, LAUNCH, launching))
-    after_import(READY[0], lambda module: _hook(module, READY, ready))
+    after_import(READY[0], lambda module: _hook(module, READY, ready, before=warming_up))
 
 
-def _hook(module: ModuleType, target: tuple[str, str], hook: Any) -> None:
+def _hook(module: ModuleType, target: tuple[str, str], hook: Any, before: Any = None) -> None:
     if not hasattr(module, target[1]):
         log.info("kregistry: this SGLang has no %s.%s: nothing is built before its first call", *target)
         return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
     HookRegistry.register(".".join(target), hook, HookType.AFTER)
+    if before is not None:
+        HookRegistry.register(".".join(target), before, HookType.BEFORE)
     HookRegistry.apply_hooks()
 
 
@@ -67,6 +69,22 @@ def begin_build(arguments: tuple[Any, ...]) -> StartFolder | None:
     os.environ[VARIABLE] = str(start.directory)
     log.info("kregistry: building the kernels of %s while SGLang starts: %s", request.model, start.log)
     return start
+
+
+def warming_up(*args: Any, **kwargs: Any) -> None:
+    """Wait for the builds of this start before SGLang's warm-up request, whose calls load them.
+
+    Until then SGLang does not say that it is ready, as with its own warm-up.
+    """
+    with failures_logged("kregistry does not wait for its build"), PHASES.phase("wait before the warm-up request"):
+        from kregistry.integrations.build_ahead import SaysThatItWaits, wait_for_build
+
+        start = StartFolder.of_environment()
+        done: list[StartFolder] = []
+        while start is not None and (left := [each for each in start.all_builds() if each not in done]):
+            with SaysThatItWaits(f"the build of this model's kernels ({left[0].log})"):
+                wait_for_build(left[0])
+            done.append(left[0])
 
 
 def ready(result: Any, *args: Any, **kwargs: Any) -> None:

@@ -87,21 +87,20 @@ class SglangOverride:
 
     def _warm(self, group: Group, max_m: int) -> None:
         first_calls = self.first_calls
-        live = first_calls.live
         if self.engine.builds_ahead and first_calls.watches:
             # The call itself follows: it is watched, and waits for its own kernel only.
             self._never_again(group)
             return
-        if not live:
+        if not first_calls.live:
             self.engine.load_what_was_built_ahead()
         entries = [
             self.engine.entry(kernel_type, shape, max_m, group.kernel_type.name)
             for kernel_type, shape in group.shapes(self.engine.scale_forms)
         ]
         missing = [entry for entry in entries if not self.engine.covers(entry)]
-        if missing and live:
+        if missing and first_calls.live:
             first_calls.missing.in_live_traffic(missing, missing[0].range.start)
-        elif missing:
+        elif missing and not first_calls.builds_elsewhere:  # else the call itself follows, as above
             self.engine.warm(missing)
             first_calls.missing.while_starting(missing)
         self._never_again(group)

@@ -8,10 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
+from kregistry.integrations.vllm.layer_rules import FLASHINFER_ROWS
 from kregistry.kernel_type import Value
 
-#: On Hopper vLLM's dynamic kernel passes calls with fewer rows to FlashInfer.
-_FLASHINFER_ROWS = 32
 #: Policies by which vLLM 0.33.0 derives num_splits of ``tf32_hc_prenorm_gemm`` from the number of tokens.
 HC_NUM_SPLITS = ("vllm-buckets",)
 
@@ -27,12 +26,16 @@ class LayerCall:
     label: str
 
 
-def layer_calls(warmup: Any, model: Any, max_tokens: int, scale_forms: Collection[str]) -> Iterator[LayerCall]:
+def layer_calls(
+    warmup: Any, model: Any, max_tokens: int, scale_forms: Collection[str], psum_scales: Collection[str] = ()
+) -> Iterator[LayerCall]:
     """The calls of a model's linear layers and experts that vLLM would warm up, each once.
 
     Args:
         warmup: vLLM's module ``deep_gemm_warmup``.
         model: a torch module.
+        scale_forms: the forms of scale factors to warm up.
+        psum_scales: those of them with which experts use DeepGEMM's psum layout.
     """
     seen = set()
     for find in (_linear, _experts):
@@ -42,7 +45,9 @@ def layer_calls(warmup: Any, model: Any, max_tokens: int, scale_forms: Collectio
                 if key not in seen:
                     seen.add(key)
                     for scales in scale_forms:
-                        yield LayerCall(kernel_type, {**sizes, "scales": scales}, start, stop, label)
+                        psum = label == "experts" and scales in psum_scales
+                        layout = {"use_psum_layout": True} if psum else {}
+                        yield LayerCall(kernel_type, {**sizes, "scales": scales, **layout}, start, stop, label)
 
 
 _Call = tuple[str, Mapping[str, Value], int, int, str]
@@ -65,7 +70,7 @@ def _first_m(layer: Any) -> int:
         return 1
     for holder in (getattr(layer, "quant_method", None), getattr(layer, "scheme", None)):
         if getattr(getattr(holder, "fp8_linear", None), "fallback", None) is not None:
-            return _FLASHINFER_ROWS
+            return FLASHINFER_ROWS
     return 1
 
 

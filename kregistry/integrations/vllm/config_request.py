@@ -10,8 +10,10 @@ from typing import Any
 from attrs import fields
 
 from kregistry.hf_config.deployment import Deployment
+from kregistry.integrations.remembered_calls import model_key
 from kregistry.integrations.start_folder import Request
 from kregistry.integrations.switches import AUTOMATIC, switched_on
+from kregistry.integrations.vllm.layer_rules import first_rows, psum_scales
 
 
 def request_of(vllm_config: Any) -> Request:
@@ -41,7 +43,21 @@ def request_of(vllm_config: Any) -> Request:
     if runner is not None:
         deployment["moe_runner"] = str(runner)
     name = re.sub(r"[^a-z0-9._-]+", "-", str(model.model).rstrip("/").rpartition("/")[2].lower()).strip("-.")
-    return Request("vllm", name or "model", _config(model), deployment, automatic=switched_on(AUTOMATIC))
+    return Request(
+        engine="vllm",
+        model=name or "model",
+        config=_config(model),
+        deployment=deployment,
+        automatic=switched_on(AUTOMATIC),
+        first_rows=first_rows(),
+        psum_scales=psum_scales(),
+    )
+
+
+def engine_name(vllm_config: Any, request: Request) -> str:
+    """Equal in all workers of one engine: vLLM gives each engine an id of its own."""
+    own = re.sub(r"\W", "", str(getattr(vllm_config, "instance_id", "")))
+    return f"{own or 'engine'}-{model_key(request)}"
 
 
 def _given(**options: Any) -> dict[str, Any]:

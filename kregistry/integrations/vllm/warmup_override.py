@@ -20,7 +20,8 @@ from kregistry.integrations.remembered_calls import model_key
 from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.switches import failures_logged
 from kregistry.integrations.vllm.call_sites import HC_NUM_SPLITS, layer_calls
-from kregistry.integrations.vllm.config_request import request_of
+from kregistry.integrations.vllm.config_request import engine_name, request_of
+from kregistry.integrations.vllm.layer_rules import psum_scales
 from kregistry.integrations.vllm.vendored_deep_gemm import use_deep_gemm_of_vllm
 
 log = logging.getLogger("kregistry.integrations")
@@ -84,7 +85,7 @@ class VllmOverride:
         self._begun = True  # a draft model comes second
         use_deep_gemm_of_vllm()
         request = request_of(config)
-        start, made = StartFolder.shared(self.engine.store)
+        start, made = StartFolder.shared(self.engine.store, engine_name(config, request))
         if made:
             start.write_request(request)
             start_build(start, {})
@@ -103,6 +104,8 @@ class VllmOverride:
         @functools.wraps(own)
         def compile_or_warm_up_model(*args: Any, **kwargs: Any) -> Any:
             result = own(*args, **kwargs)
+            if self._measured:
+                self.engine.load_what_was_built_ahead()  # what calls outside the manifest have brought
             self._ready = True
             return result
 
@@ -132,9 +135,9 @@ class VllmOverride:
         engine = self.engine
         engine.load_what_was_built_ahead()
         named = engine.named_entries()  # first: it may choose providers
-        layers = layer_calls(self._module, model, max_tokens, engine.scale_forms)
+        layers = layer_calls(self._module, model, max_tokens, engine.scale_forms, psum_scales())
         entries = [engine.entry(each.kernel_type, each.shape, each.stop, each.label, each.start) for each in layers]
-        entries = [entry for entry in (*entries, *named) if not engine.covers(entry)]
+        entries = [entry for entry in (*entries, *named, *self.first_calls.postponed()) if not engine.covers(entry)]
         if entries:
             engine.warm(entries)
             self.first_calls.missing.while_starting(entries)

@@ -229,6 +229,17 @@ def test_a_job_that_all_others_would_wait_for_starts_without_headers(tmp_path: P
     assert isinstance(group, Group) and len(group.jobs) > 1
 
 
+def test_headers_are_taken_without_groups(tmp_path: Path) -> None:
+    """While the first jobs are being collected: they are needed whichever jobs come."""
+    made = groups(tmp_path, 2, 1)
+    assert made.take_headers(100.0) is None
+    made.add(jobs(tmp_path, 2)[1], now=100.0)
+    task = made.take_headers(100.0)
+    assert task == ToParse(jobs(tmp_path, 1)[0].member.family, jobs(tmp_path, 1)[0], 2.0, "gemm")
+    made.parsed(task.family)
+    assert made.take_headers(100.0) is None
+
+
 def test_headers_of_expected_jobs_are_parsed_before_they_are_known(tmp_path: Path) -> None:
     """Once; a job that comes meanwhile waits for them, even if it stays the only one."""
     made = groups(tmp_path, 4, 0)

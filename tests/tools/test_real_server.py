@@ -1,0 +1,86 @@
+"""benchmarks/real_server.py with a stand-in for the engines' servers: no time on a GPU is lost to a fault in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = {"sglang": "sglang/launch_server.py", "vllm": "vllm/entrypoints/cli/main.py"}
+
+
+class Benchmark:
+    """Runs the script."""
+
+    def __init__(self, home: Path) -> None:
+        self.work = home / "work"
+        self._site = home / "site"
+        for place in MODULES.values():
+            path = self._site / place
+            path.parent.mkdir(parents=True)
+            shutil.copy(ROOT / "tests" / "support" / "fake_server.py", path)
+
+    def run(self, part: str, *arguments: str, code: int = 0, **variables: str) -> str:
+        """What it prints."""
+        script = ROOT / "benchmarks" / "real_server.py"
+        done = subprocess.run(
+            [sys.executable, str(script), part, "--work", str(self.work), *arguments],
+            env={**os.environ, "PYTHONPATH": f"{self._site}:{ROOT}", **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def results(self) -> list[dict[str, Any]]:
+        """The lines of its file."""
+        return [json.loads(line) for line in (self.work / "results.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Benchmark:
+    return Benchmark(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", MODULES)
+def test_arms_in_turn(bench: Benchmark, engine: str, tmp_path: Path) -> None:
+    arms = "kregistry:cold,kregistry:warm,no-warm-up:warm,engine:cold"
+    common = ["--engine", engine, "--arms", arms, "--bursts", "2", "--longest", "100", "--copy", str(tmp_path / "out")]
+    printed = bench.run("run", *common, "--env", "FAKE_LIVE=1", "--", "--one-more", "a b")
+    results = bench.results()
+    assert [each["arm"] for each in results] == arms.split(",")
+    assert [each["kernels_before"] for each in results] == [0, 3, 3, 0]
+    assert [each["compiled_live"] for each in results] == [1, 0, 0, 1]
+    assert results[0]["compiled_live_names"] == ["kernel.live"]
+    assert [each["tokens"] for each in results[0]["prompts"]] == [1, 5, 17, 33, 60, 65, 100]
+    for each in results:
+        assert 0 < each["ready_s"] < 60 and len(each["bursts"]) == 2 and each["kregistry"]
+        assert "error" not in each and "last_words" not in each
+    rows = [line for line in printed.splitlines() if line.startswith("| ") and "kregistry:warm" in line]
+    assert len(rows) == 1 and bench.run("table").splitlines()[2:] == printed.splitlines()[-4:]
+    logs = (tmp_path / "out" / "logs.txt").read_text()
+    assert "--one-more a b" in logs and logs.count("==== ") == 4
+    assert (tmp_path / "out" / "results.jsonl").read_text().count("\n") == 4
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_is_one_line_of_the_results(bench: Benchmark) -> None:
+    """A server that ends, a manifest that cannot be built, no prompts and no bursts, and no time left."""
+    bench.run("run", "--arms", "kregistry:cold", "--env", "FAKE_ENDS=1")
+    bench.run("run", "--arms", "manifest:cold,no-warm-up:warm", "--manifests", "none", "--bursts", "0", "--longest=0")
+    ended, unbuilt, nothing = bench.results()
+    assert ended["ready_s"] is None and ended["last_words"][-1] == "it ends on purpose"
+    assert "kregistry build has ended with code 2" in unbuilt["error"]
+    assert nothing["ready_s"] and nothing["bursts"] == nothing["prompts"] == [] and nothing["slowest"] is None
+    assert "no time left for kregistry:warm" in bench.run("run", "--arms", "kregistry:warm", "--until=-1")
+    assert "found kregistry:tepid" in bench.run("run", "--arms", "kregistry:tepid", code=2)
+    assert "not ready" in bench.run("table")
