@@ -61,6 +61,7 @@ SAID_IN_VLLM = {
     "build process": "builds nothing before the first call",
     "thread": "builds nothing before the first call",
     "wait": "what was built ahead cannot be read",
+    "loading what was built": "cannot load what calls outside the manifest have brought",
     "layers": "cannot warm up DeepGEMM: vLLM's own path runs",
     "entries": "cannot warm up DeepGEMM: vLLM's own path runs",
     "signature of a call": "first calls are not watched any more",
