@@ -19,7 +19,7 @@ from sample_kernel_types import OtherSample, Prenorm, Sample
 from kregistry import NUM_SMS, ArchSupport, Proof, RunDimension, hookimpl
 from kregistry.entry_points import without_entry_points
 from kregistry.errors import ManifestError, PluginError, ProviderConflictError, ShapeError, UnknownNameError
-from kregistry.kernel_type import KernelType, Shape, Size
+from kregistry.kernel_type import Choice, KernelType, Shape, Size
 from kregistry.registry import Provider, Registry
 from kregistry.target import get_target
 from manifests import problems, read, with_kernels
@@ -336,6 +336,22 @@ DECLARATIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"Sample.summary must be one line of printable text, got 'a\nb'",
     ),
     "empty input": ({"empty_input": "return"}, "Sample.empty_input must be a EmptyInput"),
+    "no specifier": (
+        {"raises_on_empty": "0.2"},
+        "Sample.raises_on_empty must be a PEP 440 specifier such as '>=0.2', '' (all) or 'none', got '0.2'",
+    ),
+    "half a specifier": (
+        {"passes_on": ">=0.1.4,<"},
+        "Sample.passes_on must be a PEP 440 specifier such as '>=0.2', '' (all) or 'none', got '>=0.1.4,<'",
+    ),
+    "an arch of no version": (
+        {"archs": (ArchSupport("sm90", ">=x", "why"),)},
+        "Sample.archs: deep_gemm of sm90 must be a PEP 440 specifier such as '>=0.2', '' (all) or 'none', got '>=x'",
+    ),
+    "a value of no version": (
+        {"dimensions": (Choice("output", "a", ("bf16", "f32"), needs={"f32": "none"}),)},
+        "Sample.dimensions: needs of output f32 must be a PEP 440 specifier such as '>=0.2', got 'none'",
+    ),
     "examples are no mappings": (
         {"proof": Proof(examples=(3,))},  # type: ignore[arg-type]
         "Sample.proof.examples must be a tuple of mappings from dimensions to values",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
-from kregistry.conformance.random_shapes import RANDOM_SHAPES, RANDOM_VALUES, random_shapes, random_values
+from kregistry.conformance.large_launch import smallest_of, value_to_launch
+from kregistry.conformance.random_shapes import RANDOM_VALUES, other_shapes, random_values
 from kregistry.conformance.rule import Level
 
 
@@ -27,7 +28,10 @@ def _compile(subject: KernelTypeUnderTest) -> None:
     probed = [subject.probed(shape) for shape in subject.device_shapes]
     # Only kernels of warm-up; KR309 checks whether serving needs others.
     values = random_values(subject, RANDOM_VALUES)
-    probed += [subject.probed(shape, values) for shape in random_shapes(subject, subject.machine.gpu, RANDOM_SHAPES)]
+    probed += [subject.probed(shape, values) for shape in other_shapes(subject, subject.machine.gpu)]
+    smallest = smallest_of(subject.kernel_type, subject.device_shapes, subject.at("tail"))
+    large = value_to_launch(subject.kernel_type, smallest, subject.device)
+    probed += [subject.probed(smallest, (large,))] if large is not None else []
     met = {kernel for each in probed for value in each.values for kernel in value.warm_up.kernels}
     kernels = subject.machine.prober(subject.machine.gpu).kernels
     nvcc = subject.machine.toolchain.cuda.nvcc

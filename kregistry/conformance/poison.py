@@ -90,9 +90,17 @@ def elements(
         for name, region in poisoned.regions.items()
     }
     shadow = Buffers(shape, max_m, {name: _tensor(spec, flats[name], zero=True) for name, spec in specs.items()})
+    seen = set()
     for view in views(shadow).values():
         view.fill_(1)
-    return {name: flats[name].view(region.dtype) != 0 for name, region in poisoned.regions.items()}
+        seen.add(view.untyped_storage().data_ptr())
+    none = {name: region.new_zeros((), dtype=torch.bool) for name, region in poisoned.regions.items()}
+    return {
+        name: flats[name].view(region.dtype) != 0
+        if flats[name].untyped_storage().data_ptr() in seen
+        else none[name].expand(region.shape)
+        for name, region in poisoned.regions.items()
+    }
 
 
 def _tensor(spec: BufferSpec, flat: torch.Tensor, zero: bool = False) -> torch.Tensor:
@@ -102,11 +110,9 @@ def _tensor(spec: BufferSpec, flat: torch.Tensor, zero: bool = False) -> torch.T
 
     elements_ = flat.view(getattr(torch, spec.dtype))
     tensor = elements_.as_strided(spec.shape, spec.strides or contiguous_strides(spec.shape))
-    if zero and spec.initial is not None:
-        tensor.zero_()
-    elif isinstance(spec.initial, tuple):
+    if isinstance(spec.initial, tuple) and not zero:
         tensor.copy_(tensor.new_tensor(spec.initial))
-    elif spec.initial is not None:
+    elif spec.initial is not None and not zero:
         tensor.fill_(spec.initial)
     return tensor
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Choice, Dimension, Shape, Size, Value
+from kregistry.kernel_type import Choice, Dimension, Flag, Shape, Size, Value
 from kregistry.target import Target
 
 _SEED = 1
@@ -39,6 +39,42 @@ def random_shapes(subject: KernelTypeUnderTest, target: Target, count: int) -> I
             yield shape
         if len(found) == len(examples) + count:
             return
+
+
+def other_shapes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
+    """Shapes that are no examples, whose results are compared too."""
+    yield from random_shapes(subject, target, RANDOM_SHAPES)
+    yield from _untried_choices(subject, target)
+
+
+def _untried_choices(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
+    """For each word, flag and policy that no example has, the first example that :meth:`check` accepts with it."""
+    examples = subject.shapes(target)
+    for dimension in subject.kernel_type.dimensions:
+        tried = {example[dimension.name] for example in examples}
+        for choice in choices_of(dimension):
+            shape = next(_with(subject, examples, target, dimension, choice), None) if choice not in tried else None
+            if shape is not None:
+                yield shape
+
+
+def _with(
+    subject: KernelTypeUnderTest, examples: tuple[Shape, ...], target: Target, dimension: Dimension, choice: Value
+) -> Iterator[Shape]:
+    for example in examples:
+        try:
+            shape = subject.kernel_type.resolve({**example, dimension.name: choice}, target)
+        except ShapeError:
+            continue
+        if subject.kernel_type.collective(shape) is None:
+            yield shape
+
+
+def choices_of(dimension: Dimension) -> tuple[Value, ...]:
+    """Every word, flag or policy of a dimension; nothing of a plain number."""
+    if isinstance(dimension, Choice):
+        return dimension.choices
+    return (False, True) if isinstance(dimension, Flag) else tuple(dimension.policies)
 
 
 def random_values(subject: KernelTypeUnderTest, count: int) -> tuple[int, ...]:

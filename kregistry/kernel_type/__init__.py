@@ -4,7 +4,7 @@ Importing it does not import torch.
 """
 
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
-from kregistry.kernel_type.contract import ArchSupport, Call, KernelType
+from kregistry.kernel_type.contract import Call, KernelType
 from kregistry.kernel_type.dimension import REQUIRED, Choice, Dimension, Flag, RunDimension, Size
 from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.gemm import Gemm
@@ -12,6 +12,7 @@ from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Policy, Shape, Value
 from kregistry.kernel_type.signature import Arguments, Signature
+from kregistry.kernel_type.versions import ArchSupport
 
 __all__ = [
     "REQUIRED",

@@ -24,25 +24,11 @@ from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape, Value
 from kregistry.kernel_type.signature import Arguments, Signature, as_tuple, parameters_of
+from kregistry.kernel_type.versions import ArchSupport, version_applies
 from kregistry.target import Target, device_arch
 
 if TYPE_CHECKING:
     import torch
-
-
-@frozen
-class ArchSupport:
-    """Whether a kernel type works on one arch.
-
-    Attributes:
-        arch: ``"sm90"``, ``"sm100"``, ``"sm120"``.
-        deep_gemm: PEP 440 specifier of the DeepGEMM versions that support it; empty: all; ``"none"``: no version.
-        reason: why the other versions do not support it; shown to the user.
-    """
-
-    arch: str
-    deep_gemm: str = ""
-    reason: str = ""
 
 
 @frozen
@@ -399,10 +385,3 @@ class KernelType(ABC):
 
     def __repr__(self) -> str:
         return f"<kernel type {self.name}>"
-
-
-def version_applies(specifier: str, version: str) -> bool:
-    """Whether a PEP 440 specifier, or ``"none"``, holds for a version."""
-    from packaging.specifiers import SpecifierSet
-
-    return specifier != "none" and SpecifierSet(specifier).contains(version, prereleases=True)

@@ -9,13 +9,14 @@ from attrs import fields
 
 from kregistry.errors import describe_error
 from kregistry.kernel_type.buffers import Buffers
-from kregistry.kernel_type.contract import ArchSupport, KernelType
+from kregistry.kernel_type.contract import KernelType
 from kregistry.kernel_type.dimension import Dimension, RunDimension
 from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.proof import Proof
 from kregistry.kernel_type.setting import Setting
 from kregistry.kernel_type.shape import Shape
 from kregistry.kernel_type.signature import Signature
+from kregistry.kernel_type.versions import ArchSupport, is_specifier
 
 #: Names that a dimension may not have: dimensions are attributes of shapes, and buffers are attributes of Buffers.
 RESERVED_NAMES = frozenset(
@@ -42,6 +43,8 @@ _EXPECTED: dict[str, type] = {
     "without_effect": Mapping,
     "proof": Proof,
 }
+#: Declarations that name versions of DeepGEMM.
+_VERSIONS = ("handles_empty", "raises_on_empty", "passes_on")
 #: What the tuples of a kernel type hold.
 _ITEMS: dict[str, type] = {
     "dimensions": Dimension,
@@ -79,6 +82,7 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
     for support in kernel_type.archs:
         if not all(isinstance(text, str) for text in (support.arch, support.deep_gemm, support.reason)):
             yield f"{label}.archs: the fields of {support!r} must be texts"
+    yield from _version_faults(label, kernel_type)
     examples = kernel_type.proof.examples
     if not isinstance(examples, tuple) or not all(isinstance(each, Mapping) for each in examples):
         yield f"{label}.proof.examples must be a tuple of mappings from dimensions to values"
@@ -86,6 +90,21 @@ def _faults(label: str, kernel_type: KernelType) -> Iterator[str]:
     if overridden == {KernelType.read_shape, KernelType.shape_of}:
         yield f"{label} must define shape_of(): the dimensions of a real call"
     yield from _dimension_faults(label, kernel_type)
+
+
+def _version_faults(label: str, kernel_type: KernelType) -> Iterator[str]:
+    """Texts that name no versions of DeepGEMM."""
+    claims = {attribute: getattr(kernel_type, attribute) for attribute in _VERSIONS}
+    claims |= {f"archs: deep_gemm of {each.arch}": each.deep_gemm for each in kernel_type.archs}
+    needs = {
+        f"dimensions: needs of {each.name} {value}": text
+        for each in kernel_type.dimensions
+        for value, text in each.needs.items()
+    }
+    for where, text in (claims | needs).items():
+        if not is_specifier(text) and (where in needs or text != "none"):
+            words = "a PEP 440 specifier such as '>=0.2'" + ", '' (all) or 'none'" * (where not in needs)
+            yield f"{label}.{where} must be {words}, got {text!r}"
 
 
 def _misspelt(attribute: str, kernel_type: KernelType) -> str:

@@ -71,7 +71,8 @@ class Dimension(ABC):
         Raises:
             ShapeError: the value is not allowed.
         """
-        canonical: Any = None if isinstance(value, str) and value == "none" else value
+        is_word = isinstance(value, str) and self.accepts(value)  # "none" may be one
+        canonical: Any = None if value == "none" and not is_word else value
         if self.accepts(canonical):
             found: Value = canonical
             return found

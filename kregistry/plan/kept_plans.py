@@ -6,6 +6,7 @@ reads the same file. Whatever is wrong with one only costs the time to plan agai
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -72,16 +73,21 @@ class KeptPlan:
     def write(self, plan: Plan) -> None:
         """Keep a plan. One with an entry that could not be planned is not kept: the next attempt may succeed.
 
-        Nothing happens if the directory cannot be written: no command needs a kept plan.
+        The same plan stays as it is: another process may have kept it meanwhile, and built it for its ranks. Nothing
+        happens if the directory cannot be written: no command needs a kept plan.
         """
+        found = self.read()
         if any(planned.error for planned in plan.entries):
-            with suppress(OSError):
-                self.path.unlink()  # a file that could not be used
+            if found is None:
+                with suppress(OSError):
+                    self.path.unlink()  # a file that could not be used
+            return
+        if found == plan:
             return
         try:
             with storage_errors(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_plan(self.path, plan, recorded=True)
+            write_plan(self.path, plan, recorded=True, replace=os.path.lexists(self.path))
         except StorageError:
             return
 

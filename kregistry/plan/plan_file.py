@@ -197,6 +197,7 @@ def write_plan(
     *,
     recorded: bool = False,
     sources: SourcesSection | None = None,
+    replace: bool = True,
 ) -> None:
     """Write a plan in one step: a reader finds the old content or the new one.
 
@@ -206,6 +207,7 @@ def write_plan(
         build: what a build made of it.
         recorded: also write what is needed to compile each kernel on this machine.
         sources: of a lock file; the same for another machine.
+        replace: with ``recorded``, whether a file that is there by then is replaced.
 
     Raises:
         StorageError: the file cannot be written.
@@ -217,7 +219,8 @@ def write_plan(
     if sections:
         content = signed_json.encode({**plan.to_json(), "fingerprint": path.stem, **sections})
         with atomic.storage_errors(path):
-            atomic.replace_file(path, content)  # a file of ours, whatever lies in its place: one waits for a named pipe
+            put = atomic.replace_file if replace else atomic.create_file
+            put(path, content)  # a file of ours, whatever lies in its place: one waits for a named pipe
         return
     lock = plan.to_json() if sources is None else {**plan.to_json(), "sources": asdict(sources)}
     atomic.write_output(path, (json.dumps(lock, indent=1) + "\n").encode())

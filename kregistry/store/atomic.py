@@ -63,6 +63,21 @@ def replace_file(path: Path, content: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def create_file(path: Path, content: bytes) -> None:
+    """Create a file in one step. What is there by then stays."""
+    scratch = path.parent / scratch_name("." + path.name)
+    try:
+        write_durably(scratch, content)
+        try:
+            os.link(scratch, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Create a hard link, or a copy flushed to disk if the file system has no hard links."""
     try:

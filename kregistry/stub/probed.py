@@ -52,7 +52,7 @@ class ProbedValue:
         refusal: why the kernel type refuses the value; then nothing was launched.
         warm_up: :meth:`~kregistry.KernelType.execute`, with buffers of exactly this size.
         serving: :meth:`~kregistry.KernelType.launch`, with arguments that are part of larger buffers.
-        stream: as ``warm_up``, but on another stream than the default one.
+        stream: as ``warm_up``, but with the larger buffers, and on another stream than the default one.
         sealed: the sealed call in place of the launch; at value 0 only, unless the kernel type declares ``passes_on``.
     """
 

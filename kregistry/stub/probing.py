@@ -43,23 +43,27 @@ def probe(
             continue
         exact = kernel_type.allocate_buffers(shape, max(m, first))
         launch = kernel_type.launch
-        execute: Callable[[], object] = partial(kernel_type.execute, exact, m)
+        execute: Callable[[Buffers], object] = partial(_execute, kernel_type, m)
         if keywords:
-            execute = partial(_call, launch, kernel_type, exact, m, keywords)
-        warm_up = _watch(recorder, execute)
-        serving = _watch(recorder, partial(_call, launch, kernel_type, large, m, keywords))
+            execute = partial(_call, launch, kernel_type, m, keywords)
+        warm_up = _watch(recorder, partial(execute, exact))
+        serving = _watch(recorder, partial(_call, launch, kernel_type, m, keywords, large))
         with torch.cuda.stream(side):
-            stream = _watch(recorder, execute)
+            stream = _watch(recorder, partial(execute, large))
         sealed = ProbedLaunch()
         if m == 0 or kernel_type.passes_on != "none":
             function = sealed_call(kernel_type, deep_gemm_version() or UNKNOWN)
-            sealed = _watch(recorder, partial(_call, function, kernel_type, large, m, keywords))
+            sealed = _watch(recorder, partial(_call, function, kernel_type, m, keywords, large))
         found.append(ProbedValue(m, "", warm_up, serving, stream, sealed))
     return tuple(found)
 
 
+def _execute(kernel_type: KernelType, m: int, buffers: Buffers) -> object:
+    return kernel_type.execute(buffers, m)
+
+
 def _call(
-    function: Callable[..., Any], kernel_type: KernelType, buffers: Buffers, m: int, keywords: Mapping[str, Any]
+    function: Callable[..., Any], kernel_type: KernelType, m: int, keywords: Mapping[str, Any], buffers: Buffers
 ) -> object:
     call = kernel_type.arguments(buffers, m)
     args, kwargs = call.args, call.kwargs
@@ -73,7 +77,7 @@ def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
     import torch
 
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_stats().get("requested_bytes.all.current", 0)
+    before = _requested_bytes("current")
     recorder.reset()
     recorder.expect_stream(torch.cuda.current_stream().cuda_stream)
     recorder.mark()
@@ -91,5 +95,12 @@ def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:
         foreign_launches=recorder.foreign_launches(),
         cublaslt_calls=recorder.cublaslt_calls(),
         result=result,
-        nbytes=torch.cuda.memory_stats().get("requested_bytes.all.peak", 0) - before,
+        nbytes=_requested_bytes("peak") - before,
     )
+
+
+def _requested_bytes(which: str) -> int:
+    """Bytes requested from torch's allocator, before rounding. The flat form of these numbers takes longer to make."""
+    import torch
+
+    return int(torch.cuda.memory_stats_as_nested_dict()["requested_bytes"]["all"][which])

@@ -37,7 +37,7 @@ SHARED_EXPERTS = Size(
     default=0,
     minimum=0,
 )
-SMALL = {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384}
+SMALL = {"num_experts": 4, "top_k": 2, "hidden": 512, "intermediate": 512, "max_tokens": 384}
 
 
 class Sm100MegaMoe(moe.MegaMoe):

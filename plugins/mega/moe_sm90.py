@@ -40,16 +40,16 @@ class Fp8MegaMoe(moe.MegaMoe):
     proof = evolve(
         moe.MegaMoe.proof,
         examples=(
-            {"num_experts": 8, "top_k": 2, "hidden": 512, "intermediate": 256, "max_tokens": 384},
+            {"num_experts": 4, "top_k": 2, "hidden": 512, "intermediate": 256, "max_tokens": 384},
             {
                 "num_experts": 3,
                 "top_k": 3,
-                "hidden": 1024,
+                "hidden": 512,
                 "intermediate": 512,
                 "max_tokens": 768,
                 "activation_clamp": 1,
             },
-            {"num_experts": 8, "top_k": 4, "hidden": 512, "intermediate": 256, "max_tokens": 384, "num_ranks": 2},
+            {"num_experts": 4, "top_k": 4, "hidden": 512, "intermediate": 256, "max_tokens": 384, "num_ranks": 2},
         ),
     )
 

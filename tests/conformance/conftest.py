@@ -15,3 +15,12 @@ def _all_of_torch() -> None:
     later call of those functions fail in this process.
     """
     importlib.import_module("torch._inductor.test_operators")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each mutant of the set of a class, and for each right kernel type."""
+    mutants = getattr(metafunc.cls, "mutants", None)
+    if mutants is not None and "mutant" in metafunc.fixturenames:
+        metafunc.parametrize("mutant", [name for name in mutants.mutants if name not in mutants.survivors])
+    if mutants is not None and "right" in metafunc.fixturenames:
+        metafunc.parametrize("right", [each.__name__ for each in mutants.right])

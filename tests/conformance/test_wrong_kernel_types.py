@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import wrong_launches  # noqa: F401 - adds to WRONG
 import wrong_oracles  # noqa: F401 - adds to WRONG
 from good_kernel_types import PlainGemm
+from kept_machine import keep_machine
 from wrong_kernel_types import WRONG, Wrong
 
 from kregistry.conformance import KernelTypeConformance, examine
@@ -19,8 +22,13 @@ NEEDS_A_GPU = {"KR306", "KR307", "KR308", "KR309"}
 
 FILE = """
 import pytest
+from kept_machine import kept_machine
 from kregistry.conformance import KernelTypeConformance
 from {module} import {name}
+
+@pytest.fixture(scope="session")
+def kregistry_machine():
+    return kept_machine()
 
 @pytest.fixture
 def kernel_type():
@@ -33,12 +41,14 @@ HEAVY = Wrong(type("HeavyImport", (), {"__module__": "wrong_heavy_import"}), "KR
 
 
 @pytest.fixture(scope="module", autouse=True)
-def imported() -> None:
+def imported() -> Iterator[None]:
     """pytester drops what a run imports, and torch cannot be imported twice: import all that a run needs before."""
     import deep_gemm  # noqa: F401 - scopes of kernel types set something in it
 
     assert issubclass(KernelTypeConformance, object)
     examine(PlainGemm())
+    with keep_machine():
+        yield
 
 
 @pytest.mark.parametrize("wrong", [*WRONG, HEAVY], ids=lambda wrong: f"{wrong.rule}-{wrong.kernel_type.__name__}")
@@ -50,7 +60,7 @@ def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: 
     failures = [each for each in records if each["outcome"] == "failed"]
     assert {each["rule"] for each in failures} == {wrong.rule}, [each["reason"] for each in failures]
     reasons = [each["reason"] for each in failures]
-    assert all(f"[{wrong.rule}]" in reason for reason in reasons)
+    assert all(re.fullmatch(rf".+: got .+, expected .+ \[{wrong.rule}\]", reason, re.DOTALL) for reason in reasons)
     assert any(re.search(wrong.message, reason, re.DOTALL) for reason in reasons), reasons
     assert result.ret is pytest.ExitCode.TESTS_FAILED
     assert f"see `kregistry docs conformance`, section {wrong.rule}" in result.stdout.str()
@@ -58,3 +68,5 @@ def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: 
 
 def test_there_is_a_wrong_kernel_type_for_each_rule() -> None:
     assert {wrong.rule for wrong in [*WRONG, HEAVY]} == set(RULES) - NEEDS_A_GPU
+    on_a_gpu = (Path(__file__).parents[1] / "gpu" / "test_conformance.py").read_text()
+    assert set(re.findall(r'^ +\("(KR\d{3})", \w+\(\), r?"', on_a_gpu, re.MULTILINE)) == NEEDS_A_GPU

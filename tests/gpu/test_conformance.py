@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from good_kernel_types import PlainGemm, plain_gemm
 from warms_up_one_kernel import WarmsUpOneKernel
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OnDevice(PlainGemm):
-    devices = ("cuda",)
+    proof = evolve(PlainGemm.proof, devices=("cuda",))
 
     def function(self) -> Callable[..., Any]:
         return self.compute

@@ -133,3 +133,10 @@ def test_only_the_three_kinds_are_dimensions() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Dimension()  # type: ignore[abstract]
     assert [kind("n", "a number").affects_kernel for kind in (Size, Flag)] == [True, True]  # type: ignore[operator]
+
+
+def test_none_may_be_a_word_of_a_choice() -> None:
+    """Elsewhere it means "not given" to DeepGEMM."""
+    activation = Choice("activation", "what follows", ("none", "relu"), default="none")
+    assert activation.check("k", "none") == "none"
+    assert Size("clamp", "bound", optional=True).check("k", "none") is None

@@ -13,10 +13,12 @@ from attrs import evolve
 from events import EventLog
 
 from kregistry.compile import BuildReport
+from kregistry.compile.built_plan import write_built_plan
 from kregistry.manifest import Manifest
 from kregistry.plan import Plan
 from kregistry.plan import planner as module
 from kregistry.plan.kept_plans import KeptPlan
+from kregistry.plan.plan_file import read_plan
 from kregistry.registry import Registry
 from kregistry.store import signed_json
 from kregistry.toolchain import Toolchain
@@ -148,3 +150,27 @@ def test_what_lies_in_the_place_of_a_kept_plan_is_replaced(
     assert kept.read() is None
     kept.write(tiny_build.plan)
     assert kept.read() == tiny_build.plan
+
+
+def test_a_plan_that_another_process_has_built_meanwhile_stays_built(
+    kept: KeptPlan, tiny_build: BuildReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its other ranks are about to read which kernels compile; whoever has only planned does not know."""
+    write_built_plan(kept.path, tiny_build)
+    kept.write(tiny_build.plan)
+    assert read_plan(kept.path).build is not None
+    failed = tuple(evolve(each, error="the process died") for each in tiny_build.plan.entries)
+    kept.write(evolve(tiny_build.plan, entries=failed))
+    assert read_plan(kept.path).build is not None
+
+    def late(path: Path) -> bool:
+        """The other process writes after we have looked."""
+        write_built_plan(kept.path, tiny_build)
+        return False
+
+    kept.path.unlink()
+    monkeypatch.setattr(os.path, "lexists", late)
+    kept.write(tiny_build.plan)
+    monkeypatch.undo()
+    assert read_plan(kept.path).build is not None
+    assert [path.name for path in kept.path.parent.iterdir()] == [kept.path.name]

@@ -174,3 +174,17 @@ def test_a_directory_in_the_place_of_a_file_is_removed_once(tmp_path: Path, monk
     monkeypatch.undo()
     atomic.clear_directory(path, aside)
     assert names(tmp_path) == {"file"}
+
+
+def test_a_file_is_created_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for number in (b"1", b"2"):
+        atomic.create_file(tmp_path / "a", number)
+    monkeypatch.setattr(os, "link", refuse)  # a file system without hard links
+    atomic.create_file(tmp_path / "b", b"3")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        atomic.create_file(tmp_path / "c", b"4")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"3"}

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from good_kernel_types import Bf16Gemm
 
-from kregistry import Buffers, BufferSpec, Call, KernelType, Shape, get_target
+from kregistry import Buffers, BufferSpec, Call, KernelType, Registry, Shape, get_target, load_manifest
 from kregistry.deep_gemm.settings import applied
+from kregistry.manifest import Entry
 from kregistry.stub.recorder import Recorder
 from kregistry.stub.sweeping import _repeat, sweep
 
 VALUES = range(8, 201)
+MANIFEST = Path(__file__).parents[2] / "benchmarks" / "every-sm90-kernel-type.yaml"
+#: How many values of the kernel types of this repository are swept.
+OF_PLUGINS = 200
 
 
 class ByPython(Bf16Gemm):
@@ -74,22 +79,54 @@ def main() -> None:
     for by_python, kernel_type in ((ByPython(), Repeated()), (RefusedByPython(), Refused())):
         show(recorder, by_python, kernel_type)
     show(recorder, SteppingByPython(), Stepping())
+    for kernel_type, entry in linear_entries():
+        compare(recorder, kernel_type, entry.shape, entry.range.values()[:OF_PLUGINS])
     sys.stdout.flush()
     os._exit(0)  # an orderly end of torch takes a second
 
 
+def linear_entries() -> Iterator[tuple[KernelType, Entry]]:
+    """An entry of each kernel type of this repository that says that its calls can be repeated."""
+    registry = Registry()
+    seen: set[str] = set()
+    for entry in load_manifest(MANIFEST, registry, "h100").entries:
+        kernel_type = registry[entry.kernel_type]
+        if kernel_type.linear_arguments(entry.shape) and kernel_type.name not in seen:
+            seen.add(kernel_type.name)
+            yield kernel_type, entry
+
+
+def without_repeating(kernel_type: KernelType) -> KernelType:
+    """The same kernel type, which says nothing of its arguments."""
+    made = type(type(kernel_type).__name__, (type(kernel_type),), {"linear_arguments": lambda self, shape: False})
+    copy: KernelType = object.__new__(made)
+    copy.__dict__.update(vars(kernel_type))
+    return copy
+
+
+def compare(recorder: Recorder, kernel_type: KernelType, shape: Shape, values: range) -> None:
+    line = both(recorder, without_repeating(kernel_type), kernel_type, shape, values)
+    print(kernel_type.name, *line)
+
+
 def show(recorder: Recorder, by_python: KernelType, kernel_type: KernelType) -> None:
     shape = kernel_type.resolve({"n": 256, "k": 512}, get_target("h100"))
+    print(type(kernel_type).__name__, *both(recorder, by_python, kernel_type, shape, VALUES))
+
+
+def both(
+    recorder: Recorder, by_python: KernelType, kernel_type: KernelType, shape: Shape, values: range
+) -> tuple[object, ...]:
     with applied(kernel_type, shape):
-        one = sweep(by_python, shape, VALUES, recorder, lambda: None)
-        other = sweep(kernel_type, shape, VALUES, recorder, lambda: None)
-        buffers = kernel_type.allocate_buffers(shape, VALUES[-1])
-        repeated = _repeat(kernel_type, buffers, VALUES, recorder, lambda: None) is not None
+        one = sweep(by_python, shape, values, recorder, lambda: None)
+        other = sweep(kernel_type, shape, values, recorder, lambda: None)
+        buffers = kernel_type.allocate_buffers(shape, values[-1])
+        repeated = _repeat(kernel_type, buffers, values, recorder, lambda: None) is not None
     equal = one.segments == other.segments and [(r.start, r.stop) for r in one.refusals] == [
         (r.start, r.stop) for r in other.refusals
     ]
     refused = sum(run.stop - run.start + 1 for run in other.refusals)
-    print(type(kernel_type).__name__, repeated, equal, len(other.segments), refused, other.error)
+    return repeated, equal, len(other.segments), refused, other.error
 
 
 if __name__ == "__main__":

@@ -235,3 +235,15 @@ class RowsAreEqual(PlainGemm):
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.a[:m].float() @ buffers.b.T}
+
+
+@breaks(
+    "KR136", r"num_splits of arguments\(buffers, m=100\) with linear_arguments: got None, expected 1, on a line from"
+)
+class AnotherCallAtOneValue(PlainGemm):
+    def linear_arguments(self, shape: Any) -> bool:
+        return True
+
+    def arguments(self, buffers: Any, m: int) -> Any:
+        call = super().arguments(buffers, m)
+        return Call(call.args) if m == 100 and call.kwargs["num_splits"] == 1 else call

@@ -14,6 +14,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     large_numerics,
     large_values,
     launches,
+    linear_calls,
     manifests,
     numerics,
     opt_outs,

@@ -62,7 +62,9 @@ def _equal_rows(values: torch.Tensor, spec: BufferSpec, zeros_may_repeat: bool) 
             filled &= (matrix.float() != 0).any(1)
         numbers = filled.nonzero().flatten()
         bits = matrix.contiguous().view(getattr(torch, _DATA[spec.dtype]))[numbers]
-        _, group = torch.unique(bits, dim=0, return_inverse=True)
+        # A row by one number, a sum modulo 2^64: to sort whole rows takes seconds.
+        factors = torch.randint(-(2**62), 2**62, bits.shape[1:], generator=torch.Generator().manual_seed(0))
+        _, group = torch.unique((bits.long() * factors).sum(1), return_inverse=True)
         order = group.argsort(stable=True)
         same = (group[order][1:] == group[order][:-1]).nonzero().flatten()
         if same.numel():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kregistry.conformance.cases import start_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.large_launch import fits, smallest_of, value_to_launch
 from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
@@ -14,25 +14,19 @@ from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import KernelType, Shape, Size
 
-#: Run-time values, the first that fits: past the numbers of 16 bits, past those of 15 bits, and smaller ones.
-_VALUES = (65_540, 32_780, 4_100, 1_030)
 #: Sizes of a dimension, the first that fits.
-_SIZES = (4_099, 1_031, 259)
-#: On a GPU, no more than KR223 has tried on the stub GPU. A size of a dimension would compile a kernel each: not there.
-_MOST_ON_A_GPU = 16_384
-#: Bytes of the buffers that are tried.
-_MOST_BYTES = 32 << 20
+_SIZES = (65_539, 4_099, 1_031, 259)
 
 
 @rule("KR316", "results agree at large sizes", needs=("KR312", "KR315"), on_device=True)
 def large(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
-    m = subject.at("tail")
-    smallest = min(device_shapes(subject), key=lambda shape: kernel_type.memory_requirement(shape, m))
+    smallest = smallest_of(kernel_type, device_shapes(subject), subject.at("tail"))
     _check_largest(subject, smallest)
-    value = _largest_value(subject, smallest)
+    value = value_to_launch(kernel_type, smallest, subject.device)
     if value is not None:
         _compare(subject, smallest, value)
+    m = subject.at("tail")
     for shape in _large_shapes(kernel_type, smallest, m) if subject.device == "cpu" else ():
         _compare(subject, shape, m)
 
@@ -53,24 +47,6 @@ def _check_largest(subject: KernelTypeUnderTest, shape: Shape) -> None:
     raise RuleViolation("largest_m(shape)", most, f"a larger one: the function takes {beyond}", location(shape, beyond))
 
 
-def _largest_value(subject: KernelTypeUnderTest, shape: Shape) -> int | None:
-    """The largest run-time value to launch, within what the kernel type itself says."""
-    kernel_type = subject.kernel_type
-    start, step = start_of(kernel_type), kernel_type.run_dimension.step
-    on_device = _MOST_ON_A_GPU if subject.device == "cuda" else None
-    limits = (kernel_type.largest_m(shape), kernel_type.proof.stop or None, on_device)
-    for wanted in _VALUES:
-        value = start + (wanted - start) // step * step
-        allowed = value > start and all(limit is None or value <= limit for limit in limits)
-        if allowed and kernel_type.refusal(shape, value) is None and _fits(kernel_type, shape, value):
-            return value
-    return None
-
-
-def _fits(kernel_type: KernelType, shape: Shape, m: int) -> bool:
-    return kernel_type.memory_requirement(shape, m) <= _MOST_BYTES
-
-
 def _large_shapes(kernel_type: KernelType, shape: Shape, m: int) -> Iterator[Shape]:
     """The shape with one dimension large, for each dimension that takes such a number."""
     for dimension in kernel_type.dimensions:
@@ -83,7 +59,7 @@ def _large_shapes(kernel_type: KernelType, shape: Shape, m: int) -> Iterator[Sha
                 large = kernel_type.resolve(values, shape.target)
             except ShapeError:
                 continue
-            if kernel_type.collective(large) is None and _fits(kernel_type, large, m):
+            if kernel_type.collective(large) is None and fits(kernel_type, large, m):
                 yield large
                 break
 

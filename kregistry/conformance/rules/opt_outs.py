@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
-from kregistry.conformance.rule import NotProved, RuleViolation, rule
+from kregistry.conformance.rule import FULL, NotProved, RuleViolation, rule
 from kregistry.kernel_type import KernelType
-from kregistry.kernel_type.contract import version_applies
+from kregistry.kernel_type.versions import version_applies
 
 #: A version of each series of DeepGEMM that there is. A claim that fits none is a claim for nothing.
 _VERSIONS = ("0.0.1", "0.1.4.post1", "0.2.3.post2", "0.2.5")
@@ -30,11 +30,23 @@ def opt_outs(subject: KernelTypeUnderTest) -> None:
             what = f"memory_requirement + workspace_requirement at max_m={m}"
             wanted = f"at most the {shape.target.memory_bytes} of the device: nothing can be launched otherwise"
             raise RuleViolation(what, f"{needed} bytes", wanted, location(shape))
+    _check_stop(subject)
     if not subject.targets:
         raise NotProved(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
     if subject.every_shape and all(kernel_type.collective(shape) for shape in subject.every_shape):
         reason = kernel_type.collective(subject.every_shape[0])
         raise NotProved(f"each example shape is collective, so none is launched on a device: {reason}")
+
+
+def _check_stop(subject: KernelTypeUnderTest) -> None:
+    """Values past ``proof.stop`` are never launched: it may not leave out what other kernel types must show."""
+    values = len({subject.at(case) for case in FULL})
+    most = [subject.kernel_type.largest_m(shape) for shape in subject.every_shape]
+    stop = subject.at("largest")
+    if values < len(FULL) and any(
+        each is None or each >= stop + subject.kernel_type.run_dimension.step for each in most
+    ):
+        raise NotProved(f"proof.stop ends at {stop}, and largest_m() does not: larger values are never launched")
 
 
 def _check_empty(kernel_type: KernelType, label: str, versions: tuple[str, ...]) -> None:

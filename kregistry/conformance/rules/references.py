@@ -54,9 +54,8 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 def complete(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
-        buffers = filled_buffers(subject.kernel_type, shape, m, m, 0, NAN_POISON, "cpu").buffers
-        wanted = subject.kernel_type.reference(buffers, m)
-        results = subject.kernel_type.results(buffers, m)
+        wanted = _reference(subject, shape, m, 0)
+        results = subject.kernel_type.results(subject.meta_buffers(shape, m), m)
         if not set(results) <= set(wanted) or (set(wanted) != set(results) and not subject.returns_results):
             raise RuleViolation(
                 "the names of reference(...)", sorted(wanted), f"{sorted(results)} of results(...)", location(shape, m)
@@ -73,8 +72,7 @@ def pure(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
         poisoned = filled_buffers(subject.kernel_type, shape, m, subject.padded_rows(m), 0, NAN_POISON, "cpu")
-        before = poisoned.snapshot()
-        first = {name: each.clone() for name, each in subject.kernel_type.reference(poisoned.buffers, m).items()}
+        before, first = poisoned.snapshot(), _reference(subject, shape, m, 0)
         second = subject.kernel_type.reference(poisoned.buffers, m)
         changed = [name for name, region in poisoned.snapshot().items() if not region.equal(before[name])]
         what = f"reference(buffers, m={m})"

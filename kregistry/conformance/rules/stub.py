@@ -118,11 +118,10 @@ def same_kernels(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape, value in _values(subject):
         wanted = ", ".join(value.serving.kernels) or "no kernel"
-        if value.warm_up.kernels != value.serving.kernels:
-            got = ", ".join(value.warm_up.kernels) or "no kernel"
-            raise RuleViolation(
-                "execute(buffers, m)", got, f"{wanted}, as launch(*arguments) uses", location(shape, value.m)
-            )
+        for words, launch in (("buffers", value.warm_up), ("larger buffers", value.stream)):
+            if launch.kernels != value.serving.kernels:
+                got, uses = ", ".join(launch.kernels) or "no kernel", f"{wanted}, as launch(*arguments) uses"
+                raise RuleViolation(f"execute({words}, m)", got, uses, location(shape, value.m))
         if value.m and kernel_type.passes_on != "none" and value.sealed.kernels != value.serving.kernels:
             got = value.sealed.error or ", ".join(value.sealed.kernels) or "no kernel"
             what = f"a sealed call with passes_on = {kernel_type.passes_on!r}"
@@ -193,14 +192,20 @@ def current_stream(subject: KernelTypeUnderTest) -> None:
             raise RuleViolation("under torch.cuda.stream(s)", got, "all on s", location(shape, value.m))
 
 
-@rule("KR209", "a launch allocates at most the declared workspace", needs=("KR201",))
+#: Workspace that may be declared whatever a launch allocates, and how many times as much as it allocates.
+_FREE_WORKSPACE, _MOST_OVERSTATED = 256 << 20, 8
+
+
+@rule("KR209", "a launch allocates the declared workspace, and no more", needs=("KR201",))
 def workspace(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
-    for shape, value in _values(subject):
-        m = value.m
-        declared = kernel_type.workspace_requirement(shape, m) if m else 0
-        if m and value.warm_up.nbytes > declared:
+    for shape, probed in probed_shapes(subject):
+        for value in probed.values:
+            m, used = value.m, value.warm_up.nbytes
+            declared = kernel_type.workspace_requirement(shape, m) if m else 0
             what = f"workspace_requirement(shape, max_m={m})"
-            raise RuleViolation(
-                what, f"{declared} bytes", f"at least the {value.warm_up.nbytes} allocated", location(shape, m)
-            )
+            if m and used > declared:
+                raise RuleViolation(what, f"{declared} bytes", f"at least the {used} allocated", location(shape, m))
+            if m and declared > max(_FREE_WORKSPACE, _MOST_OVERSTATED * used):
+                wanted = f"about the {used} allocated: warm-up leaves out kernels whose memory does not fit"
+                raise RuleViolation(what, f"{declared} bytes", wanted, location(shape, m))

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from kregistry.conformance.cases import start_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.random_shapes import choices_of
 from kregistry.conformance.rule import NotApplicable, NotProved, RuleViolation, rule
 from kregistry.conformance.rules.large_values import large_values
 from kregistry.conformance.rules.repeated import same_form
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Choice, Dimension, EmptyInput, Flag, Shape, Value
+from kregistry.kernel_type import EmptyInput, Shape
 from kregistry.stub.probed import Probed, ProbedValue
 
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -63,7 +64,7 @@ def choices(subject: KernelTypeUnderTest) -> None:
     values = (subject.at("one"), subject.at("tail"))
     for shape, _ in probed_shapes(subject):
         for dimension in kernel_type.dimensions:
-            for choice in _choices(dimension):
+            for choice in choices_of(dimension):
                 if choice == shape[dimension.name]:
                     continue
                 try:
@@ -74,12 +75,6 @@ def choices(subject: KernelTypeUnderTest) -> None:
                 if error and "this DeepGEMM" not in error and "needs DeepGEMM" not in error:
                     wanted = f"a launch, since {dimension.name} may be {dimension.expectation()}"
                     raise RuleViolation(f"{dimension.name}={choice}", error, wanted, location(varied))
-
-
-def _choices(dimension: Dimension) -> tuple[Value, ...]:
-    if isinstance(dimension, Choice):
-        return dimension.choices
-    return (False, True) if isinstance(dimension, Flag) else tuple(dimension.policies)
 
 
 @rule("KR223", "DeepGEMM accepts large run-time values, within the declared workspace", needs=("KR209", "KR132"))

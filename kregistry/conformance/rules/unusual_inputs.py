@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, Poisoned, poisoned_buffers
-from kregistry.conformance.rule import rule
+from kregistry.conformance.rule import NotProved, rule
+from kregistry.conformance.rules.filling import INDEX_TYPES
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
 from kregistry.conformance.trial import refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
@@ -24,17 +25,41 @@ _WIDE = ("bfloat16", "float32")
 def unusual(subject: KernelTypeUnderTest) -> None:
     """One change of one input at a time, in buffers that are filled anew for each."""
     kernel_type, m = subject.kernel_type, subject.at("tail")
+    same: set[str] = set()
     for shape in device_shapes(subject):
         rows = subject.padded_rows(m)
         poisoned = poisoned_buffers(kernel_type, shape, rows, NAN_POISON, subject.device)
         for name, spec in kernel_type.buffers(shape, rows).items():
             if spec.role == "output" or not _is_float(spec):
                 continue
+            same |= {name} if spec.dtype in _WIDE and not kernel_type.proof.input_exponent else set()
             refill(kernel_type, poisoned, m, 61, subject.device)
             for words, change in _changes(poisoned.buffers.tensors[name], spec, kernel_type.proof.input_exponent):
                 refill(kernel_type, poisoned, m, 61, subject.device)
                 change()
                 _compare(subject, shape, poisoned, m, f" of a launch with {name!r} {words}")
+        if subject.device == "cpu":  # a GPU that reads past a buffer is lost to the process
+            _check_integers(subject, shape, m)
+    if same:
+        raise NotProved(f"input_exponent = 0: {', '.join(sorted(same))} are only launched with the numbers of fill()")
+
+
+def _check_integers(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
+    """Zeros, and the reverse order, in one buffer of integers at a time, where the reference takes them."""
+    kernel_type, rows = subject.kernel_type, max(m, subject.kernel_type.run_dimension.start)
+    poisoned = poisoned_buffers(kernel_type, shape, rows, NAN_POISON, subject.device)
+    for name, spec in kernel_type.buffers(shape, rows).items():
+        if spec.role == "output" or spec.dtype not in INDEX_TYPES or not spec.affects_results:
+            continue
+        tensor = poisoned.buffers.tensors[name]
+        for words, change in (("of zeros", tensor.zero_), ("in reverse order", lambda: tensor.copy_(tensor.flip(0)))):  # noqa: B023
+            refill(kernel_type, poisoned, m, 62, subject.device)
+            change()
+            try:
+                kernel_type.reference(poisoned.buffers, m)
+            except (RuntimeError, IndexError, ValueError):
+                continue  # nobody gives such integers
+            _compare(subject, shape, poisoned, m, f" of a launch with {name!r} {words}")
 
 
 def _is_float(spec: BufferSpec) -> bool:
@@ -47,13 +72,26 @@ def _changes(tensor: torch.Tensor, spec: BufferSpec, exponent: int) -> Iterator[
     Numbers of one byte are neither multiplied, since they saturate, nor are factors that are always positive negated.
     """
     if spec.dtype in _WIDE and exponent:
-        yield f"multiplied by 2^{exponent}", lambda: tensor.mul_(2.0**exponent)
-        yield f"multiplied by 2^-{exponent}", lambda: tensor.mul_(2.0**-exponent)
+        yield f"multiplied by 2^{exponent}", lambda: _multiply(tensor, 2.0**exponent)
+        yield f"multiplied by 2^-{exponent}", lambda: _multiply(tensor, 2.0**-exponent)
     if spec.dtype != "float32" or bool((tensor < 0).any()):
         yield "negated", lambda: tensor.copy_(-tensor.float())
     if tensor.dim() > 1:
         first = tensor[(0,) * (tensor.dim() - 1)]
         yield "whose first row is zeros", lambda: first.zero_()
+
+
+def _multiply(tensor: torch.Tensor, factor: float) -> None:
+    """Multiply the elements that stay normal numbers.
+
+    Devices treat the others in ways of their own. A kernel of DeepGEMM that packs scale factors even traps on them, and
+    takes the CUDA context of the process with it.
+    """
+    import torch
+
+    product = tensor * factor
+    normal = product.isfinite() & (product.abs() >= torch.finfo(tensor.dtype).tiny)
+    tensor.copy_(product.where(normal, tensor))
 
 
 def _compare(subject: KernelTypeUnderTest, shape: Shape, poisoned: Poisoned, m: int, words: str) -> None:

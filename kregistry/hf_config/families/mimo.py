@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import experts_symbol, mlp
+from attrs import evolve
+
+from kregistry.hf_config.families.blocks import O_PROJ, QKV, experts_symbol, mlp
 from kregistry.hf_config.model_family import Experts, Family, Linear, Symbol, Unquantized
 
 
 def _attention(kind: str, heads: str, kv: str, hd: str, v_hd: str) -> tuple[Linear, Linear]:
-    qkv = Linear(
-        f"{kind} qkv_proj",
-        n=(f"{heads}/A * {hd}", f"kv_heads({kv}, A) * {hd}", f"kv_heads({kv}, A) * {v_hd}"),
-        k="hidden",
-        split="column",
-        over="A",
-        part=f"{kind} attention",
-        weights=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        block_rule="unchecked",
+    part, n = f"{kind} attention", (f"{heads}/A * {hd}", f"kv_heads({kv}, A) * {hd}", f"kv_heads({kv}, A) * {v_hd}")
+    return (
+        evolve(QKV, label=f"{kind} qkv_proj", n=n, part=part, block_rule="unchecked"),
+        evolve(O_PROJ, label=f"{kind} o_proj", k=f"{heads}/A * {v_hd}", part=part),
     )
-    o_proj = Linear(
-        f"{kind} o_proj",
-        n=("hidden",),
-        k=f"{heads}/A * {v_hd}",
-        split="row",
-        over="A",
-        part=f"{kind} attention",
-        weights=("self_attn.o_proj",),
-    )
-    return qkv, o_proj
 
 
 FAMILY = Family(

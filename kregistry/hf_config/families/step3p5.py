@@ -5,30 +5,18 @@ Sliding-window layers have other numbers of heads than those with full attention
 
 from __future__ import annotations
 
-from kregistry.hf_config.families.blocks import mlp
+from attrs import evolve
+
+from kregistry.hf_config.families.blocks import O_PROJ, QKV, mlp
 from kregistry.hf_config.model_family import Experts, Family, Linear, Symbol, Unquantized
 
 
 def _attention(prefix: str, kind: str, heads: str, kv: str) -> tuple[Linear, Linear]:
-    qkv = Linear(
-        f"{prefix}qkv_proj",
-        n=(f"{heads}/A * hd", f"kv_heads({kv}, A) * hd", f"kv_heads({kv}, A) * hd"),
-        k="hidden",
-        split="column",
-        over="A",
-        part=f"{kind} attention",
-        weights=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    part, n = f"{kind} attention", (f"{heads}/A * hd", f"kv_heads({kv}, A) * hd", f"kv_heads({kv}, A) * hd")
+    return (
+        evolve(QKV, label=f"{prefix}qkv_proj", n=n, part=part),
+        evolve(O_PROJ, label=f"{prefix}o_proj", k=f"{heads}/A * hd", part=part),
     )
-    o_proj = Linear(
-        f"{prefix}o_proj",
-        n=("hidden",),
-        k=f"{heads}/A * hd",
-        split="row",
-        over="A",
-        part=f"{kind} attention",
-        weights=("self_attn.o_proj",),
-    )
-    return qkv, o_proj
 
 
 FAMILY = Family(

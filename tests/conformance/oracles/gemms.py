@@ -114,6 +114,21 @@ def k_grouped_nt(
     _add(d, c, sizes, lambda k: part(a, k, d.shape[1]) @ part(b, k, d.shape[2]).T)
 
 
+def k_grouped_fp4(
+    a: tuple[torch.Tensor, torch.Tensor],
+    b: tuple[torch.Tensor, torch.Tensor],
+    d: torch.Tensor,
+    sizes: Sequence[int],
+    layout: torch.Tensor,
+    c: torch.Tensor | None = None,
+    **_: Any,
+) -> None:
+    """As above, but each row of an operand is contiguous; scale factors are stored [k / 32, rows]."""
+    left, right = (real((data, factors.T), 32) for data, factors in (a, b))
+    before = torch.zeros_like(d) if c is None else c.clone()
+    _add(d, before, sizes, lambda k: left[:, k] @ right[:, k].T)
+
+
 def _add(d: torch.Tensor, c: torch.Tensor, sizes: Sequence[int], product: Callable[[slice], torch.Tensor]) -> None:
     begin = 0
     for group, size in enumerate(sizes):

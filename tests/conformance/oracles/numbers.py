@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from kregistry import deep_gemm_version
+
 #: The positive numbers of E2M1, by their three bits.
 _E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 #: Elements that may share a scale factor, the most first.
@@ -56,5 +58,72 @@ Operand = tuple[torch.Tensor, torch.Tensor] | torch.Tensor
 
 
 def flipped(operand: Operand) -> Operand:
-    """An operand that is stored the other way round: [..., k, rows]."""
-    return operand.mT if isinstance(operand, torch.Tensor) else (operand[0].mT, operand[1].mT)
+    """An operand that is stored the other way round: [..., k, rows].
+
+    FP4 numbers share bytes along the dimension that is contiguous: they are taken apart before they are turned.
+    """
+    if isinstance(operand, torch.Tensor):
+        return operand.mT
+    data, scales = operand
+    if data.dtype == torch.int8 and data.stride(-1) == 1:
+        data = from_fp4(data)
+    return data.mT, scales.mT
+
+
+def ue4m3(packed: torch.Tensor) -> torch.Tensor:
+    """[..., c] int32 -> [..., 4 c] positive FP8 numbers (E4M3): four in each, the lowest byte first."""
+    parts = (packed.long().unsqueeze(-1) >> torch.arange(0, 32, 8)) & 0xFF
+    exponent, mantissa = parts >> 3 & 15, (parts & 7).double()
+    normal = (1 + mantissa / 8) * torch.exp2((exponent - 7).double())
+    return torch.where(exponent == 0, mantissa * 2.0**-9, normal).flatten(-2)
+
+
+def to_fp8(values: torch.Tensor, block: int, powers_of_two: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """[rows, k] -> FP8 numbers, and a scale factor for each ``block`` of a row: the largest becomes 448 or less."""
+    scales = _scales(values, block, 448.0, powers_of_two)
+    return (values / scales.repeat_interleave(block, -1)).float().to(torch.float8_e4m3fn), scales
+
+
+def to_fp4(values: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """[rows, k] -> FP4 numbers, two to an int8, and a power of two for each ``block`` of a row."""
+    scales = _scales(values, block, 6.0, True)
+    return _to_fp4(values / scales.repeat_interleave(block, -1)), scales
+
+
+def to_nvfp4(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[rows, k] -> FP4 numbers, two to an int8, and an FP8 number for each 16, four to an int32."""
+    stored = (values.unflatten(-1, (-1, 16)).abs().amax(-1) / 6).float().to(torch.float8_e4m3fn)
+    factors = stored.double().repeat_interleave(16, -1)
+    scaled = torch.where(factors > 0, values / factors, 0.0)
+    return _to_fp4(scaled), stored.contiguous().view(torch.int32)
+
+
+def write_packed(scales: torch.Tensor, factors: torch.Tensor) -> None:
+    """Scale factors [rows, c] as they are, or the exponents of four powers of two to an int32."""
+    if factors.dtype == torch.float32:
+        factors.copy_(scales)
+        return
+    exponents_ = torch.nn.functional.pad(scales.log2().round().long() + 127, (0, -scales.shape[-1] % 4))
+    words = (exponents_.unflatten(-1, (-1, 4)) << torch.arange(0, 32, 8)).sum(-1)
+    factors.copy_(torch.where(words >= 2**31, words - 2**32, words).to(torch.int32))
+
+
+def _scales(values: torch.Tensor, block: int, largest: float, powers_of_two: bool) -> torch.Tensor:
+    scales = values.double().unflatten(-1, (-1, block)).abs().amax(-1).clamp(1e-4) / largest
+    if not powers_of_two:
+        return scales.float().double()
+    mantissa, exponent = torch.frexp(scales)
+    return torch.exp2((exponent - (mantissa == 0.5).int()).double())
+
+
+def _to_fp4(values: torch.Tensor) -> torch.Tensor:
+    """The nearest number; a number in the middle of two becomes the even one, or the smaller one in DeepGEMM 0.1."""
+    table = torch.tensor(_E2M1, dtype=torch.float64)
+    distance = (values.double().abs().unsqueeze(-1) - table).abs()
+    smaller = distance.argmin(-1)
+    larger = (distance.flip(-1).argmin(-1) - (len(_E2M1) - 1)).abs()
+    first_series = (deep_gemm_version() or "").startswith("0.1.")
+    code = smaller if first_series else torch.where(smaller % 2 == 0, smaller, larger)
+    code = code | (values < 0).long() << 3
+    pairs = code.unflatten(-1, (-1, 2))
+    return (pairs[..., 0] | pairs[..., 1] << 4).to(torch.uint8).view(torch.int8)
