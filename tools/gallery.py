@@ -1,12 +1,15 @@
 """Writes the gallery of manifests, or plans all of it and writes the totals to docs/gallery.md.
 
 python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
-python tools/gallery.py rehearse [WORD] those that a rehearsal writes, in an environment as of .ci/engines
+python tools/gallery.py rehearse [WORD ...]
+                                        those that a rehearsal writes, whose name has one of the words, in an
+                                        environment as of .ci/engines
 python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -53,14 +56,14 @@ This file is written by `python tools/gallery.py plan`.
 
 
 def settings() -> dict[str, str]:
-    """Name of a manifest -> arguments of ``kregistry init``."""
+    """Name of a manifest -> arguments of ``kregistry init``, or the command of a rehearsal."""
     content: dict[str, str] = yaml.safe_load((MANIFESTS / "gallery.yaml").read_text(encoding="utf-8"))
     return content
 
 
 def rehearsed(name: str) -> bool:
     """Whether a rehearsal writes a manifest, and not the formulas of ``kregistry init``."""
-    return settings()[name].startswith("rehearse ")
+    return "rehearse" in settings()[name].partition(" -- ")[0].split()
 
 
 def write(directory: Path) -> list[Path]:
@@ -68,14 +71,16 @@ def write(directory: Path) -> list[Path]:
     return [write_one(name, directory) for name in settings() if not rehearsed(name)]
 
 
-def rehearse(word: str) -> None:
-    """Write the manifests of the gallery that a rehearsal gives, and whose name has a word."""
-    for name in settings():
-        if rehearsed(name) and word in name:
-            words = [each.replace("CONFIGS", str(CONFIGS)) for each in shlex.split(settings()[name])]
-            split = words.index("--")
-            own = ["--name", name.rpartition(".")[0], "--force", "-o", str(MANIFESTS / f"{name}.yaml")]
-            subprocess.run([sys.executable, "-m", "kregistry", *words[:split], *own, *words[split:]], check=True)
+def rehearse(name: str, directory: Path) -> Path:
+    """Write a manifest of the gallery that a rehearsal gives to a directory."""
+    path = directory / f"{name}.yaml"
+    words = [each.replace("CONFIGS", str(CONFIGS)) for each in shlex.split(settings()[name])]
+    start, split = words.index("rehearse"), words.index("--")
+    variables = dict(each.split("=", 1) for each in words[:start])
+    own = ["--name", name.rpartition(".")[0], "--force", "-o", str(path)]
+    command = [sys.executable, "-m", "kregistry", *words[start:split], *own, *words[split:]]
+    subprocess.run(command, check=True, env={**os.environ, **variables})
+    return path
 
 
 def write_one(name: str, directory: Path) -> Path:
@@ -158,9 +163,11 @@ def origin(name: str) -> str:
     setting = settings()[name]
     if not rehearsed(name):
         return f"init | `{setting.split(maxsplit=2)[2]}`"
-    _, engine, *_ = setting.split()
-    arguments = setting.partition(" -- ")[2].split(maxsplit=2)[2]
-    return f"rehearse | `{engine} {arguments}`"
+    before, _, after = setting.partition(" -- ")
+    words = before.split()
+    start = words.index("rehearse")
+    options = " ".join([*words[:start], words[start + 1], *words[start + 2 :], *after.split()[2:]])
+    return f"rehearse | `{options.replace(' --target h100', '')}`"
 
 
 def _build_seconds(plan: Plan) -> str:
@@ -175,7 +182,9 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
         write(MANIFESTS)
     elif sys.argv[1:2] == ["rehearse"]:
-        rehearse(" ".join(sys.argv[2:]))
+        for each in settings():
+            if rehearsed(each) and (not sys.argv[2:] or any(word in each for word in sys.argv[2:])):
+                rehearse(each, MANIFESTS)
     elif sys.argv[1:] == ["plan"]:
         record()
     else:
