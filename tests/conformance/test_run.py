@@ -27,9 +27,9 @@ def failures(outcomes: Iterator[Outcome]) -> list[str]:
     return [each.reason for each in outcomes if each.verdict is Verdict.FAILED]
 
 
-#: Rules that some right kernel types give no occasion for: kernels that depend on everything, functions that take any
-#: parameters or return an argument as it is, and launches of an empty input.
-OCCASIONAL = {"KR206", "KR220", "KR221", "KR224"}
+#: Rules that some right kernel types give no occasion for: no linear argument, kernels that depend on everything,
+#: functions that take any parameters or return an argument as it is, and launches of an empty input.
+OCCASIONAL = {"KR136", "KR206", "KR220", "KR221", "KR224"}
 
 
 #: Each takes a minute: all its rules prepare a whole expert layer.
