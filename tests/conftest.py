@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ import pytest
 from command_line import Result, run_command_line
 from distributions import install as install
 from events import EventLog
+from hypothesis import HealthCheck, settings
+from on_stub import run_file
+from once import Once
 from stub_server import StubServers
 
 from kregistry.compile import BuildReport
@@ -32,7 +35,15 @@ from kregistry.target import get_target
 from kregistry.toolchain import Toolchain, find_toolchain
 from kregistry_plugins import installed
 
-pytest_plugins = ["pytester", "markers"]
+# A worker of pytest-xdist has one core, and torch's threads burn CPU time while they wait for each other: with two
+# threads a rule of the conformance kit takes four times the CPU seconds. torch reads this when it is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, however slow the machine is; --hypothesis-profile=default draws others.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
+
+pytest_plugins = ["pytester", "markers", "started_processes"]
 
 #: One entry, one kernel, the cheapest that there is.
 TINY = """
@@ -78,15 +89,19 @@ def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 _OF_THE_MACHINE = ("PATH", "CUDA_HOME", "CUDA_PATH", "HOME", "XDG_CACHE_HOME")
 
 
+@pytest.fixture(scope="session")
+def _users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for each test; ``mktemp`` lists all that there are before it makes the next one."""
+    users = tmp_path_factory.mktemp("users")
+    return (users / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
 def isolation(
-    environment_guard: None,
-    tmp_path_factory: pytest.TempPathFactory,
-    stub_directory: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    environment_guard: None, _users: Iterator[Path], stub_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A home, caches and a store of one's own; only the compiled stub is shared."""
-    user = tmp_path_factory.mktemp("user")
+    user = next(_users)
     cache = user / "cache"
     (cache / "kregistry").mkdir(parents=True)
     (cache / "kregistry" / "stub").symlink_to(stub_directory)
@@ -142,6 +157,13 @@ def event_log() -> EventLog:
 
 
 @pytest.fixture(scope="session")
+def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What costs more than a second is made by one worker, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    return Once(base.parent if hasattr(request.config, "workerinput") else base)
+
+
+@pytest.fixture(scope="session")
 def tiny_build(
     tiny_manifest: Manifest,
     session_store: Store,
@@ -149,8 +171,31 @@ def tiny_build(
     stub_directory: Path,
     toolchain: Toolchain,
     tmp_path_factory: pytest.TempPathFactory,
+    once: Once,
 ) -> BuildReport:
-    """The tiny manifest, really planned and really compiled, once for all tests."""
+    """The tiny manifest, really planned and really compiled, once for all tests; each worker has a store of its own."""
+    copied = once.directory / "session-store"
+
+    def build() -> tuple[BuildReport, list[Any]]:
+        report = _tiny_build(tiny_manifest, session_store, event_log, stub_directory, toolchain, tmp_path_factory)
+        shutil.copytree(session_store.directory, copied)
+        return report, event_log.calls
+
+    report, calls = once("tiny-build", build)
+    if not event_log.calls:  # it was made by another worker
+        event_log.calls += calls
+        shutil.copytree(copied, session_store.directory)
+    return report
+
+
+def _tiny_build(
+    tiny_manifest: Manifest,
+    session_store: Store,
+    event_log: EventLog,
+    stub_directory: Path,
+    toolchain: Toolchain,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> BuildReport:
     home = tmp_path_factory.mktemp("home")
     cache = home / "cache" / "kregistry"
     cache.mkdir(parents=True)
@@ -223,8 +268,7 @@ def warm_run(
     environment.update(XDG_CACHE_HOME=str(home / "cache"), PYTHONPATH=os.pathsep.join(paths))
     script = Path(__file__).parent / "support" / "warm_up_on_stub.py"
     (home / "kernels.yaml").write_text(TINY)
-    arguments = [sys.executable, "-W", "ignore", str(script), str(home / "kernels.yaml"), str(session_store.directory)]
-    result = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    result = run_file(script, environment, str(home / "kernels.yaml"), str(session_store.directory))
     assert result.returncode == 0, result.stderr
     answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return {**answer, "home": home}

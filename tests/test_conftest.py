@@ -32,6 +32,23 @@ def test_a_test_that_changes_the_environment_fails(pytester: pytest.Pytester, mo
     )
 
 
+def test_a_process_that_nobody_waited_for_is_charged_to_its_test(pytester: pytest.Pytester) -> None:
+    """Python notices it when the object is collected: here in the second test."""
+    pytester.makepyfile(
+        """
+        import gc, subprocess, sys
+        kept = []
+        def test_starts_it(): kept.append(subprocess.Popen([sys.executable, "-S", "-c", ""]))
+        def test_is_there_when_it_is_noticed():
+            kept.clear()
+            gc.collect()
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "started_processes", "-W", "error")
+    assert result.ret is pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*A process that nobody waited for*", "process *: *::test_starts_it"])
+
+
 def test_home_cache_and_store_are_of_the_test(tmp_path: Path) -> None:
     for path in (Path.home(), Path(os.environ["XDG_CACHE_HOME"]), Path(os.environ["KREGISTRY_STORE"])):
         assert path.is_relative_to(tmp_path.parent)

@@ -51,6 +51,32 @@ def test_an_imported_module_or_function_counts(suite: pytest.Pytester, monkeypat
     assert selected(suite, "not stub") == ["test_neither"]
 
 
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("not stub", ["test_plain"]),
+        ("not slow and not stub", ["test_plain"]),
+        ("not slow", ["test_heavy", "test_plain"]),
+        ("slow or not stub", ["test_plain"]),
+        ("not (slow and not stub)", ["test_heavy", "test_plain"]),
+    ],
+)
+def test_a_directory_without_a_selected_test_is_not_imported(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, expression: str, names: list[str]
+) -> None:
+    monkeypatch.setattr(markers, "TESTS", suite.path)
+    monkeypatch.setitem(markers.DIRECTORIES, "heavy", ("stub",))
+    imported = suite.path / "imported"
+    suite.makepyfile(
+        **{
+            "heavy/test_heavy": f"import pathlib\npathlib.Path({str(imported)!r}).touch()\ndef test_heavy(): pass\n",
+            "test_plain": "def test_plain(): pass\n",
+        }
+    )
+    assert selected(suite, expression) == names
+    assert imported.exists() is (expression not in ("not stub", "not slow and not stub"))
+
+
 @pytest.mark.parametrize(("required", "outcomes"), [("", {"skipped": 2}), ("engines", {"failed": 1, "skipped": 1})])
 def test_a_skip_of_what_is_required_fails(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, required: str, outcomes: dict[str, int]

@@ -1,12 +1,15 @@
 """Writes the gallery of manifests, or plans all of it and writes the totals to docs/gallery.md.
 
 python tools/gallery.py write           manifests/*.yaml from manifests/gallery.yaml and manifests/configs/
-python tools/gallery.py rehearse [WORD] those that a rehearsal writes, in an environment as of .ci/engines
+python tools/gallery.py rehearse [WORD ...]
+                                        those that a rehearsal writes, whose name has one of the words, in an
+                                        environment as of .ci/engines
 python tools/gallery.py plan            plan every manifest fully for each target, write docs/gallery.md
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -26,7 +29,7 @@ DOCUMENT = ROOT / "docs" / "gallery.md"
 #: Complete configs, which an engine can load: ``CONFIGS`` in manifests/gallery.yaml.
 CONFIGS = ROOT / "tests" / "data" / "rehearsal" / "configs"
 #: Target of a manifest -> the targets that it is planned for.
-TARGETS = {"h100": ("h100", "h200"), "b200": ("b200",)}
+TARGETS = {"h100": ("h100", "h200"), "h200": ("h100", "h200"), "b200": ("b200",)}
 _CORES = 16
 HEAD = """\
 # Gallery
@@ -34,11 +37,12 @@ HEAD = """\
 Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a
 config in `manifests/configs/`, or by `kregistry rehearse` from one in `tests/data/rehearsal/configs/` (`_source` in it
 says where it comes from); the first lines of each have the command.
-They are written for h100, or for b200 where the name says so, with the engines' defaults. Write your own with
-`--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
+They are written for h100, for b200 where the name says so, or for h200 where the model does not fit on h100s, with the
+engines' defaults. Write your own with `--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
 
 - From: what wrote the entries; `init` is the formulas of the model's family, `rehearse` is the engine itself
-  ([rehearsal.md](rehearsal.md), which compares the two).
+  ([rehearsal.md](rehearsal.md), which compares the two). A manifest is a rehearsed one where the rehearsal reaches
+  every size; where its steps are smaller than those of a full server, the formulas, which give more, write it.
 - Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone. A manifest for h100 is
   also one for h200. An engine calls other kernels on b200, so such manifests are apart.
 - Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of
@@ -53,14 +57,14 @@ This file is written by `python tools/gallery.py plan`.
 
 
 def settings() -> dict[str, str]:
-    """Name of a manifest -> arguments of ``kregistry init``."""
+    """Name of a manifest -> arguments of ``kregistry init``, or the command of a rehearsal."""
     content: dict[str, str] = yaml.safe_load((MANIFESTS / "gallery.yaml").read_text(encoding="utf-8"))
     return content
 
 
 def rehearsed(name: str) -> bool:
     """Whether a rehearsal writes a manifest, and not the formulas of ``kregistry init``."""
-    return settings()[name].startswith("rehearse ")
+    return "rehearse" in settings()[name].partition(" -- ")[0].split()
 
 
 def write(directory: Path) -> list[Path]:
@@ -68,14 +72,16 @@ def write(directory: Path) -> list[Path]:
     return [write_one(name, directory) for name in settings() if not rehearsed(name)]
 
 
-def rehearse(word: str) -> None:
-    """Write the manifests of the gallery that a rehearsal gives, and whose name has a word."""
-    for name in settings():
-        if rehearsed(name) and word in name:
-            words = [each.replace("CONFIGS", str(CONFIGS)) for each in shlex.split(settings()[name])]
-            split = words.index("--")
-            own = ["--name", name.rpartition(".")[0], "--force", "-o", str(MANIFESTS / f"{name}.yaml")]
-            subprocess.run([sys.executable, "-m", "kregistry", *words[:split], *own, *words[split:]], check=True)
+def rehearse(name: str, directory: Path) -> Path:
+    """Write a manifest of the gallery that a rehearsal gives to a directory."""
+    path = directory / f"{name}.yaml"
+    words = [each.replace("CONFIGS", str(CONFIGS)) for each in shlex.split(settings()[name])]
+    start, split = words.index("rehearse"), words.index("--")
+    variables = dict(each.split("=", 1) for each in words[:start])
+    own = ["--name", name.rpartition(".")[0], "--force", "-o", str(path)]
+    command = [sys.executable, "-m", "kregistry", *words[start:split], *own, *words[split:]]
+    subprocess.run(command, check=True, env={**os.environ, **variables})
+    return path
 
 
 def write_one(name: str, directory: Path) -> Path:
@@ -131,7 +137,7 @@ def paths_of(target: str) -> list[Path]:
 def record() -> None:
     """Plan the whole gallery, each manifest for its targets, and write the table."""
     registry = Registry()
-    every = [target for group in TARGETS.values() for target in group]
+    every = list(dict.fromkeys(target for group in TARGETS.values() for target in group))
     plans = {target: plan_together(paths_of(target), registry, target) for target in every}
     problems = [line for each in plans.values() for plan in each.values() for line in plan.problems()]
     if problems:
@@ -158,9 +164,11 @@ def origin(name: str) -> str:
     setting = settings()[name]
     if not rehearsed(name):
         return f"init | `{setting.split(maxsplit=2)[2]}`"
-    _, engine, *_ = setting.split()
-    arguments = setting.partition(" -- ")[2].split(maxsplit=2)[2]
-    return f"rehearse | `{engine} {arguments}`"
+    before, _, after = setting.partition(" -- ")
+    words = before.split()
+    start = words.index("rehearse")
+    options = " ".join([*words[:start], words[start + 1], *words[start + 2 :], *after.split()[2:]])
+    return f"rehearse | `{options.replace(' --target h100', '')}`"
 
 
 def _build_seconds(plan: Plan) -> str:
@@ -175,7 +183,9 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
         write(MANIFESTS)
     elif sys.argv[1:2] == ["rehearse"]:
-        rehearse(" ".join(sys.argv[2:]))
+        for each in settings():
+            if rehearsed(each) and (not sys.argv[2:] or any(word in each for word in sys.argv[2:])):
+                rehearse(each, MANIFESTS)
     elif sys.argv[1:] == ["plan"]:
         record()
     else:

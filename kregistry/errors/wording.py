@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: The most names that a hint proposes.
+_MOST_ALIKE = 6
+
 
 def describe_error(error: BaseException) -> str:
     """Any exception in one line, without the C++ stack and build paths that torch and DeepGEMM append.
@@ -56,7 +59,7 @@ def quoted(value: object) -> str:
 
 
 def nearest_hint(name: str, known: Iterable[str], kind: str, cutoff: float = 0.6) -> str:
-    """A hint for an unknown name: the nearest known name, or else all known names.
+    """A hint for an unknown name: the nearest known names, of which several may be as near; or else all known names.
 
     Args:
         name: the unknown name.
@@ -65,10 +68,16 @@ def nearest_hint(name: str, known: Iterable[str], kind: str, cutoff: float = 0.6
         cutoff: how alike two names must be, from 0 to 1.
     """
     names = sorted(set(known))
-    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(name[:100], names, n=_MOST_ALIKE, cutoff=cutoff)
     if near:
-        return f"did you mean {near[0]!r}?"
+        best = [each for each in near if _likeness(each, name) == _likeness(near[0], name)]
+        *others, last = map(repr, sorted(best))
+        return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
     return f"known {_plural(kind)}: {', '.join(names)}" if names else f"no {kind} is known"
+
+
+def _likeness(known: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, known, name[:100]).ratio()
 
 
 def count_of(number: int, noun: str) -> str:

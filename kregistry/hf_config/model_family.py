@@ -212,6 +212,7 @@ class Family:
         shared_experts: shared experts of the model (a formula).
         shared_fusion: how sglang fuses shared experts into the routed ones by default. ``deepseek``: models of 256
             routed experts and one shared one, named in its rules. ``same size``: if both have the same size.
+            SGLang's rules name architectures whose shared expert is always apart.
         fixed: key of config.json -> the values that the formulas assume; other values are refused.
         source: files of the engines from which the formulas were taken.
     """

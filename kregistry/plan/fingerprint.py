@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def fingerprint(
         "kregistry": [metadata.version("kregistry"), _own_source()],
         "target": _device(manifest.target),
         "entries": [(entry.model, entry.label, str(entry.shape), str(entry.range)) for entry in manifest.entries],
-        "kernel_types": {name: _provenance(registry, name) for name in sorted(kernel_types)},
+        "kernel_types": _provenances(registry, kernel_types),
         "versions": toolchain.versions.to_json(),
         "cuda_home": str(toolchain.cuda.home),
         "deep_gemm": _deep_gemm(),
@@ -57,14 +57,19 @@ def _own_source() -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _provenance(registry: Registry, name: str) -> list[str]:
-    """Who provides a kernel type, and the text of the top-level package (or module) that defines it."""
-    registration = registry.registration(name)
-    package = sys.modules[type(registration.kernel_type).__module__.partition(".")[0]]
-    places = [Path(place) for place in getattr(package, "__path__", ())]
-    files = [path for place in places for path in sorted(place.rglob("*.py"))] or [Path(str(package.__file__))]
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
-    return [str(registration.provider), digest]
+def _provenances(registry: Registry, names: Iterable[str]) -> dict[str, list[str]]:
+    """Who provides each kernel type, and the text of the top-level package (or module) that defines it."""
+    registrations = {name: registry.registration(name) for name in sorted(names)}
+    packages = {name: type(each.kernel_type).__module__.partition(".")[0] for name, each in registrations.items()}
+    texts = {package: _text_of(package) for package in set(packages.values())}
+    return {name: [str(each.provider), texts[packages[name]]] for name, each in registrations.items()}
+
+
+def _text_of(package: str) -> str:
+    module = sys.modules[package]
+    places = [Path(place) for place in getattr(module, "__path__", ())]
+    files = [path for place in places for path in sorted(place.rglob("*.py"))] or [Path(str(module.__file__))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _deep_gemm() -> list[str]:

@@ -10,6 +10,9 @@ from attrs import field, frozen
 from kregistry.kernel_type import KernelType, Value
 from kregistry.rehearsal.findings import Call, Facts
 
+#: Columns of a weight for each of its scale factors.
+_SCALE_COLUMNS = 128
+_SCALE_LAYOUTS = ("get_mn_major_tma_aligned_packed_ue8m0_tensor", "transform_sf_into_required_layout")
 _LAYER = re.compile(r"\.\d+(?=\.|$)")
 
 
@@ -73,6 +76,9 @@ def label(call: Call) -> str:
     parts = [part for part in call.module.split(".") if not part.isdigit()]
     last = parts[-1].removesuffix("_with_mqa") if parts else ""
     phase = "masked" if name.endswith("masked") else "contiguous"
+    if name in _SCALE_LAYOUTS:
+        columns = call.shape.get("k") or _SCALE_COLUMNS * int(call.shape["columns"])  # type: ignore[arg-type]
+        return f"{'weight ' if call.step == 'load' else ''}scales, k = {columns}"
     if "mqa_logits" in name:
         phase = "decode" if "paged" in name else "prefill"
         return "indexer schedule" if "metadata" in name else f"indexer logits, {phase}"
@@ -132,10 +138,10 @@ def _captured(calls: Iterable[Call]) -> bool:
 
 
 def _of_requests(calls: Iterable[Call]) -> bool:
-    """Whether the calls are of decode steps alone, and the largest of each step is the number of its requests."""
+    """Whether the calls are of steps with one token a request, and the largest of each is the number of requests."""
     largest: dict[int, int] = {}
     for call in calls:
-        if not call.step.endswith("decode"):
+        if not call.step.endswith("decode") and call.tokens != call.requests:  # vLLM: a prompt of one token
             return False
         largest[call.requests] = max(call.m, largest.get(call.requests, 0))
     return len(largest) > 1 and all(requests == m for requests, m in largest.items())

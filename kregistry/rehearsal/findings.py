@@ -43,10 +43,10 @@ class Call:
 
 @frozen
 class Unread:
-    """A DeepGEMM function with a call that no kernel type can read."""
+    """A DeepGEMM function with a call that no kernel type can read, and why each cannot."""
 
     function: str
-    kernel_types: str
+    reason: str
     site: str
 
 

@@ -69,13 +69,14 @@ def _description(rehearsal: Rehearsal) -> str:
 def _head(rehearsal: Rehearsal, command: str) -> Iterator[str]:
     findings = rehearsal.findings
     if command:
-        yield from _comment(f"Written by: {command}")
+        set_before = "".join(f"{name}={value} " for name, value in rehearsal.variables.items())
+        yield from _comment(f"Written by: {set_before}{command}")
     yield from _comment(f"Rehearsed: {_description(rehearsal).removesuffix(', rehearsed')}, on the stub GPU")
     for note in rehearsal.notes:
         yield from _comment(f"Note: {note}")
     for unread in findings.unread:
-        known = unread.kernel_types or "none"
-        yield from _comment(f"Note: a call of {unread.function} at {unread.site} fits no kernel type ({known})")
+        reason = textwrap.shorten(unread.reason, 400, placeholder=" ...")
+        yield from _comment(f"Note: a call of {unread.function} at {unread.site} fits no kernel type: {reason}")
     sizes = ", ".join(
         f"{each.step} {each.tokens}" + (f" ({each.requests} requests)" if 1 < each.requests < each.tokens else "")
         for each in findings.forwards

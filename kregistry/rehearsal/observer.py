@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from types import FrameType, ModuleType
 from typing import Any, TextIO
 
 from kregistry.kernel_type import EmptyInput
-from kregistry.recording.recognition import known_by, recognise
+from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.registry import Registry
 from kregistry.rehearsal.findings import Call, Forward, Line, Unread, write_line
 
@@ -32,16 +33,19 @@ class Observer:
         self._modules: dict[int, str] = {}
         self._now = Forward("load", 0, 0)
         self._calls: set[object] = set()
+        self._inside = False
         self.models: list[Any] = []
 
     def observe(self, module: ModuleType) -> None:
-        """Wrap every function of a DeepGEMM module that a kernel type knows."""
+        """Wrap every function of DeepGEMM that a kernel type knows, also in its modules for layouts."""
         registrations = self._registry.registrations()
         names = {name for each in registrations for name in each.kernel_type.function_names}
-        for name in sorted(names):
-            function = getattr(module, name, None)
-            if function is not None:
-                setattr(module, name, self._wrap(name, function))
+        utils = getattr(module, "utils", None)
+        for owner in filter(None, (module, utils, getattr(utils, "layout", None))):
+            for name in sorted(names & vars(owner).keys()):
+                function = getattr(owner, name)
+                own = () if module.__name__ == "deep_gemm" else _parameters(function)
+                setattr(owner, name, self._wrap(name, function, own))
 
     def calls(self) -> Set[object]:
         """The calls since this was asked last: kernel types with shapes, without sizes."""
@@ -58,21 +62,32 @@ class Observer:
     def write(self, line: Line) -> None:
         write_line(self._out, line)
 
-    def _wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap(self, name: str, function: Callable[..., Any], own: tuple[str, ...]) -> Callable[..., Any]:
+        """``own``: the names of its parameters, where it is of another DeepGEMM than the one that is installed."""
+
         @functools.wraps(function)
         def observed(*args: Any, **kwargs: Any) -> Any:
-            self._note(name, args, kwargs, sys._getframe(1))
-            return function(*args, **kwargs)
+            if self._inside:  # DeepGEMM calls a function of its own
+                return function(*args, **kwargs)
+            self._note(name, args, kwargs, own, sys._getframe(1))
+            self._inside = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._inside = False
 
         return observed
 
-    def _note(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: FrameType) -> None:
-        found = recognise(self._registry, function, args, kwargs)
+    def _note(
+        self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], own: tuple[str, ...], frame: FrameType
+    ) -> None:
+        named = {**dict(zip(own, args)), **kwargs}
+        found = recognise(self._registry, function, args[len(own) :], named) if own else None
+        found = found or recognise(self._registry, function, args, kwargs)
         if found is None:
             if function not in self._seen:
                 self._seen.add(function)
-                names = ", ".join(each.name for each in known_by(self._registry, function))
-                self.write(Unread(function, names, _site(frame)))
+                self.write(Unread(function, why_unknown(self._registry, function, args, kwargs), _site(frame)))
             return
         kernel_type, shape, m = found
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
@@ -84,7 +99,7 @@ class Observer:
         if key in self._seen:
             return
         self._seen.add(key)
-        module, weight = self._module(frame, args)
+        module, weight = self._module(frame, (*args, *kwargs.values()))
         now = self._now
         self.write(
             Call(
@@ -113,6 +128,15 @@ class Observer:
                 if isinstance(value, torch.nn.Module) and self._modules.get(id(value)):
                     return self._modules[id(value)], _weight(value, args)
         return "", ""
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the parameters that may be passed by position; empty if the function does not say."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(each.name for each in found if each.kind is each.POSITIONAL_OR_KEYWORD)
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:

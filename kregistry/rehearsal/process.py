@@ -75,7 +75,9 @@ def _text(error: BaseException) -> str:
         return ""
     if isinstance(error, PatchError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    line = frames[-1].line if frames else ""  # of an assertion without a message, what it asserts
+    return f"{type(error).__name__}: {str(error) or line}"
 
 
 def _place(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -13,7 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from kregistry.errors import IncompleteError, InputError, MissingRequirement, StorageError, UnknownNameError
 from kregistry.python_child import child_command, child_environment
@@ -33,6 +34,9 @@ _QUIET = {
     "KREGISTRY_VLLM": "0",
 }
 _CODE = "from kregistry.rehearsal.process import main\nmain(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])"
+#: Names of variables that may hold a secret, and values that are written down.
+_SECRET = re.compile(r"KEY|TOKEN$|SECRET|PASS|AUTH|CREDENTIAL")
+_PLAIN = re.compile(r"[\w.,:+-]{1,64}$")
 #: Seconds after which a process that does not end itself is ended.
 _GRACE = 10.0
 #: Memory that is not counted if the model does not fit, as a multiple of the target's.
@@ -50,6 +54,7 @@ class Rehearsal:
         target: the GPU.
         findings: the calls, and what was not run.
         notes: what the user should know.
+        variables: environment variables that the engine reads and the user has set.
     """
 
     engine: str
@@ -58,6 +63,7 @@ class Rehearsal:
     target: Target
     findings: Findings
     notes: tuple[str, ...]
+    variables: Mapping[str, str] = field(factory=dict)
 
 
 def rehearse(
@@ -102,7 +108,20 @@ def rehearse(
         found = evolve(attempt, does_not_fit=True).run()
     if found.failure is not None:
         raise _error(engine, version, found.failure)
-    return Rehearsal(engine, version, arguments, target, found, notes)
+    return Rehearsal(engine, version, arguments, target, found, notes, _variables(engine))
+
+
+def _variables(engine: str) -> Mapping[str, str]:
+    """What the user has set of the engine's own variables; a value that may be secret is left out."""
+    ours = {*_QUIET, *import_module(f"kregistry.rehearsal.{engine}").ENVIRONMENT}
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(f"{engine.upper()}_")
+        and name not in ours
+        and not _SECRET.search(name)
+        and _PLAIN.match(value)
+    }
 
 
 def _installed(engine: str, *, any_version: bool) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from kregistry.rehearsal.boundaries import find_boundaries
 from kregistry.rehearsal.findings import Facts, Forward
 from kregistry.rehearsal.observer import Observer
+from kregistry.rehearsal.patches.ranks import others_idle
 from kregistry.rehearsal.sglang_release import release
 
 #: What a rehearsal adds to the user's arguments.
@@ -20,6 +21,7 @@ ARGUMENTS = (
     "--skip-server-warmup",
     "--disable-custom-all-reduce",
     "--disable-overlap-schedule",
+    "--disable-flashinfer-autotune",
     "--disable-radix-cache",
     "--sampling-backend=pytorch",
 )
@@ -89,6 +91,9 @@ class SglangEngine:
             self._own_forward = self._model.forward
             self._model.forward = self._forward
             self._generate([1], new=3)
+            if self._args.enable_dp_attention:
+                with others_idle():
+                    self._generate([1], new=2)
             find_boundaries(self._prefill, [1, chunk // 2, chunk])
             self._generate([last], new=2)
             self._generate([1] * min(scheduler.max_running_requests, _MOST_REQUESTS, chunk), new=3)

@@ -205,7 +205,8 @@ class MGroupedFp8Fp4GemmNtContiguous(Fp8ByFp4, _NtContiguous):
     name = "m_grouped_fp8_fp4_gemm_nt_contiguous"
     summary = "grouped FP8 x FP4 GEMM, rows of all groups contiguous (MoE prefill)"
     dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, *contiguous_rows.NT_LAYOUT, compiled_dims.GROUPED)
-    function_names = ("m_grouped_fp8_fp4_gemm_nt_contiguous",)
+    # Names of one function: SGLang calls FP4 weights by the second.
+    function_names = ("m_grouped_fp8_fp4_gemm_nt_contiguous", "m_grouped_fp8_gemm_nt_contiguous")
     proof = Proof(
         examples=(
             {"num_groups": 4, "n": 256, "k": 512},

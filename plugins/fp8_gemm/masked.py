@@ -102,7 +102,12 @@ class MGroupedFp8Fp4GemmNtMasked(Fp8ByFp4, _NtMasked):
     name = "m_grouped_fp8_fp4_gemm_nt_masked"
     summary = "grouped FP8 x FP4 GEMM, one buffer for each group, filled in part (MoE decode)"
     dimensions = (GROUPS, N, Fp8ByFp4.k_dimension, compiled_dims.GROUPED)
-    function_names = ("m_grouped_fp8_fp4_gemm_nt_masked",)
+    # Names of one function: SGLang calls FP4 weights by the second and third.
+    function_names = (
+        "m_grouped_fp8_fp4_gemm_nt_masked",
+        "m_grouped_fp8_gemm_nt_masked",
+        "fp8_m_grouped_gemm_nt_masked",
+    )
     proof = Proof(examples=({"num_groups": 4, "n": 256, "k": 512}, {"num_groups": 3, "n": 72, "k": 640}))
 
 

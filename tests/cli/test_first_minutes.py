@@ -25,6 +25,8 @@ TRANSCRIPTS = Path(__file__).parent / "transcripts"
 SCRIPT = Path(__file__).parents[1] / "support" / "first_minutes.py"
 #: The bar of progress disappears when a command ends: what it shows depends on time.
 _BAR = re.compile(r"\x1b\[\?25l.*?\x1b\[\?25h(?:\r?\n?\x1b\[[0-9;]*[A-Za-z])*", re.DOTALL)
+#: The lines of progress in a pipe, of a command that takes more than ten seconds.
+_PROGRESS = re.compile(r"^ *\d+% .*\n", re.MULTILINE)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _MASKS = (
     (re.compile(r"\b\d+\.\d+\.\d+(?:\.post\d+)?\b|\b\d+\.\d+\.\d+\+\w+"), "VERSION"),
@@ -64,7 +66,7 @@ def run_in_terminal(command: list[str], directory: Path, columns: int) -> str:
 
 
 def masked(text: str, places: dict[str, str]) -> str:
-    text = _STYLE.sub("", _BAR.sub("", text))
+    text = _PROGRESS.sub("", _STYLE.sub("", _BAR.sub("", text)))
     for place, name in places.items():
         text = text.replace(place, name)
     for pattern, name in _MASKS:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import wrong_launches  # noqa: F401 - adds to WRONG
 import wrong_oracles  # noqa: F401 - adds to WRONG
 from good_kernel_types import PlainGemm
+from kept_machine import keep_machine
 from wrong_kernel_types import WRONG, Wrong
 
 from kregistry.conformance import KernelTypeConformance, examine
@@ -20,8 +22,13 @@ NEEDS_A_GPU = {"KR306", "KR307", "KR308", "KR309"}
 
 FILE = """
 import pytest
+from kept_machine import kept_machine
 from kregistry.conformance import KernelTypeConformance
 from {module} import {name}
+
+@pytest.fixture(scope="session")
+def kregistry_machine():
+    return kept_machine()
 
 @pytest.fixture
 def kernel_type():
@@ -34,12 +41,14 @@ HEAVY = Wrong(type("HeavyImport", (), {"__module__": "wrong_heavy_import"}), "KR
 
 
 @pytest.fixture(scope="module", autouse=True)
-def imported() -> None:
+def imported() -> Iterator[None]:
     """pytester drops what a run imports, and torch cannot be imported twice: import all that a run needs before."""
     import deep_gemm  # noqa: F401 - scopes of kernel types set something in it
 
     assert issubclass(KernelTypeConformance, object)
     examine(PlainGemm())
+    with keep_machine():
+        yield
 
 
 @pytest.mark.parametrize("wrong", [*WRONG, HEAVY], ids=lambda wrong: f"{wrong.rule}-{wrong.kernel_type.__name__}")

@@ -181,6 +181,7 @@ def test_storage_error_of_an_oserror_without_number() -> None:
     ("name", "known", "hint"),
     [
         ("fp8_gem_nt", ["fp8_gemm_nt", "other"], "did you mean 'fp8_gemm_nt'?"),
+        ("gemm", ["gemm_tn", "gemm_nt", "gemm_nn"], "did you mean 'gemm_nn', 'gemm_nt' or 'gemm_tn'?"),
         ("zzz", ["b", "a", "b"], "known types: a, b"),
         ("zzz", [], "no type is known"),
     ],

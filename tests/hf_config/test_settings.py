@@ -97,9 +97,9 @@ def test_in_proj_ba_stays_in_bf16(resolve: Resolve, model: str, tp: int) -> None
     assert site.verdict is Verdict.NOT_QUANTIZED
 
 
-@pytest.mark.parametrize("model", ["qwen3-next-80b-a3b-fp8", "qwen3.5-35b-a3b-fp8"])
-def test_qwen_fuses_its_shared_expert_without_all_to_all(resolve: Resolve, changed: Change, model: str) -> None:
+def test_qwen3_next_fuses_its_shared_expert_without_all_to_all(resolve: Resolve, changed: Change) -> None:
     """As a routed one, since both have the same size; behind an all-to-all backend or TRT-LLM it is whole."""
+    model = "qwen3-next-80b-a3b-fp8"
     fused = resolve(model, "sglang", tp=4)
     assert fused.values["fused"] == 1
     assert {site.verdict for site in fused.sites if site.label.startswith("shared")} == {Verdict.FUSED}
@@ -108,6 +108,19 @@ def test_qwen_fuses_its_shared_expert_without_all_to_all(resolve: Resolve, chang
     assert resolve(model, "sglang", "b200", tp=4).values["fused"] == 0
     other = changed(model, shared_expert_intermediate_size=1024)
     assert resolve(other, "sglang", tp=4).values["fused"] == 0
+
+
+@pytest.mark.parametrize("architecture", ["Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM"])
+def test_qwen3_5_never_fuses_its_shared_expert(resolve: Resolve, changed: Change, architecture: str) -> None:
+    """Its class asks for fusion on AMD GPUs alone, although both experts have one size; rehearsals agree."""
+    config = evolve(changed("qwen3.5-35b-a3b-fp8"), architecture=architecture)
+    for tp, n, k in ((1, 1024, 512), (4, 256, 128)):
+        calls = resolve(config, "sglang", tp=tp)
+        assert calls.values["fused"] == 0
+        assert shape(calls, "shared expert gate_up_proj") == {"n": n, "k": 2048}
+        assert shape(calls, "shared expert down_proj") == {"n": 2048, "k": k}
+    with pytest.raises(InputError, match="never fuses the shared expert"):
+        resolve(config, "sglang", shared_expert_fusion="on")
 
 
 # ---- blocks of 32, Model Optimizer -------------------------------------------------------------------------------

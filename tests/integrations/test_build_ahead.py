@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ from kregistry.integrations import build_ahead
 from kregistry.integrations.build_ahead import SaysThatItWaits, start_build, wait_for_build
 from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.store import Store
+
+
+@pytest.fixture(autouse=True)
+def reaped() -> Iterator[None]:
+    """A server waits for none of its build processes and keeps them until its end; this process would complain then."""
+    yield
+    for process in build_ahead._running:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(60)
+    build_ahead._running.clear()
 
 
 @pytest.fixture

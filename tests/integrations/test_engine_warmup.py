@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from distributions import OFFERS, Install
-from engine_on_stub import run
+from engine_on_stub import run_forked as run
 from on_stub import PRELUDE
 
 from kregistry.errors import ProviderConflictError

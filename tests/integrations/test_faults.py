@@ -46,6 +46,28 @@ SAID_IN_SGLANG = {
 #: The same for vLLM.
 SAID_IN_VLLM = {
     "import of the hooks": "cannot register its hooks",
+    "import of the switches": "cannot register its hooks",
+    "import of the phases": "cannot register its hooks",
+    "import of the monitor": "cannot register its hooks",
+    "kernel types": "cannot register its hooks",
+    "store": "cannot register its hooks",
+    "watch": "hook for the import of deep_gemm failed",
+    "names": "hook for the import of deep_gemm failed",
+    "hook of the load": "hook for the import of vllm.model_executor.model_loader.base_loader failed",
+    "hook of the worker": "hook for the import of vllm.v1.worker.gpu_worker failed",
+    "DeepGEMM of vLLM": "builds nothing before the first call",
+    "request": "builds nothing before the first call",
+    "start folder": "builds nothing before the first call",
+    "build process": "builds nothing before the first call",
+    "thread": "builds nothing before the first call",
+    "wait": "what was built ahead cannot be read",
+    "loading what was built": "cannot load what calls outside the manifest have brought",
+    "layers": "cannot warm up DeepGEMM: vLLM's own path runs",
+    "entries": "cannot warm up DeepGEMM: vLLM's own path runs",
+    "signature of a call": "first calls are not watched any more",
+    "coverage": "first calls are not watched any more",
+    "device": "first calls are not watched any more",
+    "ready": "first calls are not watched any more",
 }
 
 

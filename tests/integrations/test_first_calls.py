@@ -169,6 +169,7 @@ def test_the_watch_of_a_server_ends_by_phase(tmp_path: Path) -> None:
         watch.is_ready = lambda: ready
         live = []
         class Missing:
+            key = ""
             def while_starting(self, entries):
                 live.append(["starting", len(entries)])
             def in_live_traffic(self, entries, m):

@@ -88,7 +88,7 @@ ONE_PROBLEM = {
     ),
     "unknown key of a range": (
         gemm(rest="m: {stop: 8, stp: 2}"),
-        f"6:71: {K}.m.stp: unknown key | did you mean 'stop'?",
+        f"6:71: {K}.m.stp: unknown key | did you mean 'step' or 'stop'?",
     ),
     "unknown key of a target": (
         "version: 1\ntarget: {name: x, base: h100, sms: 3}\nmodels: {}\n",

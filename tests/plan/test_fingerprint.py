@@ -99,3 +99,22 @@ def test_the_source_of_the_plugin_counts(toolchain: Toolchain, tmp_path: Path, m
     assert fingerprint(manifest, registry, toolchain, {}) == before
     (package / "shared.py").write_text("NUMBER = 2\n")
     assert fingerprint(manifest, registry, toolchain, {}) != before
+
+
+def test_the_source_of_a_package_is_read_once(
+    tiny_manifest: Manifest, toolchain: Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its kernel types a manifest has: a server's start waits for this."""
+    registry, read, read_bytes = Registry(), list[Path](), Path.read_bytes
+    target = tiny_manifest.target
+    shapes = [registry[name].resolve({"n": 512, "k": 512}, target) for name in ("fp8_gemm_nt", "bf16_gemm_nt")]
+    entries = tuple(evolve(tiny_manifest.entries[0], shape=shape) for shape in shapes)
+
+    def noting(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noting)
+    fingerprint(evolve(tiny_manifest, entries=entries), registry, toolchain, {})
+    ours = [path for path in read if path.suffix == ".py" and "kregistry_plugins" in path.parts]
+    assert ours and len(ours) == len(set(ours))

@@ -10,6 +10,7 @@ import pytest
 
 from kregistry import Registry, ShapeError, get_target
 from kregistry.deep_gemm.settings import applied, read_call
+from kregistry.recording.recognition import recognise
 
 _CASES: list[tuple[str, str, dict[str, Any], int, int]] = [
     # Kernel type, target, shape, run-time value, bytes of the buffers.
@@ -293,3 +294,34 @@ def test_f32_scale_factors_that_are_packed_are_powers_of_two(name: str, values: 
     assert len(factors) == 2
     for each in factors:
         assert (each.log2() == each.log2().round()).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "b_dtype", "columns"),
+    [
+        ("m_grouped_fp8_gemm_nt_masked", "m_grouped_fp8_fp4_gemm_nt_masked", "int8", 320),
+        ("fp8_m_grouped_gemm_nt_masked", "m_grouped_fp8_fp4_gemm_nt_masked", "int8", 320),
+        ("fp8_m_grouped_gemm_nt_masked", "m_grouped_fp8_gemm_nt_masked", "float8_e4m3fn", 640),
+        ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous", "int8", 320),
+        ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_gemm_nt_contiguous", "float8_e4m3fn", 640),
+    ],
+)
+def test_weights_say_which_kernel_type_a_name_of_several_is(
+    function: str, name: str, b_dtype: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SGLang calls FP4 weights of DeepSeek-V4 by the names of FP8: in DeepGEMM they are one function."""
+    import torch
+
+    monkeypatch.setattr("kregistry_plugins.fp8_gemm.contiguous.contiguous_rows.read_layout", lambda *args: {})
+    fp4 = b_dtype == "int8"
+    rows = (3, 128) if "masked" in function else (128,)
+    a = (torch.empty(*rows, 640, dtype=torch.float8_e4m3fn), torch.empty(*rows, 2, dtype=torch.int32))
+    scales = (3, 200, 5) if fp4 else (3, 200, 2)
+    b = (torch.empty(3, 200, columns, dtype=getattr(torch, b_dtype)), torch.empty(scales, dtype=torch.int32))
+    d = torch.empty(*rows, 200, dtype=torch.bfloat16)
+    layout = torch.zeros(3 if "masked" in function else 128, dtype=torch.int32)
+    recipes = {"recipe_a": (1, 128), "recipe_b": (1, 32)} if fp4 else {}
+    expected_m = (100,) if "masked" in function else ()
+    found = recognise(Registry(), function, (a, b, d, layout, *expected_m), recipes)
+    assert found is not None
+    assert (found[0].name, found[1]["num_groups"], found[1]["n"], found[1]["k"]) == (name, 3, 200, 640)

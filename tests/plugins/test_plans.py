@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from once import Once
 
 from kregistry import Registry, ShapeError, get_target
 from kregistry.deep_gemm.settings import applied, read_call
@@ -20,9 +21,9 @@ Plan = Callable[[str], Mapping[str, Count]]
 
 
 @pytest.fixture(scope="module")
-def plan(stub_directory: Path) -> Plan:
+def plan(stub_directory: Path, once: Once) -> Plan:
     """Plans a target once."""
-    return cache(lambda target: planned_counts(Registry(), target, stub_directory))
+    return cache(lambda target: once(f"catalogue-{target}", lambda: planned_counts(Registry(), target, stub_directory)))
 
 
 def _measured(case: Case, target: str) -> Count | None:

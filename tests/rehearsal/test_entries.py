@@ -46,6 +46,18 @@ def test_labels_are_those_of_init(kernel_type: str, module: str, weight: str, ex
     assert label(call(1, kernel_type=kernel_type, module=module, weight=weight)) == expected
 
 
+@pytest.mark.parametrize(
+    ("kernel_type", "shape"),
+    [
+        ("get_mn_major_tma_aligned_packed_ue8m0_tensor", {"columns": 56}),
+        ("transform_sf_into_required_layout", {"k": 7168, "rows_per_scale": 128}),
+    ],
+)
+def test_scales_of_weights_have_the_label_of_init(kernel_type: str, shape: dict[str, Any]) -> None:
+    loading = call(1, kernel_type=kernel_type, shape=shape, step="load", module="")
+    assert label(loading) == "weight scales, k = 7168"
+
+
 def test_layers_of_one_shape_are_one_entry_with_every_place() -> None:
     calls = [call(1), call(8192, module="model.layers.4.self_attn.o_proj", site="sglang/b.py:2"), call(64)]
     (entry,) = entries(calls, Registry().__getitem__, FACTS)
@@ -66,6 +78,9 @@ def test_a_rule_of_requests_is_followed_to_the_most_requests() -> None:
     given = {"kernel_type": "fp8_paged_mqa_logits", "step": "decode", "shape": {"num_heads": 64, "head_dim": 128}}
     (entry,) = entries([call(1, **given), call(512, requests=512, **given)], Registry().__getitem__, FACTS)
     assert (entry.start, entry.stop) == (1, 2000)
+    prompt = call(1, **{**given, "step": "prefill"})
+    (entry,) = entries([prompt, call(512, requests=512, **given)], Registry().__getitem__, FACTS)
+    assert entry.stop == 2000, "a prompt of one token is a decode step of one request for vLLM"
     (seen_once,) = entries([call(1, **given)], Registry().__getitem__, FACTS)
     assert seen_once.stop == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections import Counter
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from kregistry.rehearsal.patches import Patch, PatchError, apply, cutlass, patch, replace
+from kregistry.rehearsal.patches import Patch, PatchError, apply, cutlass, downloads, patch, replace
 from kregistry.rehearsal.patches.catalogue import PATCHES, VERSIONS, before_import
 
 
@@ -94,6 +95,19 @@ def test_each_thing_is_patched_once_in_every_version(engine: str) -> None:
         assert counts <= ({1} if len(patches) > 1 else {0, 1}), name
 
 
+def test_a_function_is_replaced_where_it_was_imported_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads of FlashInfer; a function of the same name that is another one stays."""
+    owner, user, other = (ModuleType(f"flashinfer.{name}") for name in ("jit", "core", "other"))
+    vars(owner)["gen_x"] = vars(user)["gen_x"] = lambda: "downloads"
+    vars(other)["gen_x"] = lambda: "other"
+    for each in (owner, user, other):
+        monkeypatch.setitem(sys.modules, each.__name__, each)
+    downloads._everywhere(owner, "gen_x", downloads._described("x"))
+    for each in (owner, user):
+        assert each.gen_x(True).name == "x" and each.gen_x().get_library_paths() == ()
+    assert other.gen_x() == "other"
+
+
 def test_cutlass_has_every_name_and_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, cutlass._Finder()])
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
@@ -107,3 +121,24 @@ def test_cutlass_has_every_name_and_no_kernel(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(ImportError):
         importlib.import_module("quark.compile_utils")
+
+
+def test_kernels_of_cutlass_are_counted_and_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are called: compiled, with options or not, or through the decorator, of a method too."""
+    monkeypatch.setattr(sys, "meta_path", [cutlass._Finder(), *sys.meta_path])
+    monkeypatch.setattr(sys, "modules", {k: v for k, v in sys.modules.items() if k.partition(".")[0] != "cutlass"})
+    counts: Counter[str] = Counter()
+    monkeypatch.setattr(cutlass, "count", lambda what: counts.update([what]))
+    cute, below = importlib.import_module("cutlass.cute"), importlib.import_module("cutlass").other
+
+    def fails(*args: object) -> None:
+        raise AssertionError("a kernel was run")
+
+    class Kernel:
+        run = cute.jit(fails)
+        other = cute.jit(preprocess=True)(fails)
+
+    assert cute.compile(fails, 1)(2) is below.compile[cute.Option](Kernel(), 1)(2) is None
+    assert Kernel().run(1) is Kernel().other(1) is None
+    assert counts == {"cutlass fails": 3, "cutlass Kernel": 1}
+    assert list(range(below.Int32.width // 8)) == [0]

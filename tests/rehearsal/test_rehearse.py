@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Result
@@ -13,6 +15,7 @@ from command_line import Result
 from kregistry.rehearsal import rehearse as module
 
 Run = Callable[..., Result]
+DATA = Path(__file__).parents[1] / "data" / "rehearsal"
 
 
 def test_an_unknown_engine_lists_the_known_ones(kregistry: Run) -> None:
@@ -37,6 +40,26 @@ def test_an_unknown_version_is_named_with_the_known_ones(kregistry: Run, monkeyp
     assert result.code == 3
     assert "sglang 9.9.9 is installed, and the patches of a rehearsal know 0.5.15.post1, 0.5.16, 0.5.23" in result.err
     assert "--any-version" in result.err
+
+
+def test_the_manifest_says_which_variables_of_the_engine_were_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this engine, that a rehearsal does not set itself, and that hold no secret."""
+    given = {
+        "SGLANG_DSV4_FP4_EXPERTS": "0",
+        "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK": "256",
+        "SGLANG_API_KEY": "abc",
+        "SGLANG_HF_TOKEN": "abc",
+        "SGLANG_HOME": "/root/a folder",
+        "SGLANG_JIT_DEEPGEMM_PRECOMPILE": "1",
+        "VLLM_USE_DEEP_GEMM": "1",
+    }
+    for name in [name for name in os.environ if name.startswith(("SGLANG_", "VLLM_"))]:
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    shown = ("SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK", "SGLANG_DSV4_FP4_EXPERTS")
+    assert list(module._variables("sglang").items()) == [(name, given[name]) for name in shown]
+    assert module._variables("vllm") == {"VLLM_USE_DEEP_GEMM": "1"}
 
 
 #: Processes in place of an engine, which take the arguments of kregistry.rehearsal.process.
@@ -141,3 +164,43 @@ def test_a_model_that_is_not_there(engine: str, kregistry: Run) -> None:
     result = kregistry("rehearse", engine, "--", model, "/no/such/model")
     assert result.code == 2, result.err
     assert "/no/such/model" in result.err and "Traceback" not in result.err
+
+
+def model_folder(folder: Path, **changes: Any) -> Path:
+    """A folder with the config of Qwen3-32B, which both engines take, with two layers and other keys."""
+    published = DATA / "configs" / "qwen3-32b-fp8" / "config.json"
+    config = {**json.loads(published.read_text()), "num_hidden_layers": 2, **changes}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+BLOCKS = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+#: Keys of config.json, arguments of SGLang and of vLLM, and what both engines say.
+REJECTED: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "unknown model": ({"architectures": ["NoSuchModel"], "model_type": "nothing"}, "", "", "nothing"),
+    "heads that tp does not divide": ({}, "--tp-size 3", "--tensor-parallel-size 3", "heads"),
+    "blocks that tp does not divide": ({}, "--tp-size 16", "--tensor-parallel-size 16", "1600"),
+    "a word for a number": ({"hidden_size": "wide"}, "", "", "hidden_size"),
+    "unknown quantization": ({"quantization_config": {"quant_method": "no-such"}}, "", "", "no-such"),
+    "quantization of another kind": ({}, "--quantization awq", "--quantization awq", "awq"),
+    "unknown scheme": ({"quantization_config": {**BLOCKS, "activation_scheme": "sometimes"}}, "", "", "sometimes"),
+    "a block with one side": ({"quantization_config": {**BLOCKS, "weight_block_size": [128]}}, "", "", "2 dimensions"),
+    "unknown option": ({}, "--no-such-option", "--no-such-option", "--no-such-option"),
+    "not a choice": ({}, "--dtype none", "--dtype none", "none"),
+}
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+@pytest.mark.parametrize(("changes", "sglang", "vllm", "words"), REJECTED.values(), ids=REJECTED)
+def test_the_engine_says_why_it_rejects_a_model(
+    changes: dict[str, Any], sglang: str, vllm: str, words: str, engine: str, kregistry: Run, tmp_path: Path
+) -> None:
+    """Its own message in one paragraph, with what it names."""
+    model = "--model-path" if engine == "sglang" else "--model"
+    arguments = (sglang if engine == "sglang" else vllm).split()
+    result = kregistry("rehearse", engine, "--", model, str(model_folder(tmp_path, **changes)), *arguments)
+    assert result.code == 2, result.err
+    (message,) = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert "rejects it: " in message and words in message, message
+    assert "Traceback" not in result.err and len(message) < 1000

@@ -21,7 +21,7 @@ from kregistry.store import Store
 from kregistry.toolchain import Toolchain
 
 pytestmark = [pytest.mark.services, pytest.mark.stub, pytest.mark.nvcc]
-_SECONDS = 20
+_SECONDS = 120
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from on_stub import environment
+from on_stub import environment, run_file
 
 #: The versions that the integrations are written for and tested with; .ci/engines installs them.
 VERSIONS = {"sglang": "0.5.23", "vllm": "0.33.0"}
@@ -28,6 +28,17 @@ def need(engine: str) -> None:
 
 def run(script: str, home: Path, **extra: str) -> Mapping[str, Any]:
     """What the script gave to ``answer(...)``, and everything it said as ``text``."""
+    file, variables = _prepared(script, home, extra)
+    command = [sys.executable, "-W", "ignore", str(file)]
+    return _answer(subprocess.run(command, env=variables, capture_output=True, text=True, timeout=500))
+
+
+def run_forked(script: str, home: Path, **extra: str) -> Mapping[str, Any]:
+    """The same in a fork of a process with torch: for scripts without an engine."""
+    return _answer(run_file(*_prepared(script, home, extra)))
+
+
+def _prepared(script: str, home: Path, extra: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
     file = home / "script.py"
     file.write_text(HEAD + script)
     variables = {
@@ -38,13 +49,10 @@ def run(script: str, home: Path, **extra: str) -> Mapping[str, Any]:
         "VLLM_NO_USAGE_STATS": "1",
         **extra,
     }
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(file)],
-        env=environment(home, **variables),
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    return file, environment(home, **variables)
+
+
+def _answer(done: subprocess.CompletedProcess[str]) -> Mapping[str, Any]:
     lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     assert done.returncode == 0 and len(lines) == 1, done.stdout[-6000:] + done.stderr[-6000:]
     return {**json.loads(lines[0].removeprefix("ANSWER ")), "text": done.stdout + done.stderr}

@@ -59,6 +59,15 @@ def _imports(module: ModuleType | None) -> set[str]:
     return {each.__name__ if isinstance(each, ModuleType) else getattr(each, "__module__", "") for each in values}
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of a directory whose tests are all left out by ``-m``: some import torch."""
+    if collection_path.parent != TESTS:
+        return None
+    expression = config.option.markexpr
+    words = expression.split(" and ") if not {"or", "("} & set(expression.replace("(", " ( ").split()) else []
+    return any(f"not {need}" in words for need in DIRECTORIES.get(collection_path.name, ())) or None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

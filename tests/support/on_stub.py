@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
-import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+from forks import Forks
 
 from kregistry.stub.environment import stub_environment
 from kregistry.stub.library import compile_stub, default_stub_directory
@@ -52,21 +56,33 @@ def environment(home: Path, target: str = "h100", **extra: str) -> dict[str, str
     return {**stub_environment(get_target(target), find_toolchain(), _stub(), home, base), **extra}
 
 
+@cache
+def _forks() -> Forks:
+    """Started with the first script, and ended with this process."""
+    home = Path(tempfile.mkdtemp(prefix="forks-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    forks = Forks(environment(home))
+    atexit.register(forks.__exit__)
+    return forks.__enter__()
+
+
 def run(
     script: str, home: Path, *, prelude: str = PRELUDE, check: bool = True, **extra: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``script`` on the stub as an H100; ``extra`` are environment variables."""
+    """Run ``script`` on the stub as an H100, in a fork of a process with torch; ``extra`` are environment variables."""
     file = home / "script.py"
     file.write_text(prelude + textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(file)],
-        env=environment(home, **extra),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_file(file, environment(home, **extra))
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def run_file(file: Path, variables: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with these environment variables, in a fork of a process with torch on the stub."""
+    with tempfile.TemporaryDirectory() as place:
+        out, err = Path(place, "out"), Path(place, "err")
+        code = _forks().run(file, arguments, variables, out, err)
+        return subprocess.CompletedProcess([str(file), *arguments], code, out.read_text(), err.read_text())
 
 
 def answer(script: str, home: Path, *, prelude: str = PRELUDE, **extra: str) -> Mapping[str, object]:

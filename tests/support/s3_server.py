@@ -10,7 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-_SECONDS = 30
+_SECONDS = 120
 #: What a client of any S3-style server must be given.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "a-secret-key", "AWS_REGION": "us-east-1"}
 

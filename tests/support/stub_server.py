@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from forks import Forks
 
 from kregistry.stub.environment import stub_environment
 from kregistry.target import get_target
@@ -65,20 +65,11 @@ class StubServers:
 
     def __enter__(self) -> StubServers:
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__],
-            env={**self._environment, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._forks = Forks({**self._environment, "PYTHONPATH": path}).__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(60)
+        self._forks.__exit__()
 
     def serve(
         self,
@@ -110,44 +101,21 @@ class StubServers:
             nvcc.chmod(0o755)
             variables.update(DG_JIT_NVCC_COMPILER=str(nvcc), CUDA_HOME=str(toolkit.home))
         job = {
-            "environment": variables,
             "manifest": str(manifest.absolute()),
             "calls": [dict(call) for call in calls],
             "compiles": str(log),
-            "cwd": str(cwd or home),
-            "log": str(home / "log"),
             "answer": str(answer),
         }
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        self._process.stdout.readline()
+        said = home / "log"
+        self._forks.run(Path(__file__), [json.dumps(job)], variables, said, said, cwd or home)
         found = json.loads(answer.read_text()) if answer.exists() else {"error": "it has died", "calls": 0}
         if found["error"]:
-            found["error"] += f"\n{(home / 'log').read_text()[-2000:]}"
+            found["error"] += f"\n{said.read_text()[-2000:]}"
         compiles = tuple(log.read_text().splitlines()) if log.exists() else ()
         return Served(compiles, found["error"], found["calls"], tuple(found.get("results", ())))
 
 
-def _main() -> None:
-    """The process that loads torch, and forks a server for each line of its standard input."""
-    import torch  # noqa: F401
-
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _serve(json.loads(line))
-        os.waitpid(child, 0)
-        print("served", flush=True)
-
-
 def _serve(job: dict[str, object]) -> None:
-    log = os.open(str(job["log"]), os.O_CREAT | os.O_WRONLY)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.chdir(str(job["cwd"]))
-    os.environ.clear()
-    os.environ.update(job["environment"])  # type: ignore[call-overload]
     calls, error = 0, ""
     results: list[str] = []
     try:
@@ -159,7 +127,6 @@ def _serve(job: dict[str, object]) -> None:
     except BaseException as caught:
         error = f"{type(caught).__name__}: {caught}"
     Path(str(job["answer"])).write_text(json.dumps({"calls": calls, "error": error, "results": results}))
-    os._exit(0)
 
 
 def _make_calls(path: Path) -> int:
@@ -219,4 +186,4 @@ def _make_given(manifest: Path, calls: Any, compiles: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    _main()
+    _serve(json.loads(sys.argv[1]))

@@ -45,8 +45,11 @@ def test_the_installed_version_is_as_the_page_says(engine: str) -> None:
     assert spec is not None and spec.origin is not None
     directory = Path(spec.origin).parent.parent
     [version] = versions([directory])[engine]
-    rows = [line.split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    head = next(row for row in rows if version in [each.strip(" |") for each in row])
-    column = [each.strip(" |") for each in head].index(version)
-    written = {row[0].strip("| "): row[column].strip(" |") for row in rows[rows.index(head) :]}
+    tables = [_cells(block) for block in PAGE.read_text().split("\n\n") if block.startswith("| ")]
+    [(head, *rows)] = [table for table in tables if version in table[0]]
+    written = {row[0]: row[head.index(version)] for row in rows}
     assert {need.purpose: look(directory, engine, need) for need in NEEDS[engine]}.items() <= written.items()
+
+
+def _cells(table: str) -> list[list[str]]:
+    return [[cell.strip(" |") for cell in line.split(" | ")] for line in table.splitlines() if line.startswith("| ")]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
+import on_stub
 import pytest
 
 from kregistry.stub.environment import stub_environment
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "warm_up_again.py"
 
 @pytest.fixture
 def warm_up(tmp_path: Path, tiny_file: Path, toolchain: Toolchain, stub_directory: Path) -> Any:
-    """Runs the script, each time in a new process, on the same store and cache."""
+    """Runs the script, each time in a process of its own, on the same store and cache."""
     forbidden = tmp_path / "nvcc_monitor.sh"  # so named, kregistry itself takes the one behind it
     forbidden.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec "{toolchain.cuda.nvcc}" --version\nexit 1\n')
     forbidden.chmod(0o755)
@@ -31,15 +31,26 @@ def warm_up(tmp_path: Path, tiny_file: Path, toolchain: Toolchain, stub_director
     environment["KREGISTRY_MONITORED_NVCC"] = str(toolchain.cuda.nvcc)
 
     def run(*flags: str) -> dict[str, Any]:
-        command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tiny_file)]
-        done = subprocess.run(
-            [*command, str(tmp_path / "store"), str(tmp_path / "cache"), *flags],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        arguments = [str(tiny_file), str(tmp_path / "store"), str(tmp_path / "cache"), *flags]
+        done = on_stub.run_file(SCRIPT, environment, *arguments)
         assert done.returncode == 0, done.stderr
         report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return report
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("first-start")
+
+
+@pytest.fixture
+def started(warm_up: Any, tmp_path: Path, _first_start: Path) -> None:
+    """A first start has filled the store and the cache: that of the first test, copied for the others."""
+    made = (_first_start / "store").exists()
+    if not made:
+        warm_up()
+    for name in ("store", "cache"):
+        one, other = tmp_path / name, _first_start / name
+        shutil.copytree(other if made else one, one if made else other, symlinks=True)

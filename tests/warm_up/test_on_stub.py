@@ -19,8 +19,8 @@ def test_second_start_neither_plans_nor_builds(warm_up: Any, tmp_path: Path) -> 
     assert second["compiled"] == []
 
 
+@pytest.mark.usefixtures("started")
 def test_a_start_that_misses_a_kernel_builds_again(warm_up: Any, tmp_path: Path) -> None:
-    warm_up()
     (cubin,) = (tmp_path / "store").glob("kernels/*/*/kernel.cubin")
     cubin.write_bytes(cubin.read_bytes()[:100])
     report = warm_up()
@@ -29,9 +29,9 @@ def test_a_start_that_misses_a_kernel_builds_again(warm_up: Any, tmp_path: Path)
     assert report["loaded"] == 1
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize("damage", ["cut", "old", "gone"])
 def test_a_plan_that_cannot_be_used_is_made_again(warm_up: Any, tmp_path: Path, damage: str) -> None:
-    warm_up()
     (plan,) = (tmp_path / "store" / "plans").iterdir()
     content = plan.read_text()
     if damage == "gone":
@@ -44,7 +44,7 @@ def test_a_plan_that_cannot_be_used_is_made_again(warm_up: Any, tmp_path: Path, 
     assert not warm_up()["built"]
 
 
+@pytest.mark.usefixtures("started")
 def test_a_changed_range_is_another_plan(warm_up: Any, tiny_file: Path) -> None:
-    warm_up()
     tiny_file.write_text(tiny_file.read_text().replace("stop: 4", "stop: 5"))
     assert warm_up()["built"]

@@ -53,7 +53,8 @@ class Known:
         try:
             self._fill.fill(kernel, stored)
         except StorageError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
+            cause = error.__cause__
+            if not isinstance(cause, FileNotFoundError) or cause.filename != str(stored.cubin):
                 raise
             return False  # `kregistry gc` was faster; another builder may even have put it back since
         self._store.note_use(kernel.key)

@@ -45,6 +45,8 @@ _SM100_RUNNERS = {
 }
 # shared_experts_fusion_disable_reason: fused by default for these, with 256 routed experts and 1 shared one.
 _FUSING = ("DeepseekV3ForCausalLM", "GlmMoeDsaForCausalLM")
+# models/qwen3_5.py builds its MoE block without enable_cuda_shared_expert_fusion: it fuses on AMD GPUs alone.
+_APART = ("Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM")
 # arg_groups/memory_hook.py: device memory in MiB below which chunked_prefill_size defaults to the second number.
 _CHUNKED_PREFILL = ((20 * 1024, 2048), (60 * 1024, 4096), (160 * 1024, 8192))
 _CHUNKED_PREFILL_ABOVE = 16384
@@ -171,6 +173,10 @@ class SGLang(Engine):
     def _fused(self, ep: int) -> int:
         wish = self.deployment.shared_expert_fusion
         if wish == "off" or not self.shared_experts:
+            return 0
+        if self.config.architecture in _APART:
+            if wish == "on":
+                raise InputError(f"sglang never fuses the shared expert of {self.config.architecture} on NVIDIA GPUs")
             return 0
         # models/qwen2_moe.py, can_fuse_shared_expert: one more expert of the same size, also where experts are spread.
         if self.shared_fusion == "same size":

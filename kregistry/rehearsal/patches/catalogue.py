@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kregistry.rehearsal.patches import Patch, compilers, cutlass, deep_ep, ranks, sglang, vllm
+from kregistry.rehearsal.patches import Patch, compilers, cutlass, deep_ep, downloads, ranks, sglang, vllm
 
 #: The versions of the engines that the patches were tested with.
 VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.15.post1", "0.5.16", "0.5.23"), "vllm": ("0.33.0",)}
 
-_FIRST = (compilers.triton_kernels, compilers.torch_compile, compilers.flashinfer_kernels, ranks.process_groups)
+_FIRST = (
+    compilers.triton_kernels,
+    compilers.torch_compile,
+    compilers.flashinfer_kernels,
+    downloads.flashinfer_downloads,
+    ranks.process_groups,
+)
 #: Engine -> its patches, which are applied once it is imported.
 PATCHES: Mapping[str, tuple[Patch, ...]] = {
     "sglang": (
@@ -27,10 +33,11 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
         sglang.sglang_dummy_weights,
         sglang.sglang_dual_gemm,
     ),
-    "vllm": (vllm.vllm_dummy_weights, vllm.vllm_queues),
+    "vllm": (vllm.vllm_dummy_weights, vllm.vllm_queues, vllm.vllm_data_parallel),
 }
 
 
 def before_import(engine: str) -> tuple[Patch, ...]:
     """Patches of what the engine itself imports."""
-    return (*_FIRST, cutlass.cutlass_names, deep_ep.deep_ep_buffers) if engine == "sglang" else _FIRST
+    more = {"sglang": (cutlass.sglang_cutlass, deep_ep.deep_ep_buffers), "vllm": (cutlass.vllm_cutlass,)}
+    return (*more[engine], *_FIRST)

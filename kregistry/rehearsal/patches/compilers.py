@@ -61,12 +61,12 @@ def flashinfer_kernels() -> None:
         return  # engines run without it
 
     def build_and_load(self: Any) -> Nothing:
-        return _Module(f"flashinfer {self.name}")
+        return CompiledModule(f"flashinfer {self.name}")
 
     replace(core.JitSpec, "build_and_load", build_and_load, parameters="self")
 
 
-class _Module(Nothing):
+class CompiledModule(Nothing):
     """A module of FlashInfer or SGLang: the few functions that return something."""
 
     def __getattr__(self, name: str) -> Any:
@@ -83,7 +83,7 @@ def _answer(name: str, args: tuple[Any, ...]) -> Any:
     import torch
 
     if name == "init":
-        return _Module("runner")
+        return CompiledModule("runner")
     if name == "get_workspace_size":
         return 0
     if name in ("get_tactic_num", "get_gemm1_tactic_count", "get_gemm2_tactic_count"):
@@ -125,8 +125,8 @@ def sglang_kernels_15() -> None:
 def _load_nothing(loader: ModuleType) -> None:
     """Replace ``load_jit`` of a module, and of those that have imported it by its name."""
 
-    def load_jit(*args: Any, **kwargs: Any) -> _Module:
-        return _Module("sglang " + "/".join(str(each) for each in args[:3]))
+    def load_jit(*args: Any, **kwargs: Any) -> CompiledModule:
+        return CompiledModule("sglang " + "/".join(str(each) for each in args[:3]))
 
     replace(loader, "load_jit", load_jit)
     for module in list(sys.modules.values()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kregistry.rehearsal.patches import patch, replace
@@ -94,13 +96,28 @@ def sglang_queues() -> None:
     replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: Queue()))
 
 
+_IDLE = False
+
+
+@contextmanager
+def others_idle() -> Iterator[None]:
+    """Within this, the other ranks of data-parallel attention have no request. SGLang up to 0.5.16 takes no notice."""
+    global _IDLE
+    _IDLE = True
+    try:
+        yield
+    finally:
+        _IDLE = False
+
+
 @patch("sglang", ">0.5.16")
 def sglang_attention_ranks() -> None:
-    """Ranks of data-parallel attention tell each other their tokens: all have as many as this one."""
+    """Ranks of data-parallel attention tell each other their tokens: all have as many as this one, or are idle."""
     from sglang.srt.managers.scheduler_components import dp_attn
 
     def exchange(global_flat: Any, local_row: Any, group: Any) -> None:
-        global_flat.view(-1, local_row.numel())[:] = local_row
+        rows = global_flat.view(-1, local_row.numel())  # each is that of an idle rank
+        rows[: 1 if _IDLE else len(rows)] = local_row
 
     own = dp_attn.MLPSyncBatchInfo.all_gather
 
