@@ -29,7 +29,7 @@ DOCUMENT = ROOT / "docs" / "gallery.md"
 #: Complete configs, which an engine can load: ``CONFIGS`` in manifests/gallery.yaml.
 CONFIGS = ROOT / "tests" / "data" / "rehearsal" / "configs"
 #: Target of a manifest -> the targets that it is planned for.
-TARGETS = {"h100": ("h100", "h200"), "b200": ("b200",)}
+TARGETS = {"h100": ("h100", "h200"), "h200": ("h100", "h200"), "b200": ("b200",)}
 _CORES = 16
 HEAD = """\
 # Gallery
@@ -37,11 +37,12 @@ HEAD = """\
 Manifests of models at usual settings, in [`manifests/`](../manifests). Each is written by `kregistry init` from a
 config in `manifests/configs/`, or by `kregistry rehearse` from one in `tests/data/rehearsal/configs/` (`_source` in it
 says where it comes from); the first lines of each have the command.
-They are written for h100, or for b200 where the name says so, with the engines' defaults. Write your own with
-`--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
+They are written for h100, for b200 where the name says so, or for h200 where the model does not fit on h100s, with the
+engines' defaults. Write your own with `--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
 
 - From: what wrote the entries; `init` is the formulas of the model's family, `rehearse` is the engine itself
-  ([rehearsal.md](rehearsal.md), which compares the two).
+  ([rehearsal.md](rehearsal.md), which compares the two). A manifest is a rehearsed one where the rehearsal reaches
+  every size; where its steps are smaller than those of a full server, the formulas, which give more, write it.
 - Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone. A manifest for h100 is
   also one for h200. An engine calls other kernels on b200, so such manifests are apart.
 - Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of
@@ -136,7 +137,7 @@ def paths_of(target: str) -> list[Path]:
 def record() -> None:
     """Plan the whole gallery, each manifest for its targets, and write the table."""
     registry = Registry()
-    every = [target for group in TARGETS.values() for target in group]
+    every = list(dict.fromkeys(target for group in TARGETS.values() for target in group))
     plans = {target: plan_together(paths_of(target), registry, target) for target in every}
     problems = [line for each in plans.values() for plan in each.values() for line in plan.problems()]
     if problems:

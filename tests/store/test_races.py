@@ -13,11 +13,11 @@ from kregistry.store import Store, packed
 from kregistry.store import store as module
 from kregistry.store.store import CUBIN, RECORD
 
-Once = Callable[[str, Callable[..., object]], None]
+Meanwhile = Callable[[str, Callable[..., object]], None]
 
 
 @pytest.fixture
-def once(monkeypatch: pytest.MonkeyPatch) -> Once:
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     """At the first call of a function of the store's module, something else happens before it."""
 
     def patch(name: str, action: Callable[..., object]) -> None:
@@ -33,7 +33,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> Once:
 
 
 def test_an_entry_that_appears_while_it_is_looked_for_is_not_damaged(
-    store: Store, kernel: Kernel, cubin: bytes, once: Once
+    store: Store, kernel: Kernel, cubin: bytes, meanwhile: Meanwhile
 ) -> None:
     def absent_until_now(read: Callable[..., bytes], path: Path) -> None:
         try:
@@ -41,12 +41,12 @@ def test_an_entry_that_appears_while_it_is_looked_for_is_not_damaged(
         finally:
             store.put(kernel, cubin, "nvcc", 1.0)
 
-    once("read_bounded", absent_until_now)
+    meanwhile("read_bounded", absent_until_now)
     assert store.get(kernel.key) is not None
 
 
 def test_an_entry_that_is_replaced_while_it_is_read_is_not_damaged(
-    store: Store, kernel: Kernel, cubin: bytes, once: Once
+    store: Store, kernel: Kernel, cubin: bytes, meanwhile: Meanwhile
 ) -> None:
     def replaced(read: Callable[..., bytes], path: Path) -> bytes:
         record = read(path)
@@ -55,20 +55,20 @@ def test_an_entry_that_is_replaced_while_it_is_read_is_not_damaged(
         return record
 
     store.put(kernel, cubin + b"\0", "nvcc", 1.0)
-    once("read_bounded", replaced)
+    meanwhile("read_bounded", replaced)
     found = store.content(kernel.key)
     assert found is not None and found.cubin == cubin
 
 
 def test_an_entry_that_is_removed_after_it_was_read_is_packed_whole(
-    store: Store, kernel: Kernel, cubin: bytes, once: Once
+    store: Store, kernel: Kernel, cubin: bytes, meanwhile: Meanwhile
 ) -> None:
     def removed(check: Callable[[bytes], str], content: bytes) -> str:
         store.discard(kernel.key)
         return check(content)
 
     store.put(kernel, cubin, "nvcc", 1.0)
-    once("single_kernel", removed)
+    meanwhile("single_kernel", removed)
     content = packed.pack(store, kernel.key)
     assert content is not None and packed.unpack(kernel.key, content).cubin == cubin
     assert packed.pack(store, kernel.key) is None
@@ -92,7 +92,7 @@ def test_a_damaged_entry_is_removed_and_one_that_has_replaced_it_stays(
 
 
 def test_an_entry_that_replaces_a_damaged_one_at_the_last_moment_stays(
-    store: Store, kernel: Kernel, cubin: bytes, once: Once
+    store: Store, kernel: Kernel, cubin: bytes, meanwhile: Meanwhile
 ) -> None:
     def judged_before(_: Callable[..., bool], *__: object) -> bool:
         store.discard(kernel.key)
@@ -101,7 +101,7 @@ def test_an_entry_that_replaces_a_damaged_one_at_the_last_moment_stays(
 
     store.put(kernel, cubin, "nvcc", 1.0)
     harm(store, kernel.key)
-    once("_is_intact", judged_before)
+    meanwhile("_is_intact", judged_before)
     store.discard_damaged(kernel.key)
     assert store.get(kernel.key) is not None
     assert {path.name for path in store.entry(kernel.key).iterdir()} == {CUBIN, RECORD}
