@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +33,10 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for prober in self._probers.values():
-            prober.__exit__()
-        self._probers.clear()
+        with ExitStack() as closing:  # all of them, also if an interrupt ends the wait for one
+            for prober in self._probers.values():
+                closing.callback(prober.__exit__)
+            self._probers.clear()
 
     @cached_property
     def unavailable(self) -> Mapping[Level, str]:

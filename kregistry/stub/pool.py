@@ -107,11 +107,16 @@ class StubPool:
             )
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        self.stop()
-        if kind is not None:
-            self._server.kill()  # it would wait for processes that are still open
-        self._server.wait()
-        self._resources.close()
+        with self._resources:
+            try:
+                self.stop()
+                if kind is not None:
+                    self._server.kill()  # it would wait for processes that are still open
+                self._server.wait()
+            except BaseException:  # an interrupt of this wait
+                self._server.kill()
+                self._server.wait()
+                raise
 
     def stop(self) -> None:
         """Start no further process; those that were started continue."""

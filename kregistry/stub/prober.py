@@ -42,9 +42,9 @@ class Prober:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.close()
-        self._open.close()
+        with self._open:  # the pool is closed also if an interrupt ends the wait for the process
+            if self._process is not None:
+                self._process.close()
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:

@@ -125,6 +125,21 @@ def test_an_interrupt_while_a_child_loads_leaves_nothing_behind(
     assert processes_in(started.directory) == []
 
 
+def test_an_interrupt_while_a_pool_closes_leaves_nothing_behind(
+    toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = StubPool(toolchain, TARGETS["h100"], stub_directory)
+    with pytest.raises(KeyboardInterrupt), pool:
+        wait = pool._server.wait
+
+        def interrupt(timeout: float | None = None) -> int:
+            monkeypatch.setattr(pool._server, "wait", wait)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(pool._server, "wait", interrupt)
+    assert pool._server.returncode is not None and not pool.directory.exists()
+
+
 def test_an_error_beside_a_child_that_nobody_closes(toolchain: Toolchain, stub_directory: Path) -> None:
     pool = StubPool(toolchain, TARGETS["h100"], stub_directory)
     with pytest.raises(KeyError), pool:

@@ -54,6 +54,22 @@ def test_an_answer_that_was_not_waited_for_is_nobodys(prober: Prober, monkeypatc
     assert probed(prober, 3) == [3]
 
 
+def test_an_interrupt_while_the_child_is_closed_closes_the_pool(
+    toolchain: Toolchain, stub_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = StubProcess.close
+
+    def interrupt(process: StubProcess) -> None:
+        monkeypatch.setattr(StubProcess, "close", closing)
+        closing(process)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Prober(toolchain, TARGETS["h100"], stub_directory) as made:
+        assert probed(made, 1) == [1]
+        monkeypatch.setattr(StubProcess, "close", interrupt)
+    assert made._pool._server.returncode is not None and not made._pool.directory.exists()
+
+
 def test_after_a_start_that_failed_the_next_probe_tries_anew(
     prober: Prober, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
