@@ -44,7 +44,8 @@ def test_a_process_that_nobody_waited_for_is_charged_to_its_test(pytester: pytes
             gc.collect()
         """
     )
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "started_processes", "-W", "error")
+    errors = ("-W", "error::ResourceWarning", "-W", "error::pytest.PytestUnraisableExceptionWarning")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "started_processes", *errors)
     assert result.ret is pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*A process that nobody waited for*", "process *: *::test_starts_it"])
 

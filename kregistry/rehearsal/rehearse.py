@@ -34,6 +34,10 @@ _QUIET = {
     "KREGISTRY_VLLM": "0",
 }
 _CODE = "from kregistry.rehearsal.process import main\nmain(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])"
+#: What pydantic adds to each message: the object that was checked, and an address.
+_PYDANTIC = re.compile(
+    r" \[type=\w+, input_value=.*?input_type=\w+\](\s+For further information visit \S+)?", re.DOTALL
+)
 #: Names of variables that may hold a secret, and values that are written down.
 _SECRET = re.compile(r"KEY|TOKEN$|SECRET|PASS|AUTH|CREDENTIAL")
 _PLAIN = re.compile(r"[\w.,:+-]{1,64}$")
@@ -216,7 +220,7 @@ def _last_words(log: Path) -> str:
 
 
 def _error(engine: str, version: str, failure: Failure) -> InputError | IncompleteError | MissingRequirement:
-    text = textwrap.shorten(" ".join(failure.text.split()), 600, placeholder=" ...")
+    text = textwrap.shorten(" ".join(_PYDANTIC.sub("", failure.text).split()), 600, placeholder=" ...")
     where = f" ({failure.site})" if failure.site else ""
     if failure.kind == "patch":
         return MissingRequirement(f"{engine} {version}: {text}")

@@ -12,7 +12,7 @@ ROOM = "kregistry.compile"
 #: From the top; a module imports only from its own floor and from lower ones.
 FLOORS = (
     ("plan_and_build", "build_lock", "on_worker", "audit"),
-    ("build_log", "built_plan"),
+    ("build_log", "built_plan", "session"),
     ("pipeline", "read_only", "shipped_kernels"),
     ("stages",),
     ("open_jobs", "shard", "schedule", "build_record", "shared"),

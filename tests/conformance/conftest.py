@@ -17,6 +17,14 @@ def _all_of_torch() -> None:
     importlib.import_module("torch._inductor.test_operators")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The workers of pytest share the cores: threads of torch that wait for each other would take most of the time."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each mutant of the set of a class, and for each right kernel type."""
     mutants = getattr(metafunc.cls, "mutants", None)

@@ -13,6 +13,7 @@ import pytest
 from command_line import Result
 
 from kregistry.rehearsal import rehearse as module
+from kregistry.rehearsal.findings import Failure
 
 Run = Callable[..., Result]
 DATA = Path(__file__).parents[1] / "data" / "rehearsal"
@@ -60,6 +61,20 @@ def test_the_manifest_says_which_variables_of_the_engine_were_set(monkeypatch: p
     shown = ("SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK", "SGLANG_DSV4_FP4_EXPERTS")
     assert list(module._variables("sglang").items()) == [(name, given[name]) for name in shown]
     assert module._variables("vllm") == {"VLLM_USE_DEEP_GEMM": "1"}
+
+
+def test_the_message_of_a_validator_is_without_the_object_that_it_checked() -> None:
+    text = (
+        "ValidationError: 2 validation errors for VllmConfig\n  Value error, 64 heads [type=value_error, "
+        "input_value=ArgsKwargs((), {'model_co... 'shutdown_timeout': 0}), input_type=ArgsKwargs]\n"
+        "    For further information visit https://errors.example/2.14/v/value_error\nport\n  Input should be [1, 2] "
+        "[type=literal_error, input_value='x', input_type=str]\n    For further information visit https://e.example/l"
+    )
+    error = module._error("vllm", "0.33.0", Failure("engine", "arguments", text, "config.py:1"))
+    assert str(error).startswith(
+        "vllm 0.33.0 rejects it: ValidationError: 2 validation errors for VllmConfig Value error, 64 heads port Input "
+        "should be [1, 2] (config.py:1)"
+    )
 
 
 #: Processes in place of an engine, which take the arguments of kregistry.rehearsal.process.

@@ -54,8 +54,9 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 def complete(subject: KernelTypeUnderTest, case: str) -> None:
     m = subject.at(case)
     for shape in subject.every_shape:
-        wanted = _reference(subject, shape, m, 0)
-        results = subject.kernel_type.results(subject.meta_buffers(shape, m), m)
+        buffers = filled_buffers(subject.kernel_type, shape, m, m, 0, NAN_POISON, "cpu").buffers
+        wanted = subject.kernel_type.reference(buffers, m)
+        results = subject.kernel_type.results(buffers, m)
         if not set(results) <= set(wanted) or (set(wanted) != set(results) and not subject.returns_results):
             raise RuleViolation(
                 "the names of reference(...)", sorted(wanted), f"{sorted(results)} of results(...)", location(shape, m)
