@@ -255,6 +255,7 @@ class _Resolver:
             ):
                 formulas = {"num_groups": layer.groups, **sizes}
                 shape: dict[str, Value] = {name: self._size(text) for name, text in formulas.items()}
+                shape |= self.engine.expert_settings(kind)
                 rows = self.engine.expert_rows(kind, moe)
                 phase = f" ({kind})" if decision.verdict is Verdict.DEEP_GEMM else ""
                 kernel_type = _GROUPED[number].format(kind)

@@ -69,12 +69,12 @@ def _by_formulas(request: Request, registry: Registry, target: Target) -> Iterat
 
 
 def _as_the_engine(entry: Entry, request: Request, registry: Registry) -> Entry:
-    """An entry with what the formulas leave open: where it starts, and the layout of the rows of experts."""
+    """An entry as the installed version has it: where it starts, and the layout of the rows of experts."""
     span, scales = entry.range, entry.shape.get("scales")
     if entry.kernel_type == "fp8_gemm_nt" and 0 < request.first_rows < span.start:
         return evolve(entry, range=evolve(span, start=request.first_rows))
-    if entry.kernel_type == "m_grouped_fp8_gemm_nt_contiguous" and scales in request.psum_scales:
-        shape = {**entry.shape.shown(), "use_psum_layout": True}
+    if entry.kernel_type == "m_grouped_fp8_gemm_nt_contiguous" and request.engine == "vllm":
+        shape = {**entry.shape.shown(), "use_psum_layout": scales in request.psum_scales}
         return evolve(entry, shape=registry[entry.kernel_type].resolve(shape, entry.shape.target))
     return entry
 

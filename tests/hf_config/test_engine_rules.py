@@ -103,6 +103,20 @@ def test_sglang_experts_m(resolve: Resolve) -> None:
     assert rows(calls, "experts w13 (contiguous)").stop == (8192 * 8 + 32 * 127) // 128 * 128
 
 
+@pytest.mark.parametrize("target", ["h100", "b200"])
+@pytest.mark.parametrize(("model", "tp"), [("deepseek-v3", 4), ("qwen3-235b-a22b-fp8", 2)])
+def test_vllm_tells_deepgemm_where_each_group_ends(resolve: Resolve, model: str, tp: int, target: str) -> None:
+    """SGLang tells it the group of each row, and low-latency all-to-all has a buffer for each group."""
+    calls = resolve(model, "vllm", target, tp=tp, moe_runner="deep_gemm")
+    assert site(calls, "experts w13 (contiguous)").shape["use_psum_layout"] is True
+    assert site(calls, "experts w2 (contiguous)").shape["use_psum_layout"] is True
+    apart = resolve(model, "vllm", target, dp=8, ep=8, a2a="deepep_low_latency")
+    assert "use_psum_layout" not in site(apart, "experts w13 (masked)").shape
+    other = resolve(model, "sglang", target, tp=tp, moe_runner="deep_gemm")
+    contiguous = [each for each in other.sites if each.label == "experts w13 (contiguous)"]
+    assert all("use_psum_layout" not in each.shape for each in contiguous)
+
+
 def test_a_fused_expert_counts_as_a_routed_one(resolve: Resolve) -> None:
     """Nine of 257 experts a token, without an all-to-all backend."""
     calls = resolve("deepseek-v3", "sglang", tp=8, moe_runner="deep_gemm")

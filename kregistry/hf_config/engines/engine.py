@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import frozen
@@ -176,6 +176,10 @@ class Engine(ABC):
     @abstractmethod
     def expert_kernel_types(self) -> tuple[str, ...]:
         """The grouped layouts in use: ``contiguous``, ``masked`` or both."""
+
+    def expert_settings(self, kind: str) -> Mapping[str, bool]:
+        """Further dimensions of the calls of experts in a grouped layout."""
+        return {}
 
     @abstractmethod
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from kregistry.errors import InputError, quoted
@@ -250,6 +250,10 @@ class VLLM(Engine):
 
     def expert_kernel_types(self) -> tuple[str, ...]:
         return ("masked",) if self._a2a in _BATCHED else ("contiguous",)
+
+    def expert_settings(self, kind: str) -> Mapping[str, bool]:
+        """Source: fused_moe/experts/deep_gemm_moe.py, use_psum_layout, with the scale factors that DeepGEMM prefers."""
+        return {"use_psum_layout": True} if kind == "contiguous" else {}
 
     # ---- fewer SMs -------------------------------------------------------------------------------------------
 
