@@ -255,11 +255,12 @@ class _Resolver:
             ):
                 formulas = {"num_groups": layer.groups, **sizes}
                 shape: dict[str, Value] = {name: self._size(text) for name, text in formulas.items()}
-                shape |= self.engine.expert_settings(kind)
+                settings = self.engine.expert_settings(kind) if decision.verdict is Verdict.DEEP_GEMM else {}
+                shape |= settings
                 rows = self.engine.expert_rows(kind, moe)
                 phase = f" ({kind})" if decision.verdict is Verdict.DEEP_GEMM else ""
                 kernel_type = _GROUPED[number].format(kind)
-                written = self._written(formulas)
+                written = "; ".join((self._written(formulas), *(f"{name} = {on}" for name, on in settings.items())))
                 note = "padded to whole blocks" if padding else ""
                 site = _site(f"{name} {label}{phase}", role, kernel_type, shape, written, decision, rows, note)
                 yield from self._limited(site, layer, kind)

@@ -46,7 +46,8 @@ def test_a_good_kernel_type_passes_with_numerics_on_the_cpu(pytester: pytest.Pyt
     records = [json.loads(line) for line in (pytester.path / "report.jsonl").read_text().splitlines()]
     assert {"kernel_type", "distribution", "version", "rule", "case", "level", "outcome", "reason"} == set(records[0])
     passed = {each["rule"] for each in records if each["outcome"] == "passed"}
-    assert {rule for rule in RULES if rule.startswith("KR1")} <= passed
+    # KR136 is for the arguments that a kernel type declares to be linear, and this one declares none.
+    assert {rule for rule in RULES if rule.startswith("KR1")} - {"KR136"} <= passed
     assert {"KR301", "KR302", "KR303", "KR304", "KR305"} <= passed
 
 

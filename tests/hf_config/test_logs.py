@@ -52,9 +52,15 @@ def printed(calls: ModelCalls, shape: dict[str, Any]) -> CallSite:
     """The call site of a printed shape."""
     wanted = {name: value for name, value in shape.items() if name != "name"}
     kernel_type = KERNEL_TYPES[shape["name"]]
-    found = [site for site in calls.sites if site.kernel_type == kernel_type and dict(site.shape) == wanted]
-    assert found, f"{shape} is none of {[dict(site.shape) for site in calls.sites if site.kernel_type == kernel_type]}"
+    sites = [site for site in calls.sites if site.kernel_type == kernel_type]
+    found = [site for site in sites if sizes(site) == wanted]
+    assert found, f"{shape} is none of {[sizes(site) for site in sites]}"
     return found[0]
+
+
+def sizes(site: CallSite) -> dict[str, Any]:
+    """A shape as servers print it: DeepGEMM had no psum layout when these logs were written."""
+    return {name: value for name, value in site.shape.items() if name != "use_psum_layout"}
 
 
 @pytest.mark.parametrize("log", SERVERS)

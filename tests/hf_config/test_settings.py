@@ -85,7 +85,7 @@ def test_row_parallel_parts_of_vllm_must_divide(resolve: Resolve, model: str, tp
 @pytest.mark.parametrize(("tp", "n"), [(8, 256), (16, 256)])
 def test_vllm_pads_experts_where_deep_gemm_is_asked_for(resolve: Resolve, tp: int, n: int) -> None:
     asked = resolve("qwen3-30b-a3b-fp8", "vllm", tp=tp, moe_runner="deep_gemm")
-    assert shape(asked, "experts w13 (contiguous)") == {"num_groups": 128, "n": n, "k": 2048}
+    assert shape(asked, "experts w13 (contiguous)") == {"num_groups": 128, "n": n, "k": 2048, "use_psum_layout": True}
     [site] = labelled(resolve("qwen3-30b-a3b-fp8", "vllm", tp=tp), "experts w13")
     assert site.rule == "block"
 
