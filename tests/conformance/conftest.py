@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 
 import pytest
+
+from kregistry.conformance import Machine
+from kregistry.stub.library import default_stub_directory
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +27,15 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="class")
+def machine() -> Iterator[Machine]:
+    """The processes on the stub of a set of mutants."""
+    import deep_gemm  # noqa: F401 - the settings of shapes are DeepGEMM's
+
+    with Machine(default_stub_directory()) as machine:
+        yield machine
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

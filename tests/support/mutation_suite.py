@@ -12,7 +12,6 @@ from first_failure import first_failure
 from mutant_sets import FIRST, SECOND, THIRD, MutantSet
 
 from kregistry.conformance import Machine
-from kregistry.stub.library import default_stub_directory
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance-mutants.md").read_text()
 PARTS = {part.partition("\n")[0]: part for part in re.split(r"^# ", PAGE, flags=re.MULTILINE)[1:]}
@@ -21,16 +20,9 @@ ALL = (FIRST, SECOND, THIRD)
 
 
 class MutationSuite:
-    """A subclass names its set. ``mutant`` and ``right`` are names: see ``pytest_generate_tests`` of the directory."""
+    """A subclass names its set. ``mutant`` and ``right`` are names; ``machine`` is one for each set: see conftest.py."""
 
     mutants: ClassVar[MutantSet]
-
-    @pytest.fixture(scope="class")
-    def machine(self) -> Iterator[Machine]:
-        import deep_gemm  # noqa: F401 - the settings of shapes are DeepGEMM's
-
-        with Machine(default_stub_directory()) as machine:
-            yield machine
 
     @pytest.fixture(autouse=True)
     def process_as_before(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
