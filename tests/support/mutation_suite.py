@@ -20,7 +20,7 @@ ALL = (FIRST, SECOND, THIRD)
 
 
 class MutationSuite:
-    """A subclass names its set. ``mutant`` and ``right`` are names; ``machine`` is one for each set: see conftest.py."""
+    """A subclass names its set. ``mutant`` and ``right`` are names, ``machine`` is one for a set: see conftest.py."""
 
     mutants: ClassVar[MutantSet]
 
