@@ -51,6 +51,11 @@ def test_an_imported_module_or_function_counts(suite: pytest.Pytester, monkeypat
     assert selected(suite, "not stub") == ["test_neither"]
 
 
+def test_engines_run_on_the_stub(suite: pytest.Pytester) -> None:
+    suite.makepyfile("import pytest\n@pytest.mark.engines\ndef test_engine(): pass\ndef test_plain(): pass\n")
+    assert selected(suite, "not stub") == ["test_plain"]
+
+
 @pytest.mark.parametrize(
     ("expression", "names"),
     [

@@ -49,6 +49,8 @@ def needs(item: pytest.Item) -> set[str]:
         found.update(FIXTURES.get(name, ()))
     for name in _imports(getattr(item, "module", None)):
         found.update(MODULES.get(name, ()))
+    if item.get_closest_marker("engines"):  # engines run on the stub
+        found.add("stub")
     return found
 
 
