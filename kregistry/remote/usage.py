@@ -109,8 +109,7 @@ def read_usage(store: Path) -> Usage:
     total = Usage()
     with contextlib.suppress(OSError):
         for path in _directory(store).glob("*.json"):
-            with contextlib.suppress(OSError, ValueError):
-                total.add(Usage.from_json(parse_json(read_bounded(path, _LARGEST))))
+            _add(total, path)
     return total
 
 
@@ -129,6 +128,12 @@ def _directory(store: Path) -> Path:
     return store / "usage"
 
 
+def _add(total: Usage, path: Path) -> None:
+    """Add what one file says; nothing if it is no count."""
+    with contextlib.suppress(OSError, ValueError):
+        total.add(Usage.from_json(parse_json(read_bounded(path, _LARGEST))))
+
+
 def _write(store: Path, usage: Usage) -> None:
     directory = _directory(store)
     directory.mkdir(parents=True, exist_ok=True)
@@ -145,7 +150,6 @@ def _make_one(store: Path) -> None:
             path.rename(taken)
         except FileNotFoundError:  # another process has it
             continue
-        with contextlib.suppress(OSError, ValueError):
-            total.add(Usage.from_json(parse_json(read_bounded(taken, _LARGEST))))
+        _add(total, taken)
         taken.unlink(missing_ok=True)
     _write(store, total)
