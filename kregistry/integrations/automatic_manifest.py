@@ -24,6 +24,9 @@ from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
 
+#: Kernel types of vLLM's experts whose rows lie one group after the other.
+_CONTIGUOUS_EXPERTS = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
+
 
 def manifest_for(request: Request, registry: Registry, store: Store, target: Target) -> Manifest:
     """Everything that is known about the calls of a model before its first forward. May have no entry.
@@ -73,8 +76,9 @@ def _as_the_engine(entry: Entry, request: Request, registry: Registry) -> Entry:
     span, scales = entry.range, entry.shape.get("scales")
     if entry.kernel_type == "fp8_gemm_nt" and 0 < request.first_rows < span.start:
         return evolve(entry, range=evolve(span, start=request.first_rows))
-    if entry.kernel_type == "m_grouped_fp8_gemm_nt_contiguous" and request.engine == "vllm":
-        shape = {**entry.shape.shown(), "use_psum_layout": scales in request.psum_scales}
+    if request.engine == "vllm" and entry.kernel_type in _CONTIGUOUS_EXPERTS:
+        # FP4 weights have no dimension for their scale factors, which are UE8M0.
+        shape = {**entry.shape.shown(), "use_psum_layout": (scales or "ue8m0") in request.psum_scales}
         return evolve(entry, shape=registry[entry.kernel_type].resolve(shape, entry.shape.target))
     return entry
 

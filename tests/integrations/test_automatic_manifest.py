@@ -65,6 +65,17 @@ def test_rows_and_layout_are_those_of_the_installed_vllm(registry: Registry, tmp
         )
 
 
+@pytest.mark.parametrize(("psum_scales", "psum"), [((), False), (("ue8m0",), True)])
+def test_the_layout_of_fp4_experts_is_that_of_the_installed_vllm(
+    registry: Registry, tmp_path: Path, psum_scales: tuple[str, ...], psum: bool
+) -> None:
+    config = json.loads((Path(__file__).parents[2] / "manifests/configs/deepseek-v4-flash.json").read_text())
+    request = Request("vllm", "m", config, {"tp": 4, "moe_runner": "deep_gemm"}, psum_scales=psum_scales)
+    made = manifest_for(request, registry, Store(tmp_path), get_target("b200"))
+    experts = [each for each in made.entries if each.kernel_type == "m_grouped_fp8_fp4_gemm_nt_contiguous"]
+    assert experts and {each.shape["use_psum_layout"] for each in experts} == {psum}
+
+
 def test_an_architecture_without_formulas_leaves_the_other_sources(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
