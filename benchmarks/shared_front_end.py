@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -196,7 +197,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "models": list(manifest.models),
         "families": rows,
         "differences": [{"id": kernel.id, "difference": found} for kernel, found in compared.values() if found],
-        "reasons": sorted({reason for _, reason in not_shared.values()}),
+        # Without the place where this machine has its packages.
+        "reasons": sorted({re.sub(r"/\S*/site-packages/", "", reason) for _, reason in not_shared.values()}),
     }
 
 

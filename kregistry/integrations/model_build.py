@@ -54,7 +54,7 @@ def _build_for(request: Request, start: StartFolder, registry: Registry, store: 
         built += status.built
         if list(remembered(store, key)) == known:
             return evolve(status, built=built)
-        log.info("calls that the manifest lacks were met meanwhile: they are built now")
+        log.info("calls outside the manifest were met meanwhile: they are built now")
 
 
 class _Build:
