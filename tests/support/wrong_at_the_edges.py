@@ -567,5 +567,4 @@ MUTANTS = (
 SURVIVORS = {
     "SharesScratch": "a race of two threads shows by chance only",
     "NeverFull": "an author may promise that no group is full",
-    "CoarseStep": "an author may promise less than DeepGEMM takes",
 }

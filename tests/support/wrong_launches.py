@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
 from wrong_kernel_types import breaks
 
-from kregistry import Choice, Signature
+from kregistry import Choice, RunDimension, Signature
 from kregistry.conformance.poison import OTHER_POISON
 
 if TYPE_CHECKING:
@@ -115,6 +115,11 @@ class ChangesTheEnvironment(Bf16Gemm):
 
             os.environ["DG_PRINT_CONFIGS"] = "2" if os.environ.get("DG_PRINT_CONFIGS") != "2" else "3"
         return super().launch(a, *args, **kwargs)
+
+
+@breaks("KR226", "a launch between two steps of 64: got sm90_bf16_gemm.*, or a smaller step: a plan has every 64th")
+class PlansEvery64thValue(Bf16Gemm):
+    run_dimension = RunDimension("m", "rows", "rows", start=64, step=64)
 
 
 @breaks("KR311", r"the result 'd' of a launch with 'a' multiplied by 2\^16: got a difference of .* from the reference")

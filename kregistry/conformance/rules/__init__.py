@@ -25,6 +25,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     returned_tensors,
     settings,
     shapes,
+    steps,
     stub,
     stub_results,
     unusual_inputs,
