@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Rows -> the tensor that ReturnsTheSameTensor returns.
 _KEPT: dict[int, Any] = {}
+#: What the launches of SharesScratchMemory share.
+_SCRATCH: list[Any] = []
 
 
 class _OwnFunction(PlainGemm):
@@ -149,3 +151,11 @@ class ReturnsTheSameTensor(_OwnFunction):
     def reference(self, buffers: Any, m: int) -> Any:
         d = super().reference(buffers, m)["d"]
         return {"d": d, "first": d[:, 0]}
+
+
+@breaks("KR318", "the result 'd' of a launch that another thread interrupts: got a difference of .* from the reference")
+class SharesScratchMemory(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        _SCRATCH[:] = [a]
+        rows = len(d)  # another thread may run here
+        plain_gemm(_SCRATCH[0], b, d[:rows])

@@ -6,6 +6,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     buffers,
     call_forms,
     calls,
+    concurrent,
     coverage,
     cuda,
     declaration,
