@@ -1,7 +1,7 @@
 """What a call of DeepGEMM is read from, as a key: calls with equal keys are read alike.
 
-Reading a call takes several times as long as DeepGEMM's own call, since several kernel types look at it. An engine makes
-thousands of calls before it is ready, most of them with sizes that came before.
+Reading a call takes several times as long as DeepGEMM's own call, since several kernel types look at it. An engine
+makes thousands of calls before it is ready, most of them with sizes that came before.
 """
 
 from __future__ import annotations
