@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from kregistry.conformance.author_code import is_authors
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import rule
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Places of a launch at which the other one is made, at most.
 _PLACES = 24
-#: Parts of the paths of code that is not the author's.
-_NOT_THE_AUTHORS = ("/kregistry/", "/torch/")
 
 
 @rule("KR318", "launches of two threads do not disturb each other", needs=("KR310",), on_device=True)
@@ -88,7 +87,7 @@ def _at_each_event(action: Callable[[], None]) -> Iterator[None]:
     """Run an action at each call and return in the author's code. Python does not watch the action itself."""
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
-        if not any(part in frame.f_code.co_filename for part in _NOT_THE_AUTHORS):
+        if is_authors(frame.f_code.co_filename):
             action()
 
     earlier = sys.getprofile()
