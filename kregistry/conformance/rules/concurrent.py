@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 _PLACES = 24
 
 
-@rule("KR318", "launches of two threads do not disturb each other", needs=("KR310",), on_device=True)
+@rule("KR318", "launches of two threads do not disturb each other", needs=("KR310", "KR317"), on_device=True)
 def two_threads(subject: KernelTypeUnderTest) -> None:
     """Where another thread might run, launch in other buffers: at calls and returns of the author's code, one by one.
 
     Threads change places by chance only; a second launch in the middle of the first does the same each time.
     """
     shape = min(device_shapes(subject), key=lambda each: subject.kernel_type.memory_requirement(each, 1))
-    m, n = subject.at("tail"), subject.at("one")
+    for n in dict.fromkeys((subject.at("tail"), subject.at("one"))):
+        _check(subject, shape, subject.at("tail"), n)
+
+
+def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, n: int) -> None:
+    """One launch at ``m`` for each place, with a launch at ``n`` in its middle."""
     count = _events_of(subject, shape, m)
     for place in sorted({i * count // _PLACES for i in range(_PLACES)}) if count else ():
         first, wanted = _inputs(subject, shape, m, 91)
