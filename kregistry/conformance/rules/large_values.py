@@ -17,6 +17,8 @@ from kregistry.kernel_type import Buffers, KernelType, Shape
 VALUES = (65537, 257, 131072, 4096, 16384)
 #: Past all values that any rule has asked for.
 _NEVER_ASKED_FOR = 262_147
+#: Policies are looked at up to here.
+_MOST_OF_A_POLICY = 4_500
 
 
 def large_values(kernel_type: KernelType, shape: Shape) -> tuple[int, ...]:
@@ -48,20 +50,28 @@ def _check_smaller(subject: KernelTypeUnderTest, shape: Shape) -> None:
     """Buffers for a large value hold every smaller one, also where a policy makes it larger in another way."""
     kernel_type = subject.kernel_type
     values = sorted({*(subject.at(case) for case in FULL), *large_values(kernel_type, shape)})
+    pairs = [(max_m, m) for max_m in values[-2:] for m in values if m < max_m] + list(_policy_steps(kernel_type, shape))
     with subject.applied(shape):
-        for max_m in values[-2:]:
-            buffers = kernel_type.allocate_buffers(shape, max_m, "meta")
-            for m in values:
-                if m >= max_m:
-                    continue
-                try:
-                    check_run_time_value(kernel_type, buffers, m)
-                    for method in ("outputs", "results", "writable"):
-                        getattr(kernel_type, method)(buffers, m)
-                except (RuntimeError, IndexError) as error:
-                    got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                    what = f"arguments(buffers for {max_m}, m={m}), or its outputs"
-                    raise RuleViolation(what, got, "a launch in the same buffers", location(shape, m)) from error
+        for max_m, m in pairs:
+            try:
+                buffers = kernel_type.allocate_buffers(shape, max_m, "meta")
+                check_run_time_value(kernel_type, buffers, m)
+                for method in ("outputs", "results", "writable"):
+                    getattr(kernel_type, method)(buffers, m)
+            except (RuntimeError, IndexError) as error:
+                got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                what = f"arguments(buffers for {max_m}, m={m}), or its outputs"
+                raise RuleViolation(what, got, "a launch in the same buffers", location(shape, m)) from error
+
+
+def _policy_steps(kernel_type: KernelType, shape: Shape) -> Iterator[tuple[int, int]]:
+    """(value, the one before) where a policy changes: buffers need not grow with the value there."""
+    for dimension in kernel_type.dimensions:
+        if dimension.policies and isinstance(shape[dimension.name], str):
+            values = range(start_of(kernel_type), _MOST_OF_A_POLICY, kernel_type.run_dimension.step)
+            for before, after in itertools.pairwise(values):
+                if shape.at(dimension, before) != shape.at(dimension, after):
+                    yield after, before
 
 
 def _check_history(subject: KernelTypeUnderTest, shape: Shape) -> None:
