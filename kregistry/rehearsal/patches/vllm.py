@@ -29,9 +29,32 @@ def vllm_queues() -> None:
     replace(shm_broadcast.MessageQueue, "create_from_process_group", staticmethod(lambda *args, **kwargs: Queue()))
 
 
-@patch("vllm")
+@patch("vllm", ">0.26.0")
 def vllm_data_parallel() -> None:
     """Data-parallel ranks tell each other their tokens: all have as many as this one, and bring them to its experts."""
+    from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
+
+    def scatter(self: Any, input_: Any, dim: int, sizes: list[int] | None, output: Any = None) -> Any:
+        own = _own_rows(self, input_, dim, sizes)
+        return own if output is None else output.copy_(own)
+
+    _exchange_and_gather()
+    replace(CudaCommunicator, "_reduce_scatterv", scatter, parameters="self input_ dim sizes output")
+
+
+@patch("vllm", "<=0.26.0")
+def vllm_data_parallel_26() -> None:
+    """Data-parallel ranks tell each other their tokens; vLLM 0.26 brings results back by a function of its own."""
+    from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
+
+    def scatter(self: Any, input_: Any, dim: int = -1, sizes: list[int] | None = None) -> Any:
+        return _own_rows(self, input_, dim, sizes)
+
+    _exchange_and_gather()
+    replace(CudaCommunicator, "reduce_scatterv", scatter, parameters="self input_ dim sizes")
+
+
+def _exchange_and_gather() -> None:
     import torch
     from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
     from vllm.v1.worker import dp_utils
@@ -53,11 +76,6 @@ def vllm_data_parallel() -> None:
         rows = sum(sizes) if sizes else input_.shape[0] * self.world_size
         return input_.new_empty(rows, *input_.shape[1:])
 
-    def scatter(self: Any, input_: Any, dim: int, sizes: list[int] | None, output: Any = None) -> Any:
-        count("vllm reduce_scatterv")
-        own = input_.narrow(dim, 0, sizes[self.rank_in_group] if sizes else input_.shape[dim] // self.world_size)
-        return own if output is None else output.copy_(own)
-
     replace(
         dp_utils,
         "_run_ar",
@@ -66,4 +84,10 @@ def vllm_data_parallel() -> None:
         "parallel_config",
     )
     replace(CudaCommunicator, "all_gatherv", gather, parameters="self input_ dim sizes")
-    replace(CudaCommunicator, "_reduce_scatterv", scatter, parameters="self input_ dim sizes output")
+
+
+def _own_rows(communicator: Any, input_: Any, dim: int, sizes: list[int] | None) -> Any:
+    """What this rank gets back."""
+    count("vllm reduce_scatterv")
+    rows = sizes[communicator.rank_in_group] if sizes else input_.shape[dim] // communicator.world_size
+    return input_.narrow(dim, 0, rows)
