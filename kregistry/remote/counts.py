@@ -24,15 +24,18 @@ def whole_counts(content: Any, names: Iterable[str], default: int | None = None)
         ValueError, TypeError, KeyError, AttributeError, OverflowError: one is missing, is no number, or is below 0.
     """
     found = {name: int(content[name] if default is None else content.get(name, default)) for name in names}
-    return {name: _possible(count) for name, count in found.items()}
+    for count in found.values():
+        _check(count)
+    return found
 
 
 def seconds_count(content: Any, name: str) -> float:
     """The same for one duration, in seconds."""
-    return _possible(float(content[name]))
+    seconds = float(content[name])
+    _check(seconds)
+    return seconds
 
 
-def _possible(count: Any) -> Any:
+def _check(count: float) -> None:
     if not count >= 0:  # also a float that is no number
         raise ValueError("not a count of usage: a number is not possible")
-    return count

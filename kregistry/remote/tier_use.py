@@ -63,7 +63,8 @@ class TierUse:
         Raises:
             ValueError, TypeError, KeyError, AttributeError, OverflowError: it is not what :meth:`to_json` gives.
         """
-        counts: Mapping[str, Any] = whole_counts(content, COUNTS, default=0)  # some are newer than the files of earlier versions
+        # Some counts are newer than files of earlier versions.
+        counts: Mapping[str, Any] = whole_counts(content, COUNTS, default=0)
         return cls(name, **counts, seconds=seconds_count(content, "seconds"))
 
     def summary(self) -> str:
