@@ -244,10 +244,8 @@ def test_whoever_signs_takes_its_own_kernels(full: Store, reader: Store, kernel:
 def test_another_object_is_taken_under_the_same_rules(full: Store, kernel: Kernel, tmp_path: Path) -> None:
     """A result of a self-check, for example: signed under its own name by a key of the policy."""
     name, other, content = "v1/front_ends/ab/abcd", "v1/front_ends/ab/ffff", b"identical"
-    writer = Chain([MemoryTier(REMOTE)], signer=Signer((signing_key("a"),)))
-    assert writer.write(name, content)
-    (tier,) = writer._tiers
-    assert isinstance(tier, MemoryTier)
+    tier = MemoryTier(REMOTE)
+    assert Chain([tier], signer=Signer((signing_key("a"),))).write(name, content)
     made = tier.objects[name]
 
     def read(name: str, made: bytes, opened: Gate) -> tuple[bytes | None, str]:
