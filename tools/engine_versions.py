@@ -46,13 +46,13 @@ class Need:
 #: What has run of a version, as released, on the stub GPU: `.ci/engine-versions`, and `.ci/engines` for the last ones.
 RUNS: dict[str, dict[str, str]] = {
     "sglang": {
-        "0.5.11": "its DeepGEMM wrapper",
+        "0.5.11": "its warm-up of a group, with sgl-deep-gemm 0.1.4.post1",
         "0.5.16": "its DeepGEMM wrapper; rehearsals",
-        "0.5.23": "its DeepGEMM wrapper; whole schedulers, cold and warm; rehearsals",
+        "0.5.23": "its DeepGEMM wrapper; whole schedulers; a server, cold and warm; rehearsals",
     },
     "vllm": {
         "0.20.0": "engine core and worker, cold and warm",
-        "0.26.0": "engine core and worker, cold and warm",
+        "0.26.0": "engine core and worker; a server, cold and warm",
         "0.33.0": "engine core and worker, cold and warm; rehearsals",
     },
 }
@@ -106,7 +106,14 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "vllm": (
         Need("entry point of plugins", "plugins/__init__.py", ("load_general_plugins",), (), "kregistry is not loaded"),
         Need(
-            "build before weights are loaded",
+            "build while the CUDA context is made",
+            "v1/worker/gpu_worker.py",
+            ("Worker.init_device",),
+            ("self",),
+            "the build begins when the model is made",
+        ),
+        Need(
+            "build before weights are loaded, else",
             "model_executor/model_loader/base_loader.py",
             ("initialize_model",),
             (),
