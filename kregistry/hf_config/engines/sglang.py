@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
-from kregistry.hf_config.engines import weight_loading
+from kregistry.hf_config.engines import activation_scales, weight_loading
 from kregistry.hf_config.engines.engine import (
     ALIGNMENT,
     GOES,
@@ -54,6 +54,8 @@ _CHUNKED_PREFILL_ABOVE = 16384
 _KV_CHUNK_CAPACITY = 128 * 1024
 # SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK.
 _MAX_DISPATCH = 128
+#: The masked layout without DeepEP has rows for the next multiple of this (moe_runner/deep_gemm.py).
+_MASKED_ROWS = 256
 # --max-prefill-tokens: bounds a step when prefill is not chunked.
 _MAX_PREFILL_TOKENS = 16384
 # layers/attention/dsa/dsa_indexer.py, DUAL_STREAM_TOKEN_THRESHOLD.
@@ -329,12 +331,32 @@ class SGLang(Engine):
 
     def loads(self, sites: Sequence[CallSite]) -> Iterator[CallSite]:
         """Source: layers/quantization/fp8_utils.py, transform_scale_ue8m0; layers/quantization/fp8.py for FP4."""
+        if self._arch == "sm90":
+            yield from self._transposed(sites)
         if self._arch != "sm100":
             return
         yield from weight_loading.packed(weight_loading.fp8_weights(sites), "transform_scale_ue8m0")
         yield from weight_loading.transformed(weight_loading.einsum_weights(sites), 128, 128, "_setup_fp8_wo_a_scales")
         fp4 = (*weight_loading.fp4_weights(sites), *weight_loading.mega_weights(sites))
         yield from weight_loading.transformed(fp4, 1, 32, "process_weights_after_loading_block_quant")
+
+    def _transposed(self, sites: Sequence[CallSite]) -> Iterator[CallSite]:
+        """Scale factors that reach the masked layout row by row.
+
+        DeepEP brings those of w13 in DeepGEMM's layout, and so does the activation those of w2, unless it is clamped.
+        """
+        source, tokens = "moe_runner/deep_gemm.py, _run_masked_gemm", self._step * self.deployment.dp
+        if self._a2a:
+            per_rank, ranks = self.deployment.max_dispatch_tokens or _MAX_DISPATCH, self.layout.ep * self.layout.moe_tp
+            stop = per_rank * ranks
+            rows = Rows(stop, f"rows of DeepEP's buffer: {per_rank} dispatched tokens * {ranks} ranks", stop)
+        else:
+            stop = (tokens // _MASKED_ROWS + 1) * _MASKED_ROWS
+            rule = f"{tokens} tokens, padded to more than a multiple of {_MASKED_ROWS}"
+            rows = Rows(stop, rule, _MASKED_ROWS, _MASKED_ROWS)
+            yield from activation_scales.transposed(sites, "w13", rows, source)
+        if self.config.values.get("swiglu_limit"):
+            yield from activation_scales.transposed(sites, "w2", rows, source)
 
     # ---- how large m becomes ---------------------------------------------------------------------------------
 

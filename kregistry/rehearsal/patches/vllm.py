@@ -36,16 +36,6 @@ def vllm_data_parallel() -> None:
     from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
     from vllm.v1.worker import dp_utils
 
-    def exchange(
-        should_ubatch: bool,
-        orig_num_tokens_per_ubatch: int,
-        padded_num_tokens_per_ubatch: int,
-        cudagraph_mode: int,
-        parallel_config: Any,
-    ) -> Any:
-        own = [orig_num_tokens_per_ubatch, padded_num_tokens_per_ubatch, int(should_ubatch), cudagraph_mode]
-        return torch.tensor(own, dtype=torch.int32).view(4, 1).repeat(1, parallel_config.data_parallel_size)
-
     def gather(self: Any, input_: Any, dim: int = 0, sizes: list[int] | None = None) -> Any:
         count("vllm all_gatherv")
         if not isinstance(input_, torch.Tensor):
@@ -58,12 +48,6 @@ def vllm_data_parallel() -> None:
         own = input_.narrow(dim, 0, sizes[self.rank_in_group] if sizes else input_.shape[dim] // self.world_size)
         return own if output is None else output.copy_(own)
 
-    replace(
-        dp_utils,
-        "_run_ar",
-        exchange,
-        parameters="should_ubatch orig_num_tokens_per_ubatch padded_num_tokens_per_ubatch cudagraph_mode "
-        "parallel_config",
-    )
+    dp_utils._skip_dp_coordination.set(True)  # vLLM's own way to say that all have as many
     replace(CudaCommunicator, "all_gatherv", gather, parameters="self input_ dim sizes")
     replace(CudaCommunicator, "_reduce_scatterv", scatter, parameters="self input_ dim sizes output")
