@@ -1,25 +1,27 @@
 """Cold builds of one model by different ways, in turn on one machine: what the first and the last compiler wait for.
 
-    python benchmarks/cold.py prepare --work DIR    plan, lock, disk cache: once, before the rounds
-    python benchmarks/cold.py rounds  --work DIR [--old CHECKOUT SITE] [--rounds 5] [--minutes 8]
+    python benchmarks/cold.py prepare --work DIR [--old CHECKOUT SITE]    plan, lock, disk cache: once, before rounds
+    python benchmarks/cold.py rounds  --work DIR [--old CHECKOUT SITE] [--rounds 5] [--minutes 8] [--limit 240]
     python benchmarks/cold.py summary --work DIR    medians of all rounds so far
     python benchmarks/cold.py compare --work DIR    each cubin with nvcc's own, section by section
     python benchmarks/cold.py serve   --work DIR    on a GPU: every m, nvcc forbidden
 
 Each round builds once by each way, with an empty store and an empty JIT cache, in an order that turns:
 
-    old      an older commit, installed in SITE (`pip install --target SITE CHECKOUT`)
+    old      an older commit: CHECKOUT, installed in SITE (`pip install --no-deps --target SITE CHECKOUT`)
     bare     nothing is known: no lock file, nothing of what ships with the package
     headers  as for shapes that are in no gallery: of what ships, only the headers of the kernel types are known
     lock     a lock file with sources beside the manifest
     checked  the same, and the shipped results of self-checks
     shipped  no lock file, but all that ships with the package: the default for a model of the gallery
 
-`rounds` goes on where an earlier call ended, and stops before a round would take it over --minutes. For each build it
-notes the wall seconds, the start of the first compiler after the start of the command, the seconds in which compilers
-ran, and two bounds for them: max(sum of the kernels' seconds / jobs, longest kernel), and the same with the headers and
-comparisons in the sum. The user's cache (compiled stub GPU, digests of headers) is kept between builds; DIR/cold.json
-holds everything.
+`prepare` says how much of what ships with the package fits this machine: without it, `checked` and `shipped` measure
+nothing. `rounds` goes on where an earlier call ended, and stops before a build would take it over --minutes. A way that
+fails, or takes longer than --limit seconds, is left out of the rest of the call. For each build `rounds` notes the wall
+seconds, the start of the first compiler after the start of the command, the seconds in which compilers ran, the share
+of their workers that had nothing to do meanwhile, and two bounds: max(sum of the kernels' seconds / jobs, longest
+kernel), and the same with the headers and comparisons in the sum. The user's cache (compiled stub GPU, digests of
+headers) and Python's bytecode are kept between builds. DIR/cold.json holds everything, after each build.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hardware import describe_host
+from hardware import commit_of, describe_host
+
+import kregistry
 
 ROOT = Path(__file__).resolve().parent.parent
 WAYS = ("old", "bare", "headers", "lock", "checked", "shipped")
@@ -46,8 +50,12 @@ _UNUSED = {"bare": "1", "headers": "kernels", "lock": "1", "checked": "kernels",
 _COMPILERS = ("parse", "generate", "assemble", "alone", "compare")
 FIGURES = (
     *("wall_seconds", "first_compiler_seconds", "compiling_seconds", "bound_seconds", "over_bound"),
-    *("task_bound_seconds", "over_task_bound", "cpu_seconds"),
+    *("task_bound_seconds", "over_task_bound", "idle_share", "cpu_seconds"),
 )
+
+
+class BuildFailed(Exception):
+    """A command ended with an error, or not in time; the text is its command and the end of its output."""
 
 
 def main() -> None:
@@ -61,43 +69,110 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--limit", type=float, default=240.0, help="seconds of one build, at most")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
+    # Commands run in other directories, and kregistry ignores relative entries of PYTHONPATH.
+    options.work, options.manifest = options.work.absolute(), options.manifest.absolute()
+    options.old = options.old and [each.absolute() for each in options.old]
     options.work.mkdir(parents=True, exist_ok=True)
-    PARTS[options.part](options)
+    try:
+        PARTS[options.part](options)
+    except BuildFailed as error:
+        sys.exit(str(error))
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """The manifest with and without a lock file beside it; planning also brings torch into the disk cache."""
+    """The manifest with and without a lock file beside it; planning also brings torch into the disk cache.
+
+    The older commit plans too: so it has compiled its stub GPU and its bytecode before its first build.
+    """
     for name in ("bare", "lock"):
         (options.work / name).mkdir(exist_ok=True)
         shutil.copy(options.manifest, options.work / name / "kernels.yaml")
-    store = options.work / "prepared"
-    command = [sys.executable, "-m", "kregistry", "plan", *_selection(options), "--store", str(store)]
+    command = [sys.executable, "-m", "kregistry", "plan", *_selection(options), "--store"]
     lock = options.work / "lock" / "kernels.lock"
-    run([*command, "--sources", "-o", str(lock)], options.work / "bare", {})
-    print(f"{lock}: {lock.stat().st_size} bytes, {len(json.loads(lock.read_text())['kernels'])} kernels")
+    ways = {"new": str(lock), **({"old": str(options.work / "old.lock")} if options.old else {})}
+    for way, file in ways.items():
+        started = time.perf_counter()
+        package = options.old[1] / "kregistry" if way == "old" else Path(kregistry.__file__).parent
+        compiling = [sys.executable, "-m", "compileall", "-q", "-j", "0", str(package)]
+        run(compiling, options.work, _variables(options, way), options.limit)
+        store = str(options.work / f"prepared-{way}")
+        run([*command, store, "--sources", "-o", file], options.work / "bare", _variables(options, way), options.limit)
+        print(f"planned by {way}: {time.perf_counter() - started:.1f} s", flush=True)
+    fits = _what_fits(options, lock)
+    print(", ".join(f"{name} {value}" for name, value in fits.items()))
+    old = (commit_of(options.old[0]) or options.old[0].name) if options.old else ""
+    _keep(options, {**_kept(options), "old": old, "prepared": fits})
+
+
+def _what_fits(options: argparse.Namespace, lock: Path) -> dict[str, Any]:
+    """How much of what ships with the package is known to be right for this machine's compiler and headers."""
+    from kregistry.compile.locked_kernels import locked_kernels
+    from kregistry.compile.shared.kernel_family import member_of
+    from kregistry.compile.shared.self_check_results import SelfCheckResults
+    from kregistry.compile.shipped_kernels import shipped_families, shipped_kernels
+    from kregistry.toolchain import find_toolchain
+
+    toolchain = find_toolchain()
+    manifest = kregistry.load_manifest(options.manifest, kregistry.Registry(), options.target).select([options.model])
+    locked = locked_kernels(lock, toolchain.cuda.compiler).values()
+    shipped = {kernel.key for kernel in shipped_kernels(manifest, toolchain)}
+    families = {member_of(kernel).family for kernel in locked}
+    results = SelfCheckResults(options.work / "nowhere", toolchain.cuda.nvcc)
+    return {
+        **{"compiler": str(toolchain.cuda.nvcc), **toolchain.versions.to_json()},
+        "kernels": len(locked),
+        "kernels that ship": sum(kernel.key in shipped for kernel in locked),
+        "families": len(families),
+        "families that need no self-check": sum(results.recall(family) is not None for family in families),
+        "families whose headers are known": len(shipped_families(manifest, toolchain)),
+    }
 
 
 def rounds(options: argparse.Namespace) -> None:
-    """Builds in turn; the first call also builds once by each way without noting it, so that all start alike."""
-    file = options.work / "cold.json"
-    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"machine": describe_host(), "runs": []}
+    """Builds in turn."""
+    result = _kept(options)
     ways = [each for each in options.ways if each != "old" or options.old]
+    failed: set[str] = set()
     began, longest = time.perf_counter(), 0.0
     for number in range(options.rounds):
         order = [ways[(place + number) % len(ways)] for place in range(len(ways))]
         done = {run["way"] for run in result["runs"] if run["round"] == number}
-        for way in (each for each in order if each not in done):
+        for way in (each for each in order if each not in done | failed):
             if time.perf_counter() - began + 1.2 * longest > 60 * options.minutes:
                 print(f"round {number + 1} of {options.rounds} is not complete: call this again")
+                summary(options)
                 return
             started = time.perf_counter()
-            result["runs"].append({"round": number, "way": way, **build(options, way)})
-            longest = max(longest, time.perf_counter() - started)
-            file.write_text(json.dumps(result, indent=1) + "\n")
-            print(number + 1, way, *(f"{key} {result['runs'][-1][key]}" for key in FIGURES), flush=True)
+            try:
+                result["runs"].append({"round": number, "way": way, **build(options, way)})
+            except BuildFailed as error:
+                failed.add(way)
+                result["failures"] = [*result.get("failures", []), {"round": number, "way": way, "error": str(error)}]
+                print(number + 1, way, "failed:", error, flush=True)
+            else:
+                longest = max(longest, time.perf_counter() - started)
+                print(number + 1, way, *(f"{key} {result['runs'][-1][key]}" for key in FIGURES), flush=True)
+            _keep(options, result)
     summary(options)
+
+
+def _kept(options: argparse.Namespace) -> dict[str, Any]:
+    """What earlier calls have found."""
+    file = options.work / "cold.json"
+    found: dict[str, Any] = (
+        {"machine": describe_host(), "runs": []} if not file.exists() else json.loads(file.read_text())
+    )
+    return found
+
+
+def _keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Replace the file at once: a call that is killed does not leave half of it."""
+    new = options.work / "cold.json.new"
+    new.write_text(json.dumps(result, indent=1) + "\n")
+    new.replace(options.work / "cold.json")
 
 
 def build(options: argparse.Namespace, way: str) -> dict[str, Any]:
@@ -107,14 +182,14 @@ def build(options: argparse.Namespace, way: str) -> dict[str, Any]:
     directory = options.work / ("lock" if way in ("lock", "checked") else "bare")
     command = [sys.executable, "-m", "kregistry", "build", *_selection(options), "--json", "-j", str(options.jobs)]
     command += ["--store", str(place / "store"), "--cache-dir", str(place / "cache")]
-    variables = {"PYTHONPATH": str(options.old[1])} if way == "old" else {"KREGISTRY_NO_SHIPPED": _UNUSED[way]}
     before, epoch, started = children_seconds(), time.time(), time.perf_counter()
-    report = json.loads(run(command, directory, variables))
+    report = json.loads(run(command, directory, _variables(options, way), options.limit))
     wall, cpu = time.perf_counter() - started, children_seconds() - before
     tasks = [task for task in read_log(place / "store")["tasks"] if task["stage"] in _COMPILERS]
     seconds = [each["seconds"] for each in report["compiled"]]
     bound = max(sum(seconds) / options.jobs, max(seconds))
-    task_bound = max(sum(task["seconds"] for task in tasks) / options.jobs, max(seconds))
+    busy = sum(task["seconds"] for task in tasks)
+    task_bound = max(busy / options.jobs, max(seconds))
     return {
         "kernels": report["kernels"],
         "compiled": len(seconds),
@@ -125,18 +200,24 @@ def build(options: argparse.Namespace, way: str) -> dict[str, Any]:
         "over_bound": round(report["compiling_seconds"] / bound, 3),
         "task_bound_seconds": round(task_bound, 2),
         "over_task_bound": round(report["compiling_seconds"] / task_bound, 3),
+        "idle_share": round(1 - busy / options.jobs / report["compiling_seconds"], 3),
         "cpu_seconds": round(cpu, 1),
         "sum_seconds": round(sum(seconds), 1),
         "longest_seconds": max(seconds),
         "compared": len(report["sharing"]["compared"]),
-        "tasks": [[task["stage"], task["text"], len(task["kernels"]), task["seconds"]] for task in tasks],
+        "tasks": [_task(task, epoch) for task in tasks],
     }
+
+
+def _task(task: dict[str, Any], epoch: float) -> list[Any]:
+    """Stage, worker, headers, number of kernels, start after the start of the command, seconds."""
+    kernels, started = len(task["kernels"]), round(task["started"] - epoch, 3)
+    return [task["stage"], task["worker"], task["text"], kernels, started, task["seconds"]]
 
 
 def summary(options: argparse.Namespace) -> None:
     """The medians of all rounds by way."""
-    file = options.work / "cold.json"
-    result = json.loads(file.read_text())
+    result = _kept(options)
     medians: dict[str, dict[str, float]] = {}
     for way in WAYS:
         runs = [run for run in result["runs"] if run["way"] == way]
@@ -144,7 +225,7 @@ def summary(options: argparse.Namespace) -> None:
             medians[way] = {key: round(statistics.median(run[key] for run in runs), 3) for key in FIGURES}
             medians[way]["rounds"] = len(runs)
             print(f"{way:<8}", *(f"{key} {value}" for key, value in medians[way].items()))
-    file.write_text(json.dumps({**result, "medians": medians}, indent=1) + "\n")
+    _keep(options, {**result, "medians": medians})
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -153,11 +234,14 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """The kernels of the way `shipped` on this GPU: every m of every entry, nvcc forbidden (hardware.py serve)."""
+    """The kernels of the way `shipped` on this GPU: every m of every entry, nvcc forbidden (hardware.py serve).
+
+    Numbers are compared at the first values of each entry only.
+    """
     for name in ("store", "cache"):
         if not (options.work / name).exists():
             shutil.copytree(options.work / "builds" / "shipped" / name, options.work / name)
-    _other("hardware.py", "serve", options)
+    _other("hardware.py", "serve", options, "--checks", "2")
 
 
 def _other(script: str, part: str, options: argparse.Namespace, *arguments: str) -> None:
@@ -170,15 +254,34 @@ def _selection(options: argparse.Namespace) -> list[str]:
     return ["kernels.yaml", "--model", options.model, "--target", options.target]
 
 
-def run(command: list[str], directory: Path, variables: dict[str, str]) -> str:
-    """The output of a command on no GPU, in a directory; it ends this program if it fails."""
-    path = os.pathsep.join(filter(None, (variables.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH"))))
+def _variables(options: argparse.Namespace, way: str) -> dict[str, str]:
+    """The environment variables of a way. Bytecode is kept below --work: installations may be unwritable."""
+    own = {"PYTHONPATH": str(options.old[1])} if way == "old" else {"KREGISTRY_NO_SHIPPED": _UNUSED.get(way, "")}
+    return {"PYTHONPYCACHEPREFIX": str(options.work / "bytecode"), **own}
+
+
+def run(command: list[str], directory: Path, variables: dict[str, str], limit: float) -> str:
+    """The output of a command on no GPU, in a directory.
+
+    Raises:
+        BuildFailed: it fails, or takes longer than ``limit`` seconds.
+    """
+    paths = (variables.pop("PYTHONPATH", ""), *os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    path = os.pathsep.join(str(Path(each).absolute()) for each in paths if each)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **({"PYTHONPATH": path} if path else {}), **variables}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as after an installation
-    done = subprocess.run(command, env=environment, cwd=directory, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    return done.stdout
+    started = subprocess.Popen(
+        command, env=environment, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        output, errors = started.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        started.terminate()  # it ends its compilers
+        output, errors = started.communicate()
+        raise BuildFailed(f"{' '.join(command)}\nnot done after {limit} s: {errors[-2000:]}") from None
+    if started.returncode:
+        raise BuildFailed(f"{' '.join(command)}\n{output[-2000:]}{errors[-4000:]}")
+    return output
 
 
 def read_log(store: Path) -> dict[str, Any]:

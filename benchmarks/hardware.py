@@ -56,13 +56,20 @@ def describe_machine() -> dict[str, Any]:
 
 def describe_host() -> dict[str, Any]:
     """The part that a machine without a GPU also has."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
-        "commit": os.environ.get("KREGISTRY_COMMIT", commit),
+        "commit": os.environ.get("KREGISTRY_COMMIT", commit_of(ROOT)),
     }
+
+
+def commit_of(checkout: Path) -> str:
+    """Empty if the directory is no clone, although it may be in one."""
+    if not (checkout / ".git").exists():
+        return ""
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 # ---- kregistry -------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ _PROGRAMS = {"sglang": ["-m", "sglang.launch_server"], "vllm": ["-m", "vllm.entr
 _SGLANG = shlex.split(
     "--load-format dummy --skip-tokenizer-init --sampling-backend pytorch "
     "--grammar-backend none --mem-fraction-static 0.8 --disable-radix-cache --trust-remote-code "
-    "--max-total-tokens 120000 --max-running-requests 64 --cuda-graph-max-bs 64 --chunked-prefill-size 4096"
+    "--max-total-tokens 120000 --max-running-requests 64 --chunked-prefill-size 4096"
 )
 #: Only NCCL: other ways to add over GPUs use NVLink multicast, which not every machine allows.
 _SEVERAL_RANKS = ["--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion"]
@@ -79,7 +79,13 @@ def arguments(options: argparse.Namespace, model: Path) -> list[str]:
     if options.engine == "vllm":
         return [str(model), *_VLLM, "--tensor-parallel-size", str(options.tp), *own]
     ranks = ["--tp-size", str(options.tp), *(_SEVERAL_RANKS if options.tp > 1 else [])]
-    return [*_SGLANG, "--model-path", str(model), *ranks, *own]
+    return [*_SGLANG, _largest_graph(version("sglang")), "64", "--model-path", str(model), *ranks, *own]
+
+
+def _largest_graph(installed: str) -> str:
+    """SGLang's argument for the largest batch of a captured decode step: the old name is ambiguous in 0.5.23."""
+    numbers = [int(each) for each in re.findall(r"\d+", installed)[:3]]
+    return "--cuda-graph-max-bs" if numbers and numbers < [0, 5, 15] else "--cuda-graph-max-bs-decode"
 
 
 def version(engine: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from types import ModuleType
@@ -163,6 +163,22 @@ def current(kernel_type: KernelType) -> dict[str, Value]:
         for each in kernel_type.settings
         if (not each.archs or _matters_here(each)) and _changed_in_this_process(kernel_type.name, each)
     }
+
+
+def values_in_force(settings: Iterable[Setting]) -> tuple[object, ...]:
+    """What is in force of some settings, as DeepGEMM says it and without a check: equal while nothing is set.
+
+    Raises:
+        Exception: DeepGEMM is not imported, or a getter fails.
+    """
+    deep_gemm = sys.modules["deep_gemm"]
+    return tuple(
+        [
+            getattr(deep_gemm, each.get)() if each.get else last_argument(deep_gemm, each.set, None)
+            for each in settings
+            if hasattr(deep_gemm, each.get or each.set)
+        ]
+    )
 
 
 def observe(deep_gemm: ModuleType) -> None:

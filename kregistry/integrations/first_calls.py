@@ -31,14 +31,15 @@ from attrs import define, field
 from kregistry.deep_gemm.settings import DETERMINISTIC, observe
 from kregistry.errors import KregistryError
 from kregistry.integrations.ahead import Waited
+from kregistry.integrations.call_signature import call_signature
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.switches import failures_logged
-from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Value
+from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Setting, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
-from kregistry.recording.recognition import recognise, why_unknown
+from kregistry.recording.recognition import known_by, recognise, why_unknown
 from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
@@ -47,19 +48,28 @@ log = logging.getLogger("kregistry.integrations")
 _QUIET_CALLS = 2000
 #: Calls of one function in live traffic without anything new, after which it is no longer watched.
 _SETTLED_CALLS = 256
+#: Signatures that are kept of one function: more than the calls of an engine's start differ by.
+_SIGNATURES = 4096
 #: Functions that change the layout of scale factors: called for every weight while it is loaded, with few kernels.
 _NOT_WATCHED = ("get_mn_major_", "get_k_grouped_mn_major_", "transform_")
 
 
 @define(eq=False)
 class _Watched:
-    """One function of DeepGEMM, the names that kernel types know it by, its wrapper, and how often it was called."""
+    """One function of DeepGEMM, the names that kernel types know it by, its wrapper, and how often it was called.
+
+    Attributes:
+        settings: those that its kernel types read.
+        ready: signatures of calls that need nothing, now or later: see :mod:`call_signature`.
+    """
 
     function: Callable[..., Any]
     names: list[str]
+    settings: tuple[Setting, ...] = ()
     wrapper: Callable[..., Any] = field(init=False)
     calls: int = 0
     quiet: int = 0
+    ready: set[tuple[object, ...]] = field(factory=set)
 
 
 class FirstCalls:
@@ -114,11 +124,15 @@ class FirstCalls:
                     continue
                 if name not in names.setdefault(function, []):
                     names[function].append(name)  # DeepGEMM has one function under several names
-        new = [_Watched(function, own) for function, own in names.items()]
+        new = [_Watched(function, own, self._settings_of(own)) for function, own in names.items()]
         for each in new:
             each.wrapper = self._wrap(each)
         self._watched += new
         _replace_everywhere([(each.function, each.wrapper) for each in new])
+
+    def _settings_of(self, names: Collection[str]) -> tuple[Setting, ...]:
+        known = [each for name in names for each in known_by(self._engine.registry, name)]
+        return tuple(dict.fromkeys(setting for each in known for setting in each.settings))
 
     @property
     def watches(self) -> bool:
@@ -186,18 +200,34 @@ class FirstCalls:
         watched.calls += 1
         watched.quiet += 1
         self._quiet += 1
+        signature = call_signature(args, kwargs, watched.settings)
+        if signature is None or signature not in watched.ready:
+            self._read_call(watched, args, kwargs, signature, live)
+        if live and watched.quiet >= _SETTLED_CALLS:
+            self._release([watched])
+        elif self.is_ready is None and self._quiet >= _QUIET_CALLS:
+            self.end()
+
+    def _read_call(
+        self,
+        watched: _Watched,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        signature: tuple[object, ...] | None,
+        live: bool,
+    ) -> None:
         found = next(
             filter(None, (recognise(self._engine.registry, name, args, kwargs) for name in watched.names)), None
         )
         if found is None:
             self._report_unknown(watched.names, args, kwargs)
-        elif self._is_new(*found):
-            watched.quiet = self._quiet = 0
-            self._first_call(*found, live)
-        if live and watched.quiet >= _SETTLED_CALLS:
-            self._release([watched])
-        elif self.is_ready is None and self._quiet >= _QUIET_CALLS:
-            self.end()
+        elif not self._needs_nothing(*found):
+            if self._is_new(*found):
+                watched.quiet = self._quiet = 0
+                self._first_call(*found, live)
+            return
+        if signature is not None and len(watched.ready) < _SIGNATURES:
+            watched.ready.add(signature)
 
     def _first_call(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int, live: bool) -> None:
         if live:
@@ -251,13 +281,15 @@ class FirstCalls:
         reasons = "; ".join(why_unknown(self._engine.registry, name, args, kwargs) for name in names)
         log.warning("kregistry knows no kernel of a call of %s: DeepGEMM compiles on demand: %s", names[0], reasons)
 
-    def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+    def _needs_nothing(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
+        """Whether a call launches nothing, runs no kernel of DeepGEMM, or has its kernels loaded; that stays so."""
         if m == 0 and kernel_type.empty_input is not EmptyInput.LAUNCH:
-            return False
+            return True
         if _calls_cublaslt(kernel_type) and not shape.get(DETERMINISTIC.name):
-            return False
-        if self._engine.coverage.covers(kernel_type, shape, m):
-            return False
+            return True
+        return self._engine.coverage.covers(kernel_type, shape, m)
+
+    def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and time out
         key = self._key(kernel_type, shape, m)

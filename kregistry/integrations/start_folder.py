@@ -22,6 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,10 @@ class StartFolder:
 
     def all_builds(self) -> list[StartFolder]:
         """The first folder of a start, and those that follow it."""
-        found = self.directory.parent.glob(f"{self.directory.name}{_FURTHER}*")
-        return [self, *map(StartFolder, sorted(found))]
+        first = f"{self.directory.name}{_FURTHER}"
+        numbers = [path.name.removeprefix(first) for path in self.directory.parent.glob(f"{escape(first)}*")]
+        following = sorted(int(number) for number in numbers if number.isdecimal())  # not by text: 10 comes after 2
+        return [self, *(StartFolder(self.directory.with_name(f"{first}{number}")) for number in following)]
 
     @classmethod
     def of_environment(cls) -> StartFolder | None:
@@ -221,9 +224,13 @@ class StartFolder:
     def ready_file(self) -> Path:
         return self.directory / "ready"
 
+    def _write(self, name: str, text: str) -> None:
+        """The engine waits for some of these files, which mean nothing after a failure of the machine: no flush."""
+        atomic.replace_file(self.directory / name, text.encode(), durable=False)
+
     def write_request(self, request: Request) -> None:
         text = json.dumps(asdict(request), indent=1, default=str)
-        atomic.replace_file(self.directory / "request.json", text.encode())
+        self._write("request.json", text)
 
     def read_request(self) -> Request | None:
         """What the engine said; ``None`` if the folder holds only a manifest."""
@@ -232,15 +239,15 @@ class StartFolder:
 
     def write_manifest(self, text: str, target: Target) -> None:
         """Write what is built, and for which GPU."""
-        atomic.replace_file(self.directory / "target.json", json.dumps(asdict(target)).encode())
-        atomic.replace_file(self.manifest, text.encode())
+        self._write("target.json", json.dumps(asdict(target)))
+        self._write(self.manifest.name, text)
 
     def read_target(self) -> Target:
         """The GPU that the build process has found. Equal in every process, as a plan's key needs it."""
         return Target(**_read(self.directory / "target.json"))
 
     def write_status(self, status: Status) -> None:
-        atomic.replace_file(self.directory / "status.json", json.dumps(asdict(status)).encode())
+        self._write("status.json", json.dumps(asdict(status)))
 
     def read_status(self) -> Status | None:
         """How far the build process is; ``None`` before it has said anything."""

@@ -67,7 +67,7 @@ def ask(start: StartFolder, call: WaitingCall) -> Path:
     path = start.directory / "calls" / f"{hashlib.sha256(text).hexdigest()[:16]}.json"
     path.parent.mkdir(exist_ok=True)
     if not path.exists():
-        atomic.replace_file(path, text)
+        atomic.replace_file(path, text, durable=False)
     return path.with_suffix(".ready")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Set
 from typing import Any
@@ -52,13 +53,12 @@ class VllmEngine:
 
     def __init__(self, arguments: list[str], observer: Observer) -> None:
         from vllm.engine.arg_utils import EngineArgs
-        from vllm.entrypoints.common.cli_args import make_arg_parser
         from vllm.usage.usage_lib import UsageContext
         from vllm.utils.argparse_utils import FlexibleArgumentParser
 
         self._observer = observer
         self._watched = False
-        parser = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
+        parser = _make_arg_parser()(FlexibleArgumentParser(prog="vllm serve"))
         parsed = parser.parse_args([*arguments, *ARGUMENTS])
         if getattr(parsed, "model_tag", None):
             parsed.model = parsed.model_tag
@@ -131,6 +131,14 @@ class VllmEngine:
             return own(scheduled, output)
 
         return update_from_output
+
+
+def _make_arg_parser() -> Any:
+    """vLLM's function of that name; 0.26 has it in another module."""
+    try:
+        return importlib.import_module("vllm.entrypoints.common.cli_args").make_arg_parser
+    except ImportError:
+        return importlib.import_module("vllm.entrypoints.openai.cli_args").make_arg_parser
 
 
 def _request(index: int, length: int, new: int) -> Any:

@@ -53,11 +53,16 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Create or replace a file in one step."""
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Create or replace a file in one step.
+
+    Args:
+        durable: flush it to disk first, which may wait for the disk. Without that, readers still see the old content
+            or the new one, unless the machine itself fails.
+    """
     scratch = path.parent / scratch_name("." + path.name)
     try:
-        write_durably(scratch, content)
+        write_durably(scratch, content) if durable else scratch.write_bytes(content)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

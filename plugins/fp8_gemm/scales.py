@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 GROUP = 128
 Role = Literal["input", "weight", "output"]
 FP8_MAX = 448.0
+#: The smallest maximum that a scale factor is made of, in DeepGEMM's own quantisation.
+LEAST = 1e-4
 #: What f32 scale factors are allocated with: DeepGEMM packs them to exponents on SM100 and SM120, in a kernel that
 #: traps, and takes the CUDA context of the process with it, on anything but a power of two.
 UNIT_SCALE = 1
@@ -113,9 +115,11 @@ def quantize_rows(
     scale_factors: torch.Tensor,
     group: int = GROUP,
     powers_of_two: bool = False,
+    least: float = LEAST,
 ) -> None:
     """Quantise [..., rows, k] by row and ``group`` columns into ``data`` (fp8, or int8 for fp4) and its scales.
 
+    ``least`` is the smallest maximum of a group that its scale factor is made of.
     FP4 is rounded as the installed DeepGEMM rounds tokens (:func:`~kregistry_plugins.fp8_gemm.fp4.encode`).
     """
     import torch
@@ -124,7 +128,7 @@ def quantize_rows(
     k = values.shape[-1]
     padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k))
     blocks = padded.unflatten(-1, (-1, group))
-    scale = blocks.abs().amax(-1).clamp(1e-4) / (fp4.MAX if fp4_data else FP8_MAX)
+    scale = blocks.abs().amax(-1).clamp(least) / (fp4.MAX if fp4_data else FP8_MAX)
     if powers_of_two or scale_factors.dtype == torch.int32:
         scale = scale.log2().ceil().exp2()
     scaled = (blocks / scale.unsqueeze(-1)).flatten(-2)[..., :k]
@@ -145,7 +149,7 @@ def quantize_blocks(
     n, k = values.shape[-2:]
     padded = torch.nn.functional.pad(values.float(), (0, align(k, group) - k, 0, align(n, group) - n))
     blocks = padded.unflatten(-1, (-1, group)).unflatten(-3, (-1, group))
-    scale = blocks.abs().amax((-3, -1), keepdim=True).clamp(1e-4) / FP8_MAX
+    scale = blocks.abs().amax((-3, -1), keepdim=True).clamp(LEAST) / FP8_MAX
     if powers_of_two:
         scale = scale.log2().ceil().exp2()
     data.copy_((blocks / scale).flatten(-2).flatten(-3, -2)[..., :n, :k].to(data.dtype))

@@ -60,9 +60,10 @@ class Tf32HcPrenormGemm(KernelType):
         ArchSupport("sm100"),
         ArchSupport("sm120", ">=0.2", "DeepGEMM 0.1 asserts 'Unsupported architecture' (hyperconnection.hpp:56)"),
     )
-    # Sums of 16384 products in TF32, compared with float32; DeepGEMM's own test uses 1e-8.
+    # The reference is in float32. TF32 cuts off the last 13 bits of b: in few rows of results that makes up to 1.6e-7,
+    # computed on a CPU. DeepGEMM's own test, which compares with TF32, uses 1e-8.
     proof = Proof(
-        tolerance=1e-7,
+        tolerance=1e-6,
         kernel_depends_on_m=False,
         examples=(
             {"n": 24, "k": 512},

@@ -61,6 +61,8 @@ class PreDispatch(KernelType):
     settings = (PDL,)
     run_dimension = RunDimension("tokens", "tokens of one step on this rank", "rows")
     empty_input = EmptyInput.LAUNCH
+    #: The smallest maximum of a group that its scale factor is made of (``fmaxf(local_max, ...)`` of the kernel).
+    least: ClassVar[float] = scales.LEAST
     proof = Proof(kernel_depends_on_m=False, tolerance=1e-4)
     # The same arithmetic as the reference, but for a scale factor at the edge to the next power of two; and an element
     # between two FP8 numbers may be rounded the other way (seen on an H100: 1.13e-5).
@@ -120,7 +122,7 @@ class PreDispatch(KernelType):
 
         group = self.group(buffers.shape)
         data, scale_factors = torch.empty_like(buffers.buf_x[:m]), torch.empty_like(buffers.buf_x_sf[:m])
-        scales.quantize_rows(buffers.x[:m], data, scale_factors, group)
+        scales.quantize_rows(buffers.x[:m], data, scale_factors, group, least=self.least)
         return scales.dequantize(data, scale_factors, group)
 
     @abstractmethod
@@ -207,6 +209,7 @@ class MegaMoePreDispatchSm90(PreDispatch):
     without_effect: ClassVar[Mapping[str, tuple[str, ...]]] = {"routed_scaling_factor": ()}
     archs = (ArchSupport("sm90"),)
     proof = evolve(PreDispatch.proof, examples=({"hidden": 512, "top_k": 8}, {"hidden": 256, "top_k": 3}))
+    least = 1e-10
 
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return {

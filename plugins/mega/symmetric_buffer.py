@@ -94,13 +94,18 @@ def partners(shape: Shape) -> str | None:
 
 
 def check_ranks(kernel_type: str, shape: Shape) -> None:
-    """Refuse more ranks than DeepGEMM takes, and experts that cannot be shared out."""
+    """Refuse more ranks than DeepGEMM takes, and experts that cannot be shared out or are too few for a token.
+
+    The buffer has room for one token at one expert once.
+    """
     if shape.num_ranks > _MAX_RANKS:
         text = f"{shape.num_ranks} is more than the {_MAX_RANKS} that DeepGEMM takes"
         raise ShapeError(kernel_type, "num_ranks", text)
     if shape.num_experts % shape.num_ranks:
         text = f"expected a multiple of num_ranks = {shape.num_ranks}, got {shape.num_experts}"
         raise ShapeError(kernel_type, "num_experts", text)
+    if shape.top_k > shape.num_experts:
+        raise ShapeError(kernel_type, "top_k", f"{shape.top_k} is more than num_experts = {shape.num_experts}")
 
 
 def clamp_of(kernel_type: str, activation_clamp: float | None) -> int | None:

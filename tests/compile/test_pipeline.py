@@ -162,15 +162,35 @@ def test_a_kernel_that_another_builder_compiles_is_waited_for(
     assert (made.record.compiled, made.record.found) == ([], 1)
 
 
+def without_dry_run(directory: Path, copying: Path) -> Path:
+    """A compiler that cannot parse headers for several kernels."""
+    nvcc = directory / "nvcc"
+    answers = ['--version) echo "release 13.0, V13.0.88" ;;', "*--dryrun) exit 3 ;;", f'*) exec {copying} "$@" ;;']
+    nvcc.write_text("\n".join(["#!/bin/sh", 'case "$*" in', *answers, "esac\n"]))
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def test_headers_that_were_guessed_wrongly_disturb_nothing(
+    store: Store, jit: JitCache, copying: Path, tmp_path: Path
+) -> None:
+    made = pipeline(store, jit, without_dry_run(tmp_path, copying))
+    needed = small_kernel("needed")
+    with made:
+        made.expect([family_kernel(tmp_path, 8)])
+        made.add(needed)
+        made.finish()
+    assert ([each.kernel for each in made.record.compiled], made.record.failed) == ([needed], [])
+    assert "parse" in {task.stage for task in made.record.tasks}
+    assert [each.kernel for each in made.record.sharing().not_shared] == [needed]
+
+
 def test_kernels_whose_headers_cannot_be_parsed_are_claimed_too(
     store: Store, jit: JitCache, copying: Path, tmp_path: Path, cubin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nvcc compiles them one by one, and leaves those of another builder to that."""
     monkeypatch.setattr(claim, "_RETRY_SECONDS", 0.01)
-    nvcc = tmp_path / "nvcc"
-    answers = ['--version) echo "release 13.0, V13.0.88" ;;', "*--dryrun) exit 3 ;;", f'*) exec {copying} "$@" ;;']
-    nvcc.write_text("\n".join(["#!/bin/sh", 'case "$*" in', *answers, "esac\n"]))
-    nvcc.chmod(0o755)
+    nvcc = without_dry_run(tmp_path, copying)
     ours, theirs = (family_kernel(tmp_path, n) for n in (8, 16))
 
     class OtherBuilder:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kregistry.integrations.start_folder import VARIABLE, Request, StartFolder, Status
+from kregistry.integrations.waiting_calls import WaitingCall, ask
 from kregistry.store import Store, atomic
 from kregistry.target import get_target
 
@@ -26,6 +27,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert not start.is_ready()
     start.mark_ready()
     assert start.is_ready()
+
+
+def test_an_engine_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a start means nothing after a failure of the machine."""
+    start = StartFolder.create(Store(tmp_path / "store"))
+
+    def fsync(descriptor: int) -> None:
+        raise AssertionError("flushed to disk")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    start.write_request(Request("sglang", "m"))
+    start.write_status(Status("starting", 7))
+    start.write_manifest("version: 1\n", get_target("h100"))
+    ask(start, WaitingCall("fp8_gemm_nt", {"n": 512}, 3))
+    assert start.read_status() == Status("starting", 7)
 
 
 def test_old_folders_are_removed(tmp_path: Path) -> None:
@@ -54,6 +70,16 @@ def test_ranks_share_the_folder_of_a_further_build(tmp_path: Path) -> None:
         nothing.following()
 
 
+def test_further_builds_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    builds = [StartFolder.create(Store(tmp_path))]
+    for number in range(1, 12):
+        following, made = builds[-1].following()
+        assert made and following.directory.name.endswith(f".further-{number}")
+        builds.append(following)
+    (builds[0].directory.parent / f"{builds[0].directory.name}.further-old").mkdir()
+    assert builds[0].all_builds() == builds
+
+
 def test_folders_of_starts_that_may_go_on_stay(tmp_path: Path) -> None:
     """Of other servers that use the store, and of other ranks."""
     store = Store(tmp_path)
@@ -69,7 +95,7 @@ def test_the_folder_of_one_parent_has_a_status_from_the_first_moment(
     store, real = Store(tmp_path), atomic.replace_file
     seen: list[Any] = []
 
-    def replace_file(path: Path, content: bytes) -> None:
+    def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
         real(path, content)
         if not seen:
             seen.append(True)

@@ -26,6 +26,24 @@ def test_pre_dispatch_refuses_what_deep_gemm_asserts(values: dict[str, object], 
         Registry()["mega_moe_pre_dispatch"].resolve(values, get_target("b200"))
 
 
+def test_small_tokens_are_quantised_with_the_least_maximum_of_the_kernel() -> None:
+    """1e-10 for SM90, whose scale factors are FP32; 1e-4 for the others."""
+    import torch
+
+    for name, least in (("mega_moe_pre_dispatch_sm90", 1e-10), ("mega_moe_pre_dispatch", 1e-4)):
+        kernel_type = Registry()[name]
+        shape = kernel_type.resolve({"hidden": 256, "top_k": 2}, get_target("h100"))
+        buffers = kernel_type.allocate_buffers(shape, 1, "cpu")
+        kernel_type.fill(buffers, 1, torch.Generator().manual_seed(0))
+        buffers.x.fill_(2.0**-15)
+        group = 448 * 2.0**-15 / max(2.0**-15, least)  # the number that is rounded to FP8
+        wanted = 2.0**-15 * float(torch.tensor(group).to(torch.float8_e4m3fn)) / group
+        if name == "mega_moe_pre_dispatch_sm90":
+            assert kernel_type.reference(buffers, 1)["tokens"][0, 0] == pytest.approx(wanted)
+        else:  # a power of two loses nothing
+            assert kernel_type.reference(buffers, 1)["tokens"][0, 0] == 2.0**-15
+
+
 @pytest.mark.parametrize("last", [{"use_fp4_acts": True}, {"mma_type": "mxf4xmxf4"}])
 def test_fp4_tokens_are_read_off_calls_of_both_versions(last: dict[str, object]) -> None:
     kernel_type = Registry()["mega_moe_pre_dispatch"]
@@ -76,6 +94,7 @@ def test_one_rank_is_launched_alone_and_more_are_not() -> None:
         ({"num_ranks": 128}, "128 is more than the 72"),
         ({"intermediate": 4352}, "4352 is more than the 4096"),
         ({"max_tokens": 1024}, "a multiple of 384, got 1024"),
+        ({"num_experts": 4}, "8 is more than num_experts = 4"),
     ],
 )
 def test_fp8_mega_moe_refuses_what_deep_gemm_asserts(values: dict[str, int], text: str) -> None:

@@ -25,6 +25,8 @@ class Benchmark:
         for place in MODULES.values():
             path = self._site / place
             path.parent.mkdir(parents=True)
+            for package in path.relative_to(self._site).parents[:-1]:  # else an installed engine would be found first
+                (self._site / package / "__init__.py").touch()
             shutil.copy(ROOT / "tests" / "support" / "fake_server.py", path)
 
     def run(self, part: str, *arguments: str, code: int = 0, **variables: str) -> str:

@@ -15,7 +15,7 @@ from kregistry.conformance.rules.buffers import bytes_held
 from kregistry.conformance.rules.numerics import device_shapes
 from kregistry.conformance.trial import filled_buffers, results_of
 from kregistry.deep_gemm.compiled import CompileWatch
-from kregistry.kernel_type import Buffers, Shape
+from kregistry.kernel_type import Buffers, EmptyInput, Shape
 
 if TYPE_CHECKING:
     from kregistry.plan import PlannedEntry
@@ -169,7 +169,8 @@ def _plan(subject: KernelTypeUnderTest) -> tuple[Mapping[Shape, PlannedEntry], l
 
     shapes = device_shapes(subject)
     run = subject.kernel_type.run_dimension
-    values = Range(run.name, start_of(subject.kernel_type), subject.at("largest"), run.step)
+    first = 0 if subject.kernel_type.empty_input is EmptyInput.LAUNCH else start_of(subject.kernel_type)
+    values = Range(run.name, first, subject.at("largest"), run.step)
     sweeps = [Sweep(Entry("conformance", "", shape, values), subject.kernel_type) for shape in shapes]
     dry_run = DryRun(subject.machine.toolchain, subject.machine.gpu, subject.machine.stub_directory)
     planned = dry_run.run(sweeps, processes=1)

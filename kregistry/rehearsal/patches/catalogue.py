@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from kregistry.rehearsal.patches import Patch, compilers, cutlass, deep_ep, downloads, ranks, sglang, vllm
 
 #: The versions of the engines that the patches were tested with.
-VERSIONS: Mapping[str, tuple[str, ...]] = {"sglang": ("0.5.15.post1", "0.5.16", "0.5.23"), "vllm": ("0.33.0",)}
+VERSIONS: Mapping[str, tuple[str, ...]] = {
+    "sglang": ("0.5.15.post1", "0.5.16", "0.5.23"),
+    "vllm": ("0.26.0", "0.33.0"),
+}
 
 _FIRST = (
     compilers.triton_kernels,
@@ -33,7 +36,12 @@ PATCHES: Mapping[str, tuple[Patch, ...]] = {
         sglang.sglang_dummy_weights,
         sglang.sglang_dual_gemm,
     ),
-    "vllm": (vllm.vllm_dummy_weights, vllm.vllm_queues, vllm.vllm_data_parallel),
+    "vllm": (
+        vllm.vllm_dummy_weights,
+        vllm.vllm_queues,
+        vllm.vllm_data_parallel,
+        vllm.vllm_data_parallel_26,
+    ),
 }
 
 

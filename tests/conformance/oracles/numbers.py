@@ -109,7 +109,8 @@ def write_packed(scales: torch.Tensor, factors: torch.Tensor) -> None:
 
 
 def _scales(values: torch.Tensor, block: int, largest: float, powers_of_two: bool) -> torch.Tensor:
-    scales = values.double().unflatten(-1, (-1, block)).abs().amax(-1).clamp(1e-4) / largest
+    least = 1e-4 if powers_of_two else 1e-10  # in the kernels that write exponents, and FP32 factors
+    scales = values.double().unflatten(-1, (-1, block)).abs().amax(-1).clamp(least) / largest
     if not powers_of_two:
         return scales.float().double()
     mantissa, exponent = torch.frexp(scales)
