@@ -15,7 +15,7 @@ COUNTS = ("hits", "misses", "written", "wrong", "not_taken", "errors", "bytes_re
 
 @define
 class TierUse:
-    """How a tier was used, for people who look for the reason of a slow start.
+    """How a tier was used: where the time of a slow start went.
 
     Attributes:
         hits, misses: objects that were there, and that were not, whether they were read or only asked for.

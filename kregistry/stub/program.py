@@ -15,8 +15,6 @@ from kregistry.stub.library import compile_stub, default_stub_directory
 from kregistry.target import Target
 from kregistry.toolchain import find_toolchain
 
-#: What the stub can show at most (MAX_DEVICES in cuda/stub.h).
-MAX_DEVICES = 16
 #: What the engines set DeepGEMM's cache directory from.
 _ENGINE_CACHES = ("SGLANG_DG_CACHE_DIR",)
 
