@@ -1,8 +1,8 @@
 """The kernels of well-known call sites, which ship with the package for each supported stack.
 
 Compilers start on them before torch is loaded, while the dry run confirms them. A file holds the kernels of one version
-of DeepGEMM and nvcc, and the call sites that need them, by target; ``tools/shipped_kernels.py`` writes it. It holds no
-path, and the keys of its kernels are computed on each machine.
+of DeepGEMM, and the call sites that need them, by target; ``tools/shipped_kernels.py`` writes it. It holds no path, and
+the keys of its kernels are computed on each machine: with its compiler, which may be another one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from packaging.version import Version
 
 from kregistry.compile.locked_kernels import installed_headers
 from kregistry.compile.shared.shipped import FAMILIES, KERNELS, is_used
@@ -36,6 +38,8 @@ _MARK = "\0"
 _CUBIN = "kernel.cubin"
 #: A kernel type that needs fewer kernels of a family in all of the gallery may need one or none here.
 _MANY = 8
+#: From this nvcc on, DeepGEMM compiles for the architectures of a family (``sm_100f``).
+_FAMILY_ARCHITECTURES = Version("12.9")
 
 
 def shipped_kernels(
@@ -46,12 +50,12 @@ def shipped_kernels(
 ) -> tuple[Kernel, ...]:
     """The kernels of a manifest's entries that are known before its dry run, each once.
 
-    There are none with other headers or another compiler than those that the file was written with, or if a variable of
-    the environment changes kernels.
+    There are none with another DeepGEMM or other headers than those that the file was written with, or if a variable of
+    the environment changes kernels. With another compiler DeepGEMM generates the same sources.
     """
     content = _read(toolchain.versions.deep_gemm, directory) if is_used(KERNELS, environment) else None
     compiler = toolchain.cuda.compiler
-    if content is None or content["nvcc"] != compiler.version or _is_changed(compiler, toolchain, environment):
+    if content is None or not _takes_flags(compiler, manifest.target) or _is_changed(compiler, toolchain, environment):
         return ()
     known = content["entries"].get(target_name(manifest.target), {})
     numbers = {number for entry in manifest.entries for number in _numbers(known, entry)}
@@ -69,23 +73,28 @@ def shipped_families(
 ) -> tuple[Kernel, ...]:
     """A kernel of each family that the kernel types of a manifest usually need, whatever their shapes are.
 
-    Families of few kernels are left out: their headers are parsed when they are known to be needed.
+    Families of few kernels are left out: their headers are parsed when they are known to be needed. They are a guess,
+    which costs the seconds of parsing: a DeepGEMM for which nothing ships is taken to include the headers of another of
+    its series, and a GPU for which nothing ships as one of its architecture.
     """
     if not is_used(FAMILIES, environment):
         return ()
-    content = _read(toolchain.versions.deep_gemm, directory)
-    compiler = toolchain.cuda.compiler
-    if content is None or content["nvcc"] != compiler.version or _is_changed(compiler, toolchain, environment):
+    content = _read(toolchain.versions.deep_gemm, directory) or _read_of_series(toolchain.versions.deep_gemm, directory)
+    compiler, headers = toolchain.cuda.compiler, installed_headers()
+    if content is None or not headers or not _takes_flags(compiler, manifest.target):
+        return ()
+    if _is_changed(compiler, toolchain, environment):
         return ()
     types = {entry.kernel_type for entry in manifest.entries}
     families: dict[tuple[int, str], set[int]] = {}
-    for identity, spans in content["entries"].get(target_name(manifest.target), {}).items():
-        for number, *_ in spans if identity.partition(" ")[0] in types else ():
+    for target, known in content["entries"].items():
+        if target.partition("-")[0] != manifest.target.compute_capability:
+            continue
+        for number in (number for each, spans in known.items() if _type(each) in types for number, *_ in spans):
             _, command, template, _ = content["kernels"][number]
             families.setdefault((command, content["templates"][template].partition("static ")[0]), set()).add(number)
-    headers = next((each for each in installed_headers() if remembered_tree_digest(each) == content["headers"]), None)
     many = [min(numbers) for numbers in families.values() if len(numbers) >= _MANY]
-    return tuple(_kernel(content, number, headers, compiler) for number in many) if headers is not None else ()
+    return tuple(_kernel(content, number, headers[0], compiler) for number in many)
 
 
 def every_shipped_kernel(toolchain: Toolchain) -> tuple[Kernel, ...]:
@@ -189,6 +198,11 @@ def _identity(entry: Entry) -> str:
     return f"{entry.kernel_type} {json.dumps(dict(entry.shape), sort_keys=True)}"
 
 
+def _type(identity: str) -> str:
+    """The kernel type of such a text."""
+    return identity.partition(" ")[0]
+
+
 def _numbers(known: Mapping[str, Any], entry: Entry) -> Iterator[int]:
     values = entry.range.values()
     for number, start, stop in known.get(_identity(entry), ()):
@@ -206,6 +220,11 @@ def _kernel(content: Mapping[str, Any], number: int, headers: Path, compiler: Co
     return Kernel(name, key, source, command, Path(), _CUBIN, {})
 
 
+def _takes_flags(compiler: Compiler, target: Target) -> bool:
+    """Whether DeepGEMM gives this compiler the flags that ship: it names other architectures to an older one."""
+    return target.major < 10 or Version(compiler.version) >= _FAMILY_ARCHITECTURES
+
+
 def _is_changed(compiler: Compiler, toolchain: Toolchain, environment: Mapping[str, str]) -> bool:
     """Whether something beside the stack changes kernels: then the dry run would confirm none of these."""
     series = series_of(toolchain.versions.deep_gemm)
@@ -215,6 +234,20 @@ def _is_changed(compiler: Compiler, toolchain: Toolchain, environment: Mapping[s
 
 
 def _read(deep_gemm: str, directory: Any) -> Any:
-    place = resources.files(__package__).joinpath("shipped") if directory is None else directory
-    file = place.joinpath(file_name(deep_gemm))
+    return _read_file(_place(directory).joinpath(file_name(deep_gemm)))
+
+
+def _read_of_series(deep_gemm: str, directory: Any) -> Any:
+    """The file of another version of the same series, the newest of them; ``None`` if none ships."""
+    names = (each.name for each in _place(directory).iterdir() if each.name.startswith("kernels-"))
+    versions = [name.removeprefix("kernels-").removesuffix(".json.gz") for name in names]
+    alike = [each for each in versions if series_of(each) is series_of(deep_gemm)]
+    return _read(max(alike, key=Version), directory) if alike else None
+
+
+def _place(directory: Any) -> Any:
+    return resources.files(__package__).joinpath("shipped") if directory is None else directory
+
+
+def _read_file(file: Any) -> Any:
     return json.loads(gzip.decompress(file.read_bytes())) if file.is_file() else None

@@ -16,6 +16,7 @@ from attrs import evolve
 from kregistry import Registry, load_manifest
 from kregistry import compile as room
 from kregistry.compile import BuildReport
+from kregistry.compile.locked_kernels import installed_headers
 from kregistry.compile.shared.kernel_family import member_of
 from kregistry.compile.shared.self_check_results import KnownResult, SelfCheckResults, Source
 from kregistry.compile.shared.shipped import is_used
@@ -31,6 +32,7 @@ from kregistry.manifest import Manifest
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 
+ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
     each.name for each in resources.files(room).joinpath("shipped").iterdir() if each.name.endswith(".json.gz")
 )
@@ -82,7 +84,7 @@ def test_they_are_left_where_something_differs(
     (entry,) = tiny_manifest.entries
     beyond = evolve(entry, range=evolve(entry.range, start=5, stop=9))
     assert shipped_kernels(evolve(tiny_manifest, entries=(beyond,)), toolchain, {}, directory) == ()
-    for change in ({"nvcc": "12.9.41"}, {"headers": "0" * 64}, {"entries": {}}):
+    for change in ({"headers": "0" * 64}, {"entries": {}}):
         assert shipped_kernels(tiny_manifest, toolchain, {}, written({**content, **change}, toolchain, tmp_path)) == ()
     (directory / file_name(toolchain.versions.deep_gemm)).unlink()
     assert shipped_kernels(tiny_manifest, toolchain, {}, directory) == ()
@@ -106,6 +108,40 @@ def test_families_are_those_of_the_kernel_types_whatever_the_shapes(
     assert families("fp8_gemm_nt", {}) == families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "kernels"})
     assert sorted(families("fp8_gemm_nt", {})) == ["sm90_fp8_gemm_1d2d", "transpose_fp32"]
     assert families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "1"}) == families("bf16_gemm_tt", {}) == []
+
+
+def with_nvcc(toolchain: Toolchain, version: str) -> Toolchain:
+    return evolve(toolchain, cuda=evolve(toolchain.cuda, compiler=evolve(toolchain.cuda.compiler, version=version)))
+
+
+@pytest.mark.nvcc
+def test_another_nvcc_compiles_the_same_sources_under_other_keys(registry: Registry, toolchain: Toolchain) -> None:
+    """DeepGEMM's choices do not depend on nvcc. Its flags do, for an nvcc without the architectures of a family."""
+    manifest = load_manifest(ROOT / "kernels.yaml", registry, "h200").select(["deepseek-v3"])
+    here, other = (shipped_kernels(manifest, with_nvcc(toolchain, each), {}) for each in ("13.0.88", "12.6.20"))
+    assert len(here) > 50
+    assert [(each.source, each.command) for each in here] == [(each.source, each.command) for each in other]
+    assert not {each.key for each in here} & {each.key for each in other}
+    on_blackwell = load_manifest(ROOT / "kernels.yaml", registry, "b200").select(["deepseek-v3"])
+    for version, known in (("12.8.90", False), ("12.9.41", True), ("13.1.80", True)):
+        assert bool(shipped_kernels(on_blackwell, with_nvcc(toolchain, version), {})) is known
+        assert bool(shipped_families(on_blackwell, with_nvcc(toolchain, version), {})) is known
+
+
+@pytest.mark.nvcc
+@pytest.mark.parametrize(
+    ("deep_gemm", "target"), [("0.1.99", "h200"), ("2.1.1+c9f8b34", "h200"), ("0.2.99", "h100"), (None, "h20")]
+)
+def test_headers_are_guessed_where_nothing_ships(
+    registry: Registry, toolchain: Toolchain, deep_gemm: str | None, target: str
+) -> None:
+    """For another version of DeepGEMM, and for another GPU of the architecture."""
+    versions = evolve(toolchain.versions, deep_gemm=deep_gemm or toolchain.versions.deep_gemm)
+    manifest = load_manifest(ROOT / "kernels.yaml", registry, target).select(["deepseek-v3"])
+    assert shipped_kernels(manifest, evolve(toolchain, versions=versions), {}) == ()
+    families = shipped_families(manifest, evolve(toolchain, versions=versions), {})
+    assert "sm90_fp8_gemm_1d2d" in {each.name for each in families}
+    assert {each.command.includes for each in families} == {installed_headers()[:1]}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

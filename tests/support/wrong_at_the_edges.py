@@ -565,7 +565,5 @@ MUTANTS = (
 )
 #: Name -> why no kit can tell.
 SURVIVORS = {
-    "SharesScratch": "a race of two threads shows by chance only",
     "NeverFull": "an author may promise that no group is full",
-    "CoarseStep": "an author may promise less than DeepGEMM takes",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from good_kernel_types import Bf16Gemm, PlainGemm, plain_gemm
 from wrong_kernel_types import breaks
 
-from kregistry import Choice, Signature
+from kregistry import Choice, RunDimension, Signature
 from kregistry.conformance.poison import OTHER_POISON
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Rows -> the tensor that ReturnsTheSameTensor returns.
 _KEPT: dict[int, Any] = {}
+#: What the launches of SharesScratchMemory share.
+_SCRATCH: list[Any] = []
 
 
 class _OwnFunction(PlainGemm):
@@ -117,6 +119,11 @@ class ChangesTheEnvironment(Bf16Gemm):
         return super().launch(a, *args, **kwargs)
 
 
+@breaks("KR226", "a launch between two steps of 64: got sm90_bf16_gemm.*, or a smaller step: a plan has every 64th")
+class PlansEvery64thValue(Bf16Gemm):
+    run_dimension = RunDimension("m", "rows", "rows", start=64, step=64)
+
+
 @breaks("KR311", r"the result 'd' of a launch with 'a' multiplied by 2\^16: got a difference of .* from the reference")
 class ClampsItsInput(_OwnFunction):
     def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
@@ -144,3 +151,11 @@ class ReturnsTheSameTensor(_OwnFunction):
     def reference(self, buffers: Any, m: int) -> Any:
         d = super().reference(buffers, m)["d"]
         return {"d": d, "first": d[:, 0]}
+
+
+@breaks("KR318", "the result 'd' of a launch that another thread interrupts: got a difference of .* from the reference")
+class SharesScratchMemory(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        _SCRATCH[:] = [a]
+        rows = len(d)  # another thread may run here
+        plain_gemm(_SCRATCH[0], b, d[:rows])

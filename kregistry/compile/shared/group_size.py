@@ -13,7 +13,8 @@ from kregistry.compile.costs import Cost, start_seconds
 
 #: Maximum share of a front-end run that may go into walking headers, if enough kernels are waiting.
 _START_SHARE = 0.12
-#: Maximum duration of a front-end run, as a share of the time that all workers still need: estimates are rough.
+#: Maximum duration of a front-end run and of the assembly after it, as a share of the time that all workers still need:
+#: estimates are rough.
 _LONGEST_SHARE = 0.75
 
 
@@ -29,12 +30,13 @@ def group_size(costs: Sequence[Cost], seconds_left: float, workers: int, *, comp
     if workers == 1:
         return len(costs)
     start = start_seconds(max(cost.parse for cost in costs))
-    front_end, assembly, taken, left = start, 0.0, 0.0, sum(cost.code for cost in costs)
+    front_end, assembly, longest, taken, left = start, 0.0, 0.0, 0.0, sum(cost.code for cost in costs)
     for count, cost in enumerate(costs):
         enough = taken * _START_SHARE >= start and (not complete or (left - taken) * _START_SHARE >= start)
-        if enough and front_end + cost.generate + assembly / workers > seconds_left * _LONGEST_SHARE:
+        assembly += cost.assemble
+        longest = max(longest, cost.assemble)
+        if enough and front_end + cost.generate + max(assembly / workers, longest) > seconds_left * _LONGEST_SHARE:
             return count
         front_end += cost.generate
-        assembly += cost.assemble
         taken += cost.code
     return len(costs)

@@ -1,0 +1,99 @@
+"""Rule for launches of two threads: each computes as if it were alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.poison import NAN_POISON
+from kregistry.conformance.rule import rule
+from kregistry.conformance.rules.numerics import compare_results, device_shapes
+from kregistry.conformance.trial import filled_buffers, results_of, synchronize
+from kregistry.deep_gemm.settings import applied
+from kregistry.kernel_type import Buffers, Shape
+
+if TYPE_CHECKING:
+    import torch
+
+#: Places of a launch at which the other one is made, at most.
+_PLACES = 24
+#: Parts of the paths of code that is not the author's.
+_NOT_THE_AUTHORS = ("/kregistry/", "/torch/")
+
+
+@rule("KR318", "launches of two threads do not disturb each other", needs=("KR310",), on_device=True)
+def two_threads(subject: KernelTypeUnderTest) -> None:
+    """Where another thread might run, launch in other buffers: at calls and returns of the author's code, one by one.
+
+    Threads change places by chance only; a second launch in the middle of the first does the same each time.
+    """
+    shape = min(device_shapes(subject), key=lambda each: subject.kernel_type.memory_requirement(each, 1))
+    m, n = subject.at("tail"), subject.at("one")
+    count = _events_of(subject, shape, m)
+    for place in sorted({i * count // _PLACES for i in range(_PLACES)}) if count else ():
+        first, wanted = _inputs(subject, shape, m, 91)
+        second, other_wanted = _inputs(subject, shape, n, 92)
+        seen, others = [0], list[Any]()
+
+        def maybe_launch() -> None:
+            if seen[0] == place:  # noqa: B023
+                others.append(subject.kernel_type.execute(second, n))  # noqa: B023
+            seen[0] += 1  # noqa: B023
+
+        with applied(subject.kernel_type, shape), _at_each_event(maybe_launch):
+            value = subject.kernel_type.execute(first, m)
+        synchronize(subject.device)
+        _compare(subject, first, m, value, wanted, " of a launch that another thread interrupts")
+        for other in others:
+            _compare(subject, second, n, other, other_wanted, " of a launch in the middle of another")
+
+
+def _events_of(subject: KernelTypeUnderTest, shape: Shape, m: int) -> int:
+    """Calls and returns of the author's code in one launch."""
+    buffers, _ = _inputs(subject, shape, m, 90)
+    seen = list[None]()
+    with applied(subject.kernel_type, shape), _at_each_event(lambda: seen.append(None)):
+        subject.kernel_type.execute(buffers, m)
+    synchronize(subject.device)
+    return len(seen)
+
+
+def _inputs(
+    subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int
+) -> tuple[Buffers, Mapping[str, torch.Tensor]]:
+    """Filled buffers, with the results of the reference."""
+    kernel_type, rows = subject.kernel_type, subject.padded_rows(m)
+    buffers = filled_buffers(kernel_type, shape, m, rows, seed, NAN_POISON, subject.device).buffers
+    return buffers, {name: each.clone() for name, each in kernel_type.reference(buffers, m).items()}
+
+
+def _compare(
+    subject: KernelTypeUnderTest,
+    buffers: Buffers,
+    m: int,
+    value: object,
+    wanted: Mapping[str, torch.Tensor],
+    words: str,
+) -> None:
+    results, limit = results_of(subject.kernel_type, buffers, m, value), subject.kernel_type.proof.tolerance
+    compare_results(results, wanted, limit, location(buffers.shape, m), words)
+
+
+@contextmanager
+def _at_each_event(action: Callable[[], None]) -> Iterator[None]:
+    """Run an action at each call and return in the author's code. Python does not watch the action itself."""
+
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
+        if not any(part in frame.f_code.co_filename for part in _NOT_THE_AUTHORS):
+            action()
+
+    earlier = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(earlier)

@@ -1,0 +1,54 @@
+"""Rule for run-time values between two steps: an engine may launch them too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kregistry.conformance.cases import start_of, sweep_of
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.errors import ShapeError
+from kregistry.kernel_type import Shape
+from kregistry.stub.probed import Probed
+
+#: Pairs of neighbouring values that are looked between.
+_PAIRS = 4
+
+
+@rule("KR226", "a value between two steps needs no other kernel", needs=("KR205",))
+def between_steps(subject: KernelTypeUnderTest) -> None:
+    """A range holds every ``step``-th value. DeepGEMM may take the others, with kernels that nobody has planned."""
+    run = subject.kernel_type.run_dimension
+    if run.step == 1:
+        raise NotApplicable("its range holds every value")
+    first, swept = start_of(subject.kernel_type), sweep_of(subject.kernel_type)
+    lower = [m for m in (first + (i - 1) * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
+    values = tuple(sorted({m + more for m in lower for more in (1, run.step // 2, run.step - 1)}))
+    for shape, probed in probed_shapes(subject):
+        planned = _kernels(probed)
+        for m, kernels in _kernels(subject.probed(shape, values)).items():
+            below, above = m - (m - first) % run.step, m + (first - m) % run.step
+            held = (planned.get(below), planned.get(above), ())
+            if kernels in held or not _is_its_call(subject, shape, m):
+                continue
+            got, there = ", ".join(kernels), ", ".join(planned.get(above, ())) or "no kernel"
+            wanted = f"{there}, as at m={above}, or a smaller step: a plan has every {run.step}th value only"
+            raise RuleViolation(f"a launch between two steps of {run.step}", got, wanted, location(shape, m))
+
+
+def _kernels(probed: Probed) -> Mapping[int, tuple[str, ...]]:
+    """Run-time value -> kernels of a launch; without the values that DeepGEMM or the kernel type refuses."""
+    accepted = [value for value in probed.values if not value.serving.error and not value.refusal]
+    return {value.m: tuple(value.serving.kernels) for value in accepted}
+
+
+def _is_its_call(subject: KernelTypeUnderTest, shape: Shape, m: int) -> bool:
+    """Whether the kernel type reads such a call as its own; another one may plan it."""
+    call = subject.kernel_type.arguments(subject.meta_buffers(shape, m), m)
+    try:
+        return subject.kernel_type.read_m(*call.args, **call.kwargs) == m and bool(
+            subject.kernel_type.read_shape(*call.args, **call.kwargs)
+        )
+    except ShapeError:
+        return False
