@@ -21,11 +21,17 @@ _ENGINE_CACHES = ("SGLANG_DG_CACHE_DIR",)
 
 @contextmanager
 def program_environment(
-    target: Target, devices: int = 1, base: Mapping[str, str] = os.environ, *, uncounted_bytes: int = 0
+    target: Target,
+    devices: int = 1,
+    base: Mapping[str, str] = os.environ,
+    *,
+    uncounted_bytes: int = 0,
+    overflow_bytes: int = 0,
 ) -> Iterator[dict[str, str]]:
     """The environment of a program that sees ``devices`` GPUs like ``target``, with the memory that they have.
 
-    The first ``uncounted_bytes`` that it allocates on a device are not counted.
+    The first ``uncounted_bytes`` that it allocates on a device are not counted. ``overflow_bytes`` more are not counted
+    once the memory is not enough.
 
     What stands in for kernels goes to a JIT cache that is removed afterwards; the caches of the user are not touched.
 
@@ -42,6 +48,7 @@ def program_environment(
             TRITON_LIBCUDA_PATH=str(_folder_of_libcuda(scratch, library)),
             KREGISTRY_STUB_COUNT_MEMORY="1",
             KREGISTRY_STUB_DEVICES=str(devices),
+            KREGISTRY_STUB_OVERFLOW=str(overflow_bytes),
             KREGISTRY_STUB_UNCOUNTED=str(uncounted_bytes),
         )
         for name in ("HOME", "PYTHONUSERBASE"):  # a program has the user's

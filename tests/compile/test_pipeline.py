@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from families import family_kernel
 from small_kernels import BROKEN, small_kernel
 
@@ -257,9 +258,13 @@ def test_leaving_early_stops_the_compilers_and_keeps_what_was_published(
 
 
 def set_once(event: threading.Event, condition: Callable[[], object]) -> None:
+    wait_until(condition)
+    event.set()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         threading.Event().wait(0.01)
-    event.set()
 
 
 def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitCache, copying: Path) -> None:
@@ -276,6 +281,33 @@ def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitC
     assert [each.kernel.name for each in made.record.compiled] == ["early1"]
     assert made.record.filled == 1
     assert [store.get(each.key) is not None for each in kernels] == [False, True, False]
+
+
+@pytest.mark.parametrize("confirmed", ["before it is compiled", "afterwards"])
+def test_an_early_kernel_is_in_the_jit_cache_before_the_build_ends(
+    store: Store, jit: JitCache, copying: Path, confirmed: str
+) -> None:
+    """As soon as it is both confirmed and ready: the files of many kernels take a second at the end of a build."""
+    planned = small_kernel("early")
+    early = evolve(planned, cache_entry=Path(), files={})
+    with pipeline(store, jit, copying, jobs=1) as made:
+        if confirmed == "afterwards":
+            made.add_early([early])
+            wait_until(lambda: made.record.compiled)
+            assert not jit.entry(planned).exists()
+            made.add(planned)
+        else:
+            held = threading.Event()
+            made._schedule.put(1e9, held.wait)
+            made._schedule.open()
+            made.add_early([early])
+            made.add(planned)
+            held.set()
+            wait_until(lambda: made.record.compiled)
+        stored = store.get(planned.key)
+        assert stored is not None and jit.fault(planned, stored) is None
+        made.finish()
+    assert (len(made.record.compiled), made.record.filled) == (1, 1)
 
 
 def test_a_build_with_nothing_to_do_removes_what_a_killed_one_has_left(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
-from kregistry.hf_config.engines import weight_loading
+from kregistry.hf_config.engines import activation_scales, weight_loading
 from kregistry.hf_config.engines.engine import (
     GOES,
     MEGA_ROUNDING,
@@ -210,12 +210,25 @@ class SGLang(Engine):
 
     def loads(self, sites: Sequence[CallSite]) -> Iterator[CallSite]:
         """Source: layers/quantization/fp8_utils.py, transform_scale_ue8m0; layers/quantization/fp8.py for FP4."""
+        if self._arch == "sm90":
+            yield from self._transposed(sites)
         if self._arch != "sm100":
             return
         yield from weight_loading.packed(weight_loading.fp8_weights(sites), "transform_scale_ue8m0")
         yield from weight_loading.transformed(weight_loading.einsum_weights(sites), 128, 128, "_setup_fp8_wo_a_scales")
         fp4 = (*weight_loading.fp4_weights(sites), *weight_loading.mega_weights(sites))
         yield from weight_loading.transformed(fp4, 1, 32, "process_weights_after_loading_block_quant")
+
+    def _transposed(self, sites: Sequence[CallSite]) -> Iterator[CallSite]:
+        """Scale factors that reach the masked layout row by row.
+
+        DeepEP brings those of w13 in DeepGEMM's layout, and so does the activation those of w2, unless it is clamped.
+        """
+        rows = RowRules(self._steps, self.layout).of_masked_scales()
+        weights = ("w13",) if self.deployment.a2a == "none" else ()
+        clamped = ("w2",) if self.config.values.get("swiglu_limit") else ()
+        for weight in (*weights, *clamped):
+            yield from activation_scales.transposed(sites, weight, rows, "moe_runner/deep_gemm.py, _run_masked_gemm")
 
     # ---- how large m becomes ---------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from kregistry.hf_config.model_family import Linear, Special, Tokens
 _KV_CHUNK_CAPACITY = 128 * 1024
 # SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK.
 _MAX_DISPATCH = 128
+# layers/moe/moe_runner/deep_gemm.py: the masked layout without DeepEP has rows for the next multiple of this.
+_MASKED_ROWS = 256
 # layers/attention/dsa/dsa_indexer.py, DUAL_STREAM_TOKEN_THRESHOLD.
 _DUAL_STREAM_TOKENS = 1024
 
@@ -60,15 +62,29 @@ class RowRules:
             > self.layout.attention
         )
 
+    def of_masked_scales(self) -> Rows:
+        """The rows of the scale factors of one expert in the masked layout."""
+        if self.steps.deployment.a2a != "none":
+            stop, rule = self._dispatched()
+            return Rows(stop, rule, stop)
+        tokens = self.steps.tokens * self.steps.deployment.dp
+        stop = (tokens // _MASKED_ROWS + 1) * _MASKED_ROWS
+        return Rows(stop, f"({tokens} tokens // {_MASKED_ROWS} + 1) * {_MASKED_ROWS}", _MASKED_ROWS, _MASKED_ROWS)
+
+    def _dispatched(self) -> tuple[int, str]:
+        per_rank, ranks = (
+            self.steps.deployment.max_dispatch_tokens or _MAX_DISPATCH,
+            self.layout.ep * self.layout.moe_tp,
+        )
+        return per_rank * ranks, f"rows of DeepEP's buffer: {per_rank} dispatched tokens * {ranks} ranks"
+
     def of_experts(self, kind: str, moe: MoeShape) -> Rows:
         """The range of the run-time dimension of a grouped layout."""
         steps = self.steps
         tokens = steps.tokens * steps.deployment.dp
-        ranks = self.layout.ep * self.layout.moe_tp
         if kind == "masked":
             if steps.deployment.a2a != "none":
-                per_rank = steps.deployment.max_dispatch_tokens or _MAX_DISPATCH
-                return Rows(per_rank * ranks, f"rows of DeepEP's buffer: {per_rank} dispatched tokens * {ranks} ranks")
+                return Rows(*self._dispatched())
             expected = max(1, -(-tokens * moe.top_k // moe.experts))
             return Rows(expected, f"ceil({tokens} tokens * top_k {moe.top_k} / {moe.experts} experts)")
         rows = tokens * min(moe.top_k, moe.groups) + min(tokens * moe.top_k, moe.groups) * (ALIGNMENT - 1)
