@@ -6,8 +6,9 @@ import sys
 
 from kregistry.python_child import child_environment, clean_path, relative_entries
 
-#: A command makes few cycles. Python's 700 would look for them at every third import, a fifteenth of the start.
-_COLLECT_AFTER = 50_000
+#: A command makes few cycles. Python's 700 would look for them at every third import, a fifteenth of the start; 50,000
+#: would look through everything once before the first compiler starts, a twentieth of the time until then.
+_COLLECT_AFTER = 200_000
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -57,8 +58,10 @@ class Registry:
         self._chosen: dict[str, KernelType] = {}
         self._views: weakref.WeakSet[Registry] = weakref.WeakSet((self,))
         self._broken: list[PluginError] = []
-        self._loads_entry_points = load_entry_points
-        self._missing_plugins: str | None = None
+        # Looked up once, for the views too: a manifest may hold thousands of unknown names.
+        self._note_of_missing_plugins = cache(
+            lambda: note_of_missing_plugins(ENTRY_POINT_GROUP) if load_entry_points else ""
+        )
         self._providers: list[Provider] = []
         #: The object that decides what the kernel types call; views share the list, as they share the kernel types.
         self._binder: list[weakref.ref[object]] = []
@@ -221,12 +224,6 @@ class Registry:
         """Which plugins may offer what nobody else does."""
         broken = list(dict.fromkeys(each.plugin for each in self._broken))
         return f"a plugin that could not be loaded may provide it: {', '.join(broken)}" if broken else ""
-
-    def _note_of_missing_plugins(self) -> str:
-        """Looked up once: a manifest may hold thousands of unknown names."""
-        if self._missing_plugins is None:
-            self._missing_plugins = note_of_missing_plugins(ENTRY_POINT_GROUP) if self._loads_entry_points else ""
-        return self._missing_plugins
 
     def __getitem__(self, name: str) -> KernelType:
         """The kernel type of that name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,11 @@ FLOORS = (
     ("cli", "_pytest_plugin"),
     ("__main__",),
 )
-ALL = imports(ROOT, "kregistry")
+
+
+@cache
+def every_import() -> list[Import]:
+    return imports(ROOT, "kregistry")
 
 
 def test_every_room_stands_on_one_floor() -> None:
@@ -61,13 +66,13 @@ def test_every_room_stands_on_one_floor() -> None:
 
 
 def test_no_import_leads_upward() -> None:
-    offending = [str(each) for each in upward(ALL, FLOORS)]
+    offending = [str(each) for each in upward(every_import(), FLOORS)]
     assert not offending, "imports of a higher floor, or of a neighbour:\n" + "\n".join(offending)
 
 
 def test_no_modules_import_each_other() -> None:
     """Of the public names, which are imported on first use, this is true by the floors above."""
-    found = [each for each in ALL if each.source != "kregistry"]
+    found = [each for each in every_import() if each.source != "kregistry"]
     offending = [
         "\n".join([" <-> ".join(cycle), *(f"  {each}" for each in found if {each.source, each.target} <= {*cycle})])
         for cycle in cycles(found)

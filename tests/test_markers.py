@@ -51,6 +51,21 @@ def test_an_imported_module_or_function_counts(suite: pytest.Pytester, monkeypat
     assert selected(suite, "not stub") == ["test_neither"]
 
 
+def test_a_module_that_imports_torch_is_not_imported_where_the_stub_is_left_out(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        test_heavy="""
+        import pytest
+        import imported_for_all
+        torch = pytest.importorskip("torch")
+        def test_heavy(): pass
+        """,
+        test_plain="SCRIPT = 'torch = importorskip'\ndef test_plain(): pass\n",
+    )
+    in_this_process = ("-p", "no:cacheprovider", "-p", "no:xdist")
+    suite.runpytest_inprocess(*in_this_process, "-m", "not stub and not slow").assert_outcomes(passed=1)
+    suite.runpytest_inprocess(*in_this_process, "-m", "not slow").assert_outcomes(errors=1)
+
+
 def test_engines_run_on_the_stub(suite: pytest.Pytester) -> None:
     suite.makepyfile("import pytest\n@pytest.mark.engines\ndef test_engine(): pass\ndef test_plain(): pass\n")
     assert selected(suite, "not stub") == ["test_plain"]

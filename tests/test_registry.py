@@ -689,6 +689,18 @@ def test_case_10_a_distribution_whose_metadata_lacks_entry_points_is_named(insta
     assert "acme-kernels" not in caught.value.hint
 
 
+def test_many_unknown_names_read_the_metadata_of_distributions_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each manifest has a view of its own."""
+    read: list[str] = []
+    monkeypatch.setattr("kregistry.registry.note_of_missing_plugins", lambda group: read.append(group) or "install it")
+    registry = Registry()
+    for view in (registry, registry.choosing({}), registry.choosing({"x": "y"}).choosing({}), registry):
+        for name in ("unknown", "also_unknown"):
+            with pytest.raises(UnknownNameError, match="install it"):
+                view[name]
+    assert read == ["kregistry"]
+
+
 @pytest.mark.parametrize(
     ("requirement", "counts"),
     [("kregistry", True), ("Kregistry (>=0.1)", True), ("kregistry-tools", False), ("kregistry; extra == 'x'", True)],

@@ -41,8 +41,9 @@ They are written for h100, for b200 where the name says so, or for h200 where th
 engines' defaults. Write your own with `--target` for another GPU. DeepSeek-R1 has the shapes of DeepSeek-V3.
 
 - From: what wrote the entries; `init` is the formulas of the model's family, `rehearse` is the engine itself
-  ([rehearsal.md](rehearsal.md), which compares the two). A manifest is a rehearsed one where the rehearsal reaches
-  every size; where its steps are smaller than those of a full server, the formulas, which give more, write it.
+  ([rehearsal.md](rehearsal.md), which compares the two). The engine writes a manifest where it runs on the stub GPU at
+  that setting. Where it does not, or where what it finds would not hold on a server, the formulas write it, and
+  `manifests/gallery.yaml` has the reason.
 - Kernels: planned in full with DeepGEMM {deep_gemm} and torch {torch}, for each target alone. A manifest for h100 is
   also one for h200. An engine calls other kernels on b200, so such manifests are apart.
 - Build h100: seconds of compilation on {cores} cores with one nvcc for each kernel. Computed, not run: the larger of

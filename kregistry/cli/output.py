@@ -37,7 +37,7 @@ def echo(text: str = "", *, nl: bool = True, mark: str = "") -> None:
 
 
 def say(text: str, *, mark: str = "") -> None:
-    """Write a line for people to standard error, in the same way."""
+    """Write a message to standard error, in the same way."""
     click.echo(mark + escape_controls(text), err=True)
 
 

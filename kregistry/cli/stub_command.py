@@ -9,6 +9,9 @@ import click
 from kregistry.cli import complete
 from kregistry.cli.run_program import environment_on, run_program
 
+#: MAX_DEVICES in kregistry/stub/cuda/stub.h.
+_MAX_DEVICES = 16
+
 
 @click.command(name="stub", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
@@ -20,7 +23,11 @@ from kregistry.cli.run_program import environment_on, run_program
     help="The GPU to show: a target's name or a YAML file.",
 )
 @click.option(
-    "--devices", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them the command sees."
+    "--devices",
+    type=click.IntRange(1, _MAX_DEVICES),
+    default=1,
+    show_default=True,
+    help="How many of them the command sees.",
 )
 @click.argument("run", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 def command(target: str, devices: int, run: tuple[str, ...]) -> None:

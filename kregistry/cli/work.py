@@ -29,7 +29,7 @@ _PLAN_START, _PLAN_VALUE = 3.5, 3e-5
 _KERNELS_OF_ENTRY = 4
 #: Seconds of one launch.
 _LAUNCH = 0.005
-#: The recorded seconds count like so many seconds of this run when its pace is measured.
+#: Weight of the recorded seconds when the pace of this run is measured, in seconds of this run.
 _PRIOR = 1.5
 #: The pace is at most this: a group of kernels that runs long says little about the others.
 _MOST = 4.0

@@ -1,6 +1,6 @@
 """Logs of builds: what was done when, kept beside the store for `kregistry report`.
 
-STORE/builds/ID.json    one build; ID is the time of its start and its process
+STORE/builds/ID.json    one build; ID is the time of its start, and a random number
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import contextlib
 import json
 import os
 import re
-import time
+import uuid
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -35,7 +36,8 @@ LOG_VERSION = 1
 _MAX_SECONDS = 1e11
 #: As many logs are kept; older ones are removed.
 _KEPT = 50
-_ID = re.compile(r"\d{8}T\d{6}-\d+")
+#: Earlier versions wrote no microseconds, and the number of the process.
+_ID = re.compile(r"\d{8}T\d{6}(\.\d{6})?-[0-9a-f]+", re.ASCII)
 
 
 @frozen
@@ -100,7 +102,7 @@ class BuildLog:
         kernels |= {each.kernel.id: LoggedKernel("compiled", each.seconds, each.nbytes) for each in report.compiled}
         kernels |= {each.kernel.id: LoggedKernel("broken") for each in report.failed}
         return cls(
-            f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(started))}-{os.getpid()}",
+            _new_id(started),
             metadata.version("kregistry"),
             started,
             report.seconds,
@@ -150,6 +152,15 @@ class BuildLog:
         if made.jobs < 1 or made.cores < 1 or any(task.stage not in STAGES for task in made.tasks):
             raise ValueError("not the log of a build: its jobs, its cores or the stage of a task are not possible")
         return made
+
+
+def _new_id(started: float) -> str:
+    """A name that no other build has, on whichever machine; names sort as the builds were started.
+
+    Args:
+        started: in seconds since the epoch.
+    """
+    return f"{datetime.fromtimestamp(started, timezone.utc):%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex[:8]}"
 
 
 def write_build_log(store_directory: Path, log: BuildLog) -> Path | None:

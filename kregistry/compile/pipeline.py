@@ -103,7 +103,7 @@ class Pipeline:
         self._store = store
         self._early: set[str] = set()
         self._unneeded: set[str] = set()
-        self._confirmed: list[Kernel] = []
+        self._confirmed: set[str] = set()
         self._nvcc = compiler = Nvcc(nvcc)
         self._schedule = schedule = Schedule(jobs)
         self._open_jobs = OpenJobs(schedule)
@@ -182,9 +182,17 @@ class Pipeline:
             StorageError: the store or the JIT cache cannot be written.
         """
         if kernel.key in self._early:
-            self._confirmed.append(kernel)
+            self._confirm(kernel)
         elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
             self._fetch.send(kernel)
+
+    def _confirm(self, kernel: Kernel) -> None:
+        """An early kernel is needed: fill the JIT cache, now or as soon as it is ready."""
+        self._confirmed.add(kernel.key)
+        self._fill.confirm(kernel)
+        stored = self._store.get(kernel.key)
+        if stored is not None:  # nobody will publish it any more
+            self._fill.fill_confirmed(kernel.key, stored)
 
     def add_early(self, kernels: Iterable[Kernel]) -> None:
         """Compile kernels of a lock file before the dry run asks for them. The first compilers start at once.
@@ -238,15 +246,11 @@ class Pipeline:
         Raises:
             StorageError: the store or the JIT cache cannot be written.
         """
-        self._unneeded = self._early - {kernel.key for kernel in self._confirmed}
+        self._unneeded = self._early - self._confirmed
         self._fetch.wait()
         if self._distribute is not None:
             self._distribute.complete()
         self._waiting.complete()
         self._open_jobs.wait()
-        for kernel in self._confirmed:
-            stored = self._store.get(kernel.key)
-            if stored is not None:
-                self._fill.fill(kernel, stored)
         if self._distribute is None:  # the seconds of other machines say nothing about this one
             self._estimates.save(self.record.compiled, self.record.front_ends)

@@ -22,6 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,10 @@ class StartFolder:
 
     def all_builds(self) -> list[StartFolder]:
         """The first folder of a start, and those that follow it."""
-        found = self.directory.parent.glob(f"{self.directory.name}{_FURTHER}*")
-        return [self, *map(StartFolder, sorted(found))]
+        first = f"{self.directory.name}{_FURTHER}"
+        numbers = [path.name.removeprefix(first) for path in self.directory.parent.glob(f"{escape(first)}*")]
+        following = sorted(int(number) for number in numbers if number.isdecimal())  # not by text: 10 comes after 2
+        return [self, *(StartFolder(self.directory.with_name(f"{first}{number}")) for number in following)]
 
     @classmethod
     def of_environment(cls) -> StartFolder | None:

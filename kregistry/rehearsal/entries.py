@@ -12,7 +12,11 @@ from kregistry.rehearsal.findings import Call, Facts
 
 #: Columns of a weight for each of its scale factors.
 _SCALE_COLUMNS = 128
-_SCALE_LAYOUTS = ("get_mn_major_tma_aligned_packed_ue8m0_tensor", "transform_sf_into_required_layout")
+_SCALE_LAYOUTS = (
+    "get_mn_major_tma_aligned_packed_ue8m0_tensor",
+    "get_mn_major_tma_aligned_tensor",
+    "transform_sf_into_required_layout",
+)
 _LAYER = re.compile(r"\.\d+(?=\.|$)")
 
 

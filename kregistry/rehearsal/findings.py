@@ -86,6 +86,7 @@ class Facts:
         most_requests: the most requests of a decode step.
         most_captured: the most requests of a captured decode step; 0: none is captured, or nothing differs in it.
         warmed: kernel type -> the largest run-time value that the engine's own warm-up loads.
+        fits: whether the model fits into the memory of the target.
     """
 
     architecture: str
@@ -93,6 +94,7 @@ class Facts:
     most_requests: int
     most_captured: int
     warmed: Mapping[str, int] = field(factory=dict)
+    fits: bool = True
 
 
 @frozen

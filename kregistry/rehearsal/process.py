@@ -21,6 +21,8 @@ from kregistry.rehearsal.patches import PatchError, apply
 from kregistry.rehearsal.patches.catalogue import PATCHES, before_import
 from kregistry.rehearsal.replaced import COUNTS
 
+#: Files of packages that check values for an engine: the place of an error is the engine's.
+_VALIDATOR = re.compile(r"/(pydantic|huggingface_hub)/")
 #: What engines say when weights and caches do not fit.
 _NO_MEMORY = re.compile(r"(not enough|no available|no GPU|insufficient) memory|KV cache memory", re.IGNORECASE)
 
@@ -82,7 +84,8 @@ def _text(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     frames = () if isinstance(error, SystemExit) else traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    own = [frame for frame in frames if not _VALIDATOR.search(frame.filename)]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 if __name__ == "__main__":

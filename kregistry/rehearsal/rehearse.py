@@ -103,12 +103,14 @@ def rehearse(
     on_start(f"{engine} {version} as {target.name}")
     found = attempt.run()
     notes: tuple[str, ...] = ()
-    if found.failure is not None and found.failure.kind == "memory":
+    again = found.failure is not None and found.failure.kind == "memory"
+    if again or (found.facts is not None and not found.facts.fits):
         notes = (
             f"the model does not fit into {target.memory_bytes // GIB} GiB at this setting, and was rehearsed with as "
             "much memory as it asks for; a server needs more or larger GPUs",
         )
         on_start(notes[0])
+    if again:
         found = evolve(attempt, does_not_fit=True).run()
     if found.failure is not None:
         raise _error(engine, version, found.failure)
@@ -160,10 +162,11 @@ class _Attempt:
         variables: Mapping[str, str] = module.ENVIRONMENT
         arguments = (*self.arguments, *(module.IF_IT_DOES_NOT_FIT if self.does_not_fit else ()))
         base = {**child_environment(), **_QUIET, **variables}
-        more = _ROOM * self.target.memory_bytes if self.does_not_fit else 0
+        room = _ROOM * self.target.memory_bytes
+        memory = {"uncounted_bytes": room} if self.does_not_fit else {"overflow_bytes": room * module.OVERFLOWS}
         with TemporaryDirectory(prefix="kregistry-rehearsal-") as scratch:
             file, log = Path(scratch) / "findings.jsonl", self.log or Path(scratch) / "engine.log"
-            with program_environment(self.target, base=base, uncounted_bytes=more) as environment:
+            with program_environment(self.target, base=base, **memory) as environment:
                 code = self._wait(
                     child_command(_CODE, self.engine, str(file), str(self.seconds), *arguments), environment, log
                 )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Set
 from contextlib import nullcontext
+from ctypes import c_size_t
 from importlib import metadata
 from typing import Any
+
+from attrs import evolve
 
 from kregistry.rehearsal.boundaries import find_boundaries
 from kregistry.rehearsal.findings import Facts, Forward
 from kregistry.rehearsal.observer import Observer
+from kregistry.rehearsal.patches.deep_ep import most_dispatched_tokens
 from kregistry.rehearsal.patches.ranks import others_idle
 from kregistry.rehearsal.sglang_release import release
+from kregistry.stub.recorder import stub_function
 
 #: What a rehearsal adds to the user's arguments.
 ARGUMENTS = (
@@ -33,7 +39,9 @@ ENVIRONMENT = {
 }
 #: Arguments for a model that does not fit into the device.
 IF_IT_DOES_NOT_FIT: tuple[str, ...] = ()
-#: The most requests of a decode step; larger steps follow the same rules.
+#: Whether a model that does not fit may use more memory from the first allocation on that fails.
+OVERFLOWS = True
+#: The most requests of a decode step without DeepEP; larger steps follow the same rules.
 _MOST_REQUESTS = 512
 #: Kernel types that SGLang warms up itself (DeepGemmKernelType in its compile_utils).
 _WARMED = (
@@ -69,6 +77,8 @@ class SglangEngine:
         from sglang.srt.runtime_context import get_parallel
 
         self._scheduler: Any = self._release.scheduler(self._args, self._dp_rank(), self._rank)
+        os.environ.pop("KREGISTRY_STUB_OVERFLOW", None)  # what serving asks for has to fit
+        fits = stub_function("overflow", c_size_t)() == 0
         self._model: Any = self._scheduler.tp_worker.model_runner.model
         self._observer.models.append(self._model)
         largest = max(compile_utils._BUILTIN_M_LIST, default=0)
@@ -76,7 +86,10 @@ class SglangEngine:
         parallel = get_parallel()
         ranks = parallel.tp_size * parallel.pp_size
         running = self._scheduler.max_running_requests
-        self._observer.write(Facts(type(self._model).__name__, ranks, running, self._captured, warmed))
+        self._facts = Facts(type(self._model).__name__, ranks, running, self._captured, warmed, fits)
+        self._observer.write(self._facts)
+        if not self._scheduler.is_generation:
+            raise ValueError("a rehearsal generates text, and SGLang serves this model with embeddings as its output")
 
     def serve(self) -> None:
         """Serve requests of the sizes that traffic has."""
@@ -96,7 +109,20 @@ class SglangEngine:
                     self._generate([1], new=2)
             find_boundaries(self._prefill, [1, chunk // 2, chunk])
             self._generate([last], new=2)
-            self._generate([1] * min(scheduler.max_running_requests, _MOST_REQUESTS, chunk), new=3)
+            most = min(scheduler.max_running_requests, self._most_requests(), chunk)
+            for requests in sorted({min(most, self._captured or most), most}):
+                self._generate([1] * requests, new=3)
+        if most_dispatched_tokens() is not None:
+            most = min(scheduler.max_running_requests, self._most_requests())
+            self._observer.write(evolve(self._facts, most_requests=most))
+
+    def _most_requests(self) -> int:
+        """As many as DeepEP dispatches at once, which the ranks of one attention share; without it, a number."""
+        tokens = most_dispatched_tokens()
+        if tokens is None:
+            return _MOST_REQUESTS
+        replicas = self._args.dp_size if self._args.enable_dp_attention else 1
+        return tokens * max(1, int(self._args.tp_size) // int(replicas))
 
     def _dp_rank(self) -> int | None:
         """The rank of a replica; ranks of data-parallel attention are not replicas."""

@@ -35,6 +35,8 @@ ENVIRONMENT = {
 }
 #: Arguments for a model that does not fit into the device.
 IF_IT_DOES_NOT_FIT = ("--kv-cache-memory-bytes=17179869184",)
+#: Whether such a model may use more memory from the first allocation on that fails.
+OVERFLOWS = False
 #: vLLM handles the tokens before a chunk in pieces of at most so many (MLA's chunked prefill workspace).
 _LONGEST_PREFIX = 65536
 #: The most requests of a decode step; larger steps follow the same rules.
@@ -61,6 +63,9 @@ class VllmEngine:
         if getattr(parsed, "model_tag", None):
             parsed.model = parsed.model_tag
         self._config = EngineArgs.from_cli_args(parsed).create_engine_config(UsageContext.OPENAI_API_SERVER)
+        runner = self._config.model_config.runner_type
+        if runner != "generate":
+            raise ValueError(f"a rehearsal generates text, and vLLM serves this model with the runner {runner!r}")
 
     def load(self) -> None:
         """Make the model and its caches, as a server does before its first request."""

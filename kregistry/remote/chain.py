@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from kregistry.errors import Refusal, StorageError, TrustError
+from kregistry.remote.chain_link import ChainLink, subject_of
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
 from kregistry.remote.tier import Tier, TierError
-from kregistry.remote.tier_use import TierUse
 from kregistry.store import packed
-from kregistry.store.packed import MAX_BYTES, PackedKernel
+from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry, Store
 from kregistry.trust.outcome import Outcome, Refused
 from kregistry.trust.statement import Provenance
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from kregistry.trust.seal import Signer
 
 _log = logging.getLogger("kregistry.remote")
-_Answer = TypeVar("_Answer")
-#: A tier is not asked any more after this many failures in a row.
-_PATIENCE = 3
 #: The hint where nobody has said whose kernels are taken.
 NO_POLICY = "name a policy with --trust (or KREGISTRY_TRUST), or append ?unsigned to the URL: kregistry docs sharing"
 
@@ -57,10 +52,6 @@ def _tier(location: Location, gate: Gate) -> Tier:
 def for_builds(locations: Iterable[Location]) -> tuple[Location, ...]:
     """The tiers of a build: the kernels of installed wheels are nearer than all others."""
     return tuple(dict.fromkeys((*Location.of_wheels(), *locations)))
-
-
-def _subject(key: str) -> str:
-    return f"kernel {key[:16]}"
 
 
 def pack_signed(store: Store, key: str, signer: Signer | None, provenance: Provenance) -> bytes | None:
@@ -99,16 +90,15 @@ class Chain:
         required: bool = False,
         hint: str = "",
     ) -> None:
-        self._tiers = tuple(tiers)
-        self._gates = tuple(gates) or tuple(Gate() for _ in self._tiers)
+        self.refusals: list[Refusal] = []
+        self._links = tuple(
+            ChainLink(tier, gate, required=required, hint=hint, refusals=self.refusals)
+            for tier, gate in zip(tiers, gates or [Gate() for _ in tiers])
+        )
         self._signer = signer
         self._required = required
-        self._hint = hint
-        self.use = tuple(TierUse(each.name) for each in self._tiers)
-        self.refusals: list[Refusal] = []
+        self.use = tuple(each.use for each in self._links)
         self.provenance = Provenance()
-        self._in_a_row = [0] * len(self._tiers)
-        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -179,11 +169,11 @@ class Chain:
         return cls.open(locations, TrustSettings.read(store=store, environment=environment))
 
     def __bool__(self) -> bool:
-        return bool(self._tiers)
+        return bool(self._links)
 
     @property
     def writable(self) -> bool:
-        return any(not each.read_only for each in self._tiers)
+        return any(not each.read_only for each in self._links)
 
     def fetch(self, key: str, store: Store) -> bool:
         """Put a kernel into the local store, if a tier has it. Nearer tiers that do not have it get it too.
@@ -215,12 +205,12 @@ class Chain:
 
     def remember(self) -> None:
         """From now on, refuse what was signed before what has been taken."""
-        for gate in self._gates:
-            gate.remember()
+        for link in self._links:
+            link.gate.remember()
 
     def refusals_of(self, keys: Iterable[str]) -> tuple[Refusal, ...]:
         """What was refused of these kernels."""
-        subjects = set(map(_subject, keys))
+        subjects = set(map(subject_of, keys))
         return tuple(each for each in self.refusals if each.subject in subjects)
 
     def receive(self, key: str, *, back_fill: bool = True) -> PackedKernel | None:
@@ -234,12 +224,12 @@ class Chain:
             StorageError: a tier failed, and the chain is required.
         """
         name = object_name(key)
-        for number, tier in enumerate(self._tiers):
-            content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
-            kernel = self._checked(number, key, content)
+        for number, link in enumerate(self._links):
+            content = link.get(name)
+            kernel = link.kernel(key, content)
             if kernel is not None and content is not None:
-                nearer = range(number) if back_fill else ()
-                self._write(name, content, [each for each in nearer if self._takes(each, key, content)])
+                nearer = self._links[:number] if back_fill else ()
+                _write(name, content, [each for each in nearer if each.wants(key, content)])
                 return kernel
         return None
 
@@ -261,7 +251,7 @@ class Chain:
 
         made_from = evolve(self.provenance, sources={key: sha256_of(source.encode())}) if source else self.provenance
         content = pack_signed(store, key, self._signer, made_from)
-        return content is not None and self._write(object_name(key), content, range(len(self._tiers)))
+        return content is not None and _write(object_name(key), content, self._links)
 
     def read(self, name: str) -> bytes | None:
         """The content of another object than a kernel, from the first tier that has it and that it is taken from.
@@ -269,14 +259,10 @@ class Chain:
         Raises:
             StorageError, TrustError: a tier failed, or the object was refused, and the chain is required.
         """
-        for number, tier in enumerate(self._tiers):
-            content = self._ask(number, lambda tier=tier: tier.get(name))  # type: ignore[misc]
-            if content is None or len(content) > MAX_BYTES:
-                continue
-            try:
-                return self._gates[number].take_other(name, content)
-            except Refused as refused:
-                self._refused(number, refused.of(self.use[number].name, name))
+        for link in self._links:
+            found = link.other(name, link.get(name))
+            if found is not None:
+                return found
         return None
 
     def write(self, name: str, content: bytes) -> bool:
@@ -286,105 +272,19 @@ class Chain:
             whether every writable tier took it.
         """
         made = content if self._signer is None else self._signer.seal(name, content, self.provenance)
-        return self._write(name, made, range(len(self._tiers)))
+        return _write(name, made, self._links)
 
     def has(self, key: str) -> bool:
         """Whether a tier says that it has a kernel. Its content is not read."""
         name = object_name(key)
-        for number, tier in enumerate(self._tiers):
-            found = self._ask(number, lambda tier=tier: tier.has(name))  # type: ignore[misc]
-            with self._lock:
-                self.use[number].hits += found is True
-                self.use[number].misses += found is False
-            if found:
-                return True
-        return False
+        return any(link.has(name) for link in self._links)
 
     def summaries(self) -> tuple[str, ...]:
         """A line for each tier."""
         return tuple(each.summary() for each in self.use)
 
-    def _checked(self, number: int, key: str, content: bytes | None) -> PackedKernel | None:
-        """The kernel, if the content is what its name says."""
-        use = self.use[number]
-        with self._lock:
-            if content is None:
-                use.misses += 1
-                return None
-            use.bytes_read += len(content)
-        try:
-            if len(content) > MAX_BYTES:
-                raise DamagedEntry("it is too large for a kernel")
-            kernel = self._gates[number].take(key, content)
-        except DamagedEntry as error:
-            with self._lock:
-                use.wrong += 1
-            _log.warning("remote %s: the object of kernel %s is not used: %s", use.name, key[:16], error)
-            return None
-        except Refused as refused:
-            self._refused(number, refused.of(use.name, _subject(key)))
-            return None
-        with self._lock:
-            use.hits += 1
-        return kernel
 
-    def _refused(self, number: int, refusal: Refusal) -> None:
-        use = self.use[number]
-        with self._lock:
-            first = refusal.outcome not in use.refused
-            use.not_taken += 1
-            use.refused[refusal.outcome] = use.refused.get(refusal.outcome, 0) + 1
-            self.refusals.append(refusal)
-        if first:
-            _log.warning("remote %s: %s is not taken: %s", use.name, refusal.subject, refusal.reason)
-
-    def _takes(self, number: int, key: str, content: bytes) -> bool:
-        """Whether a reader would take an object from a tier: a nearer tier gets no other ones."""
-        try:
-            return not self._tiers[number].read_only and bool(self._gates[number].take(key, content))
-        except (DamagedEntry, Refused):
-            return False
-
-    def _write(self, name: str, content: bytes, numbers: Iterable[int]) -> bool:
-        every = True
-        for number in numbers:
-            tier, use = self._tiers[number], self.use[number]
-            if tier.read_only:
-                continue
-            done = self._ask(number, lambda tier=tier: tier.put(name, content) or True)  # type: ignore[misc]
-            every = every and done is not None
-            if done is not None:
-                with self._lock:
-                    use.written += 1
-                    use.bytes_written += len(content)
-        return every
-
-    def _ask(self, number: int, request: Callable[[], _Answer | None]) -> _Answer | None:
-        """The answer of a tier; ``None`` if it failed, or has failed too often."""
-        use = self.use[number]
-        if use.off:
-            return None
-        started = time.perf_counter()
-        try:
-            answer = request()
-        except TierError as error:
-            self._failed(number, str(error), time.perf_counter() - started)
-            return None
-        with self._lock:
-            self._in_a_row[number] = 0
-            use.seconds += time.perf_counter() - started
-        return answer
-
-    def _failed(self, number: int, text: str, seconds: float) -> None:
-        use = self.use[number]
-        with self._lock:
-            first = use.errors == 0
-            use.errors += 1
-            use.seconds += seconds
-            use.last_error = text
-            self._in_a_row[number] += 1
-            use.off = self._in_a_row[number] >= _PATIENCE
-        if self._required:
-            raise StorageError(f"remote {use.name}", text, self._hint)
-        if first:
-            _log.warning("remote %s failed, and is treated as if it had nothing: %s", use.name, text)
+def _write(name: str, content: bytes, links: Iterable[ChainLink]) -> bool:
+    """Write an object to those that are writable; whether each of them took it."""
+    taken = [link.put(name, content) for link in links if not link.read_only]  # also after one that failed
+    return all(taken)

@@ -13,7 +13,7 @@ from kregistry.remote.installed import installed_wheels
 
 #: Names of the environment variables that say which tiers a build uses.
 KREGISTRY_REMOTE = "KREGISTRY_REMOTE"
-#: The ends of the names of such files.
+#: The ends of the names of bundles.
 SUFFIXES = (".tar.gz", ".tgz")
 #: Stands before the name of an installed wheel; alone, for all of them.
 WHEEL = "wheel:"

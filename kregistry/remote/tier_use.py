@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
+
+from kregistry.remote.counts import add_counts, seconds_count, whole_counts
 
 #: The counts that are added up over commands, besides the seconds.
 COUNTS = ("hits", "misses", "written", "wrong", "not_taken", "errors", "bytes_read", "bytes_written")
@@ -12,7 +15,7 @@ COUNTS = ("hits", "misses", "written", "wrong", "not_taken", "errors", "bytes_re
 
 @define
 class TierUse:
-    """How a tier was used, for people who look for the reason of a slow start.
+    """How a tier was used: where the time of a slow start went.
 
     Attributes:
         hits, misses: objects that were there, and that were not, whether they were read or only asked for.
@@ -48,8 +51,7 @@ class TierUse:
 
     def add(self, other: TierUse) -> None:
         """Add the counts of another command to these."""
-        for count in (*COUNTS, "seconds"):
-            setattr(self, count, getattr(self, count) + getattr(other, count))
+        add_counts(self, other, (*COUNTS, "seconds"))
 
     def to_json(self) -> dict[str, Any]:
         """The counts."""
@@ -61,13 +63,9 @@ class TierUse:
         Raises:
             ValueError, TypeError, KeyError, AttributeError, OverflowError: it is not what :meth:`to_json` gives.
         """
-        counts, seconds = {count: int(content.get(count, 0)) for count in COUNTS}, float(content["seconds"])
-        if not (seconds >= 0 and min(counts.values()) >= 0):
-            raise ValueError("not a count of usage: a number is not possible")
-        use = cls(name, seconds=seconds)
-        for count, value in counts.items():
-            setattr(use, count, value)
-        return use
+        # Some counts are newer than files of earlier versions.
+        counts: Mapping[str, Any] = whole_counts(content, COUNTS, default=0)
+        return cls(name, **counts, seconds=seconds_count(content, "seconds"))
 
     def summary(self) -> str:
         """One line."""

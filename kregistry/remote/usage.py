@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
 from kregistry.bounded_input import parse_json, read_bounded
+from kregistry.remote.counts import add_counts, seconds_count, whole_counts
 from kregistry.remote.tier_use import TierUse
 from kregistry.store import atomic
 from kregistry.store.listing import matching
@@ -52,8 +53,7 @@ class Usage:
     def add(self, other: Usage) -> None:
         """Add the counts of others to these."""
         self.since = min(filter(None, (self.since, other.since)), default=0.0)
-        for count in (*_WHOLE, "compile_seconds"):
-            setattr(self, count, getattr(self, count) + getattr(other, count))
+        add_counts(self, other, (*_WHOLE, "compile_seconds"))
         for name, use in other.tiers.items():
             self.tiers.setdefault(name, TierUse(name)).add(use)
 
@@ -73,10 +73,11 @@ class Usage:
         """
         try:
             tiers = {str(name): TierUse.from_json(str(name), counts) for name, counts in content["remotes"].items()}
-            whole = {name: int(content[name]) for name in _WHOLE}
-            since, seconds = float(content["since"]), float(content["compile_seconds"])
-            if not (0 <= since < 1e11 and seconds >= 0 and min(whole.values()) >= 0):  # 1e11 is in the year 5138
-                raise ValueError("not a count of usage: a number is not possible")
+            since = seconds_count(content, "since")
+            if since >= 1e11:  # in the year 5138
+                raise ValueError("not a count of usage: the time of the first command is not possible")
+            seconds = seconds_count(content, "compile_seconds")
+            whole: Mapping[str, Any] = whole_counts(content, _WHOLE)
             return cls(**whole, since=since, compile_seconds=seconds, tiers=tiers)
         except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a count of usage: {error}") from error

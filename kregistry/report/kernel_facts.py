@@ -17,7 +17,7 @@ from kregistry.store import Store
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import RECORD
 
-#: States of a kernel, with the words for people.
+#: State of a kernel -> the phrase that reports and `show` print.
 STATES = {
     "ready": "in the store and in the JIT cache",
     "stored": "in the store, not in the JIT cache",

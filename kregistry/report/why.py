@@ -1,4 +1,4 @@
-"""Why a call uses the kernels that it uses, as lines for people."""
+"""Why a call uses the kernels that it uses, as lines of text."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Dispatch:
             self._bind_all()
 
     def cover(self, manifest: Manifest, broken: Iterable[BrokenKernel] = ()) -> None:
-        """Foresee the entries of a manifest, but where they need kernels that do not compile.
+        """Mark the entries of a manifest as covered, except values whose kernel does not compile.
 
         A warm-up with this object among its ``observers`` does so by itself.
         """

@@ -29,7 +29,7 @@ class Rules:
     """What is removed.
 
     Attributes:
-        older_than: whatever was not used for so many seconds; ``None``: age does not matter.
+        older_than: whatever was not used for this long, in seconds; ``None``: age does not matter.
         max_bytes: the least recently used kernels, until the others have no more bytes than this; ``None``: no limit.
         chosen: kernels that are removed, by their keys.
         keep: kernels that stay in any case, by their keys.

@@ -21,6 +21,7 @@ _NOT_INHERITED = (
     "KREGISTRY_RECORD",
     "KREGISTRY_STUB_COUNT_MEMORY",
     "KREGISTRY_STUB_DEVICES",
+    "KREGISTRY_STUB_OVERFLOW",
     "KREGISTRY_STUB_UNCOUNTED",
 )
 _RECORDER = resources.files(__package__) / "nvcc_recorder.sh"

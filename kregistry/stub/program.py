@@ -15,19 +15,23 @@ from kregistry.stub.library import compile_stub, default_stub_directory
 from kregistry.target import Target
 from kregistry.toolchain import find_toolchain
 
-#: What the stub can show at most (MAX_DEVICES in cuda/stub.h).
-MAX_DEVICES = 16
 #: What the engines set DeepGEMM's cache directory from.
 _ENGINE_CACHES = ("SGLANG_DG_CACHE_DIR",)
 
 
 @contextmanager
 def program_environment(
-    target: Target, devices: int = 1, base: Mapping[str, str] = os.environ, *, uncounted_bytes: int = 0
+    target: Target,
+    devices: int = 1,
+    base: Mapping[str, str] = os.environ,
+    *,
+    uncounted_bytes: int = 0,
+    overflow_bytes: int = 0,
 ) -> Iterator[dict[str, str]]:
     """The environment of a program that sees ``devices`` GPUs like ``target``, with the memory that they have.
 
-    The first ``uncounted_bytes`` that it allocates on a device are not counted.
+    The first ``uncounted_bytes`` that it allocates on a device are not counted. ``overflow_bytes`` more are not counted
+    once the memory is not enough.
 
     What stands in for kernels goes to a JIT cache that is removed afterwards; the caches of the user are not touched.
 
@@ -44,6 +48,7 @@ def program_environment(
             TRITON_LIBCUDA_PATH=str(_folder_of_libcuda(scratch, library)),
             KREGISTRY_STUB_COUNT_MEMORY="1",
             KREGISTRY_STUB_DEVICES=str(devices),
+            KREGISTRY_STUB_OVERFLOW=str(overflow_bytes),
             KREGISTRY_STUB_UNCOUNTED=str(uncounted_bytes),
         )
         for name in ("HOME", "PYTHONUSERBASE"):  # a program has the user's

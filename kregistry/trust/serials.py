@@ -1,19 +1,23 @@
 """The serials of accepted statements, so that an older statement in place of a newer one is found.
 
-STORE/serials/SHA256.json    where it came from, what it is about, and the largest serial that was accepted
+STORE/serials/SHA256/SERIAL.json    where it came from, what it is about, and a serial that was accepted
 
-Each thing has a file of its own, so that processes that accept different things do not overwrite each other's.
+Each thing has a directory of its own, and each serial a file of its own, so that of two processes that accept
+statements about one thing at the same time none overwrites the larger serial. Smaller ones are removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 
 from kregistry.bounded_input import read_bounded
 from kregistry.errors import StorageError
 from kregistry.store import atomic, signed_json
+
+_NAME = re.compile(r"(\d{1,20})\.json", re.ASCII)
 
 
 class Serials:
@@ -27,18 +31,21 @@ class Serials:
         self.directory = store / "serials"
 
     def last(self, where: str, name: str) -> int:
-        """The largest serial that was accepted; -1 if none was, or if the file is damaged.
+        """The largest serial that was accepted; -1 if none was, or if its file is damaged.
 
         Args:
             where: the remote; empty for something that may come from anywhere.
             name: what the statement is about.
         """
-        try:
-            found = signed_json.decode(read_bounded(self._path(where, name)))
-        except (OSError, ValueError):
-            return -1
-        serial = found.get("serial")
-        return serial if type(serial) is int and (found.get("where"), found.get("name")) == (where, name) else -1
+        files = _files(self._directory_of(where, name))
+        for serial in sorted(files, reverse=True):
+            try:
+                found = signed_json.decode(read_bounded(files[serial]))
+            except (OSError, ValueError):
+                continue
+            if (found.get("where"), found.get("name"), found.get("serial")) == (where, name, serial):
+                return serial
+        return -1
 
     def remember(self, where: str, name: str, serial: int) -> None:
         """
@@ -47,22 +54,34 @@ class Serials:
         """
         if serial <= self.last(where, name):
             return
-        path = self._path(where, name)
+        directory = self._directory_of(where, name)
+        path = directory / f"{serial}.json"
         with atomic.storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
             # Not flushed to disk: there is one for each kernel, and after a power cut the newest may be forgotten.
-            aside = path.parent / atomic.scratch_name(f".{path.name[:16]}")
+            aside = self.directory / atomic.scratch_name(f".{directory.name[:16]}")
             try:
                 aside.write_bytes(signed_json.encode({"where": where, "name": name, "serial": serial}))
                 aside.replace(path)
             finally:
                 aside.unlink(missing_ok=True)
+            for smaller, old in _files(directory).items():
+                if smaller < serial:
+                    old.unlink(missing_ok=True)
 
     def try_to_remember(self, where: str, name: str, serial: int) -> None:
         """The same; a store that cannot be written remembers nothing."""
         with contextlib.suppress(StorageError):
             self.remember(where, name, serial)
 
-    def _path(self, where: str, name: str) -> Path:
-        digest = hashlib.sha256(f"{where}\0{name}".encode()).hexdigest()
-        return self.directory / f"{digest}.json"
+    def _directory_of(self, where: str, name: str) -> Path:
+        return self.directory / hashlib.sha256(f"{where}\0{name}".encode()).hexdigest()
+
+
+def _files(directory: Path) -> dict[int, Path]:
+    """Serial -> file, by the names of the files."""
+    try:
+        found = [(_NAME.fullmatch(path.name), path) for path in directory.iterdir()]
+    except OSError:
+        return {}
+    return {int(match[1]): path for match, path in found if match}

@@ -18,7 +18,7 @@ _log = logging.getLogger("kregistry.warm_up")
 Barrier = Callable[[], object]
 #: How long a rank waits for the others, in seconds: longer than a cold build of a large model on few cores.
 BARRIER_SECONDS = 3600.0
-#: A rank that waits says so after this many seconds, and again after so many more.
+#: A rank that waits says so after the first of these times, and again each time that the second has passed; in seconds.
 FIRST_LINE_SECONDS = 5.0
 NEXT_LINE_SECONDS = 30.0
 

@@ -211,7 +211,7 @@ def launch_prepared(
     lend: Lent = MappingProxyType({}),
     observers: Iterable[WarmupObserver] = (),
 ) -> WarmupReport:
-    """The part of :func:`warmup` that loads: one launch for each kernel, then the observers are told.
+    """The part of :func:`warmup` that loads: one launch for each kernel, then a call of each observer.
 
     Raises:
         WarmupError: the barrier did not return in time, or a launch ended the CUDA context of the process.

@@ -24,7 +24,7 @@ _GRAIN = 64
 HEAD_LEFT = Size("head_left", "columns at the start of each head", "columns", default=128, multiple_of=_GRAIN)
 HEAD_MID = Size("head_mid", "columns of each head that are left alone", "columns", default=64, multiple_of=_GRAIN)
 HEAD_RIGHT = Size("head_right", "columns at the end of each head", "columns", default=128, multiple_of=_GRAIN)
-_GONE = "DeepGEMM 0.2.5 has this function no more"
+_GONE = "this function was removed in DeepGEMM 0.2.5"
 
 
 class Fp8GemmNtSkipHeadMid(Fp8GemmNt):

@@ -30,7 +30,7 @@ from kregistry_plugins.mega.symmetric_buffer import Slot
 if TYPE_CHECKING:
     import torch
 
-#: Rows of the gate and of the up projection take turns by so many (``transform_weights_for_mega_moe``).
+#: Rows of the gate projection in a row, before as many of the up projection (``transform_weights_for_mega_moe``).
 _INTERLEAVED_ROWS = 8
 #: ``global_num_tokens`` chooses the tile in place of the tokens of this rank.
 _USUAL: Mapping[str, Any] = {

@@ -17,8 +17,8 @@ from kregistry_plugins.mega.symmetric_buffer import Slot
 if TYPE_CHECKING:
     import torch
 
-#: Rows of the gate and of the up projection take turns by so many, those of even number before those of odd number
-#: (``_interleave_weights_packed_fp4``).
+#: Rows of the gate projection in a row, before as many of the up projection; of each, those of even number come before
+#: those of odd number (``_interleave_weights_packed_fp4``).
 _INTERLEAVED_ROWS = 16
 #: What an activation is multiplied by, so that scale factors of small ones are no subnormal numbers.
 _ACTIVATION_SCALE = 64

@@ -20,11 +20,11 @@ _BARRIER_BYTES = 32
 _BYTES_OF_A_TOKEN_SOURCE = 12
 #: sizeof(MegaMoESignals) of DeepGEMM 0.2.
 _SIGNAL_BYTES = 21140864
-#: From so many tokens a rank on, DeepGEMM 0.1 takes a step for a prefill, and the ring holds all tokens.
+#: DeepGEMM 0.1 takes a step with at least this many tokens a rank for a prefill, and the ring holds all tokens.
 _PREFILL_TOKENS = 6144
 #: Ring tokens that DeepGEMM 0.1 allows for decode steps: 4224 tokens of 72 ranks for 6 experts.
 _DECODE_RING_TOKENS = 1824768
-#: Rows of scale factors are laid out in pages of so many.
+#: Rows of scale factors in one page of their layout.
 _SCALE_PAGE = 128
 
 
@@ -46,7 +46,7 @@ class Elements:
         return columns * self.bits // 8
 
     def stored(self, columns: int) -> int:
-        """Elements of the dtype that hold so many columns."""
+        """How many elements of the dtype hold ``columns`` columns."""
         return columns // 2 if self.bits == 4 else columns
 
     def scale_bytes(self, columns: int) -> int:
@@ -85,7 +85,7 @@ def outer_scale_slot(shape: Shape, elements: Elements) -> Slot:
 
 
 def ring_tokens(shape: Shape) -> int:
-    """Tokens that a ring holds: as ``get_symm_buffer_for_mega_moe`` chooses, in 0.2 at most so many."""
+    """Tokens that a ring holds: as ``get_symm_buffer_for_mega_moe`` chooses in 0.1; in 0.2 an upper bound."""
     if not installed.is_first_series():
         return pool_tokens(shape)
     experts = shape.num_experts // shape.num_ranks

@@ -17,62 +17,69 @@ Run = Callable[..., Result]
 CONFIGS = Path(__file__).parent.parent.parent / "manifests" / "configs"
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The real command, as a user calls it."""
+@pytest.fixture
+def init(kregistry: Run) -> Run:
+    """``kregistry init`` for a configuration of the gallery, by its name."""
+
+    def run(config: str, *arguments: object) -> Result:
+        return kregistry("init", "--config", CONFIGS / f"{config}.json", "--engine", "sglang", *arguments)
+
+    return run
+
+
+def test_the_real_command_prints_what_it_prints_here(init: Run) -> None:
+    arguments = ("init", "--config", str(CONFIGS / "qwen3-32b-fp8.json"), "--engine", "sglang")
     code = "from kregistry.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    real = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert Result(real.returncode, real.stdout, real.stderr) == init("qwen3-32b-fp8")
 
 
-def init(config: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return run("init", "--config", CONFIGS / f"{config}.json", "--engine", "sglang", *arguments)
-
-
-def test_writes_a_manifest(tmp_path: Path) -> None:
+def test_writes_a_manifest(init: Run, tmp_path: Path) -> None:
     path = tmp_path / "kernels.yaml"
     printed = init("deepseek-v3", "--tp", "8", "--dp", "8", "--moe-a2a-backend", "deepep")
     written = init("deepseek-v3", "--tp", "8", "--dp", "8", "--moe-a2a-backend", "deepep", "-o", path)
-    assert (printed.returncode, written.returncode) == (0, 0)
+    assert (printed.code, written.code) == (0, 0)
     first, _, rest = path.read_text().partition("\n")
-    digest = hashlib.sha256(printed.stdout.encode()).hexdigest()
-    assert (first, rest) == (f"# written by kregistry; sha256 of the other lines: {digest}", printed.stdout)
-    assert printed.stdout.splitlines()[0] == (
+    digest = hashlib.sha256(printed.out.encode()).hexdigest()
+    assert (first, rest) == (f"# written by kregistry; sha256 of the other lines: {digest}", printed.out)
+    assert printed.out.splitlines()[0] == (
         "# Written by: kregistry init --config deepseek-v3.json --engine sglang --tp 8 --dp 8 --moe-a2a-backend deepep"
     )
-    assert str(CONFIGS) not in printed.stdout
+    assert str(CONFIGS) not in printed.out
     assert load_manifest(path, Registry()).models == ("deepseek-v3",)
-    assert "12 entries" in written.stderr
+    assert "12 entries" in written.err
 
 
-def test_explain() -> None:
+def test_explain(init: Run) -> None:
     result = init("deepseek-v3", "--tp", "8", "--explain")
-    assert result.returncode == 0
-    assert "update_deep_gemm_config at chunked prefill 8192" in result.stdout
-    assert "the MoE runner is triton" in result.stdout
-    assert "version: 1" not in result.stdout
+    assert result.code == 0
+    assert "update_deep_gemm_config at chunked prefill 8192" in result.out
+    assert "the MoE runner is triton" in result.out
+    assert "version: 1" not in result.out
 
 
-def test_explain_shows_what_does_not_load() -> None:
+def test_explain_shows_what_does_not_load(init: Run) -> None:
     result = init("qwen3-235b-a22b-fp8", "--tp", "8", "--explain")
-    assert result.returncode == 2
-    assert "does not load" in result.stdout
-    assert "Traceback" not in result.stderr
+    assert result.code == 2
+    assert "does not load" in result.out
+    assert "Traceback" not in result.err
 
 
-def test_diff(tmp_path: Path) -> None:
+def test_diff(init: Run, tmp_path: Path) -> None:
     path = tmp_path / "other.yaml"
-    assert init("qwen3-32b-fp8", "--tp", "4", "-o", path).returncode == 0
+    assert init("qwen3-32b-fp8", "--tp", "4", "-o", path).code == 0
     same = init("qwen3-32b-fp8", "--tp", "4", "--diff", path)
-    assert (same.returncode, same.stdout) == (0, f"no difference from {path}\n")
+    assert (same.code, same.out) == (0, f"no difference from {path}\n")
     other = init("qwen3-32b-fp8", "--tp", "2", "--diff", path)
-    assert "~ fp8_gemm_nt o_proj: n=5120 k=2048 scales=f32 -> n=5120 k=4096 scales=f32" in other.stdout
+    assert "~ fp8_gemm_nt o_proj: n=5120 k=2048 scales=f32 -> n=5120 k=4096 scales=f32" in other.out
 
 
-def test_stop_and_name() -> None:
+def test_stop_and_name(init: Run) -> None:
     result = init("qwen3-32b-fp8", "--stop", "qkv_proj=128", "--stop", "fp8_gemm_nt=256", "--name", "qwen")
-    assert result.returncode == 0
-    assert "  qwen:\n" in result.stdout
-    assert "m: {start: 1, stop: 128}" in result.stdout
-    assert result.stdout.count("m: {start: 1, stop: 256}") == 3
+    assert result.code == 0
+    assert "  qwen:\n" in result.out
+    assert "m: {start: 1, stop: 128}" in result.out
+    assert result.out.count("m: {start: 1, stop: 256}") == 3
 
 
 @pytest.mark.parametrize(
@@ -85,26 +92,26 @@ def test_stop_and_name() -> None:
         (["--tp", "7"], "64 cannot be divided by 7"),
     ],
 )
-def test_wrong_options(arguments: list[str], expected: str) -> None:
+def test_wrong_options(init: Run, arguments: list[str], expected: str) -> None:
     result = init("qwen3-32b-fp8", *arguments)
-    assert result.returncode == 2
-    assert expected in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
+    assert result.code == 2
+    assert expected in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
 
 
-def test_unwritable_output(tmp_path: Path) -> None:
+def test_unwritable_output(init: Run, tmp_path: Path) -> None:
     result = init("qwen3-32b-fp8", "-o", tmp_path / "missing" / "kernels.yaml")
-    assert result.returncode == 4
-    assert "Traceback" not in result.stderr
+    assert result.code == 4
+    assert "Traceback" not in result.err
 
 
-def test_own_target(tmp_path: Path) -> None:
+def test_own_target(init: Run, tmp_path: Path) -> None:
     """A target of one's own is written out, so that the manifest stands alone."""
     target = tmp_path / "cut.yaml"
     target.write_text("{name: h100-cut, base: h100, num_sms: 100}")
     path = tmp_path / "kernels.yaml"
-    assert init("qwen3-32b-fp8", "--target", target, "-o", path).returncode == 0
+    assert init("qwen3-32b-fp8", "--target", target, "-o", path).code == 0
     assert load_manifest(path, Registry()).target.num_sms == 100
 
 
@@ -116,15 +123,15 @@ def test_default_name() -> None:
     assert default_name(Path("/config.json")) == "model"
 
 
-def test_an_edited_file_is_not_replaced(tmp_path: Path) -> None:
+def test_an_edited_file_is_not_replaced(init: Run, tmp_path: Path) -> None:
     path = tmp_path / "kernels.yaml"
-    assert init("qwen3-32b-fp8", "-o", path).returncode == 0
+    assert init("qwen3-32b-fp8", "-o", path).code == 0
     unedited = path.read_text()
     path.write_text(unedited + "# mine\n")
     refused = init("qwen3-32b-fp8", "-o", path)
-    assert refused.returncode == 2 and "is not an unedited output of this command" in refused.stderr
+    assert refused.code == 2 and "is not an unedited output of this command" in refused.err
     assert path.read_text() == unedited + "# mine\n"
-    assert init("qwen3-32b-fp8", "-o", path, "--force").returncode == 0
+    assert init("qwen3-32b-fp8", "-o", path, "--force").code == 0
     assert path.read_text() == unedited
 
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from command_line import Result
 
+from kregistry.cli import stub_command
+
 Run = Callable[..., Result]
 
 
@@ -23,6 +25,13 @@ a, b = torch.empty(9, 1024, dtype=torch.bfloat16, device="cuda"), torch.empty(24
 deep_gemm.tf32_hc_prenorm_gemm(a, b, torch.empty(9, 24, device="cuda"), torch.empty(9, device="cuda"))
 print(torch.cuda.get_device_name(), torch.cuda.device_count(), os.environ["DG_JIT_CACHE_DIR"])
 """
+
+
+def test_no_more_devices_are_offered_than_the_stub_has(kregistry: Run) -> None:
+    header = (Path(stub_command.__file__).parent.parent / "stub" / "cuda" / "stub.h").read_text()
+    limit = int(header.partition("#define MAX_DEVICES ")[2].split()[0])
+    refused = kregistry("stub", "--target", "h200", "--devices", limit + 1, "--", "true")
+    assert refused.code == 2 and f"1<=x<={limit}" in refused.err
 
 
 def call(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:

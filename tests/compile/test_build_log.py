@@ -43,6 +43,17 @@ def test_what_is_written_is_read(log: BuildLog, tmp_path: Path) -> None:
     assert build_ids(tmp_path) == [log.id]
 
 
+def test_each_build_has_a_name_of_its_own_that_sorts_by_time() -> None:
+    """Two builds of one process in one second, and two machines whose processes have the same number."""
+    second = 1_700_000_000.0
+    names = [build_log._new_id(second) for _ in range(100)]
+    assert len(set(names)) == 100
+    times = [second - 1, second, second + 0.000_25, second + 0.5, second + 1]
+    in_order = [build_log._new_id(time) for time in times]
+    assert sorted(in_order) == in_order
+    assert all(build_log._ID.fullmatch(name) for name in (*names, *in_order, "20261130T000000-4711"))
+
+
 def test_the_newest_that_compiled_something_is_shown(log: BuildLog, tmp_path: Path) -> None:
     assert latest_build_log(tmp_path, log.fingerprint) is None
     found = {name: evolve(each, tier="store") for name, each in log.kernels.items()}

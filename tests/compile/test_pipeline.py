@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from families import family_kernel
 from small_kernels import BROKEN, small_kernel
 
@@ -162,15 +163,35 @@ def test_a_kernel_that_another_builder_compiles_is_waited_for(
     assert (made.record.compiled, made.record.found) == ([], 1)
 
 
+def without_dry_run(directory: Path, copying: Path) -> Path:
+    """A compiler that cannot parse headers for several kernels."""
+    nvcc = directory / "nvcc"
+    answers = ['--version) echo "release 13.0, V13.0.88" ;;', "*--dryrun) exit 3 ;;", f'*) exec {copying} "$@" ;;']
+    nvcc.write_text("\n".join(["#!/bin/sh", 'case "$*" in', *answers, "esac\n"]))
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def test_headers_that_were_guessed_wrongly_disturb_nothing(
+    store: Store, jit: JitCache, copying: Path, tmp_path: Path
+) -> None:
+    made = pipeline(store, jit, without_dry_run(tmp_path, copying))
+    needed = small_kernel("needed")
+    with made:
+        made.expect([family_kernel(tmp_path, 8)])
+        made.add(needed)
+        made.finish()
+    assert ([each.kernel for each in made.record.compiled], made.record.failed) == ([needed], [])
+    assert "parse" in {task.stage for task in made.record.tasks}
+    assert [each.kernel for each in made.record.sharing().not_shared] == [needed]
+
+
 def test_kernels_whose_headers_cannot_be_parsed_are_claimed_too(
     store: Store, jit: JitCache, copying: Path, tmp_path: Path, cubin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nvcc compiles them one by one, and leaves those of another builder to that."""
     monkeypatch.setattr(claim, "_RETRY_SECONDS", 0.01)
-    nvcc = tmp_path / "nvcc"
-    answers = ['--version) echo "release 13.0, V13.0.88" ;;', "*--dryrun) exit 3 ;;", f'*) exec {copying} "$@" ;;']
-    nvcc.write_text("\n".join(["#!/bin/sh", 'case "$*" in', *answers, "esac\n"]))
-    nvcc.chmod(0o755)
+    nvcc = without_dry_run(tmp_path, copying)
     ours, theirs = (family_kernel(tmp_path, n) for n in (8, 16))
 
     class OtherBuilder:
@@ -237,9 +258,13 @@ def test_leaving_early_stops_the_compilers_and_keeps_what_was_published(
 
 
 def set_once(event: threading.Event, condition: Callable[[], object]) -> None:
+    wait_until(condition)
+    event.set()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         threading.Event().wait(0.01)
-    event.set()
 
 
 def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitCache, copying: Path) -> None:
@@ -256,6 +281,33 @@ def test_an_early_kernel_that_nobody_asks_for_is_dropped(store: Store, jit: JitC
     assert [each.kernel.name for each in made.record.compiled] == ["early1"]
     assert made.record.filled == 1
     assert [store.get(each.key) is not None for each in kernels] == [False, True, False]
+
+
+@pytest.mark.parametrize("confirmed", ["before it is compiled", "afterwards"])
+def test_an_early_kernel_is_in_the_jit_cache_before_the_build_ends(
+    store: Store, jit: JitCache, copying: Path, confirmed: str
+) -> None:
+    """As soon as it is both confirmed and ready: the files of many kernels take a second at the end of a build."""
+    planned = small_kernel("early")
+    early = evolve(planned, cache_entry=Path(), files={})
+    with pipeline(store, jit, copying, jobs=1) as made:
+        if confirmed == "afterwards":
+            made.add_early([early])
+            wait_until(lambda: made.record.compiled)
+            assert not jit.entry(planned).exists()
+            made.add(planned)
+        else:
+            held = threading.Event()
+            made._schedule.put(1e9, held.wait)
+            made._schedule.open()
+            made.add_early([early])
+            made.add(planned)
+            held.set()
+            wait_until(lambda: made.record.compiled)
+        stored = store.get(planned.key)
+        assert stored is not None and jit.fault(planned, stored) is None
+        made.finish()
+    assert (len(made.record.compiled), made.record.filled) == (1, 1)
 
 
 def test_a_build_with_nothing_to_do_removes_what_a_killed_one_has_left(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.config import read_config
 from kregistry.hf_config.resolve import ModelCalls
 
 Resolve = Callable[..., ModelCalls]
@@ -202,3 +205,45 @@ def test_step3(resolve: Resolve) -> None:
 def test_kv_b_proj_counts_key_value_tokens(resolve: Resolve) -> None:
     assert rows(resolve("deepseek-v3", "sglang", tp=8), "kv_b_proj").stop == 128 * 1024
     assert rows(resolve("deepseek-v3", "vllm", tp=8), "kv_b_proj").stop == 64 * 1024
+
+
+def _transposed(calls: ModelCalls) -> list[tuple[int, int, int]]:
+    """Columns, first and last row of the calls that transpose scale factors of activations."""
+    return [
+        (int(str(site.shape["columns"])), site.rows.start or 0, site.rows.stop)
+        for site in calls.sites
+        if site.kernel_type == "get_mn_major_tma_aligned_tensor" and site.rows is not None
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "setting", "expected"),
+    [
+        ("qwen3-30b-a3b-fp8", {"tp": 2, "moe_runner": "deep_gemm"}, [(16, 256, 8448)]),
+        ("qwen3-235b-a22b-fp8", {"tp": 8, "ep": 8, "moe_runner": "deep_gemm"}, [(32, 256, 8448)]),
+        ("qwen3-30b-a3b-fp8", {"tp": 1}, []),  # Triton's experts
+        ("deepseek-v3", {"tp": 8, "dp": 8, "a2a": "deepep"}, []),  # in DeepGEMM's layout when they come
+    ],
+)
+def test_sglang_transposes_scale_factors_for_the_masked_layout(
+    resolve: Resolve, config: str, setting: dict[str, Any], expected: list[tuple[int, int, int]]
+) -> None:
+    """On Hopper, where they are as many as tokens; as the rehearsals of tests/data/rehearsal/witnesses.yaml saw."""
+    assert _transposed(resolve(config, "sglang", **setting)) == expected
+    assert _transposed(resolve(config, "sglang", "b200", **setting)) == []
+    assert _transposed(resolve(config, "vllm", **{key: setting[key] for key in ("tp",)})) == []
+
+
+def test_a_clamped_activation_leaves_its_scale_factors_row_by_row(
+    resolve: Resolve, config_path: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """DeepSeek-V4 with FP8 experts: those of w2, also with DeepEP."""
+    values = json.loads(config_path("deepseek-v4-flash-fp8").read_text())
+    clamped = tmp_path / "config.json"
+    clamped.write_text(json.dumps({**values, "swiglu_limit": 10.0}))
+    model = read_config(clamped)
+    assert _transposed(resolve(model, "sglang", tp=8, dp=8, a2a="deepep")) == [(16, 1024, 1024)]
+    assert _transposed(resolve(model, "sglang", tp=8, ep=8, moe_runner="deep_gemm")) == [
+        (32, 256, 8448),
+        (16, 256, 8448),
+    ]

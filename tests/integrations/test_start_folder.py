@@ -70,6 +70,16 @@ def test_ranks_share_the_folder_of_a_further_build(tmp_path: Path) -> None:
         nothing.following()
 
 
+def test_further_builds_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    builds = [StartFolder.create(Store(tmp_path))]
+    for number in range(1, 12):
+        following, made = builds[-1].following()
+        assert made and following.directory.name.endswith(f".further-{number}")
+        builds.append(following)
+    (builds[0].directory.parent / f"{builds[0].directory.name}.further-old").mkdir()
+    assert builds[0].all_builds() == builds
+
+
 def test_folders_of_starts_that_may_go_on_stay(tmp_path: Path) -> None:
     """Of other servers that use the store, and of other ranks."""
     store = Store(tmp_path)

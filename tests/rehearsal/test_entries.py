@@ -49,6 +49,7 @@ def test_labels_are_those_of_init(kernel_type: str, module: str, weight: str, ex
 @pytest.mark.parametrize(
     ("kernel_type", "shape"),
     [
+        ("get_mn_major_tma_aligned_tensor", {"columns": 56}),
         ("get_mn_major_tma_aligned_packed_ue8m0_tensor", {"columns": 56}),
         ("transform_sf_into_required_layout", {"k": 7168, "rows_per_scale": 128}),
     ],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kregistry.rehearsal.patches import PatchError
-from kregistry.rehearsal.process import _kind, _text
+from kregistry.rehearsal.process import _kind, _place, _text
 
 
 def test_an_assertion_without_a_message_says_what_it_asserts(tmp_path: Path) -> None:
@@ -21,6 +23,20 @@ def test_an_assertion_without_a_message_says_what_it_asserts(tmp_path: Path) -> 
     with pytest.raises(AssertionError) as caught:
         engine.load(64, 3)
     assert _text(caught.value) == "AssertionError: assert heads % tp == 0"
+
+
+def test_the_place_of_an_error_is_the_engine_and_not_what_checks_values_for_it(tmp_path: Path) -> None:
+    checks = tmp_path / "pydantic" / "checks.py"
+    checks.parent.mkdir()
+    checks.write_text("def check(value):\n    raise ValueError(value)\n")
+    engine = tmp_path / "engine.py"
+    engine.write_text("def load(check):\n\n    check(3)\n")
+    names: dict[str, Any] = {}
+    for file in (checks, engine):
+        names.update(runpy.run_path(str(file)))
+    with pytest.raises(ValueError, match="3") as caught:
+        names["load"](names["check"])
+    assert _place(caught.value) == f"{engine}:3"
 
 
 def test_other_errors_have_their_type_and_message() -> None:

@@ -14,6 +14,7 @@ from command_line import Result
 
 from kregistry.rehearsal import rehearse as module
 from kregistry.rehearsal.findings import Failure
+from kregistry.target import get_target
 
 Run = Callable[..., Result]
 DATA = Path(__file__).parents[1] / "data" / "rehearsal"
@@ -109,6 +110,28 @@ def test_an_engine_that_does_not_end_is_ended(
     assert log.exists() and "Traceback" not in result.err
 
 
+FITS_NOT = """
+import os
+from kregistry.rehearsal.findings import Facts, write_line
+with open(sys.argv[2], "a") as out:
+    write_line(out, Facts(os.environ["KREGISTRY_STUB_OVERFLOW"], 8, 1, 0, {}, False))
+"""
+
+
+@pytest.mark.stub
+@pytest.mark.parametrize(("engine", "overflows"), [("sglang", True), ("vllm", False)])
+def test_a_model_that_does_not_fit_is_loaded_once(
+    engine: str, overflows: bool, stand_in: Callable[[str], None]
+) -> None:
+    """Where the engine goes on as if it had more memory: imports and the load would be done twice."""
+    stand_in(FITS_NOT)
+    attempts: list[str] = []
+    done = module.rehearse(engine, get_target("h100"), (), on_start=attempts.append)
+    assert [text.startswith("the model does not fit into 80 GiB") for text in attempts] == [False, True]
+    assert done.notes == (attempts[1],)
+    assert done.findings.facts is not None and (int(done.findings.facts.architecture) > 0) is overflows
+
+
 @pytest.mark.stub
 def test_an_engine_that_dies_says_its_last_words(kregistry: Run, stand_in: Callable[[str], None]) -> None:
     stand_in(DIES)
@@ -200,6 +223,14 @@ REJECTED: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "quantization of another kind": ({}, "--quantization awq", "--quantization awq", "awq"),
     "unknown scheme": ({"quantization_config": {**BLOCKS, "activation_scheme": "sometimes"}}, "", "", "sometimes"),
     "a block with one side": ({"quantization_config": {**BLOCKS, "weight_block_size": [128]}}, "", "", "2 dimensions"),
+    "null": ({"hidden_size": None}, "", "", "hidden_size"),
+    "null heads": ({"num_attention_heads": None}, "", "", "num_attention_heads"),
+    "no text": ({}, "--is-embedding", "--runner pooling", "a rehearsal generates text"),
+    "an architecture of another engine": ({"architectures": ["NoSuchForCausalLM"]}, "", "", "NoSuchForCausalLM"),
+    "a negative size": ({"intermediate_size": -25600}, "", "", "-25600"),
+    "a list for a number": ({"num_hidden_layers": [2]}, "", "", "num_hidden_layers"),
+    "longer than the model": ({}, "--context-length 50000", "--max-model-len 50000", "40960"),
+    "no ranks": ({}, "--tp-size 0", "--tensor-parallel-size 0", "0"),
     "unknown option": ({}, "--no-such-option", "--no-such-option", "--no-such-option"),
     "not a choice": ({}, "--dtype none", "--dtype none", "none"),
 }

@@ -28,17 +28,17 @@ def test_the_table_of_the_page_is_generated() -> None:
     assert shown.strip() == table(SETTINGS).strip(), "python tools/witnesses.py --table"
 
 
-@pytest.mark.parametrize("setting", FAIL, ids=name)
-def test_what_does_not_run_has_a_reason(setting: dict[str, Any]) -> None:
-    assert setting["fails"] and len(setting["why"]) > 20
+def test_what_does_not_run_has_a_reason() -> None:
+    for setting in FAIL:
+        assert setting["fails"] and len(setting["why"]) > 20, name(setting)
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("setting", FAIL, ids=name)
-def test_the_engine_still_does_not_run_it(setting: dict[str, Any]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run(*rehearsal(setting), environment=setting)
-    assert setting["fails"] in str(caught.value)
+def test_the_engine_still_does_not_run_it() -> None:
+    for setting in FAIL:  # today there is none, and a test without parameters would be skipped
+        with pytest.raises(SystemExit) as caught:
+            run(*rehearsal(setting), environment=setting)
+        assert setting["fails"] in str(caught.value), name(setting)
 
 
 @pytest.mark.engines

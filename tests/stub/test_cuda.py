@@ -11,7 +11,7 @@ from on_stub import answer
 
 #: One process asks everything: importing torch is what costs.
 SCRIPT = """
-import json, sys
+import ctypes, json, os, sys
 import torch
 
 def answer(**values):
@@ -76,6 +76,14 @@ def capture_a_read():
         f.sum().item()
 
 found["read in a capture"] = message(capture_a_read).splitlines()[0]
+
+os.environ["KREGISTRY_STUB_OVERFLOW"] = str(400 * GIB)
+large = [torch.empty(50 * GIB, dtype=torch.uint8, device="cuda") for _ in range(3)]
+del os.environ["KREGISTRY_STUB_OVERFLOW"]
+overflow = ctypes.CDLL(None).kregistry_stub_overflow
+overflow.restype = ctypes.c_size_t
+found["overflow"] = [overflow() // GIB, torch.cuda.mem_get_info()[0] // GIB]
+found["beyond the overflow"] = message(lambda: torch.empty(400 * GIB, dtype=torch.uint8, device="cuda"))
 answer(**found)
 """
 
@@ -115,6 +123,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
         ("elapsed", True),
         ("memory", [80, 40]),
         ("freed", True),
+        ("overflow", [400, 80]),
         ("capture", [True, False]),
         ("devices", [2, True]),
         ("other device", ["cuda:1", "cuda:0", [0.0, 0.0, 0.0, 0.0]]),
@@ -132,6 +141,7 @@ def test_torch_runs(found: Mapping[str, Any], what: str, expected: object) -> No
             "too much",
             "OutOfMemoryError: CUDA out of memory. Tried to allocate 41.00 GiB. GPU 0 has a total capacity of 80",
         ),
+        ("beyond the overflow", "OutOfMemoryError: CUDA out of memory. Tried to allocate 400.00 GiB."),
         ("no such device", "AcceleratorError: CUDA error: invalid device ordinal"),
         ("read in a capture", "AcceleratorError: CUDA error: operation failed due to a previous error during capture"),
     ],

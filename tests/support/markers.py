@@ -7,6 +7,7 @@ tests/packaging runs what is left by ``-m "not stub and not nvcc and not slow"``
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,8 @@ FIXTURES = {
 #: Module -> what a test module that imports it, or a function from it, needs.
 MODULES = {"torch": ("stub",), "deep_gemm": ("stub",), "on_stub": ("stub",), "engine_on_stub": ("stub", "nvcc")}
 
+_IMPORTS_TORCH = re.compile(r"^torch = pytest\.importorskip\(\"torch\"\)$", re.MULTILINE)
+
 #: How long a test of these kinds may take; all others have the limit of pyproject.toml.
 SECONDS = {"slow": 1800, "engines": 900, "gpu": 900}
 
@@ -62,12 +65,17 @@ def _imports(module: ModuleType | None) -> set[str]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no module of a directory whose tests are all left out by ``-m``: some import torch."""
-    if collection_path.parent != TESTS:
-        return None
+    """Import nothing whose tests are all left out by ``-m``: directories, and modules that import torch for all."""
     expression = config.option.markexpr
     words = expression.split(" and ") if not {"or", "("} & set(expression.replace("(", " ( ").split()) else []
-    return any(f"not {need}" in words for need in DIRECTORIES.get(collection_path.name, ())) or None
+    below_tests = DIRECTORIES.get(collection_path.name, ()) if collection_path.parent == TESTS else ()
+    return any(f"not {need}" in words for need in (*below_tests, *_needs_of_all(collection_path))) or None
+
+
+def _needs_of_all(path: Path) -> tuple[str, ...]:
+    """What every test of a module needs that cannot be imported without torch; read off its text."""
+    found = path.suffix == ".py" and _IMPORTS_TORCH.search(path.read_text(encoding="utf-8"))
+    return MODULES["torch"] if found else ()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers

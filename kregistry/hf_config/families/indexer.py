@@ -115,7 +115,7 @@ def vllm(part: str, when: str) -> tuple[Layer, ...]:
 
 
 def _hopper_rows(part: str, when: str, heads: dict[str, str], tokens: int) -> tuple[Layer, ...]:
-    """The decode calls of vLLM on Hopper with so many tokens in a row."""
+    """The decode calls of vLLM on Hopper whose requests have ``tokens`` tokens each."""
     conditions = {1: when, 2: f"({when}) and (verify == 2 or verify == 4)", 4: f"({when}) and verify == 4"}
     suffix = "" if tokens == 1 else f", {tokens} tokens"
     # Four tokens are computed by pairs of SMs, and the schedule has a slot for each pair.

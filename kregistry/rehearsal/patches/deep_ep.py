@@ -42,6 +42,7 @@ class _Buffer:
     """
 
     num_sms = 20
+    most_tokens: int | None = None
 
     def __init__(self, group: Any, num_nvl_bytes: int = 0, num_rdma_bytes: int = 0, **options: Any) -> None:
         self.group_size = group.size()
@@ -99,6 +100,9 @@ class _Buffer:
         import torch
 
         count("deep_ep low_latency_dispatch")
+        _Buffer.most_tokens = most_tokens
+        if x.shape[0] > most_tokens:  # as DeepEP itself
+            raise ValueError(f"DeepEP dispatches at most {most_tokens} tokens of a rank, and has got {x.shape[0]}")
         experts, rows, hidden = num_experts // self.group_size, most_tokens * self.group_size, x.shape[1]
         self._sent = x.shape
         counts = torch.zeros(experts, dtype=torch.int32, device="cuda")
@@ -117,6 +121,11 @@ class _Buffer:
 
         count("deep_ep low_latency_combine")
         return torch.empty(self._sent, dtype=torch.bfloat16, device="cuda"), _Event(), lambda: None
+
+
+def most_dispatched_tokens() -> int | None:
+    """The most tokens of a rank that a low-latency dispatch takes; ``None``: there was no such dispatch."""
+    return _Buffer.most_tokens
 
 
 def _rows(tensor: Any, rows: int) -> Any:

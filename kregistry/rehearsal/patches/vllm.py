@@ -33,12 +33,14 @@ def vllm_queues() -> None:
 def vllm_data_parallel() -> None:
     """Data-parallel ranks tell each other their tokens: all have as many as this one, and bring them to its experts."""
     from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
+    from vllm.v1.worker import dp_utils
 
     def scatter(self: Any, input_: Any, dim: int, sizes: list[int] | None, output: Any = None) -> Any:
         own = _own_rows(self, input_, dim, sizes)
         return own if output is None else output.copy_(own)
 
-    _exchange_and_gather()
+    dp_utils._skip_dp_coordination.set(True)  # vLLM's own way to say that all have as many
+    _gather()
     replace(CudaCommunicator, "_reduce_scatterv", scatter, parameters="self input_ dim sizes output")
 
 
@@ -50,13 +52,13 @@ def vllm_data_parallel_26() -> None:
     def scatter(self: Any, input_: Any, dim: int = -1, sizes: list[int] | None = None) -> Any:
         return _own_rows(self, input_, dim, sizes)
 
-    _exchange_and_gather()
+    _exchange()
+    _gather()
     replace(CudaCommunicator, "reduce_scatterv", scatter, parameters="self input_ dim sizes")
 
 
-def _exchange_and_gather() -> None:
+def _exchange() -> None:
     import torch
-    from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
     from vllm.v1.worker import dp_utils
 
     def exchange(
@@ -69,13 +71,6 @@ def _exchange_and_gather() -> None:
         own = [orig_num_tokens_per_ubatch, padded_num_tokens_per_ubatch, int(should_ubatch), cudagraph_mode]
         return torch.tensor(own, dtype=torch.int32).view(4, 1).repeat(1, parallel_config.data_parallel_size)
 
-    def gather(self: Any, input_: Any, dim: int = 0, sizes: list[int] | None = None) -> Any:
-        count("vllm all_gatherv")
-        if not isinstance(input_, torch.Tensor):
-            return [gather(self, each, dim, sizes) for each in input_]
-        rows = sum(sizes) if sizes else input_.shape[0] * self.world_size
-        return input_.new_empty(rows, *input_.shape[1:])
-
     replace(
         dp_utils,
         "_run_ar",
@@ -83,6 +78,19 @@ def _exchange_and_gather() -> None:
         parameters="should_ubatch orig_num_tokens_per_ubatch padded_num_tokens_per_ubatch cudagraph_mode "
         "parallel_config",
     )
+
+
+def _gather() -> None:
+    import torch
+    from vllm.distributed.device_communicators.cuda_communicator import CudaCommunicator
+
+    def gather(self: Any, input_: Any, dim: int = 0, sizes: list[int] | None = None) -> Any:
+        count("vllm all_gatherv")
+        if not isinstance(input_, torch.Tensor):
+            return [gather(self, each, dim, sizes) for each in input_]
+        rows = sum(sizes) if sizes else input_.shape[0] * self.world_size
+        return input_.new_empty(rows, *input_.shape[1:])
+
     replace(CudaCommunicator, "all_gatherv", gather, parameters="self input_ dim sizes")
 
 

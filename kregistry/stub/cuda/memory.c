@@ -41,8 +41,17 @@ static int limited(void) {
   if (value < 0) value = (int)setting("KREGISTRY_STUB_COUNT_MEMORY", 0);
   return value;
 }
-/* Bytes that are allocated before any is counted: room for a model that does not fit. */
-static size_t uncounted(void) { return (size_t)setting("KREGISTRY_STUB_UNCOUNTED", 0); }
+/* Bytes that are not counted: room for a model that does not fit. KREGISTRY_STUB_UNCOUNTED from the start on, and
+ * KREGISTRY_STUB_OVERFLOW from the first allocation on that would fail without them.
+ */
+static size_t overflow;
+static size_t uncounted(void) { return (size_t)setting("KREGISTRY_STUB_UNCOUNTED", 0) + overflow; }
+size_t kregistry_stub_overflow(void) { return overflow; }
+static int fits(const struct arena *a, size_t grains) { return (a->used + grains) * GRAIN <= memory() + uncounted(); }
+static int fits_or_overflows(const struct arena *a, size_t grains) {
+  if (!fits(a, grains) && !overflow) overflow = (size_t)setting("KREGISTRY_STUB_OVERFLOW", 0);
+  return fits(a, grains);
+}
 /* The first grain of a run of n free ones, or 0. */
 static size_t find_room(struct arena *a, size_t n) {
   for (int pass = 0; pass < 2; pass++) {
@@ -60,7 +69,7 @@ static void *allocate(size_t bytes, int device, int is_counted) {
   size_t n = bytes ? (bytes + GRAIN - 1) / GRAIN : 1, at;
   void *pointer = NULL;
   pthread_mutex_lock(&lock);
-  if (n < GRAINS && open_arena(a) && !(is_counted && limited() && (a->used + n) * GRAIN > memory() + uncounted())) {
+  if (n < GRAINS && open_arena(a) && (!is_counted || !limited() || fits_or_overflows(a, n))) {
     at = find_room(a, n);
     if (at) {
       a->size[at] = (uint32_t)n;
