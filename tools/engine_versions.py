@@ -1,4 +1,5 @@
-"""What kregistry's plugins find in versions of SGLang and vLLM, read from their sources: docs/engine-versions.md.
+"""What kregistry's plugins find in versions of SGLang and vLLM, read from their sources, and what of them has run:
+docs/engine-versions.md.
 
 python tools/engine_versions.py DIRECTORY ...           print the page
 python tools/engine_versions.py --write DIRECTORY ...   write it
@@ -42,6 +43,19 @@ class Need:
     without: str = "the engine goes its own way"
 
 
+#: What has run of a version, as released, on the stub GPU: `.ci/engine-versions`, and `.ci/engines` for the last ones.
+RUNS: dict[str, dict[str, str]] = {
+    "sglang": {
+        "0.5.11": "its warm-up of a group, with sgl-deep-gemm 0.1.4.post1",
+        "0.5.16": "its DeepGEMM wrapper; rehearsals",
+        "0.5.23": "its DeepGEMM wrapper; whole schedulers; a server, cold and warm; rehearsals",
+    },
+    "vllm": {
+        "0.20.0": "engine core and worker, cold and warm",
+        "0.26.0": "engine core and worker; a server, cold and warm",
+        "0.33.0": "engine core and worker, cold and warm; rehearsals",
+    },
+}
 _WRAPPER = "srt/layers/deep_gemm_wrapper/compile_utils.py"
 _VLLM_WARMUP = "model_executor/warmup/deep_gemm_warmup.py"
 _OWN_PATH = "a line in the log; the engine's own warm-up runs"
@@ -92,7 +106,14 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "vllm": (
         Need("entry point of plugins", "plugins/__init__.py", ("load_general_plugins",), (), "kregistry is not loaded"),
         Need(
-            "build before weights are loaded",
+            "build while the CUDA context is made",
+            "v1/worker/gpu_worker.py",
+            ("Worker.init_device",),
+            ("self",),
+            "the build begins when the model is made",
+        ),
+        Need(
+            "build before weights are loaded, else",
             "model_executor/model_loader/base_loader.py",
             ("initialize_model",),
             (),
@@ -181,9 +202,14 @@ def page(directories: list[Path]) -> str:
         "# Versions of SGLang and vLLM",
         "",
         "`python tools/engine_versions.py --write` writes this page from sources, with nothing imported.",
-        f"Written on {time.strftime('%Y-%m-%d')}. [Serving](serving.md#sglang-and-vllm) says which have run.",
+        f"Written on {time.strftime('%Y-%m-%d')}.",
         "",
         "A name is what the plugin uses in that version. *no* is followed by what happens without it.",
+        "",
+        "The second row says what has run of the released package on the stub GPU, with the torch that it pins (vLLM",
+        "0.33.0: with torch 2.14.1). kregistry's hooks were found, and its warm-up took the place of the engine's own.",
+        "`.ci/engines` runs this for the last versions, and `.ci/engine-versions` for the others. What has served on",
+        "hardware: [serving](serving.md#sglang-and-vllm).",
     ]
     for engine, by_version in versions(directories).items():
         known = sorted(by_version, key=lambda version: [int(each) for each in re.findall(r"\d+", version)])
@@ -193,6 +219,8 @@ def page(directories: list[Path]) -> str:
         lines += ["", f"## {title}", "", f"| what the plugin does | {' | '.join(known)} |"]
         lines.append("|---" * (len(known) + 1) + "|")
         lines.append(f"| pinned by the wheel | {' | '.join(by_version[each][1] or '-' for each in known)} |")
+        runs = [RUNS[engine].get(each, "read only") for each in known]
+        lines.append(f"| run on the stub GPU | {' | '.join(runs)} |")
         for need in NEEDS[engine]:
             cells = [look(by_version[each][0], engine, need) for each in known]
             lines.append(f"| {need.purpose} | {' | '.join(cells)} |")

@@ -116,8 +116,9 @@ class Caches:
         return self.directory / "store"
 
     def kernels(self) -> set[str]:
+        """Names of the kernels in the JIT cache: DeepGEMM 0.1 begins them with ``kernel.``, 0.2 does not."""
         place = self.directory / "jit" / "cache"
-        return {path.name for path in place.iterdir() if path.name.startswith("kernel.")} if place.is_dir() else set()
+        return {path.name for path in place.iterdir() if path.is_dir()} if place.is_dir() else set()
 
     def last_start(self, began: float) -> dict[str, Any]:
         """What kregistry's build process said about a start, and the phases of all processes, from its beginning on."""

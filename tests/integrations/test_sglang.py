@@ -17,6 +17,7 @@ def sglang() -> None:
 
 #: As a scheduler does: its imports have brought the wrapper in, then plugins are loaded, then the model runs.
 START = """
+import inspect
 import deep_gemm
 import torch
 from sglang.srt.layers import deep_gemm_wrapper
@@ -29,6 +30,15 @@ own = {  # in a dictionary: HookRegistry rebinds plain names in every module, th
 from sglang.srt.plugins import load_plugins
 load_plugins()
 compile_utils._BUILTIN_M_LIST = list(range(1, 65))
+
+class Settings:  # 0.5.16 passes the ServerArgs; 0.5.23 asks for its parts
+    chunked_prefill_size = 64
+    base_gpu_id = 0
+
+def configure():
+    compile_utils.get_schedule = compile_utils.get_device = Settings
+    given = inspect.signature(entrypoint.update_deep_gemm_config).parameters
+    deep_gemm_wrapper.update_deep_gemm_config(0, *[Settings() for _ in list(given)[1:]])
 
 def fp8(m, n=512, k=1024):
     a = torch.empty(m, k, dtype=torch.float8_e4m3fn, device="cuda"), torch.empty(m, k // 128, device="cuda")
@@ -147,12 +157,7 @@ def test_the_manifest_is_built_when_sglang_is_configured_and_loaded_at_the_first
     got = run(
         START
         + """
-class Schedule:
-    chunked_prefill_size = 64
-class Device:
-    base_gpu_id = 0
-compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
-deep_gemm_wrapper.update_deep_gemm_config(0)
+configure()
 hc(3, 3)
 first = kernels()
 for m in range(1, 9):
@@ -173,13 +178,8 @@ def test_plugins_that_are_loaded_before_the_wrapper_get_their_hooks_later(tmp_pa
         "from sglang.srt.plugins import load_plugins\nload_plugins()\n"
         + START
         + """
-class Schedule:
-    chunked_prefill_size = 64
-class Device:
-    base_gpu_id = 0
 before = compile_utils._compile_deep_gemm_one_type_all is own["compile"]
-compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
-deep_gemm_wrapper.update_deep_gemm_config(0)
+configure()
 compile_utils._BUILTIN_M_LIST = [1, 16]
 fp8(7)
 answer(before=before, real=real_cubins(), kernels=kernels(), hook=compile_utils.deep_gemm_execution_hook != own["hook"])

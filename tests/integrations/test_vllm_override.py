@@ -284,9 +284,11 @@ def test_the_layout_of_experts_is_that_of_the_installed_vllm(
     assert ["use_psum_layout=True" in each for each in warmed] == [False, psum, psum]
 
 
+@pytest.mark.parametrize("worker", [True, False])
 def test_the_build_starts_before_the_model_is_made_and_once(
-    override: VllmOverride, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    override: VllmOverride, worker: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Before the worker makes its CUDA context, where there is a worker as expected."""
     done: list[str] = []
     monkeypatch.delenv("VLLM_DEEP_GEMM_WARMUP", raising=False)
     monkeypatch.setattr(override.engine, "store", Store(tmp_path / "store"))
@@ -297,9 +299,17 @@ def test_the_build_starts_before_the_model_is_made_and_once(
     loader.initialize_model = lambda **kwargs: done.append("made")  # type: ignore[attr-defined]
     override.watch_the_load(loader)
     (tmp_path / "config.json").write_text('{"architectures": ["A"]}')
+    if worker:
+        workers = ModuleType("vllm.v1.worker.gpu_worker")
+        vars(workers)["Worker"] = type("Worker", (), {"init_device": lambda self: done.append("device")})
+        override.watch_the_worker(workers)
+        made = workers.Worker()
+        made.init_device()  # a worker without a configuration
+        made.vllm_config = config(tmp_path)
+        made.init_device()
     for _ in range(2):
         loader.initialize_model(vllm_config=config(tmp_path), model_config=None)
-    assert done == ["built", "read", "made", "made"]
+    assert done == [*(["device"] if worker else []), "built", "read", *(["device"] if worker else []), "made", "made"]
     name = engine_name(config(tmp_path), request_of(config(tmp_path)))
     assert StartFolder.shared(Store(tmp_path / "store"), name)[1] is False  # another rank of the same engine reads it
 

@@ -67,7 +67,7 @@ class VllmOverride:
             module.deep_gemm_warmup = self.deep_gemm_warmup  # type: ignore[attr-defined]
 
     def watch_the_load(self, module: ModuleType) -> None:
-        """Have the model's kernels built as soon as vLLM makes the model, before its weights are loaded."""
+        """Have the model's kernels built when vLLM makes the model, where its worker has not begun that already."""
         own = module.initialize_model
 
         @functools.wraps(own)
@@ -94,8 +94,13 @@ class VllmOverride:
         self.engine.begin(start)
 
     def watch_the_worker(self, module: ModuleType) -> None:
-        """Note when a worker has ended its warm-up; a worker that does not tell is watched for a number of calls."""
-        own = getattr(getattr(module, "Worker", None), "compile_or_warm_up_model", None)
+        """Have the kernels built while a worker makes its CUDA context, and note when it has ended its warm-up.
+
+        A worker that does not say when it has is watched for a number of calls.
+        """
+        worker = getattr(module, "Worker", None)
+        self._watch_the_device(worker)
+        own = getattr(worker, "compile_or_warm_up_model", None)
         if own is None:
             log.info("kregistry: this vLLM has no %s.Worker.compile_or_warm_up_model", module.__name__)
             self.first_calls.is_ready = None
@@ -111,6 +116,19 @@ class VllmOverride:
             return result
 
         module.Worker.compile_or_warm_up_model = compile_or_warm_up_model
+
+    def _watch_the_device(self, worker: Any) -> None:
+        own = getattr(worker, "init_device", None)
+        if own is None:
+            return  # the build begins when the model is made
+
+        @functools.wraps(own)
+        def init_device(*args: Any, **kwargs: Any) -> Any:
+            with failures_logged("kregistry builds nothing before the first call"):
+                self._begin(tuple(getattr(each, "vllm_config", None) for each in args[:1]))
+            return own(*args, **kwargs)
+
+        worker.init_device = init_device
 
     def _is_ready(self) -> bool:
         """The worker has ended its warm-up, graphs captured. vLLM starts its own JIT monitor at that time."""
