@@ -1,8 +1,8 @@
 """Reads input within limits: nothing that a file holds, or is, costs more than a stated amount of memory and time.
 
 A file may be damaged, hostile or simply the wrong one. These functions refuse what is too large, nested too deeply or
-not text. :func:`read_input` and :func:`read_input_text` are for files that a user names, with messages of errors;
-:func:`read_bounded` and :func:`parse_json` are for files of our own, which their readers do without.
+not text. :func:`read_input` and :func:`read_input_text` read files that a user names, and raise errors that name them;
+:func:`read_bounded` and :func:`parse_json` read files of our own, which their readers do without.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ _TILE = 64
 PART_FACTOR = 20.0
 #: From a tolerance for rounding on, a part may differ as much as one FP8 number that was rounded the other way.
 _ROUNDED, _ONE_FP8_STEP = 1e-4, 0.02
+#: Share by which all results together may be too large or too small, or twice the tolerance if that is more; and the
+#: standard deviations of what noise makes of it. The measure of the whole takes 4 % for a difference of 8e-4.
+_SHARE, _DEVIATIONS = 0.005, 6.0
 
 
 @frozen
@@ -43,6 +46,7 @@ def disagreement(got: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> D
     The whole may differ by the tolerance. Each row, each column and each tile of 64 rows and columns may differ by
     20 times as much (from a tolerance of 1e-4 on, by at least 0.02), measured as ``|x - y|^2 / (|x|^2 + |y|^2 + e)``.
     ``e`` is what an average part of that size has, so that a part that is almost zero is not judged by its rounding.
+    All results together may be 0.5 % too large or too small, and as much more as their noise explains.
     """
     whole = difference(got, wanted)
     if not whole <= tolerance:
@@ -52,7 +56,21 @@ def disagreement(got: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> D
         worst = int(values.argmax())
         if float(values.flatten()[worst]) > limit:
             return Disagreement(float(values.flatten()[worst]), _name(kind, worst, values), limit)
+    share, most = _share(got, wanted, tolerance)
+    if share > most:
+        return Disagreement(share, "the size of all results together", most)
     return None
+
+
+def _share(got: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> tuple[float, float]:
+    """By which share the results are too large or too small, and how much it may be."""
+    x, y = got.double().flatten(), wanted.double().flatten()
+    energy = float(y.dot(y))
+    if energy == 0 or tolerance < _ROUNDED:  # a small tolerance leaves no room for it
+        return 0.0, 0.0
+    ratio = float(x.dot(y)) / energy
+    noise = float((x - ratio * y).norm()) / energy**0.5
+    return abs(ratio - 1), max(_SHARE, 2 * tolerance) + _DEVIATIONS * noise / x.numel() ** 0.5
 
 
 def _parts(got: torch.Tensor, wanted: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

@@ -45,6 +45,22 @@ def other_shapes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape
     """Shapes that are no examples, whose results are compared too."""
     yield from random_shapes(subject, target, RANDOM_SHAPES)
     yield from _untried_choices(subject, target)
+    if subject.device == "cpu":  # a GPU would need a compiler for each
+        yield from _odd_sizes(subject, target)
+
+
+def _odd_sizes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
+    """For each size, the first example in which :meth:`check` accepts another one: an odd number of grains, and 7."""
+    examples = subject.shapes(target)
+    for dimension in subject.kernel_type.dimensions:
+        if not isinstance(dimension, Size):
+            continue
+        numbers = [shape[dimension.name] for shape in examples]
+        largest = max((number for number in numbers if type(number) is int), default=dimension.minimum)
+        for grains in dict.fromkeys(((largest // dimension.multiple_of + 1) | 1, 7)):
+            shape = next(_with(subject, examples, target, dimension, grains * dimension.multiple_of), None)
+            if shape is not None and shape not in examples:
+                yield shape
 
 
 def _untried_choices(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:

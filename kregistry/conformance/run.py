@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from kregistry.conformance.author_code import is_authors
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest
 from kregistry.conformance.machine import Machine
 from kregistry.conformance.rule import Check, Level, NotApplicable, NotProved, Rule, RuleViolation
@@ -122,7 +123,7 @@ class ConformanceRun:
 def _raised(rule: Rule, error: Exception) -> str:
     """The message for an exception of the author's code, with its deepest frame outside the kit and torch."""
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if "/kregistry/" not in frame.filename and "/torch/" not in frame.filename]
+    outside = [frame for frame in frames if is_authors(frame.filename)]
     frame = (outside or frames)[-1]
     text = " ".join(str(error).split())[:300]
     return f"{rule.title}: got {type(error).__name__}: {text}, expected no error ({frame.filename}:{frame.lineno})"

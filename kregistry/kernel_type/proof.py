@@ -28,6 +28,7 @@ class Proof:
             policy varies.
         input_exponent: results also agree, within the tolerance, with one input multiplied by two to the power of this,
             or of minus this. Make it smaller where numbers saturate (a sigmoid, a sum of an input and a constant).
+        input_reason: why ``input_exponent`` is smaller than 16.
         devices: the devices on which the launch function works. With ``"cpu"`` numerics are tested without a GPU.
     """
 
@@ -39,4 +40,5 @@ class Proof:
     deterministic: bool = True
     kernel_depends_on_m: bool = True
     input_exponent: int = 16
+    input_reason: str = ""
     devices: tuple[str, ...] = ("cuda",)

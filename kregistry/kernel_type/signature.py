@@ -228,13 +228,19 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
+def _as_dtype(tensor: Any, dtype: str) -> Any:
+    import torch
+
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=getattr(torch, dtype), device=tensor.device)
+
+
 def with_arguments(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call of a function, with other values for some parameters.
 
-    ``{"argument": "d"}`` as a value stands for the tensor that the call gives for ``d``, and ``{"dtype": "bfloat16"}``
-    for a dtype of torch.
+    ``{"argument": "d"}`` as a value stands for the tensor that the call gives for ``d``, with ``"as": "float32"`` for a
+    new one of its sizes and strides and that dtype, and ``{"dtype": "bfloat16"}`` for a dtype of torch.
     """
     names, changed, named = [*parameters_of(function)], list(args), dict(kwargs)
 
@@ -247,7 +253,8 @@ def with_arguments(
             return getattr(torch, value["dtype"])
         name = value["argument"]
         found = named[name] if name in named else args[names.index(name)]
-        return found[0] if isinstance(found, (tuple, list)) else found
+        tensor = found[0] if isinstance(found, (tuple, list)) else found
+        return _as_dtype(tensor, value["as"]) if "as" in value else tensor
 
     for name, value in values.items():
         place = names.index(name) if name in names else len(args)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -94,3 +95,12 @@ def _facts(
             state = "broken"
     logged = log.kernels.get(kernel.id) if log else None
     return KernelFacts(kernel, template_arguments(kernel), nbytes, seconds, state, logged.tier if logged else "", cubin)
+
+
+def varying_arguments(facts: Sequence[KernelFacts]) -> set[str]:
+    """The template parameters in which the kernels of a family differ."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for each in facts:
+        for name, value in each.values().items():
+            values[name].add(value)
+    return {name for name, found in values.items() if len(found) > 1}

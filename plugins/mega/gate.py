@@ -91,7 +91,8 @@ class Bf16MegaGate(KernelType):
     )
     handles_empty = ""
     proof = Proof(
-        input_exponent=1,  # a sigmoid saturates, and equal scores have no order
+        input_exponent=1,
+        input_reason="a sigmoid saturates, and equal scores have no order",
         examples=(
             {"hidden": 512, "num_experts": 256, "top_k": 8},
             {"hidden": 256, "num_experts": 60, "top_k": 3, "scoring": "sigmoid", "bias": False},

@@ -57,3 +57,20 @@ def test_nan_is_a_disagreement(right: torch.Tensor) -> None:
     wrong = right.clone()
     wrong[0, 0] = torch.nan
     assert disagreement(wrong, right, 1.0) is not None
+
+
+@pytest.mark.parametrize("factor", [0.98, 1.02])
+def test_results_that_are_too_large_or_too_small_as_a_whole_are_found(right: torch.Tensor, factor: float) -> None:
+    assert difference(right * factor, right) < 1e-3
+    found = disagreement(right * factor, right, 1e-3)
+    assert found is not None
+    assert found.part == "the size of all results together"
+    assert disagreement(right * 1.004, right, 1e-3) is None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 64])
+def test_noise_alone_makes_no_result_too_large(right: torch.Tensor, rows: int) -> None:
+    for seed in range(20):
+        noise = torch.randn(right[:rows].shape, generator=torch.Generator().manual_seed(seed))
+        found = disagreement(right[:rows] * (1 + 0.03 * noise), right[:rows], 1e-3)
+        assert found is None or found.part != "the size of all results together"

@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parent.parent
 DIRECTORIES = {
     "conformance": ("stub",),
     "end_to_end": ("stub", "nvcc"),
-    "gpu": ("gpu",),
+    "gpu": ("gpu", "stub"),  # torch and DeepGEMM, on a real device
     "packaging": ("slow",),
     "plugins": ("stub",),
 }

@@ -184,7 +184,28 @@ class IndexWithoutAnInitialValue(_Gathers):
 
 @breaks("KR315", r"execute\(buffers as allocated, m=1\): got \w*Error")
 class LaunchReadsAnUncheckedIndex(_Gathers):
-    """The reference stays inside."""
+    """The reference stays inside. KR129 looks at one-dimensional indices only."""
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {**super().buffers(shape, max_m), "index": BufferSpec((max_m, 1), "int64")}
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1, index: Any = None) -> None:
+        plain_gemm(a[index[:, 0]], b, d)
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        import torch
+
+        PlainGemm.fill(self, buffers, m, generator)
+        buffers.index[:m] = torch.randint(0, m, (m, 1), generator=generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m][buffers.index[:m, 0].clamp(0, m - 1)] @ buffers.b.T}
+
+
+@breaks("KR129", r"buffers\(\)\['index'\].initial: got 100, expected at most 0: fill\(\) draws 0 to 0")
+class InitialIndexPastTheEnd(_Gathers):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        return {**super().buffers(shape, max_m), "index": BufferSpec((max_m,), "int64", initial=100)}
 
     def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
         return {"d": buffers.a[:m][buffers.index[:m].clamp(0, m - 1)] @ buffers.b.T}
@@ -194,6 +215,16 @@ class LaunchReadsAnUncheckedIndex(_Gathers):
 class StopsAt256Rows(PlainGemm):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
         return super().buffers(shape, min(max_m, 256))
+
+
+@breaks("KR132", r"the buffer 'a' at max_m=193, after the same for 262148: got .*, as before: all servers plan alike")
+class RemembersTheLargestValue(PlainGemm):
+    largest = 1
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        if max_m > 200_000:
+            type(self).largest = max_m
+        return super().buffers(shape, max(max_m, type(self).largest))
 
 
 @breaks("KR133", "got NaN or infinity, expected finite values")

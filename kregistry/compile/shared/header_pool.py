@@ -72,5 +72,7 @@ class HeaderPool:
         """End all front ends."""
         with self._lock:
             every, self._open = self._open, {}
+        for opened in every.values():  # all at once: the system takes a while to free the memory of each
+            opened.headers.hang_up()
         for opened in every.values():
             opened.headers.close()

@@ -67,9 +67,13 @@ class Headers:
                 raise CannotShare("the front end left no PTX")
             return ptx.read_text()
 
+    def hang_up(self) -> None:
+        """Let the front end end by itself; :meth:`close` waits for that."""
+        self._channel.close()
+
     def close(self) -> None:
         """End the front end when its forks have ended."""
-        self._channel.close()
+        self.hang_up()
         self._process.wait()
         self._nvcc.ended(self._process)
 

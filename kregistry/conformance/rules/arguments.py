@@ -54,10 +54,10 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
             read = read_with(kernel_type, shape, call, keywords)
             if read is None:
                 continue  # unknown: nobody takes it for a call that is planned
-            found = _kernels(_probe(subject, shape, m, keywords))
+            found = kernels_of(probe_with(subject, shape, m, keywords))
             if found is None:
                 continue  # DeepGEMM refuses it
-            wanted = _kernels(_probe(subject, shape if read == plain else read, m, {}))
+            wanted = kernels_of(probe_with(subject, shape if read == plain else read, m, {}))
             if found != wanted:
                 what = f"a call with {name}={_shown(value)}, which is read as {read}"
                 got = ", ".join(found) or "no kernel"
@@ -82,13 +82,13 @@ def read_with(kernel_type: KernelType, shape: Shape, call: Call, keywords: Mappi
         return None
 
 
-def _probe(subject: KernelTypeUnderTest, shape: Shape, m: int, keywords: Mapping[str, Any]) -> Probed:
+def probe_with(subject: KernelTypeUnderTest, shape: Shape, m: int, keywords: Mapping[str, Any]) -> Probed:
     prober = subject.machine.prober(shape.target)
     key = ("argument", shape, m, repr(keywords))
     return subject.once(key, lambda: prober.probe(subject.kernel_type, shape, (m,), keywords))
 
 
-def _kernels(probed: Probed) -> tuple[str, ...] | None:
+def kernels_of(probed: Probed) -> tuple[str, ...] | None:
     """The kernels of the launch; ``None`` if it was refused."""
     if probed.error or not probed.values or probed.values[0].warm_up.error:
         return None

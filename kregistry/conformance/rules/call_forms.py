@@ -39,10 +39,18 @@ def call_forms(subject: KernelTypeUnderTest) -> None:
                     if not m and kernel_type.empty_input is not EmptyInput.LAUNCH:
                         what = f"launch() of an empty call {words}: the number of launches"
                         _check(what, partial(_launches, kernel_type, form), 0, where)
+                if _takes_others(kernel_type):  # arguments that DeepGEMM's function may have besides
+                    read = partial(kernel_type.read_m, *call.args, **call.kwargs, another_argument=None)
+                    _check("read_m() of the call with another keyword", read, m, where)
                 # read_shape() may leave alone what the declared signature does not name.
                 for words, form in _forms(call, kernel_type.signature.parameters, where) if m else ():
                     what = f"read_shape() of the call {words}"
                     _check(what, partial(kernel_type.read_shape, *form.args, **form.kwargs), wanted, where)
+
+
+def _takes_others(kernel_type: KernelType) -> bool:
+    parameters = kernel_type.signature.parameters.parameters.values()
+    return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
 def _launches(kernel_type: KernelType, call: Call) -> int:

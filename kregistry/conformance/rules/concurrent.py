@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from kregistry.conformance.author_code import is_authors
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import rule
@@ -21,18 +22,21 @@ if TYPE_CHECKING:
 
 #: Places of a launch at which the other one is made, at most.
 _PLACES = 24
-#: Parts of the paths of code that is not the author's.
-_NOT_THE_AUTHORS = ("/kregistry/", "/torch/")
 
 
-@rule("KR318", "launches of two threads do not disturb each other", needs=("KR310",), on_device=True)
+@rule("KR318", "launches of two threads do not disturb each other", needs=("KR310", "KR317"), on_device=True)
 def two_threads(subject: KernelTypeUnderTest) -> None:
     """Where another thread might run, launch in other buffers: at calls and returns of the author's code, one by one.
 
     Threads change places by chance only; a second launch in the middle of the first does the same each time.
     """
     shape = min(device_shapes(subject), key=lambda each: subject.kernel_type.memory_requirement(each, 1))
-    m, n = subject.at("tail"), subject.at("one")
+    for n in dict.fromkeys((subject.at("tail"), subject.at("one"))):
+        _check(subject, shape, subject.at("tail"), n)
+
+
+def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, n: int) -> None:
+    """One launch at ``m`` for each place, with a launch at ``n`` in its middle."""
     count = _events_of(subject, shape, m)
     for place in sorted({i * count // _PLACES for i in range(_PLACES)}) if count else ():
         first, wanted = _inputs(subject, shape, m, 91)
@@ -88,7 +92,7 @@ def _at_each_event(action: Callable[[], None]) -> Iterator[None]:
     """Run an action at each call and return in the author's code. Python does not watch the action itself."""
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
-        if not any(part in frame.f_code.co_filename for part in _NOT_THE_AUTHORS):
+        if is_authors(frame.f_code.co_filename):
             action()
 
     earlier = sys.getprofile()

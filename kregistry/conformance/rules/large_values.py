@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kregistry.conformance.cases import start_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
-from kregistry.conformance.rule import NotProved, RuleViolation, rule
+from kregistry.conformance.rule import FULL, NotProved, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held, declaration_fault_of
 from kregistry.conformance.rules.calls import check_run_time_value, check_shape_of_call, recorder_of, tensors_of
 from kregistry.kernel_type import Buffers, KernelType, Shape
@@ -15,6 +15,10 @@ from kregistry.kernel_type import Buffers, KernelType, Shape
 #: Past a tile, two usual limits of a step, one past the 16 bits of a short, and a long prefill. In an order in which
 #: what was remembered from an earlier value is found.
 VALUES = (65537, 257, 131072, 4096, 16384)
+#: Past all values that any rule has asked for.
+_NEVER_ASKED_FOR = 262_147
+#: Policies are looked at up to here.
+_MOST_OF_A_POLICY = 4_500
 
 
 def large_values(kernel_type: KernelType, shape: Shape) -> tuple[int, ...]:
@@ -35,9 +39,62 @@ def large(subject: KernelTypeUnderTest) -> None:
         with subject.applied(shape):
             sizes = {m: _size_at(kernel_type, shape, m) for m in (*_small(subject), *large_values(kernel_type, shape))}
         _check_growth(kernel_type, shape, sizes, subject)
+        _check_smaller(subject, shape)
+        _check_history(subject, shape)
     refusals = list(_refusals(subject))
     if refusals:
         raise NotProved(f"refusal() refuses large values: {refusals[0]}")
+
+
+def _check_smaller(subject: KernelTypeUnderTest, shape: Shape) -> None:
+    """Buffers for a large value hold every smaller one, also where a policy makes it larger in another way."""
+    kernel_type = subject.kernel_type
+    values = sorted({*(subject.at(case) for case in FULL), *large_values(kernel_type, shape)})
+    pairs = [(max_m, m) for max_m in values[-2:] for m in values if m < max_m] + list(_policy_steps(kernel_type, shape))
+    with subject.applied(shape):
+        for max_m, m in pairs:
+            try:
+                buffers = kernel_type.allocate_buffers(shape, max_m, "meta")
+                check_run_time_value(kernel_type, buffers, m)
+                for method in ("outputs", "results", "writable"):
+                    getattr(kernel_type, method)(buffers, m)
+            except (RuntimeError, IndexError) as error:
+                got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                what = f"arguments(buffers for {max_m}, m={m}), or its outputs"
+                raise RuleViolation(what, got, "a launch in the same buffers", location(shape, m)) from error
+
+
+def _policy_steps(kernel_type: KernelType, shape: Shape) -> Iterator[tuple[int, int]]:
+    """(value, the one before) where a policy changes: buffers need not grow with the value there."""
+    for dimension in kernel_type.dimensions:
+        if dimension.policies and isinstance(shape[dimension.name], str):
+            values = range(start_of(kernel_type), _MOST_OF_A_POLICY, kernel_type.run_dimension.step)
+            for before, after in itertools.pairwise(values):
+                if shape.at(dimension, before) != shape.at(dimension, after):
+                    yield after, before
+
+
+def _check_history(subject: KernelTypeUnderTest, shape: Shape) -> None:
+    """A value that was never asked for changes nothing of what is declared for a smaller one."""
+    kernel_type, m = subject.kernel_type, subject.at("largest")
+    start, step, most = start_of(kernel_type), kernel_type.run_dimension.step, kernel_type.largest_m(shape)
+    larger = start + _NEVER_ASKED_FOR // step * step
+    before = _declared(kernel_type, shape, m)
+    _declared(kernel_type, shape, larger if most is None else min(larger, most))
+    for name, after in _declared(kernel_type, shape, m).items():
+        if after != before[name]:
+            what = f"{name} at max_m={m}, after the same for {larger}"
+            raise RuleViolation(what, after, f"{before[name]}, as before: all servers plan alike", location(shape, m))
+
+
+def _declared(kernel_type: KernelType, shape: Shape, m: int) -> dict[str, object]:
+    return {
+        **{f"the buffer {name!r}": spec for name, spec in kernel_type.buffers(shape, m).items()},
+        "memory_requirement": kernel_type.memory_requirement(shape, m),
+        "workspace_requirement": kernel_type.workspace_requirement(shape, m),
+        "largest_m": kernel_type.largest_m(shape),
+        "refusal": kernel_type.refusal(shape, m),
+    }
 
 
 def _small(subject: KernelTypeUnderTest) -> tuple[int, ...]:

@@ -17,12 +17,17 @@ def empty_input(subject: KernelTypeUnderTest) -> None:
         recorder, calls = recorder_of(kernel_type)
         poisoned = poisoned_buffers(kernel_type, shape, kernel_type.run_dimension.start, NAN_POISON, "cpu")
         before = poisoned.snapshot()
+        places = {name: tensor.data_ptr() for name, tensor in poisoned.buffers.tensors.items()}
         call = kernel_type.arguments(poisoned.buffers, 0)
         what = f"launch(*arguments(buffers, 0)) with empty_input = {rule_.name}"
         try:
             recorder.launch(*call.args, **call.kwargs)
         except Exception as error:
             raise RuleViolation(what, f"{type(error).__name__}: {error}", "no error", location(shape, 0)) from error
+        moved = [name for name, tensor in poisoned.buffers.tensors.items() if tensor.data_ptr() != places[name]]
+        if moved:
+            got, wanted = f"gives {', '.join(moved)} other memory", "writes to the memory that it is given"
+            raise RuleViolation(what, got, wanted, location(shape, 0))
         launched = len(calls)
         if (launched > 0) != (rule_ is EmptyInput.LAUNCH):
             wanted = "one" if rule_ is EmptyInput.LAUNCH else "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, NotProved, RuleViolation, rule
-from kregistry.kernel_type import KernelType
+from kregistry.kernel_type import KernelType, Proof
 from kregistry.kernel_type.versions import version_applies
 
 #: A version of each series of DeepGEMM that there is. A claim that fits none is a claim for nothing.
@@ -31,6 +31,10 @@ def opt_outs(subject: KernelTypeUnderTest) -> None:
             wanted = f"at most the {shape.target.memory_bytes} of the device: nothing can be launched otherwise"
             raise RuleViolation(what, f"{needed} bytes", wanted, location(shape))
     _check_stop(subject)
+    proof = kernel_type.proof
+    if proof.input_exponent < Proof().input_exponent and not proof.input_reason:
+        wanted = f"{Proof().input_exponent}, or an input_reason: larger and smaller numbers are never launched"
+        raise RuleViolation(f"{label}.proof.input_exponent", proof.input_exponent, wanted)
     if not subject.targets:
         raise NotProved(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
     if subject.every_shape and all(kernel_type.collective(shape) for shape in subject.every_shape):

@@ -19,6 +19,12 @@ from kregistry.kernel_type import BufferSpec, KernelType, Shape
 if TYPE_CHECKING:
     import torch
 
+#: Seeds of the integers that fill() draws, and the largest of indices and counts: packed scale factors are larger.
+_SEEDS_OF_INDICES, _MOST_INDEX = 4, 1 << 16
+_NEVER_FILLED = -(1 << 30)
+#: Indices begin at zero, and counts are small at small values; an exponent of a scale factor is larger.
+_LEAST_SCALE = 64
+
 
 @rule("KR126", "the reference depends on every input", needs=("KR124",))
 def every_input_counts(subject: KernelTypeUnderTest) -> None:
@@ -180,6 +186,34 @@ def unfilled(subject: KernelTypeUnderTest) -> None:
                         filled = filled_buffers(kernel_type, shape, m, m, 0, NAN_POISON, "cpu")
                         filled.regions[name].copy_(poisoned.regions[name])
                         _check_unfilled(kernel_type, filled, shape, m, f"{name!r} as allocated")
+            for name, spec in kernel_type.buffers(shape, m).items():
+                if spec.dtype in INDEX_TYPES and spec.role != "output" and spec.affects_results:
+                    _check_initial(kernel_type, shape, m, name, spec)
+
+
+def _check_initial(kernel_type: KernelType, shape: Shape, m: int, name: str, spec: BufferSpec) -> None:
+    """Indices and counts need an initial value, no larger than what fill() draws: the reference may take others.
+
+    A launch that reads past the end of a buffer does not.
+    """
+    import torch
+
+    drawn: list[torch.Tensor] = []
+    for seed in range(_SEEDS_OF_INDICES):
+        poisoned = poisoned_buffers(kernel_type, shape, m, NAN_POISON, "cpu")
+        tensor = poisoned.buffers.tensors[name].fill_(_NEVER_FILLED)
+        kernel_type.fill(poisoned.buffers, m, torch.Generator().manual_seed(seed))
+        drawn.append(tensor[tensor != _NEVER_FILLED])
+    values = torch.cat(drawn)
+    if not values.numel() or int(values.min()) < -1 or int(values.max()) > _MOST_INDEX:
+        return
+    most, where, what = int(values.max()), location(shape, m), f"buffers()[{name!r}].initial"
+    seen = f"fill() draws {int(values.min())} to {most}"
+    if spec.initial is None and len(spec.shape) == 1 and int(values.min()) < _LEAST_SCALE:
+        wanted = f"an integer: {seen}, and warm-up launches with what the memory holds"
+        raise RuleViolation(what, "none", wanted, where)
+    if isinstance(spec.initial, (int, float)) and spec.initial > max(most, 1):
+        raise RuleViolation(what, spec.initial, f"at most {most}: {seen}", where)
 
 
 def _check_unfilled(kernel_type: KernelType, poisoned: Poisoned, shape: Shape, m: int, words: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, Poisoned, elements, poisoned_buffers
@@ -54,13 +56,31 @@ def process_kept(subject: KernelTypeUnderTest) -> None:
     for shape in device_shapes(subject):
         poisoned = poisoned_buffers(subject.kernel_type, shape, m, NAN_POISON, subject.device)
         refill(subject.kernel_type, poisoned, m, 41, subject.device)
-        with applied(subject.kernel_type, shape):
+        places = {name: tensor.data_ptr() for name, tensor in poisoned.buffers.tensors.items()}
+        with applied(subject.kernel_type, shape), _other_settings():
             before = process_state()
             subject.kernel_type.execute(poisoned.buffers, m)
             changed = changed_names(before, process_state())
         synchronize(subject.device)
+        tensors = poisoned.buffers.tensors.items()
+        changed += tuple(f"the memory of {name!r}" for name, each in tensors if each.data_ptr() != places[name])
         if changed:
             raise RuleViolation("execute(buffers, m)", f"changes {', '.join(changed)}", "no change", location(shape, m))
+
+
+@contextmanager
+def _other_settings() -> Iterator[None]:
+    """Other settings of torch: what an earlier launch has set is not seen otherwise."""
+    import torch
+
+    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    torch.set_num_threads(threads + 1)
+    torch.backends.cudnn.allow_tf32 = not tf32
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 @rule("KR314", "an empty call returns what a launch returns, without rows", needs=("KR301",), on_device=True)

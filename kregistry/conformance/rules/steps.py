@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kregistry.conformance.cases import start_of, sweep_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.large_values import large_values
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape
@@ -14,6 +15,8 @@ from kregistry.stub.probed import Probed
 
 #: Pairs of neighbouring values that are looked between.
 _PAIRS = 4
+#: Large values below this are looked at too.
+_LARGE = 16_384
 
 
 @rule("KR226", "a value between two steps needs no other kernel", needs=("KR205",))
@@ -23,10 +26,12 @@ def between_steps(subject: KernelTypeUnderTest) -> None:
     if run.step == 1:
         raise NotApplicable("its range holds every value")
     first, swept = start_of(subject.kernel_type), sweep_of(subject.kernel_type)
-    lower = [m for m in (first + (i - 1) * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
-    values = tuple(sorted({m + more for m in lower for more in (1, run.step // 2, run.step - 1)}))
+    near = [m for m in (first + (i - 1) * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
     for shape, probed in probed_shapes(subject):
-        planned = _kernels(probed)
+        far = sorted(m for m in large_values(subject.kernel_type, shape) if m < _LARGE)
+        ends = tuple(end for m in far for end in (m, m + run.step))
+        planned = {**_kernels(probed), **_kernels(subject.probed(shape, ends))}
+        values = tuple(sorted({m + more for m in (*near, *far) for more in (1, run.step // 2, run.step - 1)}))
         for m, kernels in _kernels(subject.probed(shape, values)).items():
             below, above = m - (m - first) % run.step, m + (first - m) % run.step
             held = (planned.get(below), planned.get(above), ())

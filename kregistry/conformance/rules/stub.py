@@ -193,7 +193,7 @@ def current_stream(subject: KernelTypeUnderTest) -> None:
 
 
 #: Workspace that may be declared whatever a launch allocates, and how many times as much as it allocates.
-_FREE_WORKSPACE, _MOST_OVERSTATED = 256 << 20, 8
+_FREE_WORKSPACE, _MOST_OVERSTATED = 16 << 20, 8
 
 
 @rule("KR209", "a launch allocates the declared workspace, and no more", needs=("KR201",))
@@ -206,6 +206,11 @@ def workspace(subject: KernelTypeUnderTest) -> None:
             what = f"workspace_requirement(shape, max_m={m})"
             if m and used > declared:
                 raise RuleViolation(what, f"{declared} bytes", f"at least the {used} allocated", location(shape, m))
-            if m and declared > max(_FREE_WORKSPACE, _MOST_OVERSTATED * used):
-                wanted = f"about the {used} allocated: warm-up leaves out kernels whose memory does not fit"
-                raise RuleViolation(what, f"{declared} bytes", wanted, location(shape, m))
+            check_overstated(declared, used, shape, m)
+
+
+def check_overstated(declared: int, used: int, shape: Shape, m: int) -> None:
+    """Refuse a declared workspace far beyond what a launch allocates."""
+    if declared > max(_FREE_WORKSPACE, _MOST_OVERSTATED * used):
+        wanted = f"about the {used} allocated: warm-up leaves out kernels whose memory does not fit"
+        raise RuleViolation(f"workspace_requirement(shape, max_m={m})", f"{declared} bytes", wanted, location(shape, m))

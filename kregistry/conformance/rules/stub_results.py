@@ -11,7 +11,7 @@ from kregistry.conformance.random_shapes import choices_of
 from kregistry.conformance.rule import NotApplicable, NotProved, RuleViolation, rule
 from kregistry.conformance.rules.large_values import large_values
 from kregistry.conformance.rules.repeated import same_form
-from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.conformance.rules.stub import check_overstated, probed_shapes
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import EmptyInput, Shape
 from kregistry.stub.probed import Probed, ProbedValue
@@ -97,6 +97,7 @@ def large(subject: KernelTypeUnderTest) -> None:
                 what = f"workspace_requirement(shape, max_m={value.m})"
                 wanted = f"at least the {value.warm_up.nbytes} allocated"
                 raise RuleViolation(what, f"{declared} bytes", wanted, location(shape, value.m))
+            check_overstated(declared, value.warm_up.nbytes, shape, value.m)
 
 
 def _check_largest(subject: KernelTypeUnderTest, shape: Shape) -> None:
