@@ -143,7 +143,7 @@ def command(
                     session=session,
                 )
             storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
-    verbosity.tell_plan(report.plan)
+    verbosity.report_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
     if verbosity is Verbosity.VERBOSE:

@@ -64,7 +64,7 @@ class Verbosity(Enum):
     NORMAL = "normal"
     VERBOSE = "verbose"
 
-    def tell_plan(self, plan: Plan) -> None:
+    def report_plan(self, plan: Plan) -> None:
         """Say where a plan comes from, in a verbose command."""
         if self is Verbosity.VERBOSE and plan.fingerprint:
             made = "made by an earlier command, used again; --replan plans again" if plan.reused else "made now"

@@ -71,7 +71,7 @@ def command(
     registry, manifest = selection.registry, selection.manifest()
     with ProgressBar(registry, verbosity, manifest, store.directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=store.directory, replan=replan)
-    verbosity.tell_plan(plan)
+    verbosity.report_plan(plan)
     outcome = PlanOutcome.from_store(plan, store)
     if lock is not None and not as_json:
         check_lock(plan, lock, next_command("plan", "-o", str(lock)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kregistry.store import Store
 
 
-class Outcome(Protocol):
+class HasProblems(Protocol):
     """The report of a build or warm-up, or a plan with its broken kernels."""
 
     @property
@@ -49,7 +49,7 @@ class PlanOutcome:
         raise_plan_problems(self.plan, () if allow_broken else self.broken)
 
 
-def raise_problems(outcome: Outcome, *, allow_broken: bool) -> None:
+def raise_problems(outcome: HasProblems, *, allow_broken: bool) -> None:
     """Raise the error of an outcome that is not complete.
 
     Args:

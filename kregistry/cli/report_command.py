@@ -98,7 +98,7 @@ def planned(
     directory = storage.store.directory
     with ProgressBar(registry, verbosity, manifest, directory, builds=False):
         plan = make_plan(manifest, registry, keep_in=directory, replan=replan)
-    verbosity.tell_plan(plan)
+    verbosity.report_plan(plan)
     return plan, storage.jit_cache_of(manifest)
 
 

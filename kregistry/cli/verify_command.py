@@ -75,7 +75,7 @@ def command(
     keep_in = None if stale else storage.store.directory
     with ProgressBar(registry, verbosity, manifest, storage.store.directory, builds=False):
         plan = make_plan(manifest, registry, toolchain=toolchain, keep_in=keep_in, replan=replan)
-    verbosity.tell_plan(plan)
+    verbosity.report_plan(plan)
     outcome = PlanOutcome.from_store(plan, storage.store)
     broken = {each.kernel for each in outcome.broken}
     compiling = [kernel for kernel in plan.kernels.values() if kernel.id not in broken]

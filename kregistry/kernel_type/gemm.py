@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from kregistry.errors import ShapeError
 from kregistry.kernel_type.buffers import Buffers
 from kregistry.kernel_type.contract import Call, KernelType
 from kregistry.kernel_type.dimension import RunDimension
@@ -21,7 +22,13 @@ class Gemm(KernelType):
     A subclass declares at least its names, the dimensions ``n`` and ``k``, the buffers ``a``, ``b`` and ``d``, and the
     reference. It overrides :meth:`shape_of` for other dimensions, :meth:`arguments` for more arguments, and
     :meth:`fill` for quantised inputs.
+
+    Attributes:
+        output_dtype: the dtype of ``d`` in the calls that it plans, since DeepGEMM has other kernels for other ones;
+            empty: a dimension reads it.
     """
+
+    output_dtype: ClassVar[str] = "bfloat16"
 
     run_dimension = RunDimension("m", "tokens of one step", "rows")
     signature = Signature("a, b, d, *args, **kwargs")
@@ -35,6 +42,10 @@ class Gemm(KernelType):
         return rows
 
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        found = str(call.d.dtype).removeprefix("torch.")
+        if self.output_dtype and found != self.output_dtype:
+            text = f"a call with d in {found}, expected {self.output_dtype}"
+            raise ShapeError(self.name, "", text, "output_dtype says which calls a kernel type plans")
         n, k = call.b.shape
         return {"n": n, "k": k}
 

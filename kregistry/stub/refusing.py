@@ -41,7 +41,7 @@ class Refused:
         return cls(describe_error(error), _origin(error.__traceback__, kernel_type))
 
 
-def place_of(code: Any) -> str:
+def defined_at(code: Any) -> str:
     """``file:line`` of a class or a function; its name if Python does not know where it is."""
     try:
         return f"{inspect.getsourcefile(code)}:{inspect.getsourcelines(code)[1]}"
@@ -87,4 +87,4 @@ def _origin(traceback: TracebackType | None, kernel_type: KernelType) -> str:
             return ""
         if packages[0] not in _CALLED:
             return f"{frame.f_code.co_filename}:{line}"
-    return place_of(type(kernel_type))  # in a method that it inherits
+    return defined_at(type(kernel_type))  # in a method that it inherits

@@ -12,7 +12,7 @@ from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.stub.protocol import Swept
 from kregistry.stub.recorder import Recorder
-from kregistry.stub.refusing import Refused, place_of, wrong_call
+from kregistry.stub.refusing import Refused, defined_at, wrong_call
 from kregistry.stub.repeated_calls import FIRST, NotRepeatable, RepeatedCalls, compared
 from kregistry.stub.segments import Run, join, libraries_of, runs
 
@@ -71,7 +71,7 @@ def sweep(
     ends = dict.fromkeys(m for run in segments for m in (run.start, run.stop))
     fault = next(filter(None, (wrong_call(kernel_type, buffers, m) for m in ends)), "")
     if fault:
-        return Swept(error=f"{place_of(type(kernel_type))}: {fault}", by_plugin=True)
+        return Swept(error=f"{defined_at(type(kernel_type))}: {fault}", by_plugin=True)
     del buffers
     torch.cuda.empty_cache()
     return Swept(tuple(segments), tuple(refusals), cublaslt=cublaslt)
@@ -85,7 +85,7 @@ def _launch(
     recorder.reset()
     mark, execute = recorder.mark, kernel_type.execute
     guarded = _is_guarded(kernel_type)
-    guard = place_of(type(kernel_type).refusal) if guarded else ""
+    guard = defined_at(type(kernel_type).refusal) if guarded else ""
     for count, m in enumerate(values, start=1):
         mark()
         if guarded and (reason := kernel_type.refusal(buffers.shape, m)):

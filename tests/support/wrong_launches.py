@@ -82,6 +82,7 @@ class LaunchesNothing(Bf16Gemm):
 
 @breaks("KR222", "output=float16: got .*, expected a launch, since output may be bfloat16 or float16")
 class ClaimsAChoiceThatIsRefused(Bf16Gemm):
+    output_dtype = ""
     dimensions = (*Bf16Gemm.dimensions, Choice("output", "dtype of the output", ("bfloat16", "float16"), "bfloat16"))
 
     def buffers(self, shape: Any, max_m: int) -> Any:
@@ -122,6 +123,11 @@ class ChangesTheEnvironment(Bf16Gemm):
 @breaks("KR226", "a launch between two steps of 64: got sm90_bf16_gemm.*, or a smaller step: a plan has every 64th")
 class PlansEvery64thValue(Bf16Gemm):
     run_dimension = RunDimension("m", "rows", "rows", start=64, step=64)
+
+
+@breaks("KR227", "a call with d in float32, which is read as n=256 k=512.*: got sm90_bf16_gemm.*; or a ShapeError")
+class ReadsNoDtypeOfTheOutput(Bf16Gemm):
+    output_dtype = ""
 
 
 @breaks("KR311", r"the result 'd' of a launch with 'a' multiplied by 2\^16: got a difference of .* from the reference")

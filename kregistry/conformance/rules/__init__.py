@@ -20,6 +20,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     numerics,
     opt_outs,
     oracle,
+    other_calls,
     random_numerics,
     references,
     repeated,
