@@ -1,10 +1,12 @@
 """Real servers of SGLang and vLLM, with all their processes, on the stub GPU: started, asked over HTTP, and ended.
 
-By benchmarks/real_server.py, which does the same on a GPU.
+By benchmarks/real_server.py, which does the same on a GPU. A server imports more than an engine: what SGLang's needs is
+installed by .ci/engines, what vLLM's needs by .ci/engine-versions.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -29,9 +31,11 @@ ARGUMENTS = {
     ],
     "vllm": ["--no-async-scheduling"],
 }
+#: What only the servers import.
+PACKAGES = {"sglang": "soundfile", "vllm": "model_hosting_container_standards"}
 
 
-@pytest.fixture(params=ARGUMENTS)
+@pytest.fixture(params=[name for name, package in PACKAGES.items() if importlib.util.find_spec(package)])
 def starts(request: pytest.FixtureRequest, tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> list[dict[str, Any]]:
     """The results of a cold and a warm start."""
     engine: str = request.param

@@ -1,8 +1,9 @@
 """Groups: which jobs share a front end. It is decided when a worker is free to run it.
 
-The headers of a family are parsed as soon as two of its jobs are known. A job so large that all others would wait for
-it at the end is compiled meanwhile without them. Behind the headers each free worker takes some of the jobs that wait,
-as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for is taken first, by itself.
+The headers of a family are parsed as soon as two of its jobs are known, and its other jobs wait for them: workers that
+parse the same headers meanwhile slow each other down by more than they gain. Behind the headers each free worker takes
+some of the jobs that wait, as many as :mod:`kregistry.compile.shared.group_size` says. A kernel that a call waits for
+is taken first, by itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-from kregistry.compile.costs import Cost, front_end_seconds, start_seconds
+from kregistry.compile.costs import Cost, front_end_seconds
 from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.group_size import group_size
@@ -21,10 +22,6 @@ from kregistry.compile.shared.kernel_family import KernelFamily
 
 #: How long a job waits for a second one of its family before it is compiled on its own.
 _PATIENCE_SECONDS = 5.0
-#: Within this share of the time that headers take, an idle worker starts on a large job without waiting for them.
-_WITHOUT_HEADERS = 0.25
-#: A job is large if it takes more than this share of the time that all workers still need: estimates are rough.
-_LARGE_SHARE = 0.6
 
 
 @frozen
@@ -66,15 +63,13 @@ class _State:
     """One family.
 
     Attributes:
-        until: while the headers are parsed, jobs may start without them before this time of the monotonic clock.
-        since: when the first of the jobs began to wait, likewise.
+        since: when the first of the jobs began to wait, on the monotonic clock.
         jobs: the jobs that wait.
         divided: how many jobs have been taken and are to get a front end each.
         expected: the name of kernels of which many are expected; empty if none are, or the headers have been taken.
     """
 
     headers: _Headers = _Headers.NOT_PARSED
-    until: float = 0.0
     since: float = 0.0
     jobs: list[FamilyJob] = field(factory=list)
     divided: int = 0
@@ -160,7 +155,7 @@ class Groups:
             if urgent is not None:
                 state.jobs.remove(urgent)
                 return Group(family, (urgent,))
-        headers = self.take_headers(now)
+        headers = self.take_headers()
         if headers is not None:
             return headers
         for family, state in states:
@@ -171,9 +166,9 @@ class Groups:
                 count = group_size(self._costs(state), left, self._workers, complete=self.complete)
                 jobs, state.jobs = state.jobs[:count], state.jobs[count:]
                 return Group(family, tuple(jobs))
-        return self._without_headers(states, now, other_seconds)
+        return None
 
-    def take_headers(self, now: float) -> ToParse | None:
+    def take_headers(self) -> ToParse | None:
         """The next headers to parse: those of the family with most work; ``None`` if none are needed yet.
 
         There are no more headers than workers: otherwise two families could take the room from each other for ever.
@@ -185,9 +180,9 @@ class Groups:
         ]
         if not due or len(self.needed()) >= self._workers:
             return None
-        return self._to_parse(*max(due, key=lambda item: self._work(item[1])), now)
+        return self._to_parse(*max(due, key=lambda item: self._work(item[1])))
 
-    def _to_parse(self, family: KernelFamily, state: _State, now: float) -> ToParse:
+    def _to_parse(self, family: KernelFamily, state: _State) -> ToParse:
         state.headers = _Headers.IN_WORK
         name, state.expected = state.expected, ""
         first = min(state.jobs, key=self._size) if len(state.jobs) > 1 else None
@@ -195,25 +190,7 @@ class Groups:
             state.jobs.remove(first)
             name = first.kernel.name
         seconds = max((self._cost(job).parse for job in state.jobs), default=self._estimates.parse_seconds(name))
-        state.until = now + _WITHOUT_HEADERS * seconds
         return ToParse(family, first, seconds, name)
-
-    def _without_headers(
-        self, states: Sequence[tuple[KernelFamily, _State]], now: float, other_seconds: float
-    ) -> Group | None:
-        """A job so large that all others would wait for it at the end, if it waited for its headers now.
-
-        nvcc parses the headers for it too, in a worker that is idle. Enough jobs stay for every worker to share them.
-        """
-        left = (self.seconds() + other_seconds) / self._workers
-        for family, state in states:
-            if state.headers is _Headers.IN_WORK and now < state.until and len(state.jobs) > self._workers:
-                largest = max(state.jobs, key=self._size)
-                cost = self._cost(largest)
-                if start_seconds(cost.parse) + cost.code > left * _LARGE_SHARE:
-                    state.jobs.remove(largest)
-                    return Group(family, (largest,))
-        return None
 
     def next_due(self) -> float | None:
         """When a job will have waited long enough for a second one; ``None`` if there is no such job."""

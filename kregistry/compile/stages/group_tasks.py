@@ -29,7 +29,7 @@ class GroupTasks:
 
     def prepare(self, now: float) -> tuple[float, Work] | None:
         """See :class:`kregistry.compile.schedule.OnDemandTasks`: headers are needed whichever kernels come."""
-        headers = self._groups.take_headers(now)
+        headers = self._groups.take_headers()
         return None if headers is None else (headers.seconds, partial(self._parse, headers))
 
     def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:

@@ -214,30 +214,25 @@ def test_the_family_with_most_work_comes_first(tmp_path: Path) -> None:
     assert isinstance(first, Group) and first.family == many[0].member.family
 
 
-def test_a_job_that_all_others_would_wait_for_starts_without_headers(tmp_path: Path) -> None:
-    """Only at first, only if it is large, and only while more jobs than workers are left to share the headers."""
+def test_large_jobs_wait_for_their_headers_too(tmp_path: Path) -> None:
+    """On 16 cores, 14 of them that parsed the same headers took 178 core seconds for what takes 131 behind headers."""
     made = groups(tmp_path, 4, 8)
     task = made.take(100.0, 0.0)
     assert isinstance(task, ToParse)
-    left = jobs(tmp_path, 8)[1:]
-    assert made.take(100.2, 20.0) is None  # there is enough work beside it
-    assert made.take(100.6, 0.0) is None  # the headers are nearly parsed
-    taken = [made.take(100.2, 0.0) for _ in range(4)]
-    assert taken == [Group(task.family, (left[number],)) for number in (6, 5, 4)] + [None]
+    assert made.take(100.0, 0.0) is None
     made.parsed(task.family)
-    group = made.take(102.0, 0.0)
-    assert isinstance(group, Group) and len(group.jobs) > 1
+    assert isinstance(made.take(102.0, 0.0), Group)
 
 
 def test_headers_are_taken_without_groups(tmp_path: Path) -> None:
     """While the first jobs are being collected: they are needed whichever jobs come."""
     made = groups(tmp_path, 2, 1)
-    assert made.take_headers(100.0) is None
+    assert made.take_headers() is None
     made.add(jobs(tmp_path, 2)[1], now=100.0)
-    task = made.take_headers(100.0)
+    task = made.take_headers()
     assert task == ToParse(jobs(tmp_path, 1)[0].member.family, jobs(tmp_path, 1)[0], 2.0, "gemm")
     made.parsed(task.family)
-    assert made.take_headers(100.0) is None
+    assert made.take_headers() is None
 
 
 def test_headers_of_expected_jobs_are_parsed_before_they_are_known(tmp_path: Path) -> None:
