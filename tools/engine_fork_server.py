@@ -1,7 +1,7 @@
 """The process of forked_rehearsals.py: imports an engine once on the stub GPU, and forks a child for each rehearsal.
 
 It reads a job of JSON from each line of a socket, and answers with a line: the exit code of the child, or ``null`` if
-it did not end in time. It ends when the other end of the socket is closed.
+it did not end in time. When the other end of the socket is closed it ends, with the child that is running.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -48,23 +49,30 @@ def serve(
     with connection.makefile("rw") as lines:
         print("ready", file=lines, flush=True)
         for line in lines:
-            print(json.dumps(_carry_out(json.loads(line), make, out)), file=lines, flush=True)
+            job = json.loads(line)
+            child = _fork(job, make, out)
+            print(json.dumps(_wait(child, job["longest"], connection)), file=lines, flush=True)
 
 
-def _carry_out(job: dict[str, Any], make: Callable[[list[str]], Any], out: _Out) -> int | None:
+def _fork(job: dict[str, Any], make: Callable[[list[str]], Any], out: _Out) -> int:
     child = os.fork()
     if not child:
         try:
             _child(job, make, out)
         finally:
             os._exit(70)
-    deadline = time.monotonic() + job["longest"]
+    return child
+
+
+def _wait(child: int, longest: float, connection: socket.socket) -> int | None:
+    deadline = time.monotonic() + longest
     try:
         while time.monotonic() < deadline:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
-            time.sleep(_LOOK)
+            if select.select([connection], [], [], _LOOK)[0]:  # no job is sent before the answer: it is closed
+                break
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return None
@@ -75,8 +83,6 @@ def _carry_out(job: dict[str, Any], make: Callable[[list[str]], Any], out: _Out)
 
 def _child(job: dict[str, Any], make: Callable[[list[str]], Any], out: _Out) -> None:
     """Rehearse as a process of its own would: its session, environment, temporary directory and log."""
-    import torch
-
     os.setsid()
     log = os.open(job["log"], os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
@@ -84,7 +90,8 @@ def _child(job: dict[str, Any], make: Callable[[list[str]], Any], out: _Out) -> 
     os.environ.clear()
     os.environ.update(job["environment"])
     tempfile.tempdir = None
-    torch.cuda._is_in_bad_fork = lambda: False  # the stub GPU is memory of this process, which a fork copies
+    if "torch" in sys.modules:  # the stub GPU is memory of this process, which a fork copies
+        sys.modules["torch"].cuda._is_in_bad_fork = lambda: False
 
     def imported(engine: str, file: TextIO) -> Callable[[list[str]], Any]:
         file.write(out.getvalue())
@@ -95,4 +102,6 @@ def _child(job: dict[str, Any], make: Callable[[list[str]], Any], out: _Out) -> 
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    with suppress(OSError):  # an answer that nobody waits for
+        serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    os._exit(0)  # threads of the engine would keep the process

@@ -163,6 +163,11 @@ class _Server:
         return code
 
     def close(self) -> None:
+        """End the process, with the fork that is running."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(module._GRACE)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,8 @@ def importing(engine, out):
         def load(self):
             print("this is", self.what, flush=True)
             if self.what == "hangs":
+                with open(os.environ["IMPORTS"] + ".pid", "x") as file:
+                    file.write(f"{os.getpid()}\\n")
                 time.sleep(600)
             if self.what == "dies":
                 os._exit(3)
@@ -45,7 +49,10 @@ def importing(engine, out):
 
     return Running
 
-runpy.run_path({server!r})["serve"](sys.argv[1], socket.socket(fileno=int(sys.argv[2])), importing)
+try:
+    runpy.run_path({server!r})["serve"](sys.argv[1], socket.socket(fileno=int(sys.argv[2])), importing)
+except BrokenPipeError:
+    pass
 """
 
 Run = Callable[..., Rehearsal]
@@ -117,3 +124,17 @@ def test_the_processes_end(imports: Path) -> None:
         server = forks._servers["sglang"]._process
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
+
+
+@pytest.mark.stub
+def test_an_interrupt_ends_the_fork(imports: Path) -> None:
+    """A fork has a session of its own, which no signal of a terminal reaches."""
+    file = imports.with_name("imports.pid")
+    with ForkedRehearsals() as forks, forks.used(), ThreadPoolExecutor() as threads:
+        running = threads.submit(module.rehearse, "sglang", get_target("h100"), ("hangs",))
+        while not running.done() and not (file.exists() and file.read_text()):
+            time.sleep(0.05)
+        forks.forget(forks._servers["sglang"])
+        assert running.exception() is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
