@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from unittest import mock
 
 import yaml
 from attrs import evolve
 
 from kregistry import Manifest, Plan, Registry, get_target, load_manifest, make_plan
 from kregistry.cli.init_command import command as init_command
+from kregistry.cli.rehearse_command import command as rehearse_command
 from kregistry.compile.costs import shipped_costs
 
 ROOT = Path(__file__).parent.parent
@@ -80,9 +81,14 @@ def rehearse(name: str, directory: Path) -> Path:
     start, split = words.index("rehearse"), words.index("--")
     variables = dict(each.split("=", 1) for each in words[:start])
     own = ["--name", name.rpartition(".")[0], "--force", "-o", str(path)]
-    command = [sys.executable, "-m", "kregistry", *words[start:split], *own, *words[split:]]
-    subprocess.run(command, check=True, env={**os.environ, **variables})
+    with mock.patch.dict(os.environ, variables):
+        rehearse_command.main([*words[start + 1 : split], *own, *words[split:]], standalone_mode=False)
     return path
+
+
+def together(names: Iterable[str]) -> list[str]:
+    """Names that a rehearsal writes in an order where those of one engine, target and environment are together."""
+    return sorted(names, key=lambda name: settings()[name].partition(" -- ")[0].split()[::-1])
 
 
 def write_one(name: str, directory: Path) -> Path:
@@ -180,13 +186,22 @@ def _build_seconds(plan: Plan) -> str:
     return f"{max(sum(each) / _CORES, max(each)):.0f} s"
 
 
+def rehearse_those_with(words: list[str]) -> None:
+    """Write the manifests of rehearsals whose name has one of the words, or all."""
+    from forked_rehearsals import ForkedRehearsals
+
+    with ForkedRehearsals() as forks, forks.used():
+        for name in together(filter(rehearsed, settings())):
+            if not words or any(word in name for word in words):
+                print(name, file=sys.stderr)
+                rehearse(name, MANIFESTS)
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
         write(MANIFESTS)
     elif sys.argv[1:2] == ["rehearse"]:
-        for each in settings():
-            if rehearsed(each) and (not sys.argv[2:] or any(word in each for word in sys.argv[2:])):
-                rehearse(each, MANIFESTS)
+        rehearse_those_with(sys.argv[2:])
     elif sys.argv[1:] == ["plan"]:
         record()
     else:

@@ -9,14 +9,18 @@ A difference that is new gets the reason "?", which a test refuses: say why, or 
 from __future__ import annotations
 
 import argparse
+import io
 import os
-import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
+
+from kregistry.cli import main as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data" / "rehearsal"
@@ -32,13 +36,27 @@ def main() -> None:
     given = parser.parse_args()
     settings = yaml.safe_load(FILE.read_text())
     if not given.table:
-        for setting in settings:
-            if given.only in name(setting):
-                update(setting)
-                FILE.write_text(text(settings))
+        update_those_with(given.only, settings)
     page = PAGE.read_text()
     before, after = page.partition(BEGIN)[0], page.partition(END)[2]
     PAGE.write_text(f"{before}{BEGIN}\n{table(settings)}{END}{after}")
+
+
+def update_those_with(word: str, settings: list[dict[str, Any]]) -> None:
+    """Run the witnesses of the settings whose name has a word, and write the file after each."""
+    from forked_rehearsals import ForkedRehearsals
+
+    with ForkedRehearsals() as forks, forks.used():
+        for setting in together(settings):
+            if word in name(setting):
+                print(name(setting), file=sys.stderr)
+                update(setting)
+                FILE.write_text(text(settings))
+
+
+def together(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Settings in an order where those of one engine, target and environment are together."""
+    return sorted(settings, key=lambda each: [each["target"], each["engine"], str(each.get("environment", {}))])
 
 
 def name(setting: dict[str, Any]) -> str:
@@ -83,13 +101,21 @@ def entries(file: Path) -> int:
 
 
 def run(*arguments: str, environment: dict[str, Any] | None = None) -> str:
-    """A command of kregistry, with the variables of a setting; what it prints."""
-    variables = {**os.environ, **(environment or {}).get("environment", {})}
-    command = [sys.executable, "-m", "kregistry", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=variables)
-    if done.returncode:
-        raise SystemExit(f"kregistry {' '.join(arguments)}\n{done.stderr}")
-    return done.stdout
+    """A command of kregistry in this process, with the variables of a setting; what it prints."""
+    out, err = io.StringIO(), io.StringIO()
+    variables = (environment or {}).get("environment", {})
+    with (
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(sys, "argv", ["kregistry", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            command_line()
+        except SystemExit as end:
+            if end.code:
+                raise SystemExit(f"kregistry {' '.join(arguments)}\n{err.getvalue()}") from end
+    return out.getvalue()
 
 
 def text(settings: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,19 +28,46 @@ _VALIDATOR = re.compile(r"/(pydantic|huggingface_hub)/")
 _NO_MEMORY = re.compile(r"(not enough|no available|no GPU|insufficient) memory|KV cache memory", re.IGNORECASE)
 
 
-def main(engine: str, file: str, seconds: float, arguments: list[str]) -> None:
-    """Rehearse, and end the process: threads of the engine would keep it. After ``seconds`` it prints where it is."""
+def import_engine(engine: str, out: TextIO) -> Callable[[list[str]], Any]:
+    """Import an engine with its patches, observed.
+
+    Args:
+        engine: ``sglang`` or ``vllm``.
+        out: where the observer writes.
+
+    Returns:
+        What makes the engine from its arguments.
+    """
+    observer = _observer(out)
+    apply(before_import(engine))
+    module = importlib.import_module(f"kregistry.rehearsal.{engine}")
+    importlib.import_module(module.MODULE)
+    apply(PATCHES[engine])
+
+    def make(arguments: list[str]) -> Any:
+        return module.ENGINE(arguments, observer)
+
+    return make
+
+
+def main(
+    engine: str,
+    file: str,
+    seconds: float,
+    arguments: list[str],
+    imported: Callable[[str, TextIO], Callable[[list[str]], Any]] = import_engine,
+) -> None:
+    """Rehearse, and end the process: threads of the engine would keep it. After ``seconds`` it prints where it is.
+
+    ``imported`` gives the engine to a process that has imported it before.
+    """
     faulthandler.dump_traceback_later(seconds, exit=True)
     with Path(file).open("a") as out:
         stage = "patches"
         try:
-            observer = _observer(out)
-            apply(before_import(engine))
-            module = importlib.import_module(f"kregistry.rehearsal.{engine}")
-            importlib.import_module(module.MODULE)
-            apply(PATCHES[engine])
+            make = imported(engine, out)
             stage = "arguments"
-            running: Any = module.ENGINE(arguments, observer)
+            running = make(arguments)
             stage = "load"
             running.load()
             stage = "serve"

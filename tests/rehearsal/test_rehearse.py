@@ -157,6 +157,7 @@ def test_a_wrong_limit(seconds: str, kregistry: Run) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.usefixtures("engine_imported_once")
 def test_a_config_that_the_engine_rejects_is_one_paragraph(kregistry: Run, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["NoSuchModel"], "model_type": "nothing"}))
     result = kregistry("rehearse", "sglang", "--", "--model-path", str(tmp_path))
@@ -171,7 +172,7 @@ REMOTE = {"architectures": ["OddForCausalLM"], "model_type": "odd", "auto_map": 
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+@pytest.mark.usefixtures("engine_imported_once")
 @pytest.mark.parametrize(
     ("content", "arguments"),
     [
@@ -184,6 +185,7 @@ REMOTE = {"architectures": ["OddForCausalLM"], "model_type": "odd", "auto_map": 
     ],
     ids=["no config", "empty", "not JSON", "remote code", "trusted remote code", "argument"],
 )
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
 def test_what_the_engine_rejects_is_one_message(
     engine: str, content: str | None, arguments: tuple[str, ...], kregistry: Run, tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_what_the_engine_rejects_is_one_message(
 
 
 @pytest.mark.engines
+@pytest.mark.usefixtures("engine_imported_once")
 @pytest.mark.parametrize("engine", ["sglang", "vllm"])
 def test_a_model_that_is_not_there(engine: str, kregistry: Run) -> None:
     model = "--model-path" if engine == "sglang" else "--model"
@@ -238,8 +241,9 @@ REJECTED: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+@pytest.mark.usefixtures("engine_imported_once")
 @pytest.mark.parametrize(("changes", "sglang", "vllm", "words"), REJECTED.values(), ids=REJECTED)
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
 def test_the_engine_says_why_it_rejects_a_model(
     changes: dict[str, Any], sglang: str, vllm: str, words: str, engine: str, kregistry: Run, tmp_path: Path
 ) -> None:

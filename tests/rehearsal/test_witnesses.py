@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tools.witnesses import BEGIN, END, FILE, PAGE, name, rehearsal, run, table, witnesses
+from tools.witnesses import BEGIN, END, FILE, PAGE, name, rehearsal, run, table, together, witnesses
 
 SETTINGS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())
 RUN, FAIL = ([each for each in SETTINGS if ("fails" in each) is fails] for fails in (False, True))
@@ -34,6 +34,7 @@ def test_what_does_not_run_has_a_reason() -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.usefixtures("engine_imported_once")
 def test_the_engine_still_does_not_run_it() -> None:
     for setting in FAIL:  # today there is none, and a test without parameters would be skipped
         with pytest.raises(SystemExit) as caught:
@@ -42,7 +43,8 @@ def test_the_engine_still_does_not_run_it() -> None:
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("setting", RUN, ids=name)
+@pytest.mark.usefixtures("engine_imported_once")
+@pytest.mark.parametrize("setting", together(RUN), ids=name)
 def test_the_engine_still_says_so_and_its_manifest_plans(setting: dict[str, Any], tmp_path: Path) -> None:
     counts, lines = witnesses(setting, tmp_path)
     assert lines == [each["difference"] for each in setting["differences"]]
