@@ -24,7 +24,7 @@ def methods_keep_nothing(subject: KernelTypeUnderTest) -> None:
         _check("arguments(), read_m(), read_shape(), launch() and execute()", kept, shape, m)
 
 
-@rule("KR321", "a launch keeps no tensors of its caller", needs=("KR137", "KR301"), on_device=True)
+@rule("KR321", "a launch keeps no tensors of its caller", needs=("KR137", "KR318"), on_device=True)
 def launch_keeps_nothing(subject: KernelTypeUnderTest) -> None:
     if subject.device != "cpu":
         raise NotApplicable("it is checked on a CPU only; KR137 checks the methods")
