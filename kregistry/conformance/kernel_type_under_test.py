@@ -32,9 +32,14 @@ class KernelTypeUnderTest:
         self._known: dict[object, Any] = {}
 
     @cached_property
+    def first_state(self) -> dict[str, str]:
+        """The state of the process before any method of the kernel type was called."""
+        return process_state()
+
+    @property
     def torch_settings(self) -> dict[str, str]:
-        """The settings of torch before any method of the kernel type was called."""
-        return {name: value for name, value in process_state().items() if name.startswith("torch.")}
+        """The settings of torch of :attr:`first_state`."""
+        return {name: value for name, value in self.first_state.items() if name.startswith("torch.")}
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """The result of the first call of ``make`` for this key."""

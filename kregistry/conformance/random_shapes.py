@@ -50,14 +50,15 @@ def other_shapes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape
 
 
 def _odd_sizes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
-    """For each size, the first example in which :meth:`check` accepts another one: an odd number of grains, and 7."""
+    """For each size, the first example in which :meth:`check` accepts another one: odd, seven, or the least."""
     examples = subject.shapes(target)
     for dimension in subject.kernel_type.dimensions:
         if not isinstance(dimension, Size):
             continue
         numbers = [shape[dimension.name] for shape in examples]
         largest = max((number for number in numbers if type(number) is int), default=dimension.minimum)
-        for grains in dict.fromkeys(((largest // dimension.multiple_of + 1) | 1, 7)):
+        least = max(-(-dimension.minimum // dimension.multiple_of), 1)
+        for grains in dict.fromkeys(((largest // dimension.multiple_of + 1) | 1, 7, least)):
             shape = next(_with(subject, examples, target, dimension, grains * dimension.multiple_of), None)
             if shape is not None and shape not in examples:
                 yield shape

@@ -71,7 +71,7 @@ class ConformanceRun:
         first = self._failed_before(rule)
         if first:
             return Outcome(check, Verdict.SKIPPED, f"needs {first}, which fails")
-        _ = self.subject.torch_settings  # as they are before the first rule
+        _ = self.subject.first_state  # as they are before the first rule
         try:
             rule.check(self.subject, *((check.case,) if check.case else ()))
         except RuleViolation as breach:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from kregistry.deep_gemm.settings import KNOWN
 
 
 def process_state() -> dict[str, str]:
-    """Name -> value as text: environment, random numbers, and the settings of torch and DeepGEMM.
+    """Name -> value as text: environment, random numbers, and the settings of Python, torch and DeepGEMM.
 
     torch must be importable. DeepGEMM's settings are read only if the process has imported it.
     """
@@ -32,6 +35,13 @@ def _state() -> Iterator[tuple[str, str]]:
         yield f"the environment variable {name}", value
     yield "the current directory", str(Path.cwd())
     yield "sys.path", repr(sys.path)
+    yield "gc.isenabled()", str(gc.isenabled())
+    yield "gc.get_threshold()", str(gc.get_threshold())
+    yield "sys.getswitchinterval()", str(sys.getswitchinterval())
+    yield "sys.getrecursionlimit()", str(sys.getrecursionlimit())
+    yield "the level of the root logger", str(logging.getLogger().level)
+    for number in sorted(signal.valid_signals()):
+        yield f"the handler of signal {int(number)}", repr(signal.getsignal(number))
     yield "the random numbers of Python", _digest(repr(random.getstate()).encode())
     yield "the random numbers of torch", _digest(bytes(torch.get_rng_state().tolist()))
     if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -51,6 +51,13 @@ def imported() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _variable_of_a_wrong_kernel_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them sets it; it is not set before, and not after."""
+    monkeypatch.setenv("SIZES_WERE_ASKED_FOR", "")
+    monkeypatch.delenv("SIZES_WERE_ASKED_FOR")
+
+
 @pytest.mark.parametrize("wrong", [*WRONG, HEAVY], ids=lambda wrong: f"{wrong.rule}-{wrong.kernel_type.__name__}")
 def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: Wrong) -> None:
     name, module = wrong.kernel_type.__name__, wrong.kernel_type.__module__

@@ -24,6 +24,7 @@ from kregistry import (
     Signature,
     Value,
 )
+from kregistry.errors import ShapeError
 from kregistry.target import Target
 from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt
 from kregistry_plugins.fp8_gemm.masked import MGroupedFp8GemmNtMasked
@@ -399,6 +400,21 @@ class AnotherDefaultThanDeepGemm(Bf16Gemm):
     def shape_of(self, call: Arguments) -> Mapping[str, Value]:
         shape = super().shape_of(call)
         return shape if call.compiled_dims == "nk" else {**shape, "n": 248}
+
+
+@breaks(
+    "KR211", r"of a call that leaves compiled_dims out: got an unknown call, expected n=256 .*, as with its default"
+)
+class AnotherDefaultThatIsAlwaysGiven(Bf16Gemm):
+    signature = Signature("a, b, d, c=None, compiled_dims='nk'")
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        return Call(super().arguments(buffers, m).args, {"compiled_dims": ""})
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        if call.compiled_dims or call.c is not None:
+            raise ShapeError("must be ''", "compiled_dims")
+        return super().shape_of(call)
 
 
 @breaks("KR207", "got 1 synchronisations, expected none")

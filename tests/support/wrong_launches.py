@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Rows -> the tensor that ReturnsTheSameTensor returns.
 _KEPT: dict[int, Any] = {}
+#: What KeepsWhatItIsGiven keeps.
+_GIVEN: list[Any] = []
 #: What the launches of SharesScratchMemory share.
 _SCRATCH: list[Any] = []
 
@@ -136,10 +138,23 @@ class ClampsItsInput(_OwnFunction):
         plain_gemm(a.clamp(-8, 8), b, d)
 
 
-@breaks("KR316", "the result 'd': got a difference of nan from the reference, expected at most .*m=65540")
+@breaks("KR316", r"the result 'd': got NaN in \d+ of \d+ numbers, .*, expected numbers, as in the reference .*m=65540")
 class StopsAtFourThousandRows(_OwnFunction):
     def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
         plain_gemm(a[:4000], b, d[:4000])
+
+
+@breaks("KR316", r"the result 'd': got a difference of \S+ from the reference, expected at most .*: it is .* for n=7")
+class RoundsItsSums(_OwnFunction):
+    """Adds blocks of columns up in BF16: with the few columns of the examples nobody sees it."""
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        import torch
+
+        total = torch.zeros(d.shape, dtype=torch.bfloat16)
+        for start in range(0, a.shape[1], 64):
+            total += (a[:, start : start + 64] @ b[:, start : start + 64].T).bfloat16()
+        d.copy_(total)
 
 
 @breaks("KR317", "got tensor 0 of what it returns is overwritten by one of the next launches")
@@ -165,3 +180,59 @@ class SharesScratchMemory(_OwnFunction):
         _SCRATCH[:] = [a]
         rows = len(d)  # another thread may run here
         plain_gemm(_SCRATCH[0], b, d[:rows])
+
+
+@breaks("KR317", "what execute.* returns lies in: got the memory of 'a', and memory of its own for n=24")
+class ReturnsItsInputForOneColumn(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> torch.Tensor:
+        plain_gemm(a, b, d)
+        first: torch.Tensor = a[:, :1]
+        return first if a.shape[1] == 1 else first.clone()
+
+    def empty_result(self, call: Any) -> Any:
+        return call.a.new_empty(0, 1)
+
+    def returned(self, value: Any, buffers: Any, m: int) -> Any:
+        return {"first": value}
+
+    def reference(self, buffers: Any, m: int) -> Any:
+        return {"d": super().reference(buffers, m)["d"], "first": buffers.a[:m, :1]}
+
+
+@breaks("KR319", "the result 'd' of a launch with 'a' as columns of a wider tensor: got ")
+class TakesRowsForContiguous(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        plain_gemm(a.as_strided(a.shape, (a.shape[1], 1)), b, d)
+
+
+@breaks(
+    "KR319", "a launch with 'd' as columns of a wider tensor: got writes .* bytes between its rows, expected no write"
+)
+class WritesBetweenRows(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        if d.stride(0) > d.shape[1]:
+            d.as_strided((len(d), d.stride(0)), d.stride()).zero_()
+        plain_gemm(a, b, d)
+
+
+@breaks(
+    "KR320", "of a launch with 'a' that begins with NaN: got finite numbers only, expected NaN or infinity, as in 24"
+)
+class HidesNaN(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        plain_gemm(a.nan_to_num(), b, d)
+
+
+@breaks("KR320", r"where nothing depends on it, of a launch with 'a' whose first row is multiplied by 2\^12: got ")
+class OneScaleForAllRows(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        scale = a.abs().max().clamp_min(1e-30) / 127
+        exact = not bool(a.isfinite().all())
+        plain_gemm(a if exact else (a / scale).round() * scale, b, d)
+
+
+@breaks("KR321", r"execute\(buffers, m\): got keeps the memory of a, d, expected nothing of it")
+class KeepsWhatItIsGiven(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        plain_gemm(a, b, d)
+        _GIVEN.append((a, d))

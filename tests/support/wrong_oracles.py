@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
-from good_kernel_types import PlainGemm, plain_gemm
+from good_kernel_types import K, N, PlainGemm, plain_gemm
 from wrong_kernel_types import breaks
 
 from kregistry import Arguments, Buffers, BufferSpec, Call, EmptyInput, Shape, Signature, Value
 
 if TYPE_CHECKING:
     import torch
+
+#: What KeepsItsArguments keeps.
+_KEPT: list[Any] = []
 
 
 @breaks("KR109", r"NoArch.archs: got \(\), expected at least one arch")
@@ -81,6 +85,36 @@ class DrawsFromTheProcess(PlainGemm):
 
         super().fill(buffers, m, generator)
         torch.rand(1)
+
+
+@breaks("KR125", r"buffers\(\): got changes the environment variable SIZES_WERE_ASKED_FOR, expected no change")
+class SetsAVariableInBuffers(PlainGemm):
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        os.environ["SIZES_WERE_ASKED_FOR"] = "1"
+        return super().buffers(shape, max_m)
+
+
+@breaks("KR125", r"what read_m\(\) prints: got 'm = 17\\n', expected nothing")
+class PrintsEachValue(PlainGemm):
+    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        print("m =", a.shape[0])
+        return a.shape[0]
+
+
+@breaks("KR137", r"read_m\(\).*: got keeps the memory of a, expected nothing of it, once the caller has let go")
+class KeepsItsArguments(PlainGemm):
+    def read_m(self, a: torch.Tensor, *args: Any, **kwargs: Any) -> int:
+        _KEPT.append(a)
+        return a.shape[0]
+
+
+@breaks("KR115", "got n=48, expected n=40")
+class SwapsEqualSizes(PlainGemm):
+    dimensions = (evolve(N, multiple_of=8), evolve(K, multiple_of=8), PlainGemm.dimensions[2])
+    proof = evolve(PlainGemm.proof, examples=({"n": 40, "k": 40}, {"n": 24, "k": 24}))
+
+    def shape_of(self, call: Arguments) -> Mapping[str, Value]:
+        return {"n": call.b.shape[1], "k": call.b.shape[0], "num_splits": call.num_splits}
 
 
 class _Scaled(PlainGemm):

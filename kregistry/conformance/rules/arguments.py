@@ -44,11 +44,14 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
         archs = kernel_type.without_effect.get(name)
         if archs and shape.target.arch not in archs:
             continue  # on this arch such a call is unknown
-        if name not in call.kwargs and [*parameters].index(name) >= len(call.args):
-            read = read_with(kernel_type, shape, call, {name: _as_json(default)})
-            if read != plain:
+        without = _without(call, name, [*parameters])
+        if without is not None:
+            left_out = read_with(kernel_type, shape, without, {})
+            read = read_with(kernel_type, shape, without, {name: _as_json(default)})
+            if read != left_out:
                 what = f"read_shape of a call that leaves {name} out"
-                raise RuleViolation(what, plain, f"{read}, as with its default {default!r}", location(shape, m))
+                said = f"{read or 'an unknown call'}, as with its default {default!r}"
+                raise RuleViolation(what, left_out or "an unknown call", said, location(shape, m))
         for value in other_values(kernel_type, name, default, call, parameters):
             keywords = {name: value}
             read = read_with(kernel_type, shape, call, keywords)
@@ -63,6 +66,14 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
                 got = ", ".join(found) or "no kernel"
                 told = "no launch" if wanted is None else ", ".join(wanted) or "no kernel"
                 raise RuleViolation(what, got, f"{told}, as planned; or a ShapeError", location(shape, m))
+
+
+def _without(call: Call, name: str, parameters: list[str]) -> Call | None:
+    """The call without an argument; ``None`` if others follow it by position."""
+    place = parameters.index(name)
+    if place < len(call.args) - 1:
+        return None
+    return Call(call.args[:place], {each: value for each, value in call.kwargs.items() if each != name})
 
 
 def optional_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

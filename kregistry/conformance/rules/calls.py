@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from kregistry.conformance.cases import sweep_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import CASES, FULL, RuleViolation, rule
-from kregistry.errors import KregistryError
-from kregistry.kernel_type import Buffers, Call, KernelType, Shape, Value
+from kregistry.errors import KregistryError, ShapeError
+from kregistry.kernel_type import Buffers, Call, KernelType, Shape, Size, Value
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,24 @@ def shape_of_call(subject: KernelTypeUnderTest, case: str) -> None:
             check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, m), m)
             for value in (m, *(_policy_edges(subject.kernel_type, shape) if case == "largest" else ())):
                 check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), value)
+        for other in _distinct_sizes(subject.kernel_type, shape) if case == "tail" else ():
+            with subject.applied(other):
+                check_shape_of_call(subject.kernel_type, subject.meta_buffers(other, m), m)
+
+
+def _distinct_sizes(kernel_type: KernelType, shape: Shape) -> Iterator[Shape]:
+    """The shape with one of two equal sizes made larger, for each such pair: swapped, they read the same before."""
+    sizes = [each for each in kernel_type.dimensions if isinstance(each, Size) and type(shape[each.name]) is int]
+    for i, each in enumerate(sizes):
+        number = shape[each.name]
+        if any(shape[other.name] == number for other in sizes[:i]):
+            for factor in (1, 2, 4, 8):
+                try:
+                    larger: Any = number
+                    yield kernel_type.resolve({**shape, each.name: larger + factor * each.multiple_of}, shape.target)
+                    break
+                except ShapeError:
+                    continue
 
 
 def _policy_edges(kernel_type: KernelType, shape: Shape) -> Iterator[int]:

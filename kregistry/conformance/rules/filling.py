@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 INDEX_TYPES = ("int32", "int64")
 
 
-@rule("KR124", "fill() writes the inputs of the launch and nothing else", cases=FULL, needs=("KR120",))
+@rule("KR124", "fill() writes the inputs of the launch and nothing else", cases=FULL, needs=("KR120", "KR137"))
 def filled_only(subject: KernelTypeUnderTest, case: str) -> None:
     import torch
 
@@ -67,12 +70,36 @@ def process_kept(subject: KernelTypeUnderTest) -> None:
         recorder, _ = recorder_of(kernel_type)
         with subject.applied(shape), torch.random.fork_rng(devices=()):
             torch.rand(1)  # so that a seed that fill() has set already is seen when it sets it again
-            before = {**process_state(), **subject.torch_settings}
-            for words, method in _methods(kernel_type, recorder, shape, m, subject.padded_rows(m)):
-                method()
-                changed = changed_names(before, process_state())
-                if changed:
-                    raise RuleViolation(words, f"changes {', '.join(changed)}", "no change", location(shape, m))
+            with _environment_of(subject.first_state):
+                before = {**process_state(), **subject.torch_settings}
+                for words, method in _methods(kernel_type, recorder, shape, m, subject.padded_rows(m)):
+                    printed = _output_of(method)
+                    changed = changed_names(before, process_state())
+                    if changed:
+                        raise RuleViolation(words, f"changes {', '.join(changed)}", "no change", location(shape, m))
+                    if printed:
+                        wanted = "nothing: a server calls it often, and the output of a command may be JSON"
+                        raise RuleViolation(f"what {words} prints", repr(printed[:80]), wanted, location(shape, m))
+
+
+@contextmanager
+def _environment_of(state: Mapping[str, str]) -> Iterator[None]:
+    """The environment without what was added to it since: what an earlier call has set is not seen otherwise."""
+    added = {name: value for name, value in os.environ.items() if f"the environment variable {name}" not in state}
+    for name in added:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(added)
+
+
+def _output_of(method: Callable[[], object]) -> str:
+    """What a call prints."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed):
+        method()
+    return printed.getvalue()
 
 
 def _methods(
@@ -81,6 +108,10 @@ def _methods(
     """Calls of the methods of a kernel type, with their names; the recorder launches nothing."""
     import torch
 
+    for name in ("buffers", "memory_requirement", "workspace_requirement"):
+        yield f"{name}()", partial(getattr(kernel_type, name), shape, max_m)
+    yield "check()", partial(kernel_type.check, shape)
+    yield "refusal()", partial(kernel_type.refusal, shape, m)
     buffers = kernel_type.allocate_buffers(shape, max_m, "cpu")
     call = kernel_type.arguments(buffers, m)
     yield "fill()", partial(kernel_type.fill, buffers, m, torch.Generator().manual_seed(0))

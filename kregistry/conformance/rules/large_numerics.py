@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from kregistry.conformance.comparison import difference
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.large_launch import fits, smallest_of, value_to_launch
 from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
@@ -16,6 +17,8 @@ from kregistry.kernel_type import KernelType, Shape, Size
 
 #: Sizes of a dimension, the first that fits.
 _SIZES = (65_539, 4_099, 1_031, 259)
+#: How many times the difference of the smallest shape that of a large one may be, unless it is below the other number.
+_MOST_GROWTH, _EXACT = 10.0, 1e-5
 
 
 @rule("KR316", "results agree at large sizes", needs=("KR312", "KR315"), on_device=True)
@@ -27,8 +30,20 @@ def large(subject: KernelTypeUnderTest) -> None:
     if value is not None:
         _compare(subject, smallest, value)
     m = subject.at("tail")
-    for shape in _large_shapes(kernel_type, smallest, m) if subject.device == "cpu" else ():
-        _compare(subject, shape, m)
+    if subject.device == "cpu":
+        before = _compare(subject, smallest, m)
+        for shape in _large_shapes(kernel_type, smallest, m):
+            _check_growth(before, _compare(subject, shape, m), smallest, location(shape, m))
+
+
+def _check_growth(before: Mapping[str, float], after: Mapping[str, float], smallest: Shape, where: str) -> None:
+    """A sum of more terms is about as exact: one that is rounded on its way loses more with each."""
+    for name, found in after.items():
+        most = max(_EXACT, _MOST_GROWTH * before[name])
+        if found > most:
+            what, got = f"the result {name!r}", f"a difference of {found:.3g} from the reference"
+            wanted = f"at most {most:.3g}: it is {before[name]:.3g} for {smallest}, and sums are not rounded on the way"
+            raise RuleViolation(what, got, wanted, where)
 
 
 def _check_largest(subject: KernelTypeUnderTest, shape: Shape) -> None:
@@ -64,7 +79,8 @@ def _large_shapes(kernel_type: KernelType, shape: Shape, m: int) -> Iterator[Sha
                 break
 
 
-def _compare(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
+def _compare(subject: KernelTypeUnderTest, shape: Shape, m: int) -> dict[str, float]:
+    """Compare one launch with the reference; returns the difference of each result."""
     kernel_type = subject.kernel_type
     poisoned = poisoned_buffers(kernel_type, shape, subject.padded_rows(m), NAN_POISON, subject.device)
     refill(kernel_type, poisoned, m, 71, subject.device)
@@ -74,3 +90,4 @@ def _compare(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
     synchronize(subject.device)
     results = results_of(kernel_type, poisoned.buffers, m, value)
     compare_results(results, wanted, kernel_type.proof.tolerance, location(shape, m))
+    return {name: difference(results[name], each) for name, each in wanted.items()}

@@ -97,6 +97,10 @@ def compare_results(
         if got[name].shape != expected.shape:
             sizes = f"the {tuple(expected.shape)} of the reference"
             raise RuleViolation(f"the result {name!r}{what}", tuple(got[name].shape), sizes, where)
+        unknown = int((got[name].isnan() & ~expected.isnan()).sum())
+        if unknown:
+            text = f"NaN in {unknown} of {expected.numel()} numbers, as of memory that nobody has written"
+            raise RuleViolation(f"the result {name!r}{what}", text, "numbers, as in the reference", where)
         found = disagreement(got[name], expected, tolerance)
         if found is not None:
             raise RuleViolation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,10 +71,11 @@ def process_kept(subject: KernelTypeUnderTest) -> None:
 
 @contextmanager
 def _other_settings() -> Iterator[None]:
-    """Other settings of torch: what an earlier launch has set is not seen otherwise."""
+    """Other settings of torch, and Python's collector on: what an earlier launch has set is not seen otherwise."""
     import torch
 
-    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    threads, tf32, collects = torch.get_num_threads(), torch.backends.cudnn.allow_tf32, gc.isenabled()
+    gc.enable()
     torch.set_num_threads(threads + 1)
     torch.backends.cudnn.allow_tf32 = not tf32
     try:
@@ -81,6 +83,8 @@ def _other_settings() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.allow_tf32 = tf32
+        if not collects:
+            gc.disable()
 
 
 @rule("KR314", "an empty call returns what a launch returns, without rows", needs=("KR301",), on_device=True)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
+from kregistry.conformance.random_shapes import other_shapes
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.calls import tensors_of
 from kregistry.conformance.rules.numerics import device_shapes
-from kregistry.conformance.trial import refill, results_of, synchronize
+from kregistry.conformance.trial import filled_buffers, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
-from kregistry.kernel_type import Buffers
+from kregistry.kernel_type import Buffers, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,8 @@ _NEXT_SEEDS = (82, 83, 84, 85)
 def belongs_to_the_caller(subject: KernelTypeUnderTest) -> None:
     """Launch, keep what came back, launch a few times with other inputs: what was kept is the same."""
     kernel_type, m = subject.kernel_type, subject.at("tail")
+    if subject.device == "cpu":
+        _check_aliases(subject, m)
     for shape in device_shapes(subject):
         poisoned = poisoned_buffers(kernel_type, shape, subject.padded_rows(m), NAN_POISON, subject.device)
         buffers, what, where = poisoned.buffers, "execute(buffers, m)", location(shape, m)
@@ -46,6 +49,30 @@ def belongs_to_the_caller(subject: KernelTypeUnderTest) -> None:
             if not _is_compared(subject, buffers, m, value, each):
                 got = f"tensor {position} of what it returns does not matter to returned(value, buffers, m)"
                 raise RuleViolation(what, got, "all of it: what is not compared may be wrong", where)
+
+
+def _check_aliases(subject: KernelTypeUnderTest, m: int) -> None:
+    """What is returned lies in an input for every shape, or for none: a caller writes to one and keeps the other."""
+    kernel_type = subject.kernel_type
+    seen: dict[bool, tuple[Shape, str]] = {}
+    for shape in (*device_shapes(subject), *other_shapes(subject, subject.targets[0])):
+        buffers = filled_buffers(kernel_type, shape, m, subject.padded_rows(m), 86, NAN_POISON, "cpu").buffers
+        try:
+            with applied(kernel_type, shape):
+                value = kernel_type.execute(buffers, m)
+        except Exception:  # any: KR312 launches these shapes too
+            continue
+        names = {each.untyped_storage().data_ptr(): name for name, each in buffers.tensors.items()}
+        specs = kernel_type.buffers(shape, buffers.max_m)
+        homes = [names.get(each.untyped_storage().data_ptr(), "") for each in tensors_of(value) if each.numel()]
+        shared = [name for name in homes if name and specs[name].role != "output"]
+        if homes:
+            seen.setdefault(bool(shared), (shape, shared[0] if shared else ""))
+    if len(seen) > 1:
+        shape, name = seen[True]
+        got = f"the memory of {name!r}, and memory of its own for {seen[False][0]}"
+        wanted = "the same for every shape: who writes to the one changes the other"
+        raise RuleViolation("what execute(buffers, m) returns lies in", got, wanted, location(shape, m))
 
 
 def _new_tensors(value: object, buffers: Buffers) -> dict[int, torch.Tensor]:
