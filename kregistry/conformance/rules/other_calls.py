@@ -18,7 +18,7 @@ from kregistry.registry import Registry
 _OTHER_DTYPES = {"bfloat16": "float32", "float32": "bfloat16"}
 
 
-@rule("KR227", "calls that need other kernels are not read as its own", needs=("KR205", "KR211"))
+@rule("KR227", "calls that need other kernels are not read as its own", needs=("KR205", "KR211", "KR221"))
 def other_calls(subject: KernelTypeUnderTest) -> None:
     """Its own calls with a tensor of another dtype, and calls of the other installed kernel types of its function."""
     m = subject.at("tail")

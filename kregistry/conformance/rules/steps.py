@@ -9,6 +9,7 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, lo
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.large_values import large_values
 from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.deep_gemm.settings import MK_ALIGNMENT
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape
 from kregistry.stub.probed import Probed
@@ -26,7 +27,8 @@ def between_steps(subject: KernelTypeUnderTest) -> None:
     if run.step == 1:
         raise NotApplicable("its range holds every value")
     first, swept = start_of(subject.kernel_type), sweep_of(subject.kernel_type)
-    near = [m for m in (first + (i - 1) * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
+    below = 0 if _comes_in_tiles(subject) else 1
+    near = [m for m in (first + (i - below) * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
     for shape, probed in probed_shapes(subject):
         far = sorted(m for m in large_values(subject.kernel_type, shape) if m < _LARGE)
         ends = tuple(end for m in far for end in (m, m + run.step))
@@ -46,6 +48,13 @@ def _kernels(probed: Probed) -> Mapping[int, tuple[str, ...]]:
     """Run-time value -> kernels of a launch; without the values that DeepGEMM or the kernel type refuses."""
     accepted = [value for value in probed.values if not value.serving.error and not value.refusal]
     return {value.m: tuple(value.serving.kernels) for value in accepted}
+
+
+def _comes_in_tiles(subject: KernelTypeUnderTest) -> bool:
+    """Whether the first value is one tile of DeepGEMM's contiguous layouts: rows of a group come in whole tiles."""
+    run = subject.kernel_type.run_dimension
+    tiles = (setting.default for setting in subject.kernel_type.settings if setting.name == MK_ALIGNMENT.name)
+    return run.start == run.step and run.step in tiles
 
 
 def _is_its_call(subject: KernelTypeUnderTest, shape: Shape, m: int) -> bool:
