@@ -10,8 +10,9 @@ import socket
 import sys
 import time
 
-#: How long this program waits at most, before it ends, until the monitor has read the stack of the call.
-_LOOK_SECONDS = 1.0
+#: How long this program waits at most for the monitor: until it has read the stack of the call, and until it has noted
+#: the end. The process that compiles may end right afterwards, and the monitor's thread with it.
+_ANSWER_SECONDS = 1.0
 REFUSAL = "kregistry: the JIT monitor is in mode 'error', so nothing is compiled while requests are served"
 
 
@@ -32,8 +33,9 @@ def main(arguments: "list[str]") -> int:
     else:
         child = os.posix_spawn(compiler, [compiler, *arguments], os.environ)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    channel.wait(_LOOK_SECONDS)
+    channel.wait(_ANSWER_SECONDS)
     channel.send(code=code, seconds=time.time() - started)
+    channel.wait(_ANSWER_SECONDS)
     channel.close()
     return code if code >= 0 else 128 - code
 

@@ -13,13 +13,13 @@ from kregistry.jit_monitor import substitute_compiler
 
 
 @pytest.mark.parametrize(("mode", "code"), [("count", 0), ("error", 1)])
-def test_it_ends_only_after_the_stack_of_the_call_was_read(
+def test_it_ends_only_after_the_monitor_has_read_the_stack_and_noted_the_end(
     tmp_path: Path, mode: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the compiler takes no time: the call would have returned, and nobody would know its place."""
+    """Otherwise the call returns, and nobody knows its place; or its process ends, and the monitor's thread with it."""
     (tmp_path / "mode").write_text(mode)
     (tmp_path / "kernel.cu").write_text("source")
-    monkeypatch.setattr(substitute_compiler, "_LOOK_SECONDS", 200.0)
+    monkeypatch.setattr(substitute_compiler, "_ANSWER_SECONDS", 200.0)
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
     monkeypatch.setenv("KREGISTRY_MONITOR", ".")
     monkeypatch.setenv("KREGISTRY_MONITORED_NVCC", "/bin/true")
@@ -36,5 +36,8 @@ def test_it_ends_only_after_the_stack_of_the_call_was_read(
             assert program.is_alive()
             channel.send(b"x")
             assert json.loads(lines.readline())["code"] == code
+            program.join(0.2)  # the monitor writes its log
+            assert program.is_alive()
+            channel.send(b"x")
             program.join()
     assert codes == [code]
