@@ -40,7 +40,7 @@ class Trial:
 def run_trial(kernel_type: KernelType, shape: Shape, m: int, max_m: int, seed: int, poison: int, device: str) -> Trial:
     """Fill the inputs, compute the reference, launch once through :meth:`KernelType.execute`, and compare memory."""
     poisoned = filled_buffers(kernel_type, shape, m, max_m, seed, poison, device)
-    wanted = {name: tensor.clone() for name, tensor in kernel_type.reference(poisoned.buffers, m).items()}
+    wanted = reference_of(kernel_type, poisoned.buffers, m)
     before = poisoned.snapshot()
     with applied(kernel_type, shape):
         value = kernel_type.execute(poisoned.buffers, m)
@@ -68,6 +68,19 @@ def refill(kernel_type: KernelType, poisoned: Poisoned, m: int, seed: int, devic
     kernel_type.fill(poisoned.buffers, m, torch.Generator(device).manual_seed(seed))
     synchronize(device)
     poisoned.poison_outputs()
+
+
+def reference_of(kernel_type: KernelType, buffers: Buffers, m: int) -> dict[str, torch.Tensor]:
+    """The results of the reference, which no later launch in the same buffers changes."""
+    return {name: tensor.clone() for name, tensor in kernel_type.reference(buffers, m).items()}
+
+
+def reference_or_none(kernel_type: KernelType, buffers: Buffers, m: int) -> dict[str, torch.Tensor] | None:
+    """The same; ``None`` if the reference refuses the inputs."""
+    try:
+        return reference_of(kernel_type, buffers, m)
+    except (RuntimeError, IndexError, ValueError):
+        return None
 
 
 def results_of(kernel_type: KernelType, buffers: Buffers, m: int, value: object) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.calls import settings_of
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.deep_gemm.settings import read_call
 from kregistry.kernel_type import Call, Choice, KernelType, Shape, Value
@@ -86,9 +87,9 @@ def optional_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, An
 def read_with(kernel_type: KernelType, shape: Shape, call: Call, keywords: Mapping[str, Any]) -> Shape | None:
     """The shape of the call with some other arguments; ``None`` if the kernel type does not know the call."""
     args, kwargs = with_arguments(kernel_type.function(), call.args, call.kwargs, keywords)
-    settings = {each.name: shape[each.name] for each in kernel_type.settings}
     try:
-        return kernel_type.resolve({**settings, **read_call(kernel_type, args, kwargs)}, shape.target)
+        read = {**settings_of(kernel_type, shape), **read_call(kernel_type, args, kwargs)}
+        return kernel_type.resolve(read, shape.target)
     except Exception:  # a reader may stumble over a value of a type that no caller gives: recognition passes it over
         return None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from kregistry.conformance.cases import sweep_of
@@ -86,13 +86,17 @@ def _distinct_sizes(kernel_type: KernelType, shape: Shape) -> Iterator[Shape]:
 
 
 def _policy_edges(kernel_type: KernelType, shape: Shape) -> Iterator[int]:
+    return chain.from_iterable(policy_steps(kernel_type, shape, sweep_of(kernel_type)[1:]))
+
+
+def policy_steps(kernel_type: KernelType, shape: Shape, values: Iterable[int]) -> Iterator[tuple[int, int]]:
     """The values before and after each change of a dimension that a policy varies."""
     for dimension in kernel_type.dimensions:
         if shape[dimension.name] not in dimension.policies:
             continue
-        for before, after in pairwise(sweep_of(kernel_type)[1:]):
+        for before, after in pairwise(values):
             if shape.at(dimension, before) != shape.at(dimension, after):
-                yield from (before, after)
+                yield before, after
 
 
 def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> None:
@@ -101,7 +105,7 @@ def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> No
     read = kernel_type.read_shape(*call.args, **call.kwargs)
     what = f"read_shape(*arguments(buffers, m={m}))"
     try:
-        found = kernel_type.resolve({**_settings_of(kernel_type, shape), **read}, shape.target)
+        found = kernel_type.resolve({**settings_of(kernel_type, shape), **read}, shape.target)
     except KregistryError as error:
         raise RuleViolation(
             what, f"{dict(read)}, which is not a shape: {error.message}", shape, location(shape, m)
@@ -114,8 +118,9 @@ def check_shape_of_call(kernel_type: KernelType, buffers: Buffers, m: int) -> No
             raise RuleViolation(what, got, f"{dimension.name}={wanted}", location(shape, m))
 
 
-def _settings_of(kernel_type: KernelType, shape: Shape) -> dict[str, Value]:
-    return {each.name: shape[each.name] for each in kernel_type.settings}
+def settings_of(kernel_type: KernelType, shape: Shape) -> dict[str, Value]:
+    """The settings that a shape has, which may be one of another kernel type."""
+    return {each.name: shape[each.name] for each in kernel_type.settings if each.name in shape}
 
 
 @rule("KR117", "warm-up makes the call that serving makes", cases=FULL, needs=("KR113",))

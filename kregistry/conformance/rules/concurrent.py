@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from kregistry.conformance.author_code import is_authors
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
-from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import rule
-from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import filled_buffers, results_of, synchronize
+from kregistry.conformance.rules.numerics import compare_results, device_shapes, filled_with_reference
+from kregistry.conformance.trial import results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import Buffers, Shape
 
@@ -39,16 +40,12 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, n: int) -> None:
     """One launch at ``m`` for each place, with a launch at ``n`` in its middle."""
     count = _events_of(subject, shape, m)
     for place in sorted({i * count // _PLACES for i in range(_PLACES)}) if count else ():
-        first, wanted = _inputs(subject, shape, m, 91)
-        second, other_wanted = _inputs(subject, shape, n, 92)
-        seen, others = [0], list[Any]()
-
-        def maybe_launch() -> None:
-            if seen[0] == place:  # noqa: B023
-                others.append(subject.kernel_type.execute(second, n))  # noqa: B023
-            seen[0] += 1  # noqa: B023
-
-        with applied(subject.kernel_type, shape), _at_each_event(maybe_launch):
+        first, wanted = filled_with_reference(subject, shape, m, 91)
+        second, other_wanted = filled_with_reference(subject, shape, n, 92)
+        others: list[object] = []
+        launch = partial(subject.kernel_type.execute, second, n)
+        interrupt = partial(_launch_at, place, itertools.count(), others, launch)
+        with applied(subject.kernel_type, shape), _at_each_event(interrupt):
             value = subject.kernel_type.execute(first, m)
         synchronize(subject.device)
         _compare(subject, first, m, value, wanted, " of a launch that another thread interrupts")
@@ -56,23 +53,20 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, n: int) -> None:
             _compare(subject, second, n, other, other_wanted, " of a launch in the middle of another")
 
 
+def _launch_at(place: int, events: Iterator[int], values: list[object], launch: Callable[[], object]) -> None:
+    """Launch once, at one of the events, and keep what comes back."""
+    if next(events) == place:
+        values.append(launch())
+
+
 def _events_of(subject: KernelTypeUnderTest, shape: Shape, m: int) -> int:
     """Calls and returns of the author's code in one launch."""
-    buffers, _ = _inputs(subject, shape, m, 90)
+    buffers, _ = filled_with_reference(subject, shape, m, 90)
     seen = list[None]()
     with applied(subject.kernel_type, shape), _at_each_event(lambda: seen.append(None)):
         subject.kernel_type.execute(buffers, m)
     synchronize(subject.device)
     return len(seen)
-
-
-def _inputs(
-    subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int
-) -> tuple[Buffers, Mapping[str, torch.Tensor]]:
-    """Filled buffers, with the results of the reference."""
-    kernel_type, rows = subject.kernel_type, subject.padded_rows(m)
-    buffers = filled_buffers(kernel_type, shape, m, rows, seed, NAN_POISON, subject.device).buffers
-    return buffers, {name: each.clone() for name, each in kernel_type.reference(buffers, m).items()}
 
 
 def _compare(

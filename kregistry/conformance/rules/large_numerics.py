@@ -10,7 +10,7 @@ from kregistry.conformance.large_launch import fits, smallest_of, value_to_launc
 from kregistry.conformance.poison import NAN_POISON, poisoned_buffers
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import refill, results_of, synchronize
+from kregistry.conformance.trial import reference_of, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import KernelType, Shape, Size
@@ -84,7 +84,7 @@ def _compare(subject: KernelTypeUnderTest, shape: Shape, m: int) -> dict[str, fl
     kernel_type = subject.kernel_type
     poisoned = poisoned_buffers(kernel_type, shape, subject.padded_rows(m), NAN_POISON, subject.device)
     refill(kernel_type, poisoned, m, 71, subject.device)
-    wanted = {name: each.clone() for name, each in kernel_type.reference(poisoned.buffers, m).items()}
+    wanted = reference_of(kernel_type, poisoned.buffers, m)
     with applied(kernel_type, shape):
         value = kernel_type.execute(poisoned.buffers, m)
     synchronize(subject.device)

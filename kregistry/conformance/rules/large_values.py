@@ -9,7 +9,13 @@ from kregistry.conformance.cases import start_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, NotProved, RuleViolation, rule
 from kregistry.conformance.rules.buffers import bytes_held, declaration_fault_of
-from kregistry.conformance.rules.calls import check_run_time_value, check_shape_of_call, recorder_of, tensors_of
+from kregistry.conformance.rules.calls import (
+    check_run_time_value,
+    check_shape_of_call,
+    policy_steps,
+    recorder_of,
+    tensors_of,
+)
 from kregistry.kernel_type import Buffers, KernelType, Shape
 
 #: Past a tile, two usual limits of a step, one past the 16 bits of a short, and a long prefill. In an order in which
@@ -50,7 +56,10 @@ def _check_smaller(subject: KernelTypeUnderTest, shape: Shape) -> None:
     """Buffers for a large value hold every smaller one, also where a policy makes it larger in another way."""
     kernel_type = subject.kernel_type
     values = sorted({*(subject.at(case) for case in FULL), *large_values(kernel_type, shape)})
-    pairs = [(max_m, m) for max_m in values[-2:] for m in values if m < max_m] + list(_policy_steps(kernel_type, shape))
+    pairs = [(max_m, m) for max_m in values[-2:] for m in values if m < max_m]
+    # Where a policy changes, buffers need not grow with the value.
+    each_value = range(start_of(kernel_type), _MOST_OF_A_POLICY, kernel_type.run_dimension.step)
+    pairs += [(after, before) for before, after in policy_steps(kernel_type, shape, each_value)]
     with subject.applied(shape):
         for max_m, m in pairs:
             try:
@@ -62,16 +71,6 @@ def _check_smaller(subject: KernelTypeUnderTest, shape: Shape) -> None:
                 got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 what = f"arguments(buffers for {max_m}, m={m}), or its outputs"
                 raise RuleViolation(what, got, "a launch in the same buffers", location(shape, m)) from error
-
-
-def _policy_steps(kernel_type: KernelType, shape: Shape) -> Iterator[tuple[int, int]]:
-    """(value, the one before) where a policy changes: buffers need not grow with the value there."""
-    for dimension in kernel_type.dimensions:
-        if dimension.policies and isinstance(shape[dimension.name], str):
-            values = range(start_of(kernel_type), _MOST_OF_A_POLICY, kernel_type.run_dimension.step)
-            for before, after in itertools.pairwise(values):
-                if shape.at(dimension, before) != shape.at(dimension, after):
-                    yield after, before
 
 
 def _check_history(subject: KernelTypeUnderTest, shape: Shape) -> None:

@@ -10,8 +10,8 @@ from kregistry.conformance.compile_ahead import compile_ahead
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
-from kregistry.conformance.trial import Trial
-from kregistry.kernel_type import Shape
+from kregistry.conformance.trial import Trial, filled_buffers, reference_of
+from kregistry.kernel_type import Buffers, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +85,15 @@ def agreement(subject: KernelTypeUnderTest, case: str) -> None:
     limit = subject.kernel_type.proof.tolerance
     for shape, trial in _trials(subject, case, _SEEDS):
         compare_results(trial.got, trial.wanted, limit, location(shape, m))
+
+
+def filled_with_reference(
+    subject: KernelTypeUnderTest, shape: Shape, m: int, seed: int
+) -> tuple[Buffers, Mapping[str, torch.Tensor]]:
+    """Filled buffers, with the results of the reference."""
+    kernel_type, rows = subject.kernel_type, subject.padded_rows(m)
+    buffers = filled_buffers(kernel_type, shape, m, rows, seed, NAN_POISON, subject.device).buffers
+    return buffers, reference_of(kernel_type, buffers, m)
 
 
 def compare_results(

@@ -12,7 +12,7 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, lo
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, Poisoned, poisoned_buffers
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.filling import INDEX_TYPES
-from kregistry.conformance.trial import filled_buffers
+from kregistry.conformance.trial import filled_buffers, reference_or_none
 from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import BufferSpec, KernelType, Shape
 
@@ -36,7 +36,7 @@ def every_input_counts(subject: KernelTypeUnderTest) -> None:
         max_m = max(m, kernel_type.run_dimension.start)
         mine = filled_buffers(kernel_type, shape, m, max_m, 0, NAN_POISON, "cpu")
         other = filled_buffers(kernel_type, shape, m, max_m, 1, NAN_POISON, "cpu")
-        before = _reference(kernel_type, mine, m)
+        before = reference_or_none(kernel_type, mine.buffers, m)
         assert before is not None
         for name, spec in kernel_type.buffers(shape, max_m).items():
             if spec.role == "output" and not spec.accumulated:
@@ -51,7 +51,7 @@ def every_input_counts(subject: KernelTypeUnderTest) -> None:
             other_: list[str] = []
             for words, change in changes:
                 change()
-                (same if _equal(before, _reference(kernel_type, mine, m)) else other_).append(words)
+                (same if _equal(before, reference_or_none(kernel_type, mine.buffers, m)) else other_).append(words)
                 mine.regions[name].copy_(kept)
             fault = _judge(name, spec, same, other_, location(shape, m))
             if fault is not None and spec.dtype not in INDEX_TYPES:
@@ -109,14 +109,6 @@ def _bits(tensor: torch.Tensor) -> torch.Tensor:
 
     integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     return tensor.view(integers[tensor.element_size()]) if tensor.dtype.is_floating_point else tensor
-
-
-def _reference(kernel_type: KernelType, poisoned: Poisoned, m: int) -> Mapping[str, torch.Tensor] | None:
-    """A copy of the reference; ``None`` if it refuses the inputs."""
-    try:
-        return {name: each.clone() for name, each in kernel_type.reference(poisoned.buffers, m).items()}
-    except (RuntimeError, IndexError, ValueError):
-        return None
 
 
 def _equal(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor] | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.arguments import kernels_of, probe_with, read_with
+from kregistry.conformance.rules.calls import settings_of
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.deep_gemm.settings import read_call
 from kregistry.kernel_type import Call, KernelType, Shape
@@ -81,10 +82,9 @@ def _check_other(subject: KernelTypeUnderTest, other: KernelTypeUnderTest) -> No
 
 
 def _read(kernel_type: KernelType, shape: Shape, call: Call) -> Shape | None:
-    settings = {each.name: shape[each.name] for each in kernel_type.settings if each.name in shape}
     try:
         read: Mapping[str, Any] = read_call(kernel_type, call.args, call.kwargs)
-        return kernel_type.resolve({**settings, **read}, shape.target)
+        return kernel_type.resolve({**settings_of(kernel_type, shape), **read}, shape.target)
     except Exception:  # a reader may stumble over a call that is not its own
         return None
 

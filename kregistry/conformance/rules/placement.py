@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.arguments import read_with
 from kregistry.conformance.rules.calls import tensors_of
-from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import filled_buffers, results_of
+from kregistry.conformance.rules.numerics import compare_results, device_shapes, filled_with_reference
+from kregistry.conformance.trial import results_of
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import Buffers, Call, KernelType, Shape
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Columns between the end of a row and the next one.
 _GAP = 16
+_SEED = 95
 
 
 @rule("KR319", "results do not depend on where tensors lie", needs=("KR301", "KR303"), on_device=True)
@@ -36,10 +38,10 @@ def placement(subject: KernelTypeUnderTest) -> None:
 
 def _check_columns(subject: KernelTypeUnderTest, shape: Shape, m: int, name: str) -> None:
     """One buffer as the first columns of a wider tensor. A launch that refuses it is right too."""
-    buffers, wanted = _inputs(subject, shape, m)
+    buffers, wanted = filled_with_reference(subject, shape, m, _SEED)
     wide, view = _columns(buffers.tensors[name])
     moved = Buffers(shape, buffers.max_m, {**buffers.tensors, name: view})
-    words, where = f" of a launch with {name!r} as columns of a wider tensor", location(shape, m)
+    what, where = f"a launch with {name!r} as columns of a wider tensor", location(shape, m)
     try:
         call = subject.kernel_type.arguments(moved, m)
         if wide.untyped_storage()._cdata not in {each.untyped_storage()._cdata for each in tensors_of(call)}:
@@ -47,26 +49,23 @@ def _check_columns(subject: KernelTypeUnderTest, shape: Shape, m: int, name: str
         results = _launch(subject.kernel_type, moved, m, call)
     except Exception:  # any: such a tensor is refused
         return
-    compare_results(results, wanted, subject.kernel_type.proof.tolerance, where, words)
+    compare_results(results, wanted, subject.kernel_type.proof.tolerance, where, f" of {what}")
     gap = _bytes(wide).reshape(*wide.shape[:-1], -1)[..., view.shape[-1] * view.element_size() :]
     spoiled = int((gap != NAN_POISON).sum())
     if spoiled:
-        raise RuleViolation(f"a launch{words[12:]}", f"writes {spoiled} bytes between its rows", "no write", where)
+        raise RuleViolation(what, f"writes {spoiled} bytes between its rows", "no write", where)
 
 
 def _check_twice(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
     """An optional argument that is the same tensor as another one: a copy of it, and NaN in the other."""
     kernel_type = subject.kernel_type
     for name, first in _given_twice(kernel_type, kernel_type.arguments(subject.meta_buffers(shape, m), m)):
-        buffers, wanted = _inputs(subject, shape, m)
+        buffers, wanted = filled_with_reference(subject, shape, m, _SEED)
         call = kernel_type.arguments(buffers, m)
         kept = call.kwargs[name]
         other = Call(call.args, {**call.kwargs, name: kept.clone()})
         with applied(kernel_type, shape):
-            try:
-                read = kernel_type.read_shape(*other.args, **other.kwargs)
-                kernel_type.resolve({**_settings(kernel_type, shape), **read}, shape.target)
-            except Exception:  # any: the call is unknown to the kernel type
+            if read_with(kernel_type, shape, other, {}) is None:  # the call is unknown to the kernel type
                 continue
         kept.fill_(float("nan"))
         words = f" of a launch with {name} in another tensor than {first}"
@@ -91,17 +90,6 @@ def _given_twice(kernel_type: KernelType, call: Call) -> Iterator[tuple[str, str
 
 def _place(tensor: torch.Tensor) -> tuple[object, ...]:
     return tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.shape, tensor.stride()
-
-
-def _settings(kernel_type: KernelType, shape: Shape) -> Mapping[str, object]:
-    return {each.name: shape[each.name] for each in kernel_type.settings}
-
-
-def _inputs(subject: KernelTypeUnderTest, shape: Shape, m: int) -> tuple[Buffers, Mapping[str, torch.Tensor]]:
-    """Filled buffers, with the results of the reference."""
-    rows = subject.padded_rows(m)
-    buffers = filled_buffers(subject.kernel_type, shape, m, rows, 95, NAN_POISON, subject.device).buffers
-    return buffers, {name: each.clone() for name, each in subject.kernel_type.reference(buffers, m).items()}
 
 
 def _launch(kernel_type: KernelType, buffers: Buffers, m: int, call: Call) -> Mapping[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, poisoned_buff
 from kregistry.conformance.random_shapes import RANDOM_SHAPES, RANDOM_VALUES, other_shapes, random_shapes, random_values
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import filled_buffers, refill, results_of, synchronize
+from kregistry.conformance.trial import filled_buffers, reference_of, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape
@@ -70,7 +70,7 @@ def _compare(subject: KernelTypeUnderTest, shape: Shape, values: tuple[int, ...]
     limit = kernel_type.proof.tolerance
     for m in values:
         refill(kernel_type, poisoned, m, m, subject.device)
-        wanted = {name: each.clone() for name, each in kernel_type.reference(poisoned.buffers, m).items()}
+        wanted = reference_of(kernel_type, poisoned.buffers, m)
         with applied(kernel_type, shape):
             value = kernel_type.execute(poisoned.buffers, m)
         synchronize(subject.device)

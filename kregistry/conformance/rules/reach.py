@@ -9,7 +9,7 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, lo
 from kregistry.conformance.poison import NAN_POISON, Poisoned, poisoned_buffers
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import refill, results_of
+from kregistry.conformance.trial import reference_or_none, refill, results_of
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import KernelType, Shape
 
@@ -52,9 +52,9 @@ def _check(
     kernel_type: KernelType, poisoned: Poisoned, shape: Shape, m: int, words: str, change: Callable[[], object]
 ) -> None:
     refill(kernel_type, poisoned, m, 63, "cpu")
-    before = _reference(kernel_type, poisoned, m)
+    before = reference_or_none(kernel_type, poisoned.buffers, m)
     change()
-    wanted = _reference(kernel_type, poisoned, m)
+    wanted = reference_or_none(kernel_type, poisoned.buffers, m)
     if before is None or wanted is None or any(before[name].shape != each.shape for name, each in wanted.items()):
         return
     try:
@@ -88,11 +88,3 @@ def _check_reached(what: str, got: Mapping[str, torch.Tensor], wanted: Mapping[s
         if spread:
             found = f"{spread} numbers of {name!r} that are NaN or infinite"
             raise RuleViolation(what, found, "finite ones there, as in the reference", where)
-
-
-def _reference(kernel_type: KernelType, poisoned: Poisoned, m: int) -> Mapping[str, torch.Tensor] | None:
-    """A copy of the reference; ``None`` if it refuses the inputs."""
-    try:
-        return {name: each.clone() for name, each in kernel_type.reference(poisoned.buffers, m).items()}
-    except (RuntimeError, IndexError, ValueError):
-        return None

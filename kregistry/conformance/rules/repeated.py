@@ -11,7 +11,7 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, lo
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, Poisoned, elements, poisoned_buffers
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import refill, results_of, synchronize
+from kregistry.conformance.trial import reference_of, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import EmptyInput, Shape
 from kregistry.stub.process_state import changed_names, process_state
@@ -43,7 +43,7 @@ def computes_anew(subject: KernelTypeUnderTest) -> None:
 def _launch(subject: KernelTypeUnderTest, shape: Shape, poisoned: Poisoned, m: int, words: str) -> None:
     """One launch, compared with the reference for what the buffers hold before it."""
     kernel_type, buffers = subject.kernel_type, poisoned.buffers
-    wanted = {name: each.clone() for name, each in kernel_type.reference(buffers, m).items()}
+    wanted = reference_of(kernel_type, buffers, m)
     with applied(kernel_type, shape):
         value = kernel_type.execute(buffers, m)
     synchronize(subject.device)

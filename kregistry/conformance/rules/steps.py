@@ -27,8 +27,8 @@ def between_steps(subject: KernelTypeUnderTest) -> None:
     if run.step == 1:
         raise NotApplicable("its range holds every value")
     first, swept = start_of(subject.kernel_type), sweep_of(subject.kernel_type)
-    below = 0 if _comes_in_tiles(subject) else 1
-    near = [m for m in (first + (i - below) * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
+    lowest = first if _comes_in_tiles(subject) else first - run.step
+    near = [m for m in (lowest + i * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
     for shape, probed in probed_shapes(subject):
         far = sorted(m for m in large_values(subject.kernel_type, shape) if m < _LARGE)
         ends = tuple(end for m in far for end in (m, m + run.step))
@@ -61,8 +61,9 @@ def _is_its_call(subject: KernelTypeUnderTest, shape: Shape, m: int) -> bool:
     """Whether the kernel type reads such a call as its own; another one may plan it."""
     call = subject.kernel_type.arguments(subject.meta_buffers(shape, m), m)
     try:
-        return subject.kernel_type.read_m(*call.args, **call.kwargs) == m and bool(
-            subject.kernel_type.read_shape(*call.args, **call.kwargs)
-        )
+        if subject.kernel_type.read_m(*call.args, **call.kwargs) != m:
+            return False
+        subject.kernel_type.read_shape(*call.args, **call.kwargs)
     except ShapeError:
         return False
+    return True

@@ -10,7 +10,7 @@ from kregistry.conformance.poison import NAN_POISON, Poisoned, poisoned_buffers
 from kregistry.conformance.rule import NotProved, rule
 from kregistry.conformance.rules.filling import INDEX_TYPES
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import refill, results_of, synchronize
+from kregistry.conformance.trial import reference_of, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import BufferSpec, Shape
 
@@ -97,7 +97,7 @@ def _multiply(tensor: torch.Tensor, factor: float) -> None:
 def _compare(subject: KernelTypeUnderTest, shape: Shape, poisoned: Poisoned, m: int, words: str) -> None:
     """One launch, unless the reference itself overflows."""
     kernel_type, buffers = subject.kernel_type, poisoned.buffers
-    wanted = {name: each.clone() for name, each in kernel_type.reference(buffers, m).items()}
+    wanted = reference_of(kernel_type, buffers, m)
     if not all(bool(each.isfinite().all()) for each in wanted.values()):
         return
     with applied(kernel_type, shape):
