@@ -29,7 +29,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -38,7 +37,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hardware import commit_of, describe_host
+from hardware import children_seconds, commit_of, describe_host
 
 import kregistry
 
@@ -288,11 +287,6 @@ def read_log(store: Path) -> dict[str, Any]:
     (path,) = (store / "builds").glob("*.json")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
-
-
-def children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 PARTS = {"prepare": prepare, "rounds": rounds, "summary": summary, "compare": compare, "serve": serve}

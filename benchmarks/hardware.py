@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import stat
 import subprocess
 import sys
@@ -46,6 +47,12 @@ def main() -> None:
     for name, value in part.items():
         if not isinstance(value, (list, dict)):
             print(f"{options.part}  {name:<{width}}  {value}")
+
+
+def children_seconds() -> float:
+    """CPU seconds of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def describe_machine() -> dict[str, Any]:

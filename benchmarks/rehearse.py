@@ -12,12 +12,13 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from hardware import children_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "tests" / "data" / "rehearsal" / "configs"
@@ -71,14 +72,13 @@ def rehearse(engine: str, model: str, arguments: str) -> dict[str, object]:
 
 def run(*words: str) -> tuple[int, float, float, str]:
     """Exit code, wall and CPU seconds of a command of kregistry, and its last line."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before, began = children_seconds(), time.perf_counter()
     environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "kregistry", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         env=environment,
     )  # fmt: skip
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    wall, cpu = time.perf_counter() - began, children_seconds() - before
     return done.returncode, wall, cpu, (done.stderr.strip().splitlines() or [""])[-1]
 
 

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardware import describe_host
+from hardware import children_seconds, describe_host
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -210,11 +209,6 @@ def arguments(options: argparse.Namespace) -> list[str]:
 def environment() -> dict[str, str]:
     hidden = {name: value for name, value in os.environ.items() if name != "KREGISTRY_NO_SHARED_FRONT_END"}
     return {**hidden, "CUDA_VISIBLE_DEVICES": ""}
-
-
-def children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

@@ -14,25 +14,20 @@ import argparse
 import json
 import os
 import re
-import resource
-import subprocess
 import sys
 import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path.insert(0, str(TESTS / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
-from compilers import slow_toolkit  # noqa: E402
-from on_stub import environment  # noqa: E402
+from compilers import slow_toolkit
+from hardware import children_seconds
+from vllm_starts import VllmStarts
 
-from kregistry.rehearsal.vllm import ENVIRONMENT  # noqa: E402
-from kregistry.toolchain import find_toolchain  # noqa: E402
+from kregistry.toolchain import find_toolchain
 
-CONFIG = TESTS / "data" / "rehearsal" / "configs" / "deepseek-v3" / "config.json"
-ARGUMENTS = "--moe-backend deep_gemm --max-model-len 8704 --max-num-batched-tokens 4096 --max-num-seqs 32"
 #: (who, VLLM_DEEP_GEMM_WARMUP, what the caches hold); starts of one who and setting share their caches.
 STARTS = (
     ("kregistry", "relax", "cold"),
@@ -51,51 +46,23 @@ def main() -> None:
     parser.add_argument("--cubin", type=Path, required=True, help="any cubin of this GPU architecture")
     options = parser.parse_args()
     home = options.work.resolve()
-    config = {**json.loads(CONFIG.read_text()), "num_hidden_layers": 2, "first_k_dense_replace": 1}
-    config |= {"num_nextn_predict_layers": 0}
-    config.pop("auto_map", None)
-    (home / "deepseek-v3").mkdir(parents=True)
-    (home / "deepseek-v3" / "config.json").write_text(json.dumps(config))
+    home.mkdir(parents=True, exist_ok=True)
     compiler = slow_toolkit(home / "cuda", find_toolchain(), options.cubin.read_bytes(), 0) / "bin" / "nvcc"
-    starts = [start(home, compiler, *each) for each in STARTS]
+    servers = VllmStarts(home, compiler)
+    starts = [start(servers, *each) for each in STARTS]
     packages = {name: metadata.version(name) for name in ("vllm", "torch", "sgl-deep-gemm")}
     machine = {"cores": os.cpu_count(), "gpu": None, **packages, "date": time.strftime("%Y-%m-%d")}
     options.out.write_text(json.dumps({"machine": machine, "starts": starts}, indent=1) + "\n")
 
 
-def start(home: Path, compiler: Path, who: str, setting: str, state: str) -> dict[str, Any]:
+def start(servers: VllmStarts, who: str, setting: str, state: str) -> dict[str, Any]:
     """One start, measured."""
-    place = home / (who if who == "kregistry" else f"{who}-{setting}")
-    variables = {
-        "KREGISTRY_STORE": str(place / "store"),
-        "XDG_CACHE_HOME": str(home / "xdg"),
-        "VLLM_CACHE_ROOT": str(home / "vllm"),
-        "DG_JIT_CACHE_DIR": str(place / "jit"),
-        "KREGISTRY_NVCC": str(compiler),
-        "KREGISTRY_STUB_COUNT_MEMORY": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        **{name: value for name, value in ENVIRONMENT.items() if name != "KREGISTRY_VLLM"},
-        "VLLM_DEEP_GEMM_WARMUP": setting,
-        "KREGISTRY": "1" if who == "kregistry" else "0",
-    }
-    script = TESTS / "support" / "whole_vllm.py"
-    before = _children()
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(home / "deepseek-v3"), *ARGUMENTS.split()],
-        env=environment(home, "h200", **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    cpu = _children() - before
-    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
-    if not lines:
-        sys.exit(done.stdout[-6000:])
-    answer = json.loads(lines[0].removeprefix("ANSWER "))
-    steps = [int(each) for each in re.findall(r"DeepGEMM warmup: 100%.*?(\d+)/\1 ", done.stdout)]
-    ours = re.findall(r"call sites ready, \d+ built, (\d+) launches", done.stdout)
+    before = children_seconds()
+    cache, switch = (who, "1") if who == "kregistry" else (f"{who}-{setting}", "0")
+    answer = servers.start(cache, setting, KREGISTRY=switch)
+    cpu = children_seconds() - before
+    steps = [int(each) for each in re.findall(r"DeepGEMM warmup: 100%.*?(\d+)/\1 ", answer["text"])]
+    ours = re.findall(r"call sites ready, \d+ built, (\d+) launches", answer["text"])
     found = {
         "who": who,
         "setting": setting,
@@ -110,11 +77,6 @@ def start(home: Path, compiler: Path, who: str, setting: str, state: str) -> dic
     }
     print(json.dumps(found), flush=True)
     return found
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
