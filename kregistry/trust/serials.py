@@ -58,13 +58,9 @@ class Serials:
         path = directory / f"{serial}.json"
         with atomic.storage_errors(path):
             directory.mkdir(parents=True, exist_ok=True)
+            content = signed_json.encode({"where": where, "name": name, "serial": serial})
             # Not flushed to disk: there is one for each kernel, and after a power cut the newest may be forgotten.
-            aside = self.directory / atomic.scratch_name(f".{directory.name[:16]}")
-            try:
-                aside.write_bytes(signed_json.encode({"where": where, "name": name, "serial": serial}))
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
+            atomic.replace_file(path, content, durable=False)
             for smaller, old in _files(directory).items():
                 if smaller < serial:
                     old.unlink(missing_ok=True)

@@ -46,6 +46,10 @@ class SGLang(Engine):
     def _moe(self) -> MoeRules:
         return MoeRules(self.deployment, self.config, self.experts, self.shared_experts, self.shared_fusion)
 
+    @property
+    def _rows(self) -> RowRules:
+        return RowRules(self._steps, self.layout)
+
     # ---- layout ----------------------------------------------------------------------------------------------
 
     def _layout(self) -> Layout:
@@ -224,7 +228,7 @@ class SGLang(Engine):
 
         DeepEP brings those of w13 in DeepGEMM's layout, and so does the activation those of w2, unless it is clamped.
         """
-        rows = RowRules(self._steps, self.layout).of_masked_scales()
+        rows = self._rows.of_masked_scales()
         weights = ("w13",) if self.deployment.a2a == "none" else ()
         clamped = ("w2",) if self.config.values.get("swiglu_limit") else ()
         for weight in (*weights, *clamped):
@@ -233,7 +237,7 @@ class SGLang(Engine):
     # ---- how large m becomes ---------------------------------------------------------------------------------
 
     def linear_rows(self, layer: Linear | Special, factor: int) -> Rows:
-        return RowRules(self._steps, self.layout).of_linear(layer, factor)
+        return self._rows.of_linear(layer, factor)
 
     def expert_rows(self, kind: str, moe: MoeShape) -> Rows:
-        return RowRules(self._steps, self.layout).of_experts(kind, moe)
+        return self._rows.of_experts(kind, moe)

@@ -56,11 +56,8 @@ class RowRules:
 
     def _gathers(self, layer: Linear | Special) -> bool:
         """Layers that span more ranks than attention compute the tokens of all data-parallel ranks."""
-        return (
-            layer.tokens is Tokens.GATHERED
-            and (self.layout.dense if isinstance(layer, Linear) and layer.over == "T" else self.layout.shared)
-            > self.layout.attention
-        )
+        spans = self.layout.dense if isinstance(layer, Linear) and layer.over == "T" else self.layout.shared
+        return layer.tokens is Tokens.GATHERED and spans > self.layout.attention
 
     def of_masked_scales(self) -> Rows:
         """The rows of the scale factors of one expert in the masked layout."""
@@ -72,10 +69,8 @@ class RowRules:
         return Rows(stop, f"({tokens} tokens // {_MASKED_ROWS} + 1) * {_MASKED_ROWS}", _MASKED_ROWS, _MASKED_ROWS)
 
     def _dispatched(self) -> tuple[int, str]:
-        per_rank, ranks = (
-            self.steps.deployment.max_dispatch_tokens or _MAX_DISPATCH,
-            self.layout.ep * self.layout.moe_tp,
-        )
+        per_rank = self.steps.deployment.max_dispatch_tokens or _MAX_DISPATCH
+        ranks = self.layout.ep * self.layout.moe_tp
         return per_rank * ranks, f"rows of DeepEP's buffer: {per_rank} dispatched tokens * {ranks} ranks"
 
     def of_experts(self, kind: str, moe: MoeShape) -> Rows:
