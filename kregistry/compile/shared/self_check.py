@@ -94,13 +94,17 @@ class SelfCheck:
             return f"a shared front end made another kernel than nvcc alone: {verdict}" if verdict else ""
 
     def choose(self, jobs: Sequence[FamilyJob]) -> Sequence[FamilyJob]:
-        """Choose the samples among some jobs, cheapest first; the caller lets nvcc compile each sample alone too."""
+        """Choose the samples among some jobs, cheapest first; the caller lets nvcc compile each sample alone too.
+
+        A job that nvcc alone has failed on meanwhile is not chosen: nvcc would not be heard of again, and the cubins
+        kept back for it would wait for ever.
+        """
         with self._lock:
             chosen: list[FamilyJob] = []
             for job in jobs:
                 state = self._state(job.member.family)
                 wanted = self._paranoid or (state.verdict is None and not state.samples)
-                if wanted and job.kernel.key not in state.samples:
+                if wanted and job.kernel.key not in state.samples and job.kernel.key not in state.failed:
                     state.samples[job.kernel.key] = _Sample(job)
                     chosen.append(job)
             return chosen

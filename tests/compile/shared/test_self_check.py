@@ -202,3 +202,16 @@ def test_a_sample_that_did_not_compile_is_done(
     assert check.shared(sample, shared) == []
     assert check.shared(second, shared) == [CompileAlone(second, "")]
     assert check.alone(second, alone) == [Use(second, alone)]
+
+
+def test_a_sample_that_did_not_compile_is_not_chosen_again(
+    check: SelfCheck, jobs: list[FamilyJob], alone: Compilation, shared: Compilation
+) -> None:
+    """Its front end was running when nvcc alone failed: what it makes is offered once more."""
+    sample, second, _, _ = jobs
+    assert check.choose([sample]) == [sample]
+    assert check.alone(sample, FAILED) == [Use(sample, FAILED)]
+    assert check.choose([sample]) == []
+    assert check.choose([sample, second]) == [second]
+    assert check.shared(sample, shared) == check.shared(second, shared) == []
+    assert check.alone(second, alone) == [Use(second, alone)]
