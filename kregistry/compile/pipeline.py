@@ -183,7 +183,7 @@ class Pipeline:
         """
         if kernel.key in self._early:
             self._confirm(kernel)
-        elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
+        elif not self._known.use(kernel) and self._open_jobs.open(kernel):
             self._fetch.send(kernel)
 
     def _confirm(self, kernel: Kernel) -> None:
@@ -203,7 +203,7 @@ class Pipeline:
             StorageError: the store cannot be written.
         """
         for kernel in kernels:
-            if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+            if not self._known.tried(kernel) and self._open_jobs.open(kernel):
                 self._early.add(kernel.key)
                 self._fetch.send(kernel)
         if self._early:
