@@ -160,12 +160,13 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
-        self._schedule.close()
-        self._fetch.close(cancel=kind is not None)  # its workers may still write to a remote tier
-        self._pool.close()
-        self._claims.__exit__()
-        self._nvcc.close()
-        self._resources.close()
+        with ExitStack() as closing:  # all of it, whatever fails: a claim that stays holds up other builders
+            closing.callback(self._resources.close)
+            closing.callback(self._nvcc.close)
+            closing.callback(self._claims.__exit__)
+            closing.callback(self._pool.close)
+            closing.callback(self._fetch.close, cancel=kind is not None)  # it may still write to a remote tier
+            closing.callback(self._schedule.close)
 
     def _scratch(self, kind: str) -> Path:
         """A path where a compiler may run: nvcc passes it to a shell."""
