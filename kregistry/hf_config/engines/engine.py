@@ -10,7 +10,7 @@ from attrs import frozen
 
 from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import InputError
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.model_family import Experts, Linear, Special
@@ -77,12 +77,12 @@ class Layout:
 class Decision:
     """An engine's verdict on one layer; ``rule`` names the rule, ``reason`` explains it."""
 
-    verdict: Verdict
+    verdict: LayerVerdict
     reason: str = ""
     rule: str = ""
 
 
-GOES = Decision(Verdict.DEEP_GEMM)
+GOES = Decision(LayerVerdict.DEEP_GEMM)
 
 
 @frozen
@@ -215,16 +215,18 @@ class Engine(ABC):
         """
         quantization = self.config.quantization.of(layer.weights)
         if not quantization.quantized:
-            return Decision(Verdict.NOT_QUANTIZED, "the checkpoint is unquantised: a BF16 matrix product", "bf16")
+            return Decision(LayerVerdict.NOT_QUANTIZED, "the checkpoint is unquantised: a BF16 matrix product", "bf16")
         skipped = quantization.skips(layer.weights)
         if skipped:
-            return Decision(Verdict.NOT_QUANTIZED, f"kept in BF16 by the checkpoint ({skipped})", "bf16")
+            return Decision(LayerVerdict.NOT_QUANTIZED, f"kept in BF16 by the checkpoint ({skipped})", "bf16")
         if quantization.block is None:
-            return Decision(Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: not FP8 in blocks", "scheme")
+            return Decision(
+                LayerVerdict.OTHER_BACKEND, f"weights are {quantization.scheme}: not FP8 in blocks", "scheme"
+            )
         if layer.block_rule == "unquantized":
             fault = column_fault(parts, quantization.block[0])
             if fault:
-                return Decision(Verdict.NOT_QUANTIZED, f"BF16 in every checkpoint that loads: {fault}", "bf16")
+                return Decision(LayerVerdict.NOT_QUANTIZED, f"BF16 in every checkpoint that loads: {fault}", "bf16")
         elif layer.block_rule == "checked":
             refused = self.block_decision(layer, k, parts, ways)
             if refused is not None:
@@ -263,7 +265,7 @@ def aligned(n: int, k: int, engine: str, rows: int = 64, columns: int = 128) -> 
     """The decision on a weight that DeepGEMM cannot take because of its size; ``None`` if it can."""
     if n % rows or k % columns:
         fault = f"n = {n} is no multiple of {rows}" if n % rows else f"k = {k} is no multiple of {columns}"
-        return Decision(Verdict.OTHER_BACKEND, f"{fault}: {engine} falls back to another kernel", "alignment")
+        return Decision(LayerVerdict.OTHER_BACKEND, f"{fault}: {engine} falls back to another kernel", "alignment")
     return None
 
 

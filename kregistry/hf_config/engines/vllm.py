@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from kregistry.errors import InputError, quoted
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.engines import weight_loading
 from kregistry.hf_config.engines.engine import (
     ALIGNMENT,
@@ -168,17 +168,19 @@ class VLLM(Engine):
         assert block is not None, "only weights in blocks are checked"
         single = layer.split == "column" and ways > 1 and len(parts) == 1
         fault = row_fault(layer, k, ways, block[1]) or (column_fault(parts, block[0]) if single else "")
-        return Decision(Verdict.DOES_NOT_LOAD, f"vllm refuses to load the model: {fault}", "block") if fault else None
+        return (
+            Decision(LayerVerdict.DOES_NOT_LOAD, f"vllm refuses to load the model: {fault}", "block") if fault else None
+        )
 
     def dense_kernel_type(self, layer: Linear, n: int, k: int) -> str | Decision:
         """Source: utils/deep_gemm.py, should_use_deepgemm_for_fp8_linear."""
         quantization = self.config.quantization.of(layer.weights)
         if quantization.block != (128, 128):
             reason = f"weights are {quantization.scheme}: vllm uses DeepGEMM for groups of 128 columns"
-            return Decision(Verdict.OTHER_BACKEND, reason, "scheme")
+            return Decision(LayerVerdict.OTHER_BACKEND, reason, "scheme")
         if self._disabled:
             model_type = self.config.values.get("model_type")
-            return Decision(Verdict.OTHER_BACKEND, f"vllm does not use DeepGEMM for {model_type} here", "backend")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"vllm does not use DeepGEMM for {model_type} here", "backend")
         return aligned(n, k, self.name) or "fp8_gemm_nt"
 
     def padded_intermediate(self, intermediate: int, block: int) -> int:
@@ -193,28 +195,28 @@ class VLLM(Engine):
             return self.bf16_experts_decision()
         fp4 = layer.fp4 and self.config.values.get("expert_dtype") == "fp4"
         if runner == "deep_gemm_mega_moe":
-            return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
+            return Decision(LayerVerdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         if quantization.block != (128, 128):
-            return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}", "scheme")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"experts are {quantization.scheme}", "scheme")
         if moe.intermediate % 128:
             fault = f"{moe.intermediate} rows of an expert on this rank are no multiple of the block's 128"
-            return Decision(Verdict.OTHER_BACKEND, f"Triton, with smaller blocks: {fault}", "block")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"Triton, with smaller blocks: {fault}", "block")
         if fp4 and self._arch == "sm90":
-            return Decision(Verdict.OTHER_BACKEND, "DeepGEMM takes FP4 weights on sm100 and later only", "arch")
+            return Decision(LayerVerdict.OTHER_BACKEND, "DeepGEMM takes FP4 weights on sm100 and later only", "arch")
         if runner != "auto":
             return self._requested(runner)
         return self._preferred(fp4)
 
     def bf16_experts_decision(self) -> Decision:
-        return Decision(Verdict.NOT_QUANTIZED, "BF16 experts do not use DeepGEMM in vllm", "bf16")
+        return Decision(LayerVerdict.NOT_QUANTIZED, "BF16 experts do not use DeepGEMM in vllm", "bf16")
 
     def _requested(self, runner: str) -> Decision:
         """The decision where ``--moe-backend`` names a backend."""
         if runner != "deep_gemm":
-            return Decision(Verdict.OTHER_BACKEND, f"the MoE backend is {runner}", "runner")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"the MoE backend is {runner}", "runner")
         if self._a2a in _FLASHINFER_A2A:
             reason = f"vllm refuses --moe-backend deep_gemm with {self._a2a}"
-            return Decision(Verdict.DOES_NOT_LOAD, reason, "runner")
+            return Decision(LayerVerdict.DOES_NOT_LOAD, reason, "runner")
         return GOES
 
     def _preferred(self, fp4: bool) -> Decision:
@@ -224,28 +226,30 @@ class VLLM(Engine):
         vLLM.
         """
         if self._disabled:
-            return Decision(Verdict.OTHER_BACKEND, "vllm does not use DeepGEMM for this model here", "backend")
+            return Decision(LayerVerdict.OTHER_BACKEND, "vllm does not use DeepGEMM for this model here", "backend")
         hint = " (DeepGEMM with --moe-runner deep_gemm or VLLM_USE_DEEP_GEMM=1)"
         if self._a2a in _BATCHED:
             if fp4:
-                return Decision(Verdict.OTHER_BACKEND, f"FP4 experts behind {self._a2a}: Marlin", "runner")
+                return Decision(LayerVerdict.OTHER_BACKEND, f"FP4 experts behind {self._a2a}: Marlin", "runner")
             return GOES
         if self._arch == "sm90":
             backend = "flashinfer_cutlass" if self.layout.ep > 1 else "triton"
-            return Decision(Verdict.OTHER_BACKEND, f"vllm prefers {backend} on sm90{hint}", "runner")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"vllm prefers {backend} on sm90{hint}", "runner")
         if self._a2a in _TRTLLM_A2A and not self._eplb:
-            return Decision(Verdict.OTHER_BACKEND, f"vllm prefers flashinfer_trtllm on {self._arch}{hint}", "runner")
+            return Decision(
+                LayerVerdict.OTHER_BACKEND, f"vllm prefers flashinfer_trtllm on {self._arch}{hint}", "runner"
+            )
         if self._a2a in _FLASHINFER_A2A:
-            return Decision(Verdict.OTHER_BACKEND, f"DeepGEMM does not work with {self._a2a}", "runner")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"DeepGEMM does not work with {self._a2a}", "runner")
         return GOES
 
     def special_decision(self, layer: Special) -> Decision:
         if layer.needs == "deepgemm_bmm":
-            return Decision(Verdict.OTHER_BACKEND, "bmm", "backend")
+            return Decision(LayerVerdict.OTHER_BACKEND, "bmm", "backend")
         if layer.needs == "fp8_wo_a" and self._disabled:
-            return Decision(Verdict.OTHER_BACKEND, "vllm does not use DeepGEMM for this model here", "backend")
+            return Decision(LayerVerdict.OTHER_BACKEND, "vllm does not use DeepGEMM for this model here", "backend")
         if layer.needs == "megamoe" and self.config.values.get("expert_dtype", "fp4") != "fp4":
-            return Decision(Verdict.DOES_NOT_LOAD, "vllm takes FP4 experts only with deep_gemm_mega_moe", "runner")
+            return Decision(LayerVerdict.DOES_NOT_LOAD, "vllm takes FP4 experts only with deep_gemm_mega_moe", "runner")
         return GOES
 
     def expert_kernel_types(self) -> tuple[str, ...]:
