@@ -9,7 +9,8 @@ from attrs import evolve, frozen
 from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.engines import Engine
-from kregistry.hf_config.engines.engine import Decision, MoeShape
+from kregistry.hf_config.engines.decision import Decision
+from kregistry.hf_config.engines.engine import MoeShape
 from kregistry.hf_config.formula import FormulaError, evaluate
 from kregistry.hf_config.model_family import Experts, Family, Layer, Linear, Special, Unquantized, is_word
 from kregistry.hf_config.written_sizes import WrittenSizes

@@ -15,7 +15,7 @@ from kregistry.hf_config.call_site import LayerVerdict
 from kregistry.hf_config.config import parse_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.engines.sglang import A2A_BACKENDS
-from kregistry.hf_config.engines.vllm import A2A_BACKENDS as VLLM_A2A_BACKENDS
+from kregistry.hf_config.engines.vllm_a2a import A2A_BACKENDS as VLLM_A2A_BACKENDS
 from kregistry.hf_config.installed_families import installed_families
 from kregistry.hf_config.manifest_text import parse, render
 from kregistry.hf_config.resolve import ModelCalls, model_calls

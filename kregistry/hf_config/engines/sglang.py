@@ -8,18 +8,9 @@ from typing import ClassVar
 from kregistry.errors import InputError, quoted
 from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.engines import activation_scales, weight_loading
-from kregistry.hf_config.engines.engine import (
-    GOES,
-    MEGA_ROUNDING,
-    Decision,
-    Engine,
-    Layout,
-    MoeShape,
-    SmLimit,
-    aligned,
-    column_fault,
-    row_fault,
-)
+from kregistry.hf_config.engines.decision import GOES, Decision, aligned, column_fault, row_fault
+from kregistry.hf_config.engines.engine import Engine, MoeShape, SmLimit
+from kregistry.hf_config.engines.layout import MEGA_ROUNDING, Layout
 from kregistry.hf_config.engines.sglang_moe import MoeRules
 from kregistry.hf_config.engines.sglang_overlap import sm_limits
 from kregistry.hf_config.engines.sglang_rows import RowRules

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from kregistry.hf_config.call_site import Rows
-from kregistry.hf_config.engines.engine import ALIGNMENT, Layout, MoeShape
+from kregistry.hf_config.engines.engine import MoeShape
+from kregistry.hf_config.engines.layout import ALIGNMENT, Layout
 from kregistry.hf_config.engines.sglang_steps import Steps
 from kregistry.hf_config.model_family import Linear, Special, Tokens
 
