@@ -11,10 +11,10 @@ from kregistry.hf_config.engines import activation_scales, weight_loading
 from kregistry.hf_config.engines.decision import GOES, Decision, aligned, column_fault, row_fault
 from kregistry.hf_config.engines.engine import Engine, MoeShape, SmLimit
 from kregistry.hf_config.engines.layout import MEGA_ROUNDING, Layout
-from kregistry.hf_config.engines.sglang_moe import MoeRules
+from kregistry.hf_config.engines.sglang_moe import SGLangMoe
 from kregistry.hf_config.engines.sglang_overlap import sm_limits
-from kregistry.hf_config.engines.sglang_rows import RowRules
-from kregistry.hf_config.engines.sglang_steps import Steps
+from kregistry.hf_config.engines.sglang_rows import SGLangRows
+from kregistry.hf_config.engines.sglang_steps import SGLangSteps
 from kregistry.hf_config.model_family import Experts, Linear, Special
 
 # layers/moe/utils.py, MoeA2ABackend; arg_groups/overrides.py, _A2A_EP_SPANNING_BACKENDS: ep becomes tp.
@@ -30,16 +30,16 @@ class SGLang(Engine):
     version: ClassVar[str] = "0.5.23"
 
     @property
-    def _steps(self) -> Steps:
-        return Steps(self.deployment)
+    def _steps(self) -> SGLangSteps:
+        return SGLangSteps(self.deployment)
 
     @property
-    def _moe(self) -> MoeRules:
-        return MoeRules(self.deployment, self.config, self.experts, self.shared_experts, self.shared_fusion)
+    def _moe(self) -> SGLangMoe:
+        return SGLangMoe(self.deployment, self.config, self.experts, self.shared_experts, self.shared_fusion)
 
     @property
-    def _rows(self) -> RowRules:
-        return RowRules(self._steps, self.layout)
+    def _rows(self) -> SGLangRows:
+        return SGLangRows(self._steps, self.layout)
 
     # ---- layout ----------------------------------------------------------------------------------------------
 

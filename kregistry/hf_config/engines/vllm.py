@@ -13,9 +13,9 @@ from kregistry.hf_config.engines.decision import GOES, Decision, aligned, column
 from kregistry.hf_config.engines.engine import Engine, MoeShape, SmLimit
 from kregistry.hf_config.engines.layout import MEGA_ROUNDING, Layout
 from kregistry.hf_config.engines.vllm_a2a import AllToAll
-from kregistry.hf_config.engines.vllm_moe import DISABLED, NOT_QUANTIZED, MoeRules
-from kregistry.hf_config.engines.vllm_rows import RowRules
-from kregistry.hf_config.engines.vllm_steps import Steps
+from kregistry.hf_config.engines.vllm_moe import DISABLED, NOT_QUANTIZED, VLLMMoe
+from kregistry.hf_config.engines.vllm_rows import VLLMRows
+from kregistry.hf_config.engines.vllm_steps import VLLMSteps
 from kregistry.hf_config.model_family import Experts, Linear, Special
 
 # VLLM_DBO_COMM_SMS.
@@ -33,16 +33,16 @@ class VLLM(Engine):
         return AllToAll.of(self.deployment, self.experts)
 
     @property
-    def _steps(self) -> Steps:
-        return Steps(self.deployment, self._a2a.batched)
+    def _steps(self) -> VLLMSteps:
+        return VLLMSteps(self.deployment, self._a2a.batched)
 
     @property
-    def _moe(self) -> MoeRules:
-        return MoeRules(self.deployment, self.config, self._a2a)
+    def _moe(self) -> VLLMMoe:
+        return VLLMMoe(self.deployment, self.config, self._a2a)
 
     @property
-    def _rows(self) -> RowRules:
-        return RowRules(self._steps, self.layout)
+    def _rows(self) -> VLLMRows:
+        return VLLMRows(self._steps, self.layout)
 
     # ---- layout ----------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ DISABLED = Decision(LayerVerdict.OTHER_BACKEND, "vllm does not use DeepGEMM for 
 
 
 @frozen
-class MoeRules:
+class VLLMMoe:
     """The rules for the experts of one model and setting.
 
     Attributes:

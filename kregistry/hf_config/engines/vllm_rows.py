@@ -7,7 +7,7 @@ from attrs import frozen
 from kregistry.hf_config.call_site import Rows
 from kregistry.hf_config.engines.engine import MoeShape
 from kregistry.hf_config.engines.layout import ALIGNMENT, Layout
-from kregistry.hf_config.engines.vllm_steps import Steps
+from kregistry.hf_config.engines.vllm_steps import VLLMSteps
 from kregistry.hf_config.model_family import Linear, Special, Tokens
 
 # MLACommonMetadataBuilder.determine_chunked_prefill_workspace_size: at most 64 Ki tokens.
@@ -17,10 +17,10 @@ _FLASHINFER_ROWS = 32
 
 
 @frozen
-class RowRules:
+class VLLMRows:
     """The ranges of m of one setting and its layout."""
 
-    steps: Steps
+    steps: VLLMSteps
     layout: Layout
 
     def of_linear(self, layer: Linear | Special, factor: int) -> Rows:

@@ -17,7 +17,7 @@ _MAX_REQUESTS = 1024
 
 
 @frozen
-class Steps:
+class VLLMSteps:
     """The sizes of the steps of one setting.
 
     Attributes:
