@@ -33,7 +33,7 @@ from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.compile.shared.sizes import KernelSizes
 from kregistry.compile.stages.alone import Alone
 from kregistry.compile.stages.assemble import Assemble
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.fetch import Fetch
@@ -128,7 +128,7 @@ class Pipeline:
         claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record, self._is_unneeded)
         publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
-        check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
+        check = CheckResults(self_check, alone, publish, lambda: compiler.stopped, record)
         assemble = Assemble(schedule, compiler, scratch, estimates, check, record)
         self._waiting = waiting = Waiting(schedule, groups)
         divide = Divide(schedule, waiting, check, estimates)

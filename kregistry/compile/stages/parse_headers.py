@@ -13,7 +13,7 @@ from kregistry.compile.build_report import ParsedHeaders
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.groups import Group, ToParse
 from kregistry.compile.shared.header_pool import HeaderPool
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.waiting import Waiting
 
@@ -27,7 +27,7 @@ class ParseHeaders:
     """
 
     _claim: Claim
-    _check: Check
+    _check: CheckResults
     _waiting: Waiting
     _pool: HeaderPool
     _run: Callable[[Group], None]
