@@ -46,7 +46,7 @@ def opt_outs(subject: KernelTypeUnderTest) -> None:
 
 
 def _check_collective(subject: KernelTypeUnderTest) -> None:
-    """A launch of DeepGEMM that waits for other processes is given something of theirs: pointers, or what holds them."""
+    """A launch of DeepGEMM that waits for other processes is given something of theirs: their addresses, an object."""
     kernel_type, m = subject.kernel_type, subject.at("one")
     if type(kernel_type).function is not KernelType.function:
         return  # a function of the author may wait for a group of torch.distributed
