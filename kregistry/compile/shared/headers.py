@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from kregistry.compile.nvcc import Nvcc, scratch_directory
+from kregistry.compile.nvcc import LIMIT_SECONDS, Nvcc, is_readable, scratch_directory
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.group_source import END_OF_HEADERS, KERNELS, group_source, table
 from kregistry.compile.shared.kernel_family import KernelFamily
@@ -87,6 +87,8 @@ class Headers:
                 pass
             finally:
                 os.close(send)
+            if not is_readable(receive, LIMIT_SECONDS):
+                self._nvcc.kill(self._process)  # it hangs, and its forks with it: now the answer is empty
             return int(answer.read() or -1)
 
 
@@ -145,6 +147,8 @@ def _start(nvcc: Nvcc, commands: Commands, kernels: str, library: Path, scratch:
         ours.close()
         raise CannotShare("stopped")
     headers = Headers(nvcc, commands, kernels, process, ours)
+    if not is_readable(ours.fileno(), LIMIT_SECONDS):
+        nvcc.kill(process)
     if ours.recv(16) != b"parsed":
         code = process.wait()
         headers.close()

@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from compilers import compiler_with_assembler
+from compilers import compiler_with_assembler, compiler_with_front_end
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.compile.nvcc import Nvcc
+from kregistry.compile.shared import headers as module
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.headers import Headers, parse_headers
 from kregistry.compile.shared.kernel_family import KernelFamily, member_of
@@ -103,6 +104,24 @@ def test_a_front_end_that_died(nvcc: Nvcc, tmp_path: Path) -> None:
     with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -1$"):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
+
+
+def test_a_front_end_that_hangs(nvcc: Nvcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = parse(nvcc, tmp_path)
+    os.killpg(process_of(headers), signal.SIGSTOP)
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -1$"):
+        headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+
+
+def test_a_front_end_that_never_gets_behind_the_headers(
+    toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
+    nvcc = Nvcc(compiler_with_front_end(tmp_path / "nvcc", toolchain.cuda.nvcc, "sleep 600; true"))
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -9$"):
+        parse(nvcc, tmp_path)
 
 
 def test_stopping_ends_it(nvcc: Nvcc, tmp_path: Path) -> None:
