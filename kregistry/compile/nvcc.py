@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shlex
 import shutil
 import signal
@@ -18,6 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
+from kregistry.bounded_input import is_readable
 from kregistry.deep_gemm.compiler import compiler_error
 from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.full_disk import raise_if_full
@@ -215,13 +215,6 @@ def _ends(process: subprocess.Popen[str], seconds: float) -> bool:
         return is_readable(descriptor, seconds)
     finally:
         os.close(descriptor)
-
-
-def is_readable(descriptor: int, seconds: float) -> bool:
-    """Wait until a descriptor can be read, or is at its end; whether that was so within this time."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(1000 * seconds))
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from attrs import evolve
 
-from kregistry.compile.nvcc import LIMIT_SECONDS, Nvcc, is_readable, scratch_directory
+from kregistry.bounded_input import is_readable
+from kregistry.compile.nvcc import LIMIT_SECONDS, Nvcc, scratch_directory
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.group_source import END_OF_HEADERS, KERNELS, group_source, table
 from kregistry.compile.shared.kernel_family import KernelFamily
