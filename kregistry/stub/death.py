@@ -37,8 +37,9 @@ def not_loaded(code: int, home: Path, silent: float | None = None) -> MissingReq
         StorageError: the disk is full.
     """
     raise_if_full(home, _NEEDED_BYTES, _log_tail(home, 5))
+    death = describe_death(code, home, silent)
     return MissingRequirement(
-        f"torch and DeepGEMM do not load on the stub GPU ({describe_death(code, home, silent)}):\n{_log_tail(home, 30)}",
+        f"torch and DeepGEMM do not load on the stub GPU ({death}):\n{_log_tail(home, 30)}",
         "kregistry doctor names what is missing",
     )
 

@@ -22,7 +22,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 def test_lines_in_pieces(pipe: tuple[int, int]) -> None:
     read, write = pipe
     lines = Lines(read)
-    os.write(write, "one\ntwo\nthr".encode())
+    os.write(write, b"one\ntwo\nthr")
     assert [lines.next(LIMIT), lines.next(LIMIT)] == ["one\n", "two\n"]
     os.write(write, "ée\n\nrest".encode())
     os.close(write)
