@@ -24,6 +24,7 @@ FLOORS = (
         "python_child",
         "scratch",
         "target",
+        "user_cache",
         "watchdog",
     ),
     ("kernel_type",),
@@ -87,6 +88,17 @@ def test_plugins_use_public_names_only() -> None:
         if each.target != "kregistry" or each.name not in kregistry.__all__
     ]
     assert not offending, "plugins import names that are not public:\n" + "\n".join(offending)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """Names of one meaning each; private classes, and plugins, may repeat a name."""
+    homes: dict[str, list[str]] = {}
+    for module, path in modules(ROOT, "kregistry").items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    repeated = [f"{name}: {', '.join(places)}" for name, places in homes.items() if len(places) > 1]
+    assert not repeated, "classes of one name:\n" + "\n".join(repeated)
 
 
 FOLDERS = [path for path in modules(ROOT, "kregistry").values() if path.name == "__init__.py"]

@@ -21,7 +21,7 @@ from kregistry.cli.options import (
     verbosity_options,
 )
 from kregistry.cli.output import echo, say
-from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_refusals
+from kregistry.cli.remote_kernels import NO_ANSWER, lock_option, raise_rejections
 from kregistry.cli.remote_options import trust_options
 from kregistry.errors import InputError
 from kregistry.kernel import Kernel
@@ -75,7 +75,7 @@ def command(
     cubin_of = partial(_of_store, store) if chain is None else partial(_of_remote, chain)
     report = audit(kernels.values(), cubin_of, nvcc, sample, chosen, jobs or available_cores())
     if chain is not None:
-        raise_refusals(chain, (each.key for each in kernels.values()), "", as_json)
+        raise_rejections(chain, (each.key for each in kernels.values()), "", as_json)
     if as_json:
         print_json(report.to_json())
     else:

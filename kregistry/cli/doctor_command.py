@@ -22,7 +22,7 @@ _SLOW_IMPORT = 1.0
 
 
 @frozen
-class Finding:
+class Diagnosis:
     """The result of one check: its subject, what was found, and a hint how to fix it."""
 
     subject: str
@@ -31,11 +31,11 @@ class Finding:
     hint: str = ""
 
 
-def _check(subject: str, find: Callable[[], str]) -> Finding:
+def _check(subject: str, find: Callable[[], str]) -> Diagnosis:
     try:
-        return Finding(subject, find())
+        return Diagnosis(subject, find())
     except KregistryError as error:
-        return Finding(subject, error.message, False, error.hint)
+        return Diagnosis(subject, error.message, False, error.hint)
 
 
 @click.command(name="doctor")
@@ -54,7 +54,7 @@ def command(as_json: bool, bundle: Path | None) -> None:
     from kregistry.cli.tables import print_table
 
     findings, rows = all_findings(), influences()
-    shown = [*findings, *(Finding(row.what, f"{row.value} ({row.why})") for row in rows)]
+    shown = [*findings, *(Diagnosis(row.what, f"{row.value} ({row.why})") for row in rows)]
     content = [{"subject": f.subject, "found": f.found, "ok": f.ok, "hint": f.hint} for f in shown]
     if bundle is not None:
         from kregistry.cli.bug_report import write_bundle
@@ -76,7 +76,7 @@ def command(as_json: bool, bundle: Path | None) -> None:
         raise MissingRequirement(f"failed checks: {', '.join(missing)}")
 
 
-def all_findings() -> list[Finding]:
+def all_findings() -> list[Diagnosis]:
     """Check everything that planning and building need, in the order of use."""
     from importlib.metadata import version
 
@@ -87,9 +87,9 @@ def all_findings() -> list[Finding]:
     registry = make_registry(())
     broken = (*registry.broken, *installed_families().broken)
     findings = [
-        Finding("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
-        Finding("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
-        *(Finding("broken plugin", error.message, False, error.hint) for error in broken),
+        Diagnosis("kregistry", f"{version('kregistry')} on Python {platform.python_version()}"),
+        Diagnosis("plugins", ", ".join(map(str, registry.providers)) or "none", bool(registry.providers)),
+        *(Diagnosis("broken plugin", error.message, False, error.hint) for error in broken),
         *_without_entry_points(),
         *_clashes(registry),
         *_slow_imports(registry),
@@ -98,33 +98,33 @@ def all_findings() -> list[Finding]:
         _check("environment", _environment),
         _check("CUDA toolkit", lambda: _toolkit(toolchain.find_cuda_toolkit())),
         _check("C compiler", toolchain.find_c_compiler),
-        Finding("store", str(Store.default().directory)),
+        Diagnosis("store", str(Store.default().directory)),
     ]
     if all(finding.ok for finding in findings):
         findings.append(_check("stub GPU", _try_stub))
     return findings
 
 
-def _without_entry_points() -> Iterator[Finding]:
+def _without_entry_points() -> Iterator[Diagnosis]:
     """A finding for each distribution whose metadata names no plugin, although it needs kregistry."""
     from kregistry.entry_points import without_entry_points
     from kregistry.registry import ENTRY_POINT_GROUP
 
     for name in without_entry_points(ENTRY_POINT_GROUP):
         hint = "if it has a plugin, install it again: an entry point of the group `kregistry` names it"
-        yield Finding("no plugin", f"{name} needs kregistry, and its metadata names no plugin", True, hint)
+        yield Diagnosis("no plugin", f"{name} needs kregistry, and its metadata names no plugin", True, hint)
 
 
-def _clashes(registry: Registry) -> Iterator[Finding]:
+def _clashes(registry: Registry) -> Iterator[Diagnosis]:
     """A finding for each name that several plugins offer, and none of them was chosen."""
     for name in registry.names():
         try:
             registry.registration(name)
         except ProviderConflictError as error:
-            yield Finding("two plugins", error.message, False, error.hint)
+            yield Diagnosis("two plugins", error.message, False, error.hint)
 
 
-def _slow_imports(registry: Registry) -> Iterator[Finding]:
+def _slow_imports(registry: Registry) -> Iterator[Diagnosis]:
     """A finding for each plugin whose import took long: every command waits for it."""
     from kregistry.entry_points import import_seconds
 
@@ -132,7 +132,7 @@ def _slow_imports(registry: Registry) -> Iterator[Finding]:
         seconds = import_seconds.get(provider, 0.0)
         if seconds > _SLOW_IMPORT:
             hint = "import torch and deep_gemm inside functions; python -X importtime shows what takes long"
-            yield Finding("slow plugin", f"{provider} takes {seconds:.1f} s of CPU time to import", False, hint)
+            yield Diagnosis("slow plugin", f"{provider} takes {seconds:.1f} s of CPU time to import", False, hint)
 
 
 def _toolkit(toolkit: object) -> str:

@@ -11,21 +11,21 @@ from attrs import frozen
 from kregistry.deep_gemm.cache_layout import SERIES_1, SERIES_2
 from kregistry.deep_gemm.engine_cache import engine_cache, installed_engines
 from kregistry.deep_gemm.environment import planned, present, unknown
-from kregistry.deep_gemm.variables import BY_NAME, Outcome, Series
+from kregistry.deep_gemm.variables import BY_NAME, Handling, Series
 from kregistry.errors import MissingRequirement
 from kregistry.toolchain import CudaToolkit, find_cuda_toolkit, installed_series
 
 #: Variables that every environment has: they are shown with what they decide, and not by themselves.
 _EVERYWHERE = ("PATH", "HOME")
 _EFFECTS = {
-    Outcome.PLANNED: "is planned",
-    Outcome.NEUTRAL: "changes no kernel",
-    Outcome.COMPILER: "chooses the compiler",
-    Outcome.IN_KEY: "is in the key of every kernel",
-    Outcome.HOST_COMPILER: "is not in the keys",
-    Outcome.REMOVED: "is not passed on to nvcc",
-    Outcome.REFUSED: "is refused, unless it says no",
-    Outcome.LOCATION: "decides where kernels are looked for",
+    Handling.PLANNED: "is planned",
+    Handling.NEUTRAL: "changes no kernel",
+    Handling.COMPILER: "chooses the compiler",
+    Handling.IN_KEY: "is in the key of every kernel",
+    Handling.HOST_COMPILER: "is not in the keys",
+    Handling.REMOVED: "is not passed on to nvcc",
+    Handling.REFUSED: "is refused, unless it says no",
+    Handling.LOCATION: "decides where kernels are looked for",
 }
 
 
@@ -61,9 +61,9 @@ def _found_by(reason: str) -> str:
 
 
 def _variables(series: Series) -> Iterator[Influence]:
-    for variable, outcome in present(os.environ, series):
+    for variable, handling in present(os.environ, series):
         if variable.name not in _EVERYWHERE:
-            why = f"{_EFFECTS[outcome]}: {variable.about}"
+            why = f"{_EFFECTS[handling]}: {variable.about}"
             yield Influence(variable.name, os.environ[variable.name], why)
     for name in unknown(os.environ):
         why = "is planned, although this version of kregistry does not know it"

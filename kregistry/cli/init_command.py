@@ -245,7 +245,7 @@ def default_name(config: Path) -> str:
 def print_explanation(calls: ModelCalls) -> None:
     """Print a table of all layers: shape, verdict, and the reason or the rule of the range."""
     from kregistry.cli.tables import print_table
-    from kregistry.hf_config.call_site import Verdict
+    from kregistry.hf_config.call_site import LayerVerdict
 
     rows = [
         (
@@ -254,7 +254,7 @@ def print_explanation(calls: ModelCalls) -> None:
             " ".join(f"{key}={value}" for key, value in site.shape.items()),
             site.verdict.value,
             f"{site.rows.start or 1}..{site.rows.stop}: {site.rows.rule}"
-            if site.verdict is Verdict.DEEP_GEMM and site.rows
+            if site.verdict is LayerVerdict.DEEP_GEMM and site.rows
             else site.reason,
         )
         for site in calls.sites
@@ -263,9 +263,9 @@ def print_explanation(calls: ModelCalls) -> None:
 
 
 def _summarise(calls: ModelCalls) -> None:
-    from kregistry.hf_config.call_site import Verdict
+    from kregistry.hf_config.call_site import LayerVerdict
 
-    counts = {verdict: len(calls.with_verdict(verdict)) for verdict in Verdict if calls.with_verdict(verdict)}
+    counts = {verdict: len(calls.with_verdict(verdict)) for verdict in LayerVerdict if calls.with_verdict(verdict)}
     words = "".join(f"\n  {verdict.of(count)}" for verdict, count in counts.items())
     say(f"{len(calls.sites)} call sites (--explain shows each):{words}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.remote_kernels import NO_ANSWER, Request, for_each, report, request_options
+from kregistry.cli.remote_kernels import NO_ANSWER, RemoteRequest, for_each, report, request_options
 from kregistry.remote.chain import Chain
 from kregistry.remote.location import Location
 
@@ -13,7 +13,7 @@ from kregistry.remote.location import Location
 @click.command(name="lookup")
 @click.argument("url")
 @request_options
-def command(url: str, request: Request) -> None:
+def command(url: str, request: RemoteRequest) -> None:
     """Ask whether the remote at URL has the kernels of the manifest FILE (default: kernels.yaml). Loads none.
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed.

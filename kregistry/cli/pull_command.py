@@ -7,7 +7,7 @@ import functools
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.remote_kernels import NO_ANSWER, Request, for_each, raise_refusals, report, request_options
+from kregistry.cli.remote_kernels import NO_ANSWER, RemoteRequest, for_each, raise_rejections, report, request_options
 from kregistry.cli.remote_options import trust_options
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
@@ -24,7 +24,7 @@ _REFUSED = "nothing was written: kregistry docs security says what each reason m
 @click.argument("url")
 @request_options
 @functools.partial(trust_options, signs=False)
-def command(url: str, request: Request, trust: TrustSettings) -> None:
+def command(url: str, request: RemoteRequest, trust: TrustSettings) -> None:
     """Copy the kernels of the manifest FILE (default: kernels.yaml) from the remote at URL into the store.
 
     With --lock, nothing is planned, and neither torch nor DeepGEMM is needed. If one kernel is refused because of its
@@ -36,7 +36,7 @@ def command(url: str, request: Request, trust: TrustSettings) -> None:
     received: dict[str, PackedKernel] = {}
     absent = for_each(kernels, lambda key: _in_place(key, store))
     missing = for_each({name: kernels[name] for name in absent}, lambda key: _receive(key, chain, received))
-    raise_refusals(chain, (kernels[name] for name in missing), _REFUSED, request.as_json)
+    raise_rejections(chain, (kernels[name] for name in missing), _REFUSED, request.as_json)
     store.open()
     for_each({key: key for key in received}, lambda key: _add(received[key], store))
     chain.remember()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.remote_kernels import NO_ANSWER, Request, for_each, report, request_options
+from kregistry.cli.remote_kernels import NO_ANSWER, RemoteRequest, for_each, report, request_options
 from kregistry.cli.remote_options import sign_option
 from kregistry.errors import InputError
 from kregistry.remote.chain import Chain
@@ -20,7 +20,7 @@ from kregistry.remote.usage import note_usage
 @click.argument("url")
 @request_options
 @sign_option
-def command(url: str, request: Request, keys: tuple[Path, ...]) -> None:
+def command(url: str, request: RemoteRequest, keys: tuple[Path, ...]) -> None:
     """Write the kernels of the manifest FILE (default: kernels.yaml) from the store to the remote at URL.
 
     With --sign, each kernel carries a signature. Without it, URL must end in ?unsigned, which says that you know that.

@@ -105,7 +105,7 @@ def _wanted(
 
 
 @frozen
-class Request:
+class RemoteRequest:
     """What push, pull and lookup are asked for, besides the URL."""
 
     selection: Selection
@@ -126,7 +126,7 @@ def request_options(command: Command) -> Command:
     def with_request(
         *, selection: Selection, lock: Path | None, store: Store, verbosity: Verbosity, as_json: bool, **rest: Any
     ) -> Any:
-        return command(request=Request(selection, lock, store, verbosity, as_json), **rest)
+        return command(request=RemoteRequest(selection, lock, store, verbosity, as_json), **rest)
 
     return manifest_options(lock_option(store_option(verbosity_options(json_option(with_request)))))
 
@@ -140,18 +140,18 @@ def for_each(kernels: Mapping[str, str], action: Callable[[str], bool]) -> tuple
     return tuple(name for name, good in done.items() if not good)
 
 
-def raise_refusals(chain: Chain, keys: Iterable[str], hint: str, as_json: bool) -> None:
+def raise_rejections(chain: Chain, keys: Iterable[str], hint: str, as_json: bool) -> None:
     """
     Raises:
-        TrustError: one of these kernels was refused. With --json, the refusals are printed too.
+        TrustError: one of these kernels was refused. With --json, the rejections are printed too.
     """
-    refusals = chain.refusals_of(keys)
-    if refusals and as_json:
+    rejections = chain.rejections_of(keys)
+    if rejections and as_json:
         from attrs import asdict
 
-        print_json({"refused": [asdict(each) for each in refusals]})
-    if refusals:
-        raise TrustError(refusals, hint)
+        print_json({"refused": [asdict(each) for each in rejections]})
+    if rejections:
+        raise TrustError(rejections, hint)
 
 
 def report(

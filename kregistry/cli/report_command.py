@@ -61,16 +61,16 @@ def command(
     from kregistry.cli.monitor_command import read_events
     from kregistry.deep_gemm.environment import PREFIXES
     from kregistry.plan.plan_file import read_plan
-    from kregistry.report.contents import Comparison, Contents, title_of
     from kregistry.report.kernel_facts import kernel_facts
     from kregistry.report.page import page
+    from kregistry.report.page_contents import Comparison, PageContents, title_of
 
     plan, jit_cache = planned(selection, storage, verbosity, replan=replan)
     log = find_build_log(storage, plan, build_id)
     if trace is not None:
         write_trace(log, trace)
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIXES)}
-    contents = Contents(
+    contents = PageContents(
         title_of(selection.file),
         plan,
         kernel_facts(plan, storage.store, jit_cache, log),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kregistry.cli.next_command import next_command
 from kregistry.cli.options import Selection, Verbosity
-from kregistry.cli.remote_kernels import NO_ANSWER, for_each, raise_refusals, report, wanted
+from kregistry.cli.remote_kernels import NO_ANSWER, for_each, raise_rejections, report, wanted
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings
 from kregistry.remote.location import Location
@@ -33,6 +33,6 @@ def verify_remote(
     kernels = wanted(selection, lock, verbosity, store).keys
     missing = for_each(kernels, lambda key: chain.receive(key, back_fill=False) is not None)
     refused = "kregistry docs security says what each reason means"
-    raise_refusals(chain, (kernels[name] for name in missing), refused, as_json)
+    raise_rejections(chain, (kernels[name] for name in missing), refused, as_json)
     what = f"of {chain.use[0].name} are intact{'' if trust.policy is None else ', and signed as the policy asks'}"
     report(kernels, missing, chain, what, f"{next_command('push', url)} adds them", as_json)

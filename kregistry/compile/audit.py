@@ -21,7 +21,7 @@ from kregistry.store.store import DamagedEntry
 
 
 @frozen
-class Finding:
+class AuditFinding:
     """What was found about one kernel.
 
     Attributes:
@@ -52,9 +52,9 @@ class AuditReport:
     total: int
     seed: int
     same: tuple[str, ...]
-    differing: tuple[Finding, ...]
-    missing: tuple[Finding, ...]
-    failed: tuple[Finding, ...]
+    differing: tuple[AuditFinding, ...]
+    missing: tuple[AuditFinding, ...]
+    failed: tuple[AuditFinding, ...]
 
     @property
     def sampled(self) -> int:
@@ -74,7 +74,7 @@ class AuditReport:
             raise AuditError(self.summary, tuple(map(str, found)), _HINT if self.differing else "")
 
     def to_json(self) -> dict[str, Any]:
-        def shown(findings: Iterable[Finding]) -> list[dict[str, str]]:
+        def shown(findings: Iterable[AuditFinding]) -> list[dict[str, str]]:
             return [{"id": each.kernel, "text": each.text} for each in findings]
 
         return {
@@ -114,8 +114,8 @@ def audit(
     with scratch_directory("audit") as scratch, closing(Nvcc(nvcc)) as compiler, ThreadPoolExecutor(jobs) as threads:
         results = list(threads.map(lambda each: _compare(each, cubin_of, compiler, scratch), drawn))
 
-    def of(kind: str) -> tuple[Finding, ...]:
-        return tuple(Finding(kernel.id, text) for kernel, (found, text) in zip(drawn, results) if found == kind)
+    def of(kind: str) -> tuple[AuditFinding, ...]:
+        return tuple(AuditFinding(kernel.id, text) for kernel, (found, text) in zip(drawn, results) if found == kind)
 
     same = tuple(each.kernel for each in of("same"))
     return AuditReport(len(every), seed, same, of("differing"), of("missing"), of("failed"))

@@ -33,7 +33,7 @@ from kregistry.compile.shared.sharing_options import SharingOptions
 from kregistry.compile.shared.sizes import KernelSizes
 from kregistry.compile.stages.alone import Alone
 from kregistry.compile.stages.assemble import Assemble
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.fetch import Fetch
@@ -128,7 +128,7 @@ class Pipeline:
         claim = Claim(self._claims, schedule, self._known.use, self._open_jobs.close, record, self._is_unneeded)
         publish = Publish(store, broken, fill, nvcc.name, record, self._write_back, claim.release).publish
         alone = Alone(schedule, claim, compiler, scratch, estimates, record)
-        check = Check(self_check, alone, publish, lambda: compiler.stopped, record)
+        check = CheckResults(self_check, alone, publish, lambda: compiler.stopped, record)
         assemble = Assemble(schedule, compiler, scratch, estimates, check, record)
         self._waiting = waiting = Waiting(schedule, groups)
         divide = Divide(schedule, waiting, check, estimates)
@@ -160,12 +160,13 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
-        self._schedule.close()
-        self._fetch.close(cancel=kind is not None)  # its workers may still write to a remote tier
-        self._pool.close()
-        self._claims.__exit__()
-        self._nvcc.close()
-        self._resources.close()
+        with ExitStack() as closing:  # all of it, whatever fails: a claim that stays holds up other builders
+            closing.callback(self._resources.close)
+            closing.callback(self._nvcc.close)
+            closing.callback(self._claims.__exit__)
+            closing.callback(self._pool.close)
+            closing.callback(self._fetch.close, cancel=kind is not None)  # it may still write to a remote tier
+            closing.callback(self._schedule.close)
 
     def _scratch(self, kind: str) -> Path:
         """A path where a compiler may run: nvcc passes it to a shell."""
@@ -183,7 +184,7 @@ class Pipeline:
         """
         if kernel.key in self._early:
             self._confirm(kernel)
-        elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
+        elif not self._known.use(kernel) and self._open_jobs.open(kernel):
             self._fetch.send(kernel)
 
     def _confirm(self, kernel: Kernel) -> None:
@@ -203,7 +204,7 @@ class Pipeline:
             StorageError: the store cannot be written.
         """
         for kernel in kernels:
-            if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+            if not self._known.tried(kernel) and self._open_jobs.open(kernel):
                 self._early.add(kernel.key)
                 self._fetch.send(kernel)
         if self._early:

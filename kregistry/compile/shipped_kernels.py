@@ -23,7 +23,7 @@ from kregistry.deep_gemm.allowed_commands import reason_to_refuse
 from kregistry.deep_gemm.compiler import Compiler
 from kregistry.deep_gemm.cubin_inputs import cubin_key, remembered_tree_digest
 from kregistry.deep_gemm.generated_source import parse_source
-from kregistry.deep_gemm.variables import VARIABLES, Outcome
+from kregistry.deep_gemm.variables import VARIABLES, Handling
 from kregistry.deep_gemm.version import series_of
 from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand, Kernel
@@ -228,8 +228,8 @@ def _takes_flags(compiler: Compiler, target: Target) -> bool:
 def _is_changed(compiler: Compiler, toolchain: Toolchain, environment: Mapping[str, str]) -> bool:
     """Whether something beside the stack changes kernels: then the dry run would confirm none of these."""
     series = series_of(toolchain.versions.deep_gemm)
-    changing = (Outcome.PLANNED, Outcome.IN_KEY)
-    variables = any(environment.get(each.name) for each in VARIABLES if each.outcome(series) in changing)
+    changing = (Handling.PLANNED, Handling.IN_KEY)
+    variables = any(environment.get(each.name) for each in VARIABLES if each.handling(series) in changing)
     return variables or bool(compiler.profile)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from kregistry.deep_gemm.variables import BY_NAME, VARIABLES, Outcome, Series, Variable
+from kregistry.deep_gemm.variables import BY_NAME, VARIABLES, Handling, Series, Variable
 from kregistry.errors import MissingRequirement
 
 #: Prefixes of all variables that DeepGEMM reads, in any version.
@@ -40,15 +40,15 @@ _NUMBER = re.compile(r"\s*[+-]?\d")
 _NO = ("", "0", "false", "no", "n", "off")
 
 
-def present(environment: Mapping[str, str], series: Series) -> Iterator[tuple[Variable, Outcome]]:
+def present(environment: Mapping[str, str], series: Series) -> Iterator[tuple[Variable, Handling]]:
     """The rows of the table that an environment sets and this series of DeepGEMM, or nvcc, reads."""
     for variable in VARIABLES:
         if variable.name not in environment:
             continue
-        outcome = variable.outcome(series)
+        handling = variable.handling(series)
         hidden = variable.name.startswith("DJ_") and f"DG_{variable.name[3:]}" in environment
-        if outcome is not Outcome.UNREAD and not hidden:
-            yield variable, outcome
+        if handling is not Handling.UNREAD and not hidden:
+            yield variable, handling
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
@@ -58,7 +58,7 @@ def unknown(environment: Mapping[str, str]) -> list[str]:
 
 def planned(environment: Mapping[str, str], series: Series) -> dict[str, str]:
     """The variables that change kernels or their names, with their values."""
-    known = [variable.name for variable, outcome in present(environment, series) if outcome is Outcome.PLANNED]
+    known = [variable.name for variable, handling in present(environment, series) if handling is Handling.PLANNED]
     return {name: environment[name] for name in sorted([*known, *unknown(environment)])}
 
 
@@ -67,11 +67,11 @@ def for_dry_run(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith(PREFIXES) or name not in BY_NAME or Outcome.PLANNED in _outcomes(BY_NAME[name])
+        if not name.startswith(PREFIXES) or name not in BY_NAME or Handling.PLANNED in _handlings(BY_NAME[name])
     }
 
 
-def _outcomes(variable: Variable) -> tuple[Outcome, Outcome]:
+def _handlings(variable: Variable) -> tuple[Handling, Handling]:
     return variable.series_1, variable.series_2
 
 
@@ -80,7 +80,7 @@ def removed(environment: Mapping[str, str]) -> list[str]:
     return [
         variable.name
         for variable in VARIABLES
-        if variable.series_1 is Outcome.REMOVED and environment.get(variable.name)
+        if variable.series_1 is Handling.REMOVED and environment.get(variable.name)
     ]
 
 
@@ -97,8 +97,8 @@ def check_environment(environment: Mapping[str, str], series: Series, only: Coll
     """
     refused = [
         variable
-        for variable, outcome in present(environment, series)
-        if outcome is Outcome.REFUSED
+        for variable, handling in present(environment, series)
+        if handling is Handling.REFUSED
         and variable.name in (only or BY_NAME)
         and not _says_no(variable.name, environment[variable.name])
     ]
@@ -118,13 +118,13 @@ def _check_numbers(environment: Mapping[str, str], series: Series, only: Collect
     says by itself which ones it does not know, but an empty value ends every call, also where the variable changes no
     kernel, so that the dry run does not see it.
     """
-    for variable, outcome in present(environment, series):
+    for variable, handling in present(environment, series):
         value = environment[variable.name]
         if not variable.number or only:
             continue
-        if series is Series.ONE and outcome is Outcome.PLANNED and not _NUMBER.match(value):
+        if series is Series.ONE and handling is Handling.PLANNED and not _NUMBER.match(value):
             why = "DeepGEMM would read another one in each process"
-        elif series is Series.TWO and outcome in (Outcome.PLANNED, Outcome.NEUTRAL) and not value.strip():
+        elif series is Series.TWO and handling in (Handling.PLANNED, Handling.NEUTRAL) and not value.strip():
             why = "DeepGEMM would end each call with an error"
         else:
             continue

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from kregistry.deep_gemm.variables import BY_NAME, Outcome
+from kregistry.deep_gemm.variables import BY_NAME, Handling
 from kregistry.errors import MissingRequirement
 from kregistry.kernel import CompilerCommand
 from kregistry.python_child import child_environment
@@ -94,7 +94,7 @@ def for_nvcc(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     Raises:
         MissingRequirement: as of :meth:`EnvironmentFlags.read`.
     """
-    left_out = (Outcome.REMOVED, Outcome.IN_KEY)
+    left_out = (Handling.REMOVED, Handling.IN_KEY)
     kept = {
         name: value
         for name, value in child_environment(environment).items()

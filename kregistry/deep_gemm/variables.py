@@ -20,7 +20,7 @@ class Series(enum.Enum):
     TWO = "0.2"
 
 
-class Outcome(enum.Enum):
+class Handling(enum.Enum):
     """What kregistry does with a variable."""
 
     #: It changes kernels or their names: passed on to the dry run, and part of the plan's fingerprint.
@@ -58,27 +58,27 @@ class Variable:
     """
 
     name: str
-    series_1: Outcome
-    series_2: Outcome
+    series_1: Handling
+    series_2: Handling
     about: str
     example: str = "1"
     number: bool = False
 
-    def outcome(self, series: Series) -> Outcome:
+    def handling(self, series: Series) -> Handling:
         return self.series_1 if series is Series.ONE else self.series_2
 
 
 _P, _N, _C, _R, _L, _U = (
-    Outcome.PLANNED,
-    Outcome.NEUTRAL,
-    Outcome.COMPILER,
-    Outcome.REFUSED,
-    Outcome.LOCATION,
-    Outcome.UNREAD,
+    Handling.PLANNED,
+    Handling.NEUTRAL,
+    Handling.COMPILER,
+    Handling.REFUSED,
+    Handling.LOCATION,
+    Handling.UNREAD,
 )
 
 
-def _jit(name: str, series_1: Outcome, series_2: Outcome, about: str, example: str = "1") -> tuple[Variable, ...]:
+def _jit(name: str, series_1: Handling, series_2: Handling, about: str, example: str = "1") -> tuple[Variable, ...]:
     """A setting of the JIT: 0.2 reads it under ``DG_`` and, if that is not set, under ``DJ_``."""
     number = bool(example)
     return (
@@ -88,9 +88,9 @@ def _jit(name: str, series_1: Outcome, series_2: Outcome, about: str, example: s
 
 
 def _everywhere(
-    outcome: Outcome, about: str, *names: str, example: str = "1", number: bool = False
+    handling: Handling, about: str, *names: str, example: str = "1", number: bool = False
 ) -> tuple[Variable, ...]:
-    return tuple(Variable(name, outcome, outcome, about, example, number) for name in names)
+    return tuple(Variable(name, handling, handling, about, example, number) for name in names)
 
 
 DEEP_GEMM: tuple[Variable, ...] = (
@@ -133,21 +133,21 @@ TOOLKIT: tuple[Variable, ...] = (
 #: What nvcc, and the host compiler that preprocesses for it, read besides their arguments.
 NVCC: tuple[Variable, ...] = (
     *_everywhere(
-        Outcome.IN_KEY,
+        Handling.IN_KEY,
         "arguments of nvcc; those that only choose the host compiler are not in the key",
         "NVCC_PREPEND_FLAGS",
         "NVCC_APPEND_FLAGS",
         example="-lineinfo",
     ),
-    *_everywhere(Outcome.HOST_COMPILER, "the host compiler", "NVCC_CCBIN", "compiler-bindir", example="/usr/bin/gcc"),
+    *_everywhere(Handling.HOST_COMPILER, "the host compiler", "NVCC_CCBIN", "compiler-bindir", example="/usr/bin/gcc"),
     *_everywhere(
-        Outcome.HOST_COMPILER, "where the host compiler finds its programs", "COMPILER_PATH", example="/usr/bin"
+        Handling.HOST_COMPILER, "where the host compiler finds its programs", "COMPILER_PATH", example="/usr/bin"
     ),
     *_everywhere(
-        Outcome.HOST_COMPILER, "where the host compiler finds its programs", "GCC_EXEC_PREFIX", example="/usr/lib/gcc/"
+        Handling.HOST_COMPILER, "where the host compiler finds its programs", "GCC_EXEC_PREFIX", example="/usr/lib/gcc/"
     ),
     *_everywhere(
-        Outcome.REMOVED,
+        Handling.REMOVED,
         "directories in which the host compiler looks for headers",
         "CPATH",
         "C_INCLUDE_PATH",
@@ -155,7 +155,7 @@ NVCC: tuple[Variable, ...] = (
         example="/usr/include",
     ),
     *_everywhere(
-        Outcome.REMOVED,
+        Handling.REMOVED,
         "nvcc.profile adds to it, and so passes it on to a step of nvcc",
         "INCLUDES",
         "SYSTEM_INCLUDES",
@@ -172,7 +172,7 @@ NVCC: tuple[Variable, ...] = (
         example="-lineinfo",
     ),
     *_everywhere(
-        Outcome.REMOVED,
+        Handling.REMOVED,
         "a step of nvcc, or a file that it reads, is looked for there unless nvcc.profile says where",
         "CICC_PATH",
         "NVVMIR_LIBRARY_DIR",
@@ -182,7 +182,7 @@ NVCC: tuple[Variable, ...] = (
         example="/nowhere",
     ),
     *_everywhere(
-        Outcome.REMOVED,
+        Handling.REMOVED,
         "a step of nvcc reads it, and what it does there is not documented",
         "NV_NVVM_VERSION",
         "NVVMCCWIZ",
@@ -194,7 +194,7 @@ NVCC: tuple[Variable, ...] = (
         "GCC_COMPARE_DEBUG",
     ),
     *_everywhere(
-        Outcome.REMOVED,
+        Handling.REMOVED,
         "the host compiler writes a file of dependencies, or changes its own arguments",
         "DEPENDENCIES_OUTPUT",
         "SUNPRO_DEPENDENCIES",

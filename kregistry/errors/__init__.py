@@ -40,7 +40,7 @@ from kregistry.errors.incomplete import (
 )
 from kregistry.errors.names import ProviderConflictError, UnknownArchitectureError, UnknownNameError
 from kregistry.errors.of_calls import ArgumentError, ShapeError, UnseenCallError
-from kregistry.errors.refusal import Refusal, TrustError
+from kregistry.errors.rejection import Rejection, TrustError
 from kregistry.errors.storage import StorageError, storage_errors
 from kregistry.errors.wording import count_of, describe_error, nearest_hint, place_of, quoted, shorten
 
@@ -59,7 +59,7 @@ __all__ = [
     "PlanError",
     "PluginError",
     "ProviderConflictError",
-    "Refusal",
+    "Rejection",
     "ShapeError",
     "StorageError",
     "TrustError",

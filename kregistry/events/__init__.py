@@ -1,7 +1,7 @@
 """Events: the records that hooks pass to listeners, as plain values without code of the sender."""
 
 from kregistry.events.compiled import BrokenKernel, BrokenRange, CompiledKernel, FailedKernel
-from kregistry.events.jit import JitEvent, Outcome
+from kregistry.events.jit import JitEvent, JitOutcome
 from kregistry.events.planned import PlannedEntry, Refusal, Segment
 from kregistry.events.tasks import STAGES, Task
 from kregistry.events.warmed import Warmed, WarmedKernel, WarmupOutcome
@@ -13,7 +13,7 @@ __all__ = [
     "CompiledKernel",
     "FailedKernel",
     "JitEvent",
-    "Outcome",
+    "JitOutcome",
     "PlannedEntry",
     "Refusal",
     "Segment",

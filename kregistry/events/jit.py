@@ -14,7 +14,7 @@ from kregistry.kernel_type.display import show_shape
 from kregistry.target import Target
 
 
-class Outcome(enum.Enum):
+class JitOutcome(enum.Enum):
     """The outcome of a compile."""
 
     COMPILED = "compiled"
@@ -47,7 +47,7 @@ class JitEvent:
     process: str
     kernel: str
     template: tuple[str, ...]
-    outcome: Outcome
+    outcome: JitOutcome
     seconds: float
     site: str = ""
     stack: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class JitEvent:
 
     def __str__(self) -> str:
         call = f" for {self.kernel_type} {show_shape(self.shape)} at {self.m}" if self.kernel_type else ""
-        done = f"in {self.seconds:.2f} s" if self.outcome is Outcome.COMPILED else ""
+        done = f"in {self.seconds:.2f} s" if self.outcome is JitOutcome.COMPILED else ""
         where = self.site or f"process {self.pid} ({self.process})"
         return " ".join(f"DeepGEMM JIT: {self.kernel} {self.outcome.value} {done}{call}, called from {where}".split())
 
@@ -92,7 +92,7 @@ class JitEvent:
         if content.get("target"):
             Target(**content["target"])
         made = {name: tuple(content.get(name, ())) for name in ("template", "stack")}
-        return cls(**{**content, **made, "outcome": Outcome(content["outcome"])})
+        return cls(**{**content, **made, "outcome": JitOutcome(content["outcome"])})
 
 
 #: Key of an event -> the types of its value, and whether it must be there.

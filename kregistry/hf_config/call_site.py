@@ -10,7 +10,7 @@ from attrs import frozen
 from kregistry.kernel_type import Value
 
 
-class Verdict(enum.Enum):
+class LayerVerdict(enum.Enum):
     """What an engine does with a layer."""
 
     DEEP_GEMM = "goes to DeepGEMM"
@@ -68,7 +68,7 @@ class CallSite:
     kernel_type: str
     shape: Mapping[str, Value]
     formula: str
-    verdict: Verdict
+    verdict: LayerVerdict
     reason: str = ""
     rows: Rows | None = None
     rule: str = ""

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
 
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.engines import Engine
-from kregistry.hf_config.engines.engine import Decision, MoeShape
+from kregistry.hf_config.engines.decision import Decision
+from kregistry.hf_config.engines.engine import MoeShape
 from kregistry.hf_config.formula import FormulaError, evaluate
 from kregistry.hf_config.model_family import Experts, Family, Layer, Linear, Special, Unquantized, is_word
 from kregistry.hf_config.written_sizes import WrittenSizes
@@ -60,14 +61,14 @@ class LayerSites:
             case Special():
                 yield from self._limited(self._special(layer), layer)
             case Unquantized():
-                verdict = Verdict.OTHER_BACKEND if layer.elsewhere else Verdict.NOT_QUANTIZED
+                verdict = LayerVerdict.OTHER_BACKEND if layer.elsewhere else LayerVerdict.NOT_QUANTIZED
                 rule = "backend" if layer.elsewhere else "bf16"
                 yield CallSite(layer.label, "", "", {}, "", verdict, layer.reason, rule=rule)
 
     def _limited(self, site: CallSite, layer: Linear | Experts | Special, kind: str = "") -> Iterator[CallSite]:
         """A call, and its forms with fewer SMs."""
         yield site
-        if site.verdict is not Verdict.DEEP_GEMM or "num_sms" in site.shape:
+        if site.verdict is not LayerVerdict.DEEP_GEMM or "num_sms" in site.shape:
             return
         for limit in self.engine.sm_limits(layer, kind):
             yield evolve(
@@ -95,14 +96,14 @@ class LayerSites:
         written = {"n": layer.n_formula, "k": layer.k}
         formula = self.sizes.written({**written, "num_sms": layer.num_sms} if layer.num_sms else written)
         if layer.over == "S" and self.engine.layout.fused:
-            decision = Decision(Verdict.FUSED, "computed as a routed expert (shared-expert fusion)", "fused")
+            decision = Decision(LayerVerdict.FUSED, "computed as a routed expert (shared-expert fusion)", "fused")
         elif layer.over == "S" and self.engine.layout.mega_shared:
-            decision = Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
+            decision = Decision(LayerVerdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         else:
             decision = self.engine.linear_decision(layer, n, k, parts, ways)
         rows = self.engine.linear_rows(layer, factor)
         kernel_type = "fp8_gemm_nt"
-        if decision.verdict is Verdict.DEEP_GEMM:
+        if decision.verdict is LayerVerdict.DEEP_GEMM:
             chosen = self.engine.dense_kernel_type(layer, n, k)
             assert isinstance(chosen, str), "a layer that goes to DeepGEMM has a kernel type"
             kernel_type = chosen
@@ -141,17 +142,17 @@ class LayerSites:
         """The two grouped products of experts, in each layout that the engine uses."""
         kinds = self.engine.expert_kernel_types()
         inner = f"{layer.intermediate} + {padding}" if padding else layer.intermediate
-        for kind in kinds if decision.verdict is Verdict.DEEP_GEMM else kinds[:1]:
+        for kind in kinds if decision.verdict is LayerVerdict.DEEP_GEMM else kinds[:1]:
             for label, sizes in (
                 ("w13", {"n": f"2 * ({inner})", "k": layer.hidden}),
                 ("w2", {"n": layer.hidden, "k": inner}),
             ):
                 formulas = {"num_groups": layer.groups, **sizes}
                 shape: dict[str, Value] = {name: self.sizes.size(text) for name, text in formulas.items()}
-                settings = self.engine.expert_settings(kind) if decision.verdict is Verdict.DEEP_GEMM else {}
+                settings = self.engine.expert_settings(kind) if decision.verdict is LayerVerdict.DEEP_GEMM else {}
                 shape |= settings
                 rows = self.engine.expert_rows(kind, moe)
-                phase = f" ({kind})" if decision.verdict is Verdict.DEEP_GEMM else ""
+                phase = f" ({kind})" if decision.verdict is LayerVerdict.DEEP_GEMM else ""
                 kernel_type = _GROUPED[number].format(kind)
                 written = "; ".join(
                     (self.sizes.written(formulas), *(f"{name} = {on}" for name, on in settings.items()))
@@ -177,10 +178,10 @@ class LayerSites:
             return self._indivisible(layer.label, layer.part, layer.kernel_type, error)
         decision = self.engine.special_decision(layer)
         rows = self.engine.linear_rows(layer, 1)
-        if decision.verdict is Verdict.DEEP_GEMM and layer.start is not None:
+        if decision.verdict is LayerVerdict.DEEP_GEMM and layer.start is not None:
             if rows.stop < layer.start:
                 reason = f"it takes {layer.start} rows at least, and a step has {rows.stop} at most ({rows.rule})"
-                decision = Decision(Verdict.NOT_REACHED, reason, "threshold")
+                decision = Decision(LayerVerdict.NOT_REACHED, reason, "threshold")
             rows = evolve(rows, start=layer.start, rule=f"from {layer.start} rows on; {rows.rule}")
         formula = "; ".join(filter(None, (self.sizes.written(written), *words.values())))
         return _site(layer.label, layer.part, layer.kernel_type, shape, formula, decision, rows, layer.note)
@@ -193,7 +194,7 @@ class LayerSites:
 
     def _indivisible(self, label: str, role: str, kernel_type: str, error: FormulaError) -> CallSite:
         reason = f"{self.engine.name} cannot split it: {error.text}"
-        return CallSite(label, role, kernel_type, {}, "", Verdict.DOES_NOT_LOAD, reason, rule="division")
+        return CallSite(label, role, kernel_type, {}, "", LayerVerdict.DOES_NOT_LOAD, reason, rule="division")
 
 
 def _word(text: str) -> Value:

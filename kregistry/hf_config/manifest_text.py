@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from attrs import asdict
 
 from kregistry.errors import InputError, quoted
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.resolve import ModelCalls
 from kregistry.manifest.document import parse_document
 from kregistry.manifest.model import Manifest
@@ -20,11 +20,11 @@ from kregistry.target import TARGETS, Target
 _WIDTH = 118
 #: Verdicts of layers that are left out, in the order of the list.
 LEFT_OUT = (
-    Verdict.NO_KERNEL_TYPE,
-    Verdict.OTHER_BACKEND,
-    Verdict.FUSED,
-    Verdict.NOT_REACHED,
-    Verdict.NOT_QUANTIZED,
+    LayerVerdict.NO_KERNEL_TYPE,
+    LayerVerdict.OTHER_BACKEND,
+    LayerVerdict.FUSED,
+    LayerVerdict.NOT_REACHED,
+    LayerVerdict.NOT_QUANTIZED,
 )
 
 
@@ -34,7 +34,7 @@ def refuse_unusable(calls: ModelCalls) -> None:
         InputError: the engine does not load the model at this setting, or no layer goes to DeepGEMM.
     """
     where = f"{calls.config.architecture} at {setting(calls)}"
-    refused = calls.with_verdict(Verdict.DOES_NOT_LOAD)
+    refused = calls.with_verdict(LayerVerdict.DOES_NOT_LOAD)
     if refused:
         reasons: dict[str, list[str]] = {}
         for site in refused:
@@ -44,7 +44,7 @@ def refuse_unusable(calls: ModelCalls) -> None:
             f"{where} does not load:{lines}",
             "choose parallel sizes that divide the model's dimensions, or use expert parallelism",
         )
-    if not calls.with_verdict(Verdict.DEEP_GEMM):
+    if not calls.with_verdict(LayerVerdict.DEEP_GEMM):
         left = [site for verdict in LEFT_OUT for site in calls.with_verdict(verdict) if site.kernel_type]
         lines = "".join(f"\n  {reason}" for reason in dict.fromkeys(site.reason for site in left))
         raise InputError(f"{where}: no layer goes to DeepGEMM, so there is no manifest to write:{lines}")
@@ -97,7 +97,7 @@ def render(
     lines += ["models:", f"  {flow(name)}:"]
     lines += [f"    description: {flow(f'{calls.config.architecture}, {setting(calls)}')}", "    kernels:"]
     used: set[str] = set()
-    for site in calls.with_verdict(Verdict.DEEP_GEMM):
+    for site in calls.with_verdict(LayerVerdict.DEEP_GEMM):
         key = next((key for key in (site.label, site.kernel_type) if key in stops), None)
         used.update((site.label, site.kernel_type))
         lines += _entry(site, registry, None if key is None else stops[key])

@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 
 from kregistry.errors import InputError, ShapeError, UnknownArchitectureError
 from kregistry.hf_config.architectures import reason_of
-from kregistry.hf_config.call_site import CallSite, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.engines import Engine, get_engine
@@ -39,7 +39,7 @@ class ModelCalls:
     values: Mapping[str, int]
     sites: tuple[CallSite, ...]
 
-    def with_verdict(self, verdict: Verdict) -> tuple[CallSite, ...]:
+    def with_verdict(self, verdict: LayerVerdict) -> tuple[CallSite, ...]:
         return tuple(site for site in self.sites if site.verdict is verdict)
 
 
@@ -110,7 +110,7 @@ def _same_with_fewer_sms(site: CallSite, registry: Registry) -> bool:
 
 def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment) -> CallSite:
     """The same site, or one with the reason why no installed kernel type can describe it."""
-    if site.verdict is not Verdict.DEEP_GEMM:
+    if site.verdict is not LayerVerdict.DEEP_GEMM:
         return site
     reason = ""
     if site.kernel_type not in registry.names():
@@ -125,4 +125,4 @@ def _with_kernel_type(site: CallSite, registry: Registry, deployment: Deployment
                 kernel_type.resolve(site.shape, deployment.target)
             except ShapeError as error:
                 reason = f"the kernel type refuses this shape: {error.message}"
-    return evolve(site, verdict=Verdict.NO_KERNEL_TYPE, reason=reason, rule="plugin") if reason else site
+    return evolve(site, verdict=LayerVerdict.NO_KERNEL_TYPE, reason=reason, rule="plugin") if reason else site

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from kregistry.deep_gemm.generated_source import find_reference
-from kregistry.events.jit import JitEvent, Outcome
+from kregistry.events.jit import JitEvent, JitOutcome
 from kregistry.jit_monitor.caller import Caller, command_line, find_caller
 from kregistry.registry import Registry
 from kregistry.target import detect_target
@@ -52,7 +52,11 @@ class StartedCompile:
             process=self.process,
             kernel=reference.kernel if reference else "",
             template=reference.arguments if reference else (),
-            outcome=Outcome.REFUSED if refused else Outcome.COMPILED if report["code"] == 0 else Outcome.FAILED,
+            outcome=JitOutcome.REFUSED
+            if refused
+            else JitOutcome.COMPILED
+            if report["code"] == 0
+            else JitOutcome.FAILED,
             seconds=report["seconds"],
             **asdict(self.caller),
             target=_target(),

@@ -17,13 +17,13 @@ from typing import Any
 from kregistry.deep_gemm.cache_layout import all_roots
 from kregistry.deep_gemm.settings import observe
 from kregistry.errors import KregistryError, MissingRequirement, StorageError
-from kregistry.events import JitEvent, Outcome, WarmupOutcome
+from kregistry.events import JitEvent, JitOutcome, WarmupOutcome
 from kregistry.import_hook import after_import
 from kregistry.jit_monitor.compile_report import StartedCompile
-from kregistry.jit_monitor.listener import Listener
 from kregistry.jit_monitor.loads import LoadWatcher
 from kregistry.jit_monitor.mode import Mode
 from kregistry.jit_monitor.monitored_compiler import MonitoredCompiler
+from kregistry.jit_monitor.report_socket import ReportSocket
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.scratch import make_scratch
@@ -51,7 +51,7 @@ class JitMonitor:
         self._mode = Mode.parse(mode)
         self._log_file = Path(log) if log else None
         self._home: Path | None = None
-        self._listener: Listener | None = None
+        self._reports: ReportSocket | None = None
         self._loads: LoadWatcher | None = None
         self._compiler: MonitoredCompiler | None = None
         self._lock = threading.RLock()
@@ -90,7 +90,7 @@ class JitMonitor:
                 self._log_file.touch()
         except OSError as error:
             raise StorageError.from_oserror(error, self._log_file or self._home or "TMPDIR") from error
-        self._listener = Listener(self._home / "socket", self._begin, self._end)
+        self._reports = ReportSocket(self._home / "socket", self._begin, self._end)
         compiler.report_to(self._home)
         weakref.finalize(self, _remove, self._home, os.getpid(), hold)
 
@@ -100,28 +100,28 @@ class JitMonitor:
         DeepGEMM keeps the small program as its compiler, which then calls the real one.
         """
         with self._lock:
-            if self._listener is None or self._home is None or self._compiler is None:
+            if self._reports is None or self._home is None or self._compiler is None:
                 return
-            self._listener.close()
+            self._reports.close()
             if self._loads is not None:
                 self._loads.close()
-            self._listener = self._loads = None
+            self._reports = self._loads = None
             _remove(self._home, os.getpid())
             self._compiler.restore()
         self.registry.events.flush()
 
     def __enter__(self) -> JitMonitor:
-        return self.start() if self._listener is None else self
+        return self.start() if self._reports is None else self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _forked(self) -> None:
         """In the child of a fork: a thread, a directory and counts of its own."""
-        if self._listener is None or self._compiler is None:
+        if self._reports is None or self._compiler is None:
             return
         self._lock = threading.RLock()
-        self._listener.abandon()
+        self._reports.abandon()
         self._loads = None
         self.counts = Counter()
         self._open(self._compiler)
@@ -138,7 +138,7 @@ class JitMonitor:
         parsed = Mode.parse(value)
         with self._lock:  # of two threads, the later one counts
             self._mode = parsed
-            if self._listener is not None:
+            if self._reports is not None:
                 self._write_mode()
 
     def _write_mode(self) -> None:
@@ -156,9 +156,9 @@ class JitMonitor:
             StorageError: the system has no inotify watch left.
         """
         with self._lock:
-            if self._listener is not None and self._loads is None:
+            if self._reports is not None and self._loads is None:
                 self._loads = LoadWatcher([root / "cache" for root in all_roots()], self._loaded)
-                self._listener.watch(self._loads.descriptor, self._loads.read)
+                self._reports.watch(self._loads.descriptor, self._loads.read)
 
     def warmed_up(self, manifest: Manifest, outcome: WarmupOutcome) -> None:
         """See :class:`kregistry.warm_up.WarmupObserver`."""
@@ -167,7 +167,7 @@ class JitMonitor:
         except KregistryError as error:
             _log.warning("loads from disk are not counted: %s", error)
 
-    # ---- reports, in the listener's thread -------------------------------------------------------------------
+    # ---- reports, in the thread of the socket -------------------------------------------------------------------
 
     def _begin(self, report: dict[str, Any]) -> StartedCompile:
         return StartedCompile.read(self.registry, report)
@@ -177,7 +177,7 @@ class JitMonitor:
 
     def _deliver(self, event: JitEvent) -> None:
         self.counts[event.outcome.value] += 1
-        if self._mode in (Mode.WARN, Mode.ERROR) or event.outcome is Outcome.FAILED:
+        if self._mode in (Mode.WARN, Mode.ERROR) or event.outcome is JitOutcome.FAILED:
             _log.warning("%s", event)
         if self._log_file is not None:
             line = json.dumps(event.to_json()).encode() + b"\n"

@@ -3,8 +3,9 @@
 Importing it does not import torch.
 """
 
+from kregistry.kernel_type.author_contract import Call
 from kregistry.kernel_type.buffers import Buffers, BufferSpec
-from kregistry.kernel_type.contract import Call, KernelType
+from kregistry.kernel_type.contract import KernelType
 from kregistry.kernel_type.dimension import REQUIRED, Choice, Dimension, Flag, RunDimension, Size
 from kregistry.kernel_type.empty_input import EmptyInput
 from kregistry.kernel_type.gemm import Gemm

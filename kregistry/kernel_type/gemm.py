@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kregistry.errors import ShapeError
+from kregistry.kernel_type.author_contract import Call
 from kregistry.kernel_type.buffers import Buffers
-from kregistry.kernel_type.contract import Call, KernelType
+from kregistry.kernel_type.contract import KernelType
 from kregistry.kernel_type.dimension import RunDimension
 from kregistry.kernel_type.shape import Value
 from kregistry.kernel_type.signature import Arguments, Signature

@@ -17,12 +17,12 @@ from kregistry.deep_gemm.included_headers import toolkit_header_files
 from kregistry.kernel import Kernel
 from kregistry.plan.plan import Plan
 
-#: Stands for a directory of the CUDA toolkit's headers, in :attr:`KernelSource.headers`.
+#: Stands for a directory of the CUDA toolkit's headers, in :attr:`CompilerInput.headers`.
 TOOLKIT = "toolkit"
 
 
 @frozen
-class KernelSource:
+class CompilerInput:
     """One kernel, as a compiler needs it.
 
     Attributes:
@@ -50,21 +50,21 @@ class SourcesSection:
     nvcc: str
     directories: dict[str, dict[str, str]]
     toolkit: dict[str, str]
-    kernels: dict[str, KernelSource]
+    kernels: dict[str, CompilerInput]
 
     @classmethod
     def of_plan(cls, plan: Plan, compiler: Compiler) -> SourcesSection:
         """The sources of a plan that was made with this compiler."""
         directories: dict[str, dict[str, str]] = {}
         toolkit: dict[str, str] = {}
-        kernels: dict[str, KernelSource] = {}
+        kernels: dict[str, CompilerInput] = {}
         for name, kernel in sorted(plan.kernels.items()):
             headers = tuple(_header_name(path, compiler) for path in kernel.command.includes)
             for digest, path in zip(headers, kernel.command.includes):
                 if digest != TOOLKIT and digest not in directories:
                     directories[digest] = file_digests(path)
             toolkit |= toolkit_files(kernel, compiler)
-            kernels[name] = KernelSource(kernel.source, kernel.command.flags, headers)
+            kernels[name] = CompilerInput(kernel.source, kernel.command.flags, headers)
         return cls(compiler.version, directories, dict(sorted(toolkit.items())), kernels)
 
 

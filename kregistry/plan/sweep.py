@@ -11,7 +11,7 @@ from kregistry.events.planned import PlannedEntry, Refusal, Segment
 from kregistry.kernel_type import KernelType
 from kregistry.manifest import Entry
 from kregistry.stub.protocol import SweepJob, Swept
-from kregistry.stub.refusing import Refused
+from kregistry.stub.refusing import RefusalCause
 from kregistry.stub.segments import Run, join
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class PartialEntry:
     sweep: Sweep
     parts: int
     _segments: dict[int, list[Run[tuple[str, ...]]]] = field(factory=dict)
-    _refusals: dict[int, Sequence[Run[Refused]]] = field(factory=dict)
+    _refusals: dict[int, Sequence[Run[RefusalCause]]] = field(factory=dict)
     _error: str = ""
     _cublaslt: bool = False
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from attrs import field, frozen
 
 from kregistry.kernel_type import KernelType, Value
-from kregistry.rehearsal.findings import Call, Facts
+from kregistry.rehearsal.findings import Facts, RehearsedCall
 
 #: Columns of a weight for each of its scale factors.
 _SCALE_COLUMNS = 128
@@ -44,10 +44,12 @@ class RehearsedEntry:
     rule: str
     sites: tuple[str, ...]
     modules: tuple[str, ...]
-    calls: tuple[Call, ...] = field(repr=False)
+    calls: tuple[RehearsedCall, ...] = field(repr=False)
 
 
-def entries(calls: Iterable[Call], kernel_types: Callable[[str], KernelType], facts: Facts) -> list[RehearsedEntry]:
+def entries(
+    calls: Iterable[RehearsedCall], kernel_types: Callable[[str], KernelType], facts: Facts
+) -> list[RehearsedEntry]:
     """The entries, in the order in which the model makes the calls.
 
     Args:
@@ -55,7 +57,7 @@ def entries(calls: Iterable[Call], kernel_types: Callable[[str], KernelType], fa
         kernel_types: gives the kernel type of a name.
         facts: what the engine says of its limits.
     """
-    groups: dict[object, list[Call]] = {}
+    groups: dict[object, list[RehearsedCall]] = {}
     for call in calls:
         sizes = kernel_types(call.kernel_type).buffer_sizes
         shape = tuple(item for item in call.shape.items() if item[0] not in sizes)
@@ -74,7 +76,7 @@ def _covers(one: RehearsedEntry, other: RehearsedEntry) -> bool:
     return same and one.start <= other.start and other.stop <= one.stop
 
 
-def label(call: Call) -> str:
+def label(call: RehearsedCall) -> str:
     """The name of the layer: the last part of its module, with the part of the model that it belongs to."""
     name = call.kernel_type
     parts = [part for part in call.module.split(".") if not part.isdigit()]
@@ -99,7 +101,7 @@ def label(call: Call) -> str:
     return last or name
 
 
-def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> RehearsedEntry:
+def _entry(calls: tuple[RehearsedCall, ...], kernel_type: KernelType, facts: Facts) -> RehearsedEntry:
     sizes = kernel_type.buffer_sizes & calls[0].shape.keys()
     largest = {name: max(call.shape[name] for call in calls) for name in sizes}  # type: ignore[type-var]
     stop, rule = _stop(calls, kernel_type, facts)
@@ -119,7 +121,7 @@ def _entry(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> Re
     )
 
 
-def _stop(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> tuple[int, str]:
+def _stop(calls: tuple[RehearsedCall, ...], kernel_type: KernelType, facts: Facts) -> tuple[int, str]:
     """The last run-time value, and the rule behind it as text."""
     name, stop = kernel_type.run_dimension.name, max(call.m for call in calls)
     if calls[0].step == "load":
@@ -137,11 +139,11 @@ def _stop(calls: tuple[Call, ...], kernel_type: KernelType, facts: Facts) -> tup
     return stop, rule
 
 
-def _captured(calls: Iterable[Call]) -> bool:
+def _captured(calls: Iterable[RehearsedCall]) -> bool:
     return all(call.step == "captured decode" for call in calls)
 
 
-def _of_requests(calls: Iterable[Call]) -> bool:
+def _of_requests(calls: Iterable[RehearsedCall]) -> bool:
     """Whether the calls are of steps with one token a request, and the largest of each is the number of requests."""
     largest: dict[int, int] = {}
     for call in calls:
@@ -151,7 +153,7 @@ def _of_requests(calls: Iterable[Call]) -> bool:
     return len(largest) > 1 and all(requests == m for requests, m in largest.items())
 
 
-def _rule(calls: Iterable[Call], name: str) -> str:
+def _rule(calls: Iterable[RehearsedCall], name: str) -> str:
     """``"m = tokens of a forward"``, or what was seen at which sizes."""
     calls = tuple(calls)
     if _of_requests(calls):

@@ -13,7 +13,7 @@ from kregistry.kernel_type import Value
 
 
 @frozen
-class Call:
+class RehearsedCall:
     """One call site with one run-time value.
 
     Attributes:
@@ -104,8 +104,8 @@ class Replaced:
     counts: Mapping[str, int]
 
 
-Line = Call | Unread | Forward | Failure | Facts | Replaced
-_KINDS: Mapping[str, Any] = {each.__name__: each for each in (Call, Unread, Forward, Failure, Facts, Replaced)}
+Line = RehearsedCall | Unread | Forward | Failure | Facts | Replaced
+_KINDS: Mapping[str, Any] = {each.__name__: each for each in (RehearsedCall, Unread, Forward, Failure, Facts, Replaced)}
 
 
 def write_line(out: TextIO, line: Line) -> None:
@@ -118,7 +118,7 @@ def write_line(out: TextIO, line: Line) -> None:
 class Findings:
     """Everything that a rehearsal found."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[RehearsedCall, ...]
     unread: tuple[Unread, ...]
     forwards: tuple[Forward, ...]
     failure: Failure | None
@@ -138,7 +138,7 @@ def read_findings(path: Path) -> Findings:
         return tuple(each for each in lines if isinstance(each, kind))
 
     return Findings(
-        every(Call),
+        every(RehearsedCall),
         every(Unread),
         every(Forward),
         _last(every(Failure)),

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from kregistry.kernel_type import EmptyInput
 from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.registry import Registry
-from kregistry.rehearsal.findings import Call, Forward, Line, Unread, write_line
+from kregistry.rehearsal.findings import Forward, Line, RehearsedCall, Unread, write_line
 
 #: Packages whose frames are not the engine's, and modules of engines that only pass calls on.
 _NOT_ENGINE = ("deep_gemm", "tvm_ffi", "kregistry", "torch", "contextlib", "functools")
@@ -102,7 +102,7 @@ class Observer:
         module, weight = self._module(frame, (*args, *kwargs.values()))
         now = self._now
         self.write(
-            Call(
+            RehearsedCall(
                 kernel_type.name,
                 dict(shape),
                 m,

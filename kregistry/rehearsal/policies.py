@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from attrs import evolve
 
 from kregistry.kernel_type import Dimension, KernelType
-from kregistry.rehearsal.findings import Call
+from kregistry.rehearsal.findings import RehearsedCall
 from kregistry.target import Target
 
 
-def with_policies(calls: Iterable[Call], kernel_types: Callable[[str], KernelType], target: Target) -> Iterable[Call]:
+def with_policies(
+    calls: Iterable[RehearsedCall], kernel_types: Callable[[str], KernelType], target: Target
+) -> Iterable[RehearsedCall]:
     """The calls, in their order. A number that does not change with m, or that no policy gives, stays.
 
     Args:
@@ -27,25 +29,27 @@ def with_policies(calls: Iterable[Call], kernel_types: Callable[[str], KernelTyp
     return found
 
 
-def _replaced(calls: list[Call], kernel_type: KernelType, dimension: Dimension, target: Target) -> list[Call]:
-    groups: dict[object, list[Call]] = {}
+def _replaced(
+    calls: list[RehearsedCall], kernel_type: KernelType, dimension: Dimension, target: Target
+) -> list[RehearsedCall]:
+    groups: dict[object, list[RehearsedCall]] = {}
     for call in calls:
         if call.kernel_type == kernel_type.name and isinstance(call.shape.get(dimension.name), int):
             groups.setdefault(_rest(call, dimension), []).append(call)
     policies = {key: _policy(group, kernel_type, dimension, target) for key, group in groups.items()}
 
-    def replaced(call: Call) -> Call:
+    def replaced(call: RehearsedCall) -> RehearsedCall:
         policy = policies.get(_rest(call, dimension)) if call.kernel_type == kernel_type.name else None
         return evolve(call, shape={**call.shape, dimension.name: policy}) if policy else call
 
     return [replaced(call) for call in calls]
 
 
-def _rest(call: Call, dimension: Dimension) -> object:
+def _rest(call: RehearsedCall, dimension: Dimension) -> object:
     return tuple(item for item in call.shape.items() if item[0] != dimension.name)
 
 
-def _policy(calls: list[Call], kernel_type: KernelType, dimension: Dimension, target: Target) -> str | None:
+def _policy(calls: list[RehearsedCall], kernel_type: KernelType, dimension: Dimension, target: Target) -> str | None:
     """The policy that gives the number of every call; ``None`` if all have one number, or there is none."""
     if len({call.shape[dimension.name] for call in calls}) == 1:
         return None

@@ -62,7 +62,7 @@ class BundleTier(Tier):
 
     Raises:
         TierError: it is no bundle: it holds a link, a path that leads elsewhere, or more than the limits allow.
-        Refused: the gate refuses it.
+        NotTrusted: the gate refuses it.
     """
 
     read_only = True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from kregistry.errors import Refusal, StorageError, TrustError
+from kregistry.errors import Rejection, StorageError, TrustError
 from kregistry.remote.chain_link import ChainLink, subject_of
 from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
 from kregistry.remote.location import KREGISTRY_REMOTE, Location
@@ -22,7 +22,7 @@ from kregistry.remote.tier import Tier, TierError
 from kregistry.store import packed
 from kregistry.store.packed import PackedKernel
 from kregistry.store.store import DamagedEntry, Store
-from kregistry.trust.outcome import Outcome, Refused
+from kregistry.trust.outcome import NotTrusted, TrustOutcome
 from kregistry.trust.statement import Provenance
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Chain:
 
     Attributes:
         use: how each tier was used, in the same order.
-        refusals: what was not taken because of its signature.
+        rejections: what was not taken because of its signature.
         provenance: what the kernels of this process are made from, for their signatures.
     """
 
@@ -90,9 +90,9 @@ class Chain:
         required: bool = False,
         hint: str = "",
     ) -> None:
-        self.refusals: list[Refusal] = []
+        self.rejections: list[Rejection] = []
         self._links = tuple(
-            ChainLink(tier, gate, required=required, hint=hint, refusals=self.refusals)
+            ChainLink(tier, gate, required=required, hint=hint, rejections=self.rejections)
             for tier, gate in zip(tiers, gates or [Gate() for _ in tiers])
         )
         self._signer = signer
@@ -131,17 +131,17 @@ class Chain:
             try:
                 tier = _tier(location, gate)
                 if isinstance(gate, ClosedGate):
-                    raise Refused(Outcome.NO_POLICY)
+                    raise NotTrusted(TrustOutcome.NO_POLICY)
             except TierError as error:
                 if required:
                     raise StorageError(f"remote {location.url}", str(error), hint) from error
                 _log.warning("remote %s is not used: %s", location.url, error)
                 continue
-            except Refused as refused:
-                refusal = refused.of(location.url, location.url)
+            except NotTrusted as refused:
+                rejection = refused.of(location.url, location.url)
                 if required:
-                    raise TrustError((refusal,), NO_POLICY if gate.closed else "") from refused
-                _log.warning("remote %s is read-only, and nothing is taken from it: %s", location.url, refusal.reason)
+                    raise TrustError((rejection,), NO_POLICY if gate.closed else "") from refused
+                _log.warning("remote %s is read-only, and nothing is taken from it: %s", location.url, rejection.reason)
                 if gate.closed:
                     _log.warning("%s", NO_POLICY)
                 continue
@@ -187,9 +187,9 @@ class Chain:
         """
         kernel = self.receive(key)
         if kernel is None:
-            refusals = self.refusals_of([key]) if self._required else ()
-            if refusals:
-                raise TrustError(refusals)
+            rejections = self.rejections_of([key]) if self._required else ()
+            if rejections:
+                raise TrustError(rejections)
             return False
         self.add(kernel, store)
         return True
@@ -208,10 +208,10 @@ class Chain:
         for link in self._links:
             link.gate.remember()
 
-    def refusals_of(self, keys: Iterable[str]) -> tuple[Refusal, ...]:
+    def rejections_of(self, keys: Iterable[str]) -> tuple[Rejection, ...]:
         """What was refused of these kernels."""
         subjects = set(map(subject_of, keys))
-        return tuple(each for each in self.refusals if each.subject in subjects)
+        return tuple(each for each in self.rejections if each.subject in subjects)
 
     def receive(self, key: str, *, back_fill: bool = True) -> PackedKernel | None:
         """The kernel, from the first tier that has it and that it is taken from. The local store is not written.

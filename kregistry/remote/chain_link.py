@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kregistry.errors import Refusal, StorageError
+from kregistry.errors import Rejection, StorageError
 from kregistry.remote.gate import Gate
 from kregistry.remote.tier import Tier, TierError
 from kregistry.remote.tier_use import TierUse
 from kregistry.store.packed import MAX_BYTES, PackedKernel
 from kregistry.store.store import DamagedEntry
-from kregistry.trust.outcome import Refused
+from kregistry.trust.outcome import NotTrusted
 
 _log = logging.getLogger("kregistry.remote")
 _Answer = TypeVar("_Answer")
@@ -38,18 +38,18 @@ class ChainLink:
         gate: what is taken from it.
         required: a failure raises an error.
         hint: of that error.
-        refusals: what was not taken because of its signature is appended to it.
+        rejections: what was not taken because of its signature is appended to it.
 
     Attributes:
         use: how the tier was used.
     """
 
-    def __init__(self, tier: Tier, gate: Gate, *, required: bool, hint: str, refusals: list[Refusal]) -> None:
+    def __init__(self, tier: Tier, gate: Gate, *, required: bool, hint: str, rejections: list[Rejection]) -> None:
         self._tier = tier
         self.gate = gate
         self._required = required
         self._hint = hint
-        self._refusals = refusals
+        self._rejections = rejections
         self.use = TierUse(tier.name)
         self._failures_in_a_row = 0
         self._lock = threading.Lock()
@@ -101,7 +101,7 @@ class ChainLink:
                 use.wrong += 1
             _log.warning("remote %s: the object of kernel %s is not used: %s", use.name, key[:16], error)
             return None
-        except Refused as refused:
+        except NotTrusted as refused:
             self._refused(refused.of(use.name, subject_of(key)))
             return None
         with self._lock:
@@ -114,7 +114,7 @@ class ChainLink:
             return None
         try:
             return self.gate.take_other(name, content)
-        except Refused as refused:
+        except NotTrusted as refused:
             self._refused(refused.of(self.use.name, name))
             return None
 
@@ -122,18 +122,18 @@ class ChainLink:
         """Whether a kernel from a tier further away is written here: only what a reader would take."""
         try:
             return not self.read_only and bool(self.gate.take(key, content))
-        except (DamagedEntry, Refused):
+        except (DamagedEntry, NotTrusted):
             return False
 
-    def _refused(self, refusal: Refusal) -> None:
+    def _refused(self, rejection: Rejection) -> None:
         use = self.use
         with self._lock:
-            first = refusal.outcome not in use.refused
+            first = rejection.outcome not in use.refused
             use.not_taken += 1
-            use.refused[refusal.outcome] = use.refused.get(refusal.outcome, 0) + 1
-            self._refusals.append(refusal)
+            use.refused[rejection.outcome] = use.refused.get(rejection.outcome, 0) + 1
+            self._rejections.append(rejection)
         if first:
-            _log.warning("remote %s: %s is not taken: %s", use.name, refusal.subject, refusal.reason)
+            _log.warning("remote %s: %s is not taken: %s", use.name, rejection.subject, rejection.reason)
 
     def _ask(self, request: Callable[[], _Answer | None]) -> _Answer | None:
         """The answer of the tier; ``None`` if it failed, or has failed too often."""

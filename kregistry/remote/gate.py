@@ -13,7 +13,7 @@ from kregistry.remote.location import Location
 from kregistry.remote.open_gate import BUNDLE_SUBJECT as BUNDLE_SUBJECT
 from kregistry.remote.open_gate import Gate as Gate
 from kregistry.store.packed import PackedKernel
-from kregistry.trust.outcome import Outcome, Refused
+from kregistry.trust.outcome import NotTrusted, TrustOutcome
 from kregistry.trust.serials import Serials
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class ClosedGate(Gate):
     closed = True
 
     def take(self, key: str, content: bytes) -> PackedKernel:
-        raise Refused(Outcome.NO_POLICY)
+        raise NotTrusted(TrustOutcome.NO_POLICY)
 
     def take_other(self, name: str, content: bytes) -> bytes:
-        raise Refused(Outcome.NO_POLICY)
+        raise NotTrusted(TrustOutcome.NO_POLICY)
 
     def check_bundle(self, content: bytes, envelope: bytes | None) -> None:
-        raise Refused(Outcome.NO_POLICY)
+        raise NotTrusted(TrustOutcome.NO_POLICY)
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kregistry.store.packed import PackedKernel, unpack
-from kregistry.trust.outcome import Outcome, Refused
+from kregistry.trust.outcome import NotTrusted, TrustOutcome
 
 #: What the statement of a bundle calls the file.
 BUNDLE_SUBJECT = "bundle"
@@ -23,7 +23,7 @@ class Gate:
             content: of the object.
 
         Raises:
-            Refused: it is not taken.
+            NotTrusted: it is not taken.
             DamagedEntry: it is not this kernel, or not intact.
         """
         return unpack(key, unsealed(content)[1])
@@ -36,7 +36,7 @@ class Gate:
             content: of the object.
 
         Raises:
-            Refused: it is not taken.
+            NotTrusted: it is not taken.
         """
         return unsealed(content)[1]
 
@@ -44,7 +44,7 @@ class Gate:
         """Called before a bundle is unpacked.
 
         Raises:
-            Refused: it is not taken.
+            NotTrusted: it is not taken.
         """
 
     def remember(self) -> None:
@@ -55,11 +55,11 @@ def unsealed(content: bytes) -> tuple[bytes | None, bytes]:
     """(envelope, content) of an object; ``None`` if it is not signed.
 
     Raises:
-        Refused: its envelope is malformed.
+        NotTrusted: its envelope is malformed.
     """
     from kregistry.trust.seal import open_seal
 
     try:
         return open_seal(content)
     except ValueError as error:
-        raise Refused(Outcome.MALFORMED_ENVELOPE, str(error)) from error
+        raise NotTrusted(TrustOutcome.MALFORMED_ENVELOPE, str(error)) from error

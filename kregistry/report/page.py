@@ -13,13 +13,13 @@ from importlib import resources
 from typing import Any
 
 from kregistry.kernel_type.display import human_bytes
-from kregistry.report.contents import Contents
 from kregistry.report.kernel_colours import colours
 from kregistry.report.kernel_facts import STATES, KernelFacts, varying_arguments
+from kregistry.report.page_contents import PageContents
 from kregistry.report.page_sections import sections
 
 
-def page(contents: Contents) -> str:
+def page(contents: PageContents) -> str:
     """The page, as a text."""
     numbers = {id: number for number, id in enumerate(contents.facts)}
     return _PAGE.format(
@@ -51,7 +51,7 @@ def _file(name: str) -> str:
     return (resources.files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _data(contents: Contents, numbers: dict[str, int]) -> dict[str, Any]:
+def _data(contents: PageContents, numbers: dict[str, int]) -> dict[str, Any]:
     """What hover and filter need."""
     names = {each.kernel.name: list(each.values()) for each in contents.facts.values()}
     families = {name: number for number, name in enumerate(names)}

@@ -10,10 +10,10 @@ from kregistry.errors import count_of
 from kregistry.events.planned import PlannedEntry, span
 from kregistry.events.tasks import STAGES
 from kregistry.kernel_type.display import human_bytes
-from kregistry.report.contents import Contents
 from kregistry.report.critical_path import critical_path, end, waited_for
 from kregistry.report.html_parts import html_bar, html_items, html_table
 from kregistry.report.kernel_facts import STATES, KernelFacts, varying_arguments
+from kregistry.report.page_contents import PageContents
 from kregistry.report.svg import Axis, cpu_curve, segment_map, timeline
 
 _MAP_CAPTION = (
@@ -23,7 +23,7 @@ _MAP_CAPTION = (
 )
 
 
-def sections(contents: Contents, numbers: dict[str, int]) -> str:
+def sections(contents: PageContents, numbers: dict[str, int]) -> str:
     """The body of the page.
 
     Args:
@@ -42,7 +42,7 @@ def sections(contents: Contents, numbers: dict[str, int]) -> str:
     return "\n".join(filter(None, made))
 
 
-def _head(contents: Contents) -> str:
+def _head(contents: PageContents) -> str:
     plan, log = contents.plan, contents.log
     ready, total = contents.ready, len(contents.facts)
     good = ready == total and not plan.problems()
@@ -73,7 +73,7 @@ def _head(contents: Contents) -> str:
     )
 
 
-def _map(contents: Contents, numbers: dict[str, int]) -> str:
+def _map(contents: PageContents, numbers: dict[str, int]) -> str:
     plan = contents.plan
     axis = Axis.of_entries(plan.entries)
     ticks = "".join(
@@ -109,7 +109,7 @@ def _entry_row(index: int, planned: PlannedEntry, bar: str) -> str:
     )
 
 
-def _segments_table(contents: Contents) -> str:
+def _segments_table(contents: PageContents) -> str:
     rows = [
         (
             planned.entry.label or planned.entry.kernel_type,
@@ -123,7 +123,7 @@ def _segments_table(contents: Contents) -> str:
     return f"<details><summary>the same as a table, {count_of(len(rows), 'segment')}</summary>{table}</details>"
 
 
-def _build(contents: Contents) -> str:
+def _build(contents: PageContents) -> str:
     log = contents.log
     if log is None:
         return (
@@ -169,7 +169,7 @@ def _build(contents: Contents) -> str:
     )
 
 
-def _sizes(contents: Contents) -> str:
+def _sizes(contents: PageContents) -> str:
     families: dict[str, list[KernelFacts]] = defaultdict(list)
     for each in contents.facts.values():
         families[each.kernel.name].append(each)
@@ -197,7 +197,7 @@ def _sizes(contents: Contents) -> str:
     )
 
 
-def _memory(contents: Contents) -> str:
+def _memory(contents: PageContents) -> str:
     memory = contents.plan.target.memory_bytes
     rows = [
         (
@@ -217,7 +217,7 @@ def _memory(contents: Contents) -> str:
     )
 
 
-def _comparison(contents: Contents) -> str:
+def _comparison(contents: PageContents) -> str:
     found = contents.comparison
     if found is None:
         return ""
@@ -228,7 +228,7 @@ def _comparison(contents: Contents) -> str:
     )
 
 
-def _monitor(contents: Contents) -> str:
+def _monitor(contents: PageContents) -> str:
     if contents.monitor is None:
         return ""
     name, events = contents.monitor

@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 
 from kregistry.kernel_type import Value
 from kregistry.stub.probed import Probed
-from kregistry.stub.refusing import Refused
+from kregistry.stub.refusing import RefusalCause
 from kregistry.stub.segments import Run
 from kregistry.target import Target
 
@@ -108,7 +108,7 @@ class Swept:
     """
 
     segments: tuple[Run[tuple[int, ...]], ...] = ()
-    refusals: tuple[Run[Refused], ...] = ()
+    refusals: tuple[Run[RefusalCause], ...] = ()
     error: str = ""
     loaded: bool = True
     cublaslt: bool = False
@@ -122,7 +122,7 @@ class Swept:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Swept:
         segments = tuple(Run(start, stop, tuple(libraries)) for start, stop, libraries in content["segments"])
-        refusals = tuple(Run(start, stop, Refused(reason, by)) for start, stop, reason, by in content["refusals"])
+        refusals = tuple(Run(start, stop, RefusalCause(reason, by)) for start, stop, reason, by in content["refusals"])
         rest = (content[name] for name in ("error", "loaded", "cublaslt", "by_plugin"))
         return cls(segments, refusals, *rest)
 

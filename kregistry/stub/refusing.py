@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 @frozen
-class Refused:
+class RefusalCause:
     """Why a value is refused.
 
     Attributes:
@@ -36,7 +36,7 @@ class Refused:
         return _NUMBER.sub("#", self.reason), self.by
 
     @classmethod
-    def from_error(cls, error: BaseException, kernel_type: KernelType) -> Refused:
+    def from_error(cls, error: BaseException, kernel_type: KernelType) -> RefusalCause:
         """The refusal that an exception of a launch means."""
         return cls(describe_error(error), _origin(error.__traceback__, kernel_type))
 

@@ -12,7 +12,7 @@ from kregistry.errors import MissingRequirement
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.stub.protocol import Swept
 from kregistry.stub.recorder import Recorder
-from kregistry.stub.refusing import Refused, defined_at, wrong_call
+from kregistry.stub.refusing import RefusalCause, defined_at, wrong_call
 from kregistry.stub.repeated_calls import FIRST, NotRepeatable, RepeatedCalls, compared
 from kregistry.stub.segments import Run, join, libraries_of, runs
 
@@ -33,7 +33,7 @@ class _Launches:
     """
 
     runs: list[Run[bytes | None]]
-    refused: dict[int, Refused] = field(factory=dict)
+    refused: dict[int, RefusalCause] = field(factory=dict)
 
 
 def sweep(
@@ -81,7 +81,7 @@ def _launch(
     kernel_type: KernelType, buffers: Buffers, values: range, recorder: Recorder, announce: Callable[[], None]
 ) -> _Launches:
     """Let the kernel type make its call at each value."""
-    refused: dict[int, Refused] = {}
+    refused: dict[int, RefusalCause] = {}
     recorder.reset()
     mark, execute = recorder.mark, kernel_type.execute
     guarded = _is_guarded(kernel_type)
@@ -89,14 +89,14 @@ def _launch(
     for count, m in enumerate(values, start=1):
         mark()
         if guarded and (reason := kernel_type.refusal(buffers.shape, m)):
-            refused[m] = Refused(reason, guard)
+            refused[m] = RefusalCause(reason, guard)
             continue
         try:
             execute(buffers, m)
         except MissingRequirement:
             raise
         except Exception as error:
-            refused[m] = Refused.from_error(error, kernel_type)
+            refused[m] = RefusalCause.from_error(error, kernel_type)
         if count % _ANNOUNCE_EVERY == 0:
             announce()
     mark()
@@ -122,7 +122,7 @@ def _repeat(
             try:
                 kernel_type.execute(buffers, m)
             except Exception as error:
-                found.refused[m] = Refused.from_error(error, kernel_type)
+                found.refused[m] = RefusalCause.from_error(error, kernel_type)
             else:
                 raise NotRepeatable(f"only the native call at {m} raises an error")
         ends = (m for run in repeated for m in (run.start, run.stop))

@@ -30,7 +30,7 @@ def signed_bytes(payload: bytes) -> bytes:
 
 
 @frozen
-class Signature:
+class EnvelopeSignature:
     """One signature; ``key_id`` only says which key to try."""
 
     key_id: str
@@ -42,13 +42,13 @@ class Envelope:
     """A payload that nobody has checked yet, and its signatures."""
 
     payload: bytes
-    signatures: tuple[Signature, ...]
+    signatures: tuple[EnvelopeSignature, ...]
 
     @classmethod
     def sign(cls, payload: bytes, keys: Iterable[SigningKey]) -> Envelope:
         """An envelope with a signature of each key. The same payload and keys give the same bytes."""
         message = signed_bytes(payload)
-        return cls(payload, tuple(Signature(each.public.id, each.sign(message)) for each in keys))
+        return cls(payload, tuple(EnvelopeSignature(each.public.id, each.sign(message)) for each in keys))
 
     @classmethod
     def read(cls, raw: bytes) -> Envelope:
@@ -63,7 +63,7 @@ class Envelope:
         try:
             if content["payloadType"] != PAYLOAD_TYPE:
                 raise ValueError("the payload has another type")
-            signatures = tuple(Signature(each["keyid"], decode(each["sig"])) for each in content["signatures"])
+            signatures = tuple(EnvelopeSignature(each["keyid"], decode(each["sig"])) for each in content["signatures"])
             found = cls(decode(content["payload"]), signatures)
         except (TypeError, KeyError, AttributeError, UnicodeEncodeError) as error:
             raise ValueError("not an envelope") from error
@@ -94,5 +94,5 @@ class Envelope:
         return list(dict.fromkeys(found))
 
 
-def _is_right(signature: Signature, keys: dict[str, PublicKey], message: bytes) -> bool:
+def _is_right(signature: EnvelopeSignature, keys: dict[str, PublicKey], message: bytes) -> bool:
     return signature.key_id in keys and keys[signature.key_id].has_signed(message, signature.raw)

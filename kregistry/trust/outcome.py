@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 
-from kregistry.errors import Refusal
+from kregistry.errors import Rejection
 
 
-class Outcome(enum.Enum):
+class TrustOutcome(enum.Enum):
     """Why something from a remote is not taken: the name in messages and JSON, and what it means."""
 
     NO_POLICY = "no-policy", "nothing says whose kernels are taken from here"
@@ -32,7 +32,7 @@ class Outcome(enum.Enum):
         self.text = text
 
 
-class Refused(Exception):
+class NotTrusted(Exception):
     """Something is not taken.
 
     Attributes:
@@ -40,16 +40,16 @@ class Refused(Exception):
         detail: what was found, in addition to the text of the outcome; may be empty.
     """
 
-    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+    def __init__(self, outcome: TrustOutcome, detail: str = "") -> None:
         super().__init__(outcome.label, detail)
         self.outcome = outcome
         self.detail = detail
 
-    def of(self, remote: str, subject: str) -> Refusal:
+    def of(self, remote: str, subject: str) -> Rejection:
         """The record of it for messages and reports.
 
         Args:
             remote: where it comes from.
             subject: what it is.
         """
-        return Refusal(self.outcome.label, remote, subject, self.outcome.text, self.detail)
+        return Rejection(self.outcome.label, remote, subject, self.outcome.text, self.detail)

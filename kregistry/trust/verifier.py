@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from kregistry.trust.envelope import Envelope
-from kregistry.trust.outcome import Outcome, Refused
+from kregistry.trust.outcome import NotTrusted, TrustOutcome
 from kregistry.trust.policy import Policy, TrustedKey, matches
 from kregistry.trust.serials import Serials
 from kregistry.trust.statement import Statement
@@ -58,29 +58,29 @@ class Verifier:
             name: what the statement must be about; empty: whatever it says.
 
         Raises:
-            Refused: the content is not taken.
+            NotTrusted: the content is not taken.
         """
         if raw is None:
-            raise Refused(Outcome.UNSIGNED)
+            raise NotTrusted(TrustOutcome.UNSIGNED)
         try:
             envelope = Envelope.read(raw)
         except ValueError as error:
-            raise Refused(Outcome.MALFORMED_ENVELOPE, str(error)) from error
+            raise NotTrusted(TrustOutcome.MALFORMED_ENVELOPE, str(error)) from error
         signers = self._signers(envelope)
         try:
             statement = Statement.parse(envelope.payload)
         except ValueError as error:
-            raise Refused(Outcome.MALFORMED_STATEMENT, str(error)) from error
+            raise NotTrusted(TrustOutcome.MALFORMED_STATEMENT, str(error)) from error
         key = self._accepted_key(signers, statement)
         if name and statement.name != name:
-            raise Refused(Outcome.NOT_COVERED, f"it is about {statement.name[:64]}")
+            raise NotTrusted(TrustOutcome.NOT_COVERED, f"it is about {statement.name[:64]}")
         signed = statement.subjects.get(subject)
         if signed is None:
-            raise Refused(Outcome.NOT_COVERED, f"it has no subject {subject[:64]}")
+            raise NotTrusted(TrustOutcome.NOT_COVERED, f"it has no subject {subject[:64]}")
         if signed != sha256:
-            raise Refused(Outcome.DIGEST_MISMATCH, f"sha256 {sha256[:16]}..., signed was {signed[:16]}...")
+            raise NotTrusted(TrustOutcome.DIGEST_MISMATCH, f"sha256 {sha256[:16]}..., signed was {signed[:16]}...")
         if statement.serial / 1000 > self._clock() + _CLOCKS:
-            raise Refused(Outcome.FROM_THE_FUTURE, f"serial {statement.serial}")
+            raise NotTrusted(TrustOutcome.FROM_THE_FUTURE, f"serial {statement.serial}")
         self._check_serial(statement, name)
         return Accepted(statement, key)
 
@@ -98,16 +98,16 @@ class Verifier:
         named = {each.key_id for each in envelope.signatures}
         known = next((each for each in self._policy.keys if each.public.id in named), None)
         if known is not None:
-            raise Refused(Outcome.BAD_SIGNATURE, f"key {known.name}")
-        raise Refused(Outcome.UNKNOWN_KEY, f"signed by {', '.join(each[:16] for each in sorted(named))}")
+            raise NotTrusted(TrustOutcome.BAD_SIGNATURE, f"key {known.name}")
+        raise NotTrusted(TrustOutcome.UNKNOWN_KEY, f"signed by {', '.join(each[:16] for each in sorted(named))}")
 
     def _accepted_key(self, signers: list[TrustedKey], statement: Statement) -> TrustedKey:
         """The first of the keys that have signed to which no rule objects."""
-        first: Refused | None = None
+        first: NotTrusted | None = None
         for key in signers:
             try:
                 self._check_rules(key, statement)
-            except Refused as refused:
+            except NotTrusted as refused:
                 first = first or refused
             else:
                 return key
@@ -117,22 +117,22 @@ class Verifier:
     def _check_rules(self, key: TrustedKey, statement: Statement) -> None:
         now, signed = self._clock(), statement.serial / 1000
         if key.revoked:
-            raise Refused(Outcome.REVOKED_KEY, f"key {key.name}")
+            raise NotTrusted(TrustOutcome.REVOKED_KEY, f"key {key.name}")
         if min(now, signed) < key.valid_from:
-            raise Refused(Outcome.KEY_NOT_YET_VALID, f"key {key.name}")
+            raise NotTrusted(TrustOutcome.KEY_NOT_YET_VALID, f"key {key.name}")
         if max(now, signed) >= key.valid_until:
-            raise Refused(Outcome.KEY_EXPIRED, f"key {key.name}")
+            raise NotTrusted(TrustOutcome.KEY_EXPIRED, f"key {key.name}")
         if not matches(self._remote, key.remotes):
-            raise Refused(Outcome.WRONG_REMOTE, f"key {key.name}")
+            raise NotTrusted(TrustOutcome.WRONG_REMOTE, f"key {key.name}")
         if not matches(statement.deep_gemm, key.deep_gemm):
-            raise Refused(Outcome.WRONG_STACK, f"key {key.name}, DeepGEMM {statement.deep_gemm or 'unknown'}")
+            raise NotTrusted(TrustOutcome.WRONG_STACK, f"key {key.name}, DeepGEMM {statement.deep_gemm or 'unknown'}")
 
     def _check_serial(self, statement: Statement, name: str) -> None:
         if self._serials is None:
             return
         last = self._serials.last(*self._scope(statement, name))
         if statement.serial < last:
-            raise Refused(Outcome.ROLLED_BACK, f"serial {statement.serial}, and {last} was accepted before")
+            raise NotTrusted(TrustOutcome.ROLLED_BACK, f"serial {statement.serial}, and {last} was accepted before")
 
     def _scope(self, statement: Statement, name: str) -> tuple[str, str]:
         """A kernel is remembered for each remote, a bundle wherever it comes from."""
@@ -142,7 +142,7 @@ class Verifier:
 def check_target(key: TrustedKey, architecture: int) -> None:
     """
     Raises:
-        Refused: the policy does not take kernels of this key for this architecture (90).
+        NotTrusted: the policy does not take kernels of this key for this architecture (90).
     """
     if key.architectures is not None and architecture not in key.architectures:
-        raise Refused(Outcome.WRONG_TARGET, f"key {key.name}, sm_{architecture}")
+        raise NotTrusted(TrustOutcome.WRONG_TARGET, f"key {key.name}, sm_{architecture}")

@@ -10,7 +10,7 @@ import pytest
 from command_line import Result
 
 from kregistry import Registry, load_manifest
-from kregistry.hf_config.call_site import Verdict
+from kregistry.hf_config.call_site import LayerVerdict
 
 Run = Callable[..., Result]
 
@@ -193,7 +193,7 @@ def test_a_name_of_a_hub_is_not_downloaded(kregistry: Run, tmp_path: Path, monke
 def test_the_summary_counts_in_the_plural(kregistry: Run) -> None:
     result = kregistry("init", "--config", CONFIGS / "qwen3-32b-fp8.json", "--engine", "sglang")
     assert "4 go to DeepGEMM" in result.err
-    assert [Verdict.FUSED.of(count) for count in (1, 2)] == [
+    assert [LayerVerdict.FUSED.of(count) for count in (1, 2)] == [
         "1 is part of another layer",
         "2 are part of another layer",
     ]

@@ -20,7 +20,7 @@ from kregistry.remote.bundle import signature_of
 from kregistry.remote.chain import object_name
 from kregistry.remote.gate import BUNDLE_SUBJECT
 from kregistry.store import Store
-from kregistry.trust.outcome import Outcome
+from kregistry.trust.outcome import TrustOutcome
 from kregistry.trust.policy import Policy
 from kregistry.trust.seal import Signer, sha256_of
 from kregistry.trust.statement import SOURCE_DATE_EPOCH, Provenance
@@ -47,7 +47,7 @@ def test_the_schema_of_policies(kregistry: Run) -> None:
 
 def test_every_outcome_is_documented() -> None:
     text = (DOCS / "security.md").read_text()
-    for each in Outcome:
+    for each in TrustOutcome:
         assert f"| `{each.label}` | {each.text} |" in text
 
 
@@ -153,7 +153,7 @@ def test_every_changed_part_of_a_signed_bundle(kregistry: Run, lock: Path, signe
         for place in range(0, len(content), step):
             path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
             refused = machine.pull(bundle)
-            assert refused.code == 6 and any(f": {each.label}: " in refused.err for each in Outcome)
+            assert refused.code == 6 and any(f": {each.label}: " in refused.err for each in TrustOutcome)
         path.write_bytes(content)
     other = signed("a", 1)
     other.write_bytes(bundle.read_bytes())

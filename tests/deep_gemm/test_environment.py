@@ -1,4 +1,4 @@
-"""What an environment does to kernels: every row of the table has an outcome, and the outcomes are kept."""
+"""What an environment does to kernels: every row of the table has a handling, and the handlings are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from kregistry.deep_gemm.environment import NVRTC, check_environment, for_dry_run, planned, present, removed, unknown
 from kregistry.deep_gemm.nvcc_flags import for_nvcc
-from kregistry.deep_gemm.variables import BY_NAME, VARIABLES, Outcome, Series
+from kregistry.deep_gemm.variables import BY_NAME, VARIABLES, Handling, Series
 from kregistry.errors import MissingRequirement
 
 ONE, TWO = Series.ONE, Series.TWO
@@ -22,10 +22,10 @@ def test_no_name_is_twice_in_the_table() -> None:
 @ROWS
 def test_a_row_has_an_outcome_and_says_what_it_is(name: str) -> None:
     variable = BY_NAME[name]
-    assert isinstance(variable.series_1, Outcome) and isinstance(variable.series_2, Outcome)
-    assert {variable.series_1, variable.series_2} != {Outcome.UNREAD}
+    assert isinstance(variable.series_1, Handling) and isinstance(variable.series_2, Handling)
+    assert {variable.series_1, variable.series_2} != {Handling.UNREAD}
     assert (variable.about and variable.about[0] != variable.about[0].swapcase()) or variable.about[0].isdigit()
-    if variable.series_1 in (Outcome.REMOVED, Outcome.IN_KEY):
+    if variable.series_1 in (Handling.REMOVED, Handling.IN_KEY):
         assert variable.series_2 is variable.series_1  # nvcc does not know which DeepGEMM calls it
 
 
@@ -33,12 +33,12 @@ def test_a_row_has_an_outcome_and_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("series", Series)
 def test_a_dry_run_inherits_what_is_planned_and_no_more(name: str, series: Series) -> None:
     variable, environment = BY_NAME[name], {name: BY_NAME[name].example, "OTHER": "x"}
-    outcome = variable.outcome(series)
+    handling = variable.handling(series)
     inherited = for_dry_run(environment)
     assert inherited["OTHER"] == "x"
-    if outcome is Outcome.PLANNED:
+    if handling is Handling.PLANNED:
         assert name in inherited and name in planned(environment, series)
-    if outcome is Outcome.NEUTRAL:
+    if handling is Handling.NEUTRAL:
         assert name not in inherited and name not in planned(environment, series)
 
 
@@ -46,16 +46,16 @@ def test_a_dry_run_inherits_what_is_planned_and_no_more(name: str, series: Serie
 def test_nvcc_sees_nothing_that_changes_its_code(name: str) -> None:
     variable = BY_NAME[name]
     environment = {name: variable.example or "x"}
-    gone = variable.series_1 in (Outcome.REMOVED, Outcome.IN_KEY)
+    gone = variable.series_1 in (Handling.REMOVED, Handling.IN_KEY)
     assert (name in for_nvcc(environment)) is not gone
-    assert removed(environment) == ([name] if variable.series_1 is Outcome.REMOVED else [])
+    assert removed(environment) == ([name] if variable.series_1 is Handling.REMOVED else [])
 
 
 @ROWS
 @pytest.mark.parametrize("series", Series)
 def test_what_is_refused_is_named_with_what_to_unset(name: str, series: Series) -> None:
     variable, environment = BY_NAME[name], {name: BY_NAME[name].example}
-    if variable.outcome(series) is not Outcome.REFUSED:
+    if variable.handling(series) is not Handling.REFUSED:
         return check_environment(environment, series)
     with pytest.raises(MissingRequirement) as caught:
         check_environment(environment, series)
@@ -91,9 +91,9 @@ def test_a_value_that_says_no_is_accepted(environment: dict[str, str], refused: 
 def test_what_is_no_number_is_refused_where_deep_gemm_reads_one(name: str, value: str) -> None:
     """0.1.4.post1 asked nvcc for -std=c++32738 where DG_JIT_CPP_STANDARD was empty, and for another one next time."""
     for series in Series:
-        outcome = BY_NAME[name].outcome(series)
-        bad = outcome is Outcome.PLANNED if series is ONE else not value.strip()
-        if outcome in (Outcome.REFUSED, Outcome.UNREAD):
+        handling = BY_NAME[name].handling(series)
+        bad = handling is Handling.PLANNED if series is ONE else not value.strip()
+        if handling in (Handling.REFUSED, Handling.UNREAD):
             continue
         if not bad:
             check_environment({name: value}, series)

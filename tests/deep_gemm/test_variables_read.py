@@ -1,4 +1,4 @@
-"""Every variable that the installed DeepGEMM reads is in the table, with an outcome for its series."""
+"""Every variable that the installed DeepGEMM reads is in the table, with a handling for its series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from read_variables import KEPT, variables_read
 
-from kregistry.deep_gemm.variables import BY_NAME, DEEP_GEMM, Outcome, Series
+from kregistry.deep_gemm.variables import BY_NAME, DEEP_GEMM, Handling, Series
 from kregistry.deep_gemm.version import deep_gemm_version, series_of
 from kregistry.toolchain import Toolchain
 from tests.plugins.stack import NAMES_ONLY, VERSIONS
@@ -34,8 +34,8 @@ NOT_OF_THE_LIBRARY = (
 def test_what_a_version_reads_has_an_outcome(version: str) -> None:
     series = series_of(version)
     lacking = [name for name in READ[version] if name not in BY_NAME]
-    assert lacking == [], "add these to kregistry/deep_gemm/variables.py, with an outcome"
-    unread = [name for name in READ[version] if BY_NAME[name].outcome(series) is Outcome.UNREAD]
+    assert lacking == [], "add these to kregistry/deep_gemm/variables.py, with a handling"
+    unread = [name for name in READ[version] if BY_NAME[name].handling(series) is Handling.UNREAD]
     assert unread == [], "the table says that this series does not read them"
 
 
@@ -45,7 +45,7 @@ def test_what_the_table_says_is_read_is_read(series: Series) -> None:
     elsewhere = ("DG_JIT_USE_RUNTIME_API", "DG_USE_NVIDIA_TOOLS", "DG_USE_MXF4_KIND", "DG_USE_FP4_ACTS")
     elsewhere = (*elsewhere, "DG_SM90_TRACE_EPI")  # read if DG_SM90_TRACE_PTR is set
     traced = {name for version, names in READ.items() if series_of(version) is series for name in names}
-    told = {variable.name for variable in DEEP_GEMM if variable.outcome(series) is not Outcome.UNREAD}
+    told = {variable.name for variable in DEEP_GEMM if variable.handling(series) is not Handling.UNREAD}
     assert told - traced - set(elsewhere) <= {"DJ_JIT_NVCC_COMPILER"}  # read if DG_JIT_NVCC_COMPILER is not set
 
 
@@ -55,7 +55,7 @@ def test_every_stack_was_traced() -> None:
 
 @pytest.mark.stub
 def test_the_version_that_is_installed_was_traced() -> None:
-    assert deep_gemm_version() in READ, "run tests/support/read_variables.py, and give new names an outcome"
+    assert deep_gemm_version() in READ, "run tests/support/read_variables.py, and give new names a handling"
 
 
 @pytest.mark.stub

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kregistry.deep_gemm.variables import BY_NAME, Outcome, Variable
+from kregistry.deep_gemm.variables import BY_NAME, Handling, Variable
 from tests.docs.blocks import ROOT
 
 PAGE = (ROOT / "docs" / "environment.md").read_text()
@@ -19,6 +19,6 @@ def test_each_variable_is_shown_as_it_is_treated(name: str) -> None:
     assert row(BY_NAME[name]) in PAGE.splitlines()
 
 
-@pytest.mark.parametrize("outcome", Outcome, ids=lambda outcome: outcome.value)
-def test_each_outcome_is_explained(outcome: Outcome) -> None:
-    assert f"| {outcome.value} |" in PAGE
+@pytest.mark.parametrize("handling", Handling, ids=lambda handling: handling.value)
+def test_each_outcome_is_explained(handling: Handling) -> None:
+    assert f"| {handling.value} |" in PAGE

@@ -1,6 +1,6 @@
 """Every variable of the table: a build under it, and then a server under it that compiles nothing; or a refusal.
 
-Each row of :mod:`kregistry.deep_gemm.variables` is a test, and a row whose outcome has no rule here fails. A row that
+Each row of :mod:`kregistry.deep_gemm.variables` is a test, and a row whose handling has no rule here fails. A row that
 changes no plan starts from the plan that was made without it, so that a build which does not take that one would fail;
 :func:`test_what_changes_no_plan_changes_none_together` plans anew under all of them.
 """
@@ -18,14 +18,14 @@ from command_line import Result, run_command_line
 from compilers import copying_toolkit, now_refuses
 from stub_server import StubServers
 
-from kregistry.deep_gemm.variables import BY_NAME, Outcome, Series, Variable
+from kregistry.deep_gemm.variables import BY_NAME, Handling, Series, Variable
 from kregistry.stub.library import compile_stub
 from kregistry.toolchain import Toolchain, installed_series, require_deep_gemm
 from tests.plugins.stack import NAMES_ONLY, VERSIONS
 
 Run = Callable[..., Result]
 SERIES = installed_series()
-#: One row for each outcome is tested by default, and all of them in the slow run.
+#: One row for each handling is tested by default, and all of them in the slow run.
 QUICK = {
     Series.ONE: ("DG_JIT_NVCC_COMPILER", "DG_JIT_USE_NVRTC", "NVCC_APPEND_FLAGS", "DG_JIT_DUMP_SASS", "DG_JIT_DEBUG"),
     Series.TWO: ("DJ_JIT_NVCC_COMPILER", "DJ_JIT_DEBUG", "PTXAS_FLAGS", "DG_JIT_DUMP_SASS", "DJ_JIT_CPP_STANDARD"),
@@ -35,10 +35,10 @@ OF_ENGINES = ("SGLANG_DG_CACHE_DIR", "SGLANG_CACHE_DIR", "VLLM_CACHE_ROOT", "XDG
 ROWS = [
     pytest.param(name, marks=() if name in QUICK[SERIES] else pytest.mark.slow)
     for name, variable in BY_NAME.items()
-    if variable.outcome(SERIES) is not Outcome.UNREAD and name not in OF_ENGINES
+    if variable.handling(SERIES) is not Handling.UNREAD and name not in OF_ENGINES
 ]
 #: Outcomes that are not part of a plan.
-NO_PLAN = (Outcome.NEUTRAL, Outcome.REMOVED, Outcome.HOST_COMPILER, Outcome.LOCATION)
+NO_PLAN = (Handling.NEUTRAL, Handling.REMOVED, Handling.HOST_COMPILER, Handling.LOCATION)
 
 _MOE = "{num_experts: 8, top_k: 2, hidden: 1024, intermediate: 512, max_tokens: 384}, tokens: {start: 64, stop: 64}"
 #: Entries whose kernels a variable is about, where the smallest manifest has none of them: target and entry.
@@ -106,8 +106,8 @@ def test_what_is_built_is_what_a_server_looks_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     variable = BY_NAME[name]
-    outcome = variable.outcome(SERIES)
-    if outcome is Outcome.REFUSED:
+    handling = variable.handling(SERIES)
+    if handling is Handling.REFUSED:
         return refused(variable, kregistry, tiny_file, monkeypatch)
     target, entry = ABOUT.get(name, ("h100", ""))
     if require_deep_gemm() == NAMES_ONLY and target == "b200":
@@ -115,23 +115,23 @@ def test_what_is_built_is_what_a_server_looks_for(
     if entry and installed_type(entry):
         tiny_file.write_text(f"version: 1\ntarget: {target}\nmodels: {{about: {{kernels: [{entry}]}}}}\n")
     other: Path | None = None
-    match outcome:
-        case Outcome.PLANNED | Outcome.NEUTRAL | Outcome.IN_KEY | Outcome.REMOVED | Outcome.HOST_COMPILER:
+    match handling:
+        case Handling.PLANNED | Handling.NEUTRAL | Handling.IN_KEY | Handling.REMOVED | Handling.HOST_COMPILER:
             monkeypatch.setenv(name, variable.example)
-        case Outcome.COMPILER:
+        case Handling.COMPILER:
             other = copying_toolkit(tmp_path / "other", toolchain, cubin, "12.9.41")
             another_compiler(name, other, monkeypatch)
-        case Outcome.LOCATION:
+        case Handling.LOCATION:
             (tmp_path / "place").mkdir()
             monkeypatch.setenv(name, str(tmp_path / "place"))
         case _:
-            pytest.fail(f"no rule for {outcome}")
-    if outcome in NO_PLAN:
+            pytest.fail(f"no rule for {handling}")
+    if handling in NO_PLAN:
         shutil.copytree(plain.plans, Path(os.environ["KREGISTRY_STORE"]) / "plans")
     built = kregistry("build", tiny_file, "--json")
     assert built.code == 0, built.err
     assert built.json["ready"] == built.json["kernels"] > 0
-    if outcome in NO_PLAN:
+    if handling in NO_PLAN:
         assert plans() == {path.name for path in plain.plans.iterdir()}, "the plan was made again"
     if other is not None:  # the server finds its compiler by itself
         served = servers.serve(tiny_file, os.environ, compiler=now_refuses(other))
@@ -143,7 +143,7 @@ def test_what_is_built_is_what_a_server_looks_for(
     assert served.compiled_nothing(), served
     verified = kregistry("verify", tiny_file, "--json")
     assert (verified.code, verified.json["intact"]) == (0, built.json["kernels"]), verified.err
-    if outcome is Outcome.LOCATION:
+    if handling is Handling.LOCATION:
         assert list((tmp_path / "place").rglob("kernel.cubin"))
 
 
@@ -188,11 +188,11 @@ def test_what_changes_no_plan_changes_none_together(
 ) -> None:
     """Planned anew under all variables that are not part of a plan."""
     for name, variable in BY_NAME.items():
-        outcome = variable.outcome(SERIES)
-        if outcome is Outcome.LOCATION:
+        handling = variable.handling(SERIES)
+        if handling is Handling.LOCATION:
             (tmp_path / name).mkdir()
             monkeypatch.setenv(name, str(tmp_path / name))
-        elif outcome in NO_PLAN:
+        elif handling in NO_PLAN:
             monkeypatch.setenv(name, variable.example)
     planned = kregistry("plan", plain.manifest, "--replan", "--json")
     assert planned.code == 0, planned.err

@@ -24,7 +24,7 @@ from kregistry.errors import (
     PlanError,
     PluginError,
     ProviderConflictError,
-    Refusal,
+    Rejection,
     ShapeError,
     StorageError,
     TrustError,
@@ -92,7 +92,7 @@ CASES: list[tuple[KregistryError, str, str, int]] = [
     (MissingRequirement("no nvcc", "install it"), "no nvcc", "install it", 3),
     (StorageError("/a/b", "disk full", "free some"), "/a/b: disk full", "free some", 4),
     (
-        TrustError((Refusal("unsigned", "s3://b", "kernel ab", "no signature"),), "sign it"),
+        TrustError((Rejection("unsigned", "s3://b", "kernel ab", "no signature"),), "sign it"),
         "remote s3://b: kernel ab: unsigned: no signature",
         "sign it",
         6,

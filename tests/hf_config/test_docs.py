@@ -10,7 +10,7 @@ import pytest
 
 from kregistry import Registry, get_target
 from kregistry.cli.init_command import command
-from kregistry.hf_config.call_site import Verdict
+from kregistry.hf_config.call_site import LayerVerdict
 from kregistry.hf_config.config import parse_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.model_family import Family
@@ -36,7 +36,7 @@ def test_the_example_is_a_family() -> None:
     exec(compile(block, "docs/models.md", "exec"), module.__dict__)
     deployment = Deployment("sglang", get_target("h100"), tp=8, a2a="deepep")
     calls = model_calls(parse_config(CONFIG), deployment, Registry(), [module.FAMILY])
-    assert len(calls.with_verdict(Verdict.DEEP_GEMM)) == 6
+    assert len(calls.with_verdict(LayerVerdict.DEEP_GEMM)) == 6
     # The same numbers as Qwen3-235B-A22B, by a family of a third party.
     assert [dict(site.shape) for site in calls.sites][:2] == [{"n": 1280, "k": 4096}, {"n": 4096, "k": 1024}]
 

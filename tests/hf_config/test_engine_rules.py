@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.config import read_config
 from kregistry.hf_config.resolve import ModelCalls
 
@@ -46,7 +46,7 @@ def test_sglang_moe_runner(resolve: Resolve, target: str, setting: dict[str, Any
 @pytest.mark.parametrize("a2a", ["deepep", "mooncake", "nixl", "pplx", "deepep_v2"])
 def test_sglang_a2a_with_deep_gemm(resolve: Resolve, a2a: str) -> None:
     calls = resolve("deepseek-v3", "sglang", "b200", tp=8, a2a=a2a)
-    assert site(calls, "experts w13 (masked)").verdict is Verdict.DEEP_GEMM
+    assert site(calls, "experts w13 (masked)").verdict is LayerVerdict.DEEP_GEMM
     assert dict(site(calls, "shared expert gate_up_proj").shape) == {"n": 4096, "k": 7168}
 
 
@@ -147,7 +147,7 @@ def test_vllm_experts(resolve: Resolve) -> None:
     for target in ("h100", "b200"):
         small = resolve("deepseek-v3", "vllm", target, tp=4, moe_runner="deep_gemm")
         assert small.values["moe_tp"] == 4
-        assert site(small, "experts w13 (contiguous)").verdict is Verdict.DEEP_GEMM
+        assert site(small, "experts w13 (contiguous)").verdict is LayerVerdict.DEEP_GEMM
     low_latency = resolve("deepseek-v3", "vllm", dp=8, ep=8, moe_runner="deep_gemm", a2a="deepep_low_latency")
     assert rows(low_latency, "experts w13 (masked)") == Rows(
         2048, rows(low_latency, "experts w13 (masked)").rule, 16, 16
@@ -180,12 +180,12 @@ def test_wo_a_depends_on_arch_and_engine(resolve: Resolve) -> None:
         resolve("deepseek-v4-flash-fp8", "sglang", "b200", tp=8),
         resolve("deepseek-v4-flash-fp8", "vllm", tp=8),
     ):
-        assert site(calls, "wo_a").verdict in (Verdict.DEEP_GEMM, Verdict.NO_KERNEL_TYPE)
+        assert site(calls, "wo_a").verdict in (LayerVerdict.DEEP_GEMM, LayerVerdict.NO_KERNEL_TYPE)
 
 
 def test_glm_5_fuses_indexer_wk(resolve: Resolve) -> None:
-    assert site(resolve("glm-5-fp8", "sglang", tp=8), "indexer wk_weights_proj").verdict is Verdict.NOT_QUANTIZED
-    assert site(resolve("deepseek-v3.2", "sglang", tp=8), "indexer wk").verdict is Verdict.DEEP_GEMM
+    assert site(resolve("glm-5-fp8", "sglang", tp=8), "indexer wk_weights_proj").verdict is LayerVerdict.NOT_QUANTIZED
+    assert site(resolve("deepseek-v3.2", "sglang", tp=8), "indexer wk").verdict is LayerVerdict.DEEP_GEMM
 
 
 def test_mimo(resolve: Resolve) -> None:

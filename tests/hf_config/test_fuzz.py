@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from kregistry import Registry, get_target
 from kregistry.errors import KregistryError
-from kregistry.hf_config.call_site import Verdict
+from kregistry.hf_config.call_site import LayerVerdict
 from kregistry.hf_config.config import parse_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.engines.sglang import A2A_BACKENDS
-from kregistry.hf_config.engines.vllm import A2A_BACKENDS as VLLM_A2A_BACKENDS
+from kregistry.hf_config.engines.vllm_a2a import A2A_BACKENDS as VLLM_A2A_BACKENDS
 from kregistry.hf_config.installed_families import installed_families
 from kregistry.hf_config.manifest_text import parse, render
 from kregistry.hf_config.resolve import ModelCalls, model_calls
@@ -80,7 +80,7 @@ def manifest_of(calls: ModelCalls) -> None:
     """Write the manifest and read it again: what is written is what was worked out."""
     text = render(calls, REGISTRY, name="model", command="kregistry init")
     manifest = parse(text, REGISTRY, "kernels.yaml", calls.deployment.target)
-    sites = calls.with_verdict(Verdict.DEEP_GEMM)
+    sites = calls.with_verdict(LayerVerdict.DEEP_GEMM)
     assert [entry.label for entry in manifest.entries] == [site.label for site in sites]
     for entry, site in zip(manifest.entries, sites):
         assert site.shape.items() <= dict(entry.shape).items()
@@ -121,7 +121,7 @@ def test_parts_make_the_whole(name: str, data: st.DataObject) -> None:
     model, target = parse_config(config), get_target("h100")
     cut = model_calls(model, Deployment("sglang", target, tp=tp, shared_expert_fusion="off"), REGISTRY, FAMILIES)
     whole = model_calls(model, Deployment("sglang", target, shared_expert_fusion="off"), REGISTRY, FAMILIES)
-    assert not cut.with_verdict(Verdict.DOES_NOT_LOAD)
+    assert not cut.with_verdict(LayerVerdict.DOES_NOT_LOAD)
     for part, full in zip(cut.sites, whole.sites, strict=True):
         assert part.label == full.label
         if part.kernel_type != "fp8_gemm_nt":
@@ -143,4 +143,4 @@ def test_no_head_is_cut_in_two(config: dict[str, Any], tp: int, heads: int) -> N
     if "text_config" in config:
         changed["text_config"] = {**config["text_config"], "num_attention_heads": heads}
     calls = model_calls(parse_config(changed), Deployment("sglang", get_target("b200"), tp=tp), REGISTRY, FAMILIES)
-    assert bool(heads % tp) <= bool(calls.with_verdict(Verdict.DOES_NOT_LOAD))
+    assert bool(heads % tp) <= bool(calls.with_verdict(LayerVerdict.DOES_NOT_LOAD))

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from kregistry import Registry, make_plan
-from kregistry.hf_config.call_site import CallSite, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict
 from kregistry.hf_config.manifest_text import parse, render
 from kregistry.hf_config.resolve import ModelCalls
 
@@ -22,7 +22,7 @@ V4 = ("deepseek-v4-flash-fp8", "deepseek-v4-pro-fp8")
 
 def calls_of(calls: ModelCalls, kernel_type: str) -> list[CallSite]:
     """The calls of a kernel type that go to DeepGEMM."""
-    return [each for each in calls.with_verdict(Verdict.DEEP_GEMM) if each.kernel_type == kernel_type]
+    return [each for each in calls.with_verdict(LayerVerdict.DEEP_GEMM) if each.kernel_type == kernel_type]
 
 
 def shapes(calls: ModelCalls, kernel_type: str) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def test_half_of_the_sms_in_a_captured_decode_step(resolve: Resolve, target: str
         for each in resolve("deepseek-v3.2", "sglang", target, tp=8).sites
         if each.label == "indexer wq_b, captured decode"
     ]
-    assert (site.verdict, dict(site.shape)) == (Verdict.DEEP_GEMM, {"n": 8192, "k": 1536, "num_sms": half})
+    assert (site.verdict, dict(site.shape)) == (LayerVerdict.DEEP_GEMM, {"n": 8192, "k": 1536, "num_sms": half})
     assert site.rows is not None and (site.rows.start or 1, site.rows.stop) == (1, 1024)
     for model, engine in (("glm-5-fp8", "sglang"), ("deepseek-v3.2", "vllm")):
         calls = resolve(model, engine, target, tp=8)
@@ -89,7 +89,7 @@ def test_deepseek_v4_prefers_pages(resolve: Resolve, model: str, target: str) ->
     # 1024 or 2048 tokens of a step never reach the threshold.
     spread = resolve(model, "sglang", target, tp=8, dp=8, a2a="deepep")
     [site] = [each for each in spread.sites if each.label == "indexer logits, long prefill"]
-    assert (site.verdict, site.rule) == (Verdict.NOT_REACHED, "threshold")
+    assert (site.verdict, site.rule) == (LayerVerdict.NOT_REACHED, "threshold")
     assert len(calls_of(resolve(model, "vllm", target, tp=8), SCHEDULE)) == 1
 
 
@@ -116,7 +116,7 @@ def test_four_tokens_of_vllm_need_its_own_deep_gemm(resolve: Resolve, monkeypatc
     [schedule] = [site for site in calls.sites if site.label == "indexer schedule, 4 tokens"]
     assert dict(schedule.shape) == {"next_n": 4, "num_sms": 66}
     [logits] = [site for site in calls.sites if site.label == "indexer logits, decode, 4 tokens"]
-    assert logits.verdict is Verdict.NO_KERNEL_TYPE and "expected 1 or 2 on sm90" in logits.reason
+    assert logits.verdict is LayerVerdict.NO_KERNEL_TYPE and "expected 1 or 2 on sm90" in logits.reason
     monkeypatch.setattr("kregistry_plugins.installed.is_sglangs", lambda: False)
     [logits] = calls_of(resolve("deepseek-v3.2", "vllm", tp=8, speculative_tokens=3), "fp8_fp4_paged_mqa_logits")[2:]
     assert logits.shape["next_n"] == 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from kregistry.hf_config.call_site import CallSite, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict
 from kregistry.hf_config.resolve import ModelCalls
 
 
@@ -71,7 +71,7 @@ def test_a_server_printed_it(log: str, load_data: Callable[[str], Any], resolve:
     for shape in entry["shapes"]:
         site = printed(calls, shape)
         # BF16 groups are in the manifest once a plugin provides their kernel type, and are named as missing until then.
-        expected = {Verdict.DEEP_GEMM} | ({Verdict.NO_KERNEL_TYPE} if "bf16" in site.kernel_type else set())
+        expected = {LayerVerdict.DEEP_GEMM} | ({LayerVerdict.NO_KERNEL_TYPE} if "bf16" in site.kernel_type else set())
         assert site.verdict in expected
 
 
@@ -92,6 +92,6 @@ def test_the_range_of_a_log(resolve: Callable[..., ModelCalls]) -> None:
 def test_no_dense_shape_is_unexplained(log: str, resolve: Callable[..., ModelCalls]) -> None:
     """Every dense shape that is emitted carries the formula that it came from."""
     server = SERVERS[log]
-    for site in resolve(server.config, server.engine, **server.setting).with_verdict(Verdict.DEEP_GEMM):
+    for site in resolve(server.config, server.engine, **server.setting).with_verdict(LayerVerdict.DEEP_GEMM):
         assert site.formula.startswith(("n = ", "num_groups = ", "num_heads = ", "next_n = "))
         assert all(f"= {value}" in site.formula for value in site.shape.values())

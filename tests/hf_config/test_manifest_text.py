@@ -7,7 +7,7 @@ import yaml
 
 from kregistry import Registry
 from kregistry.errors import InputError
-from kregistry.hf_config.call_site import Verdict
+from kregistry.hf_config.call_site import LayerVerdict
 from kregistry.hf_config.compare import compare
 from kregistry.hf_config.manifest_text import parse, render
 from kregistry.hf_config.resolve import ModelCalls
@@ -25,19 +25,19 @@ def test_every_entry_has_label_role_and_formula(resolve: Resolve, installed: Reg
     calls = resolve("deepseek-v3.2", "sglang", tp=8, dp=8, a2a="deepep")
     lines = render(calls, installed, name="model").splitlines()
     words = " ".join(line.strip().lstrip("# ") for line in lines)
-    for site in calls.with_verdict(Verdict.DEEP_GEMM):
+    for site in calls.with_verdict(LayerVerdict.DEEP_GEMM):
         assert f"label: {site.label}" in words
         assert " ".join(site.role.split()) in words
         assert " ".join(site.formula.split()) in words
     starts = [index for index, line in enumerate(lines) if line.lstrip().startswith("- type:")]
-    assert len(starts) == len(calls.with_verdict(Verdict.DEEP_GEMM))
+    assert len(starts) == len(calls.with_verdict(LayerVerdict.DEEP_GEMM))
     assert all(lines[start - 1].lstrip().startswith("#") for start in starts)
 
 
 def test_what_is_left_out_is_named(resolve: Resolve, installed: Registry) -> None:
     calls = resolve("deepseek-v3", "sglang", tp=8)
     text = " ".join(render(calls, installed, name="model").replace("#", " ").split())
-    for verdict in (Verdict.OTHER_BACKEND, Verdict.FUSED, Verdict.NOT_QUANTIZED):
+    for verdict in (LayerVerdict.OTHER_BACKEND, LayerVerdict.FUSED, LayerVerdict.NOT_QUANTIZED):
         assert calls.with_verdict(verdict)
         for site in calls.with_verdict(verdict):
             assert f"{site.label}" in text

@@ -11,7 +11,7 @@ from distributions import Install
 
 from kregistry import KernelType, Registry, get_target, hookimpl
 from kregistry.errors import UnknownNameError
-from kregistry.hf_config.call_site import CallSite, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict
 from kregistry.hf_config.config import parse_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.installed_families import ENTRY_POINT_GROUP, installed_families
@@ -91,7 +91,7 @@ def test_a_call_appears_once_a_plugin_provides_its_kernel_type() -> None:
     def other() -> CallSite:
         return model_calls(config, deployment, registry, [family]).sites[1]
 
-    assert other().verdict is Verdict.NO_KERNEL_TYPE
+    assert other().verdict is LayerVerdict.NO_KERNEL_TYPE
     assert other().reason == "no installed plugin provides the kernel type toy_gemm"
 
     class ToyGemm(type(registry["fp8_gemm_nt"])):  # type: ignore[misc]
@@ -103,7 +103,7 @@ def test_a_call_appears_once_a_plugin_provides_its_kernel_type() -> None:
             return [ToyGemm()]
 
     registry.register(Provider())
-    assert other().verdict is Verdict.DEEP_GEMM
+    assert other().verdict is LayerVerdict.DEEP_GEMM
     assert other().reason == ""
     wrong = Special("other", "toy_gemm", {"n": "hidden", "kk": "hidden"})
     [site] = model_calls(config, deployment, registry, [evolve(family, layers=(wrong,))]).sites

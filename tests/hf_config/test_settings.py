@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from kregistry.errors import InputError
-from kregistry.hf_config.call_site import CallSite, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict
 from kregistry.hf_config.config import ModelConfig, parse_config, read_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.manifest_text import render
@@ -46,7 +46,7 @@ def labelled(calls: ModelCalls, label: str) -> list[CallSite]:
 def shape(calls: ModelCalls, label: str) -> dict[str, Any]:
     """The shape of a call that goes to DeepGEMM."""
     [site] = labelled(calls, label)
-    assert site.verdict is Verdict.DEEP_GEMM, site.reason
+    assert site.verdict is LayerVerdict.DEEP_GEMM, site.reason
     return dict(site.shape)
 
 
@@ -62,14 +62,14 @@ def test_mimo_loads_parts_that_do_not_divide(resolve: Resolve, engine: str, tp: 
         else resolve("mimo-v2-flash", engine, tp=tp)
     )
     assert shape(calls, "full qkv_proj") == {"n": n, "k": 4096}
-    assert not calls.with_verdict(Verdict.DOES_NOT_LOAD)
+    assert not calls.with_verdict(LayerVerdict.DOES_NOT_LOAD)
 
 
 def test_a_merged_layer_of_vllm_may_have_such_parts(resolve: Resolve) -> None:
     """V4-Pro's shared expert at tp 16: 192 rows each of gate and up. SGLang refuses the same."""
     assert shape(resolve("deepseek-v4-pro-fp8", "vllm", tp=16), "shared expert gate_up_proj") == {"n": 384, "k": 7168}
     [refused] = labelled(resolve("deepseek-v4-pro-fp8", "sglang", tp=16), "shared expert gate_up_proj")
-    assert refused.verdict is Verdict.DOES_NOT_LOAD
+    assert refused.verdict is LayerVerdict.DOES_NOT_LOAD
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_merged_layer_of_vllm_may_have_such_parts(resolve: Resolve) -> None:
 )
 def test_row_parallel_parts_of_vllm_must_divide(resolve: Resolve, model: str, tp: int, label: str) -> None:
     [site] = labelled(resolve(model, "vllm", tp=tp), label)
-    assert (site.verdict, site.rule) == (Verdict.DOES_NOT_LOAD, "block")
+    assert (site.verdict, site.rule) == (LayerVerdict.DOES_NOT_LOAD, "block")
     assert "vllm refuses to load the model: k = " in site.reason
 
 
@@ -94,7 +94,7 @@ def test_vllm_pads_experts_where_deep_gemm_is_asked_for(resolve: Resolve, tp: in
 @pytest.mark.parametrize("tp", [1, 4])
 def test_in_proj_ba_stays_in_bf16(resolve: Resolve, model: str, tp: int) -> None:
     [site] = labelled(resolve(model, "sglang", tp=tp), "GDN in_proj_ba")
-    assert site.verdict is Verdict.NOT_QUANTIZED
+    assert site.verdict is LayerVerdict.NOT_QUANTIZED
 
 
 def test_qwen3_next_fuses_its_shared_expert_without_all_to_all(resolve: Resolve, changed: Change) -> None:
@@ -102,7 +102,7 @@ def test_qwen3_next_fuses_its_shared_expert_without_all_to_all(resolve: Resolve,
     model = "qwen3-next-80b-a3b-fp8"
     fused = resolve(model, "sglang", tp=4)
     assert fused.values["fused"] == 1
-    assert {site.verdict for site in fused.sites if site.label.startswith("shared")} == {Verdict.FUSED}
+    assert {site.verdict for site in fused.sites if site.label.startswith("shared")} == {LayerVerdict.FUSED}
     apart = resolve(model, "sglang", tp=4, a2a="deepep")
     assert shape(apart, "shared expert down_proj") == {"n": 2048, "k": 512}
     assert resolve(model, "sglang", "b200", tp=4).values["fused"] == 0
@@ -133,11 +133,11 @@ def test_blocks_of_32(resolve: Resolve, changed: Change, model: str) -> None:
     """DeepGEMM on Hopper in SGLang; n a multiple of 8, k of 32. Experts and Blackwell use Triton, vLLM too."""
     config = changed(model, BLOCK32)
     calls = resolve(config, "sglang", tp=4)
-    found = calls.with_verdict(Verdict.DEEP_GEMM)
+    found = calls.with_verdict(LayerVerdict.DEEP_GEMM)
     assert {site.kernel_type for site in found} == {"fp8_gemm_nt_block32"}
     assert "o_proj" in {site.label for site in found}
     for engine, target in (("sglang", "b200"), ("vllm", "h100")):
-        assert not resolve(config, engine, target, tp=4).with_verdict(Verdict.DEEP_GEMM)
+        assert not resolve(config, engine, target, tp=4).with_verdict(LayerVerdict.DEEP_GEMM)
 
 
 NVFP4 = {"quantization": {"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head", "model.layers.61*"]}}
@@ -157,8 +157,8 @@ def test_hf_quant_config(
     config = read_config(tmp_path / "config.json")
     assert config.quantization.scheme == "NVFP4 (modelopt)"
     plain = resolve(config, "sglang", tp=8, a2a="deepep")
-    assert not plain.with_verdict(Verdict.DEEP_GEMM)
-    draft = resolve(config, "sglang", tp=8, a2a="deepep", speculative_tokens=4).with_verdict(Verdict.DEEP_GEMM)
+    assert not plain.with_verdict(LayerVerdict.DEEP_GEMM)
+    draft = resolve(config, "sglang", tp=8, a2a="deepep", speculative_tokens=4).with_verdict(LayerVerdict.DEEP_GEMM)
     assert {site.kernel_type for site in draft} == {
         "m_grouped_bf16_gemm_nt_contiguous",
         "m_grouped_bf16_gemm_nt_masked",
@@ -173,7 +173,7 @@ def test_hf_quant_config(
 def test_modelopt_in_config_json(resolve: Resolve, changed: Change, algorithm: str) -> None:
     config = changed("qwen3-32b-fp8", {"quant_algo": algorithm, "ignore": ["lm_head"]})
     [site] = labelled(resolve(config, "sglang", tp=4), "o_proj")
-    assert (site.verdict, site.rule) == (Verdict.OTHER_BACKEND, "scheme")
+    assert (site.verdict, site.rule) == (LayerVerdict.OTHER_BACKEND, "scheme")
     assert f"{algorithm} (modelopt)" in site.reason
 
 
@@ -187,8 +187,8 @@ def test_mixed_precision(resolve: Resolve, changed: Change) -> None:
     }
     mixed = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": layers}
     calls = resolve(changed("qwen3-235b-a22b-fp8", mixed), "sglang", tp=8, a2a="deepep")
-    assert [site.label for site in calls.with_verdict(Verdict.DEEP_GEMM)] == ["qkv_proj"]
-    assert labelled(calls, "o_proj")[0].verdict is Verdict.NOT_QUANTIZED
+    assert [site.label for site in calls.with_verdict(LayerVerdict.DEEP_GEMM)] == ["qkv_proj"]
+    assert labelled(calls, "o_proj")[0].verdict is LayerVerdict.NOT_QUANTIZED
     assert "NVFP4" in labelled(calls, "experts w13")[0].reason
 
 
@@ -215,7 +215,7 @@ def test_wo_a(resolve: Resolve, model: str, h: int, r: int) -> None:
     blackwell = resolve(model, "sglang", "b200", tp=8, dp=8, a2a="deepep")
     assert shape(blackwell, "wo_a") == {"h": h, "d": 1024, "r": r, "scales": "ue8m0"}
     assert shape(resolve(model, "vllm", dp=8, ep=8), "wo_a") == {"h": h, "d": 1024, "r": r, "scales": "f32"}
-    assert labelled(resolve(model, "sglang", tp=8, dp=8, a2a="deepep"), "wo_a")[0].verdict is Verdict.OTHER_BACKEND
+    assert labelled(resolve(model, "sglang", tp=8, dp=8, a2a="deepep"), "wo_a")[0].verdict is LayerVerdict.OTHER_BACKEND
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_mega_moe_of_hopper(resolve: Resolve, model: str, experts: int, hidden: 
         "num_sms": 132,
     }
     assert shape(calls, "mega MoE pre-dispatch") == {"hidden": hidden, "top_k": 6}
-    assert labelled(calls, "experts w13")[0].verdict is Verdict.FUSED
+    assert labelled(calls, "experts w13")[0].verdict is LayerVerdict.FUSED
 
 
 @pytest.mark.parametrize(("version", "shared"), [("0.2.3", 1), ("0.1.4", 0)])
@@ -263,7 +263,7 @@ def test_mega_moe_of_blackwell(
     assert (found["num_sms"], found["max_tokens"], found["num_ranks"]) == (sms, tokens, 8)
     assert (found["activation_clamp"], found.get("num_shared_experts", 0)) == (10, shared)
     [down] = labelled(calls, "shared expert down_proj")
-    assert down.verdict is (Verdict.FUSED if shared else Verdict.DEEP_GEMM)
+    assert down.verdict is (LayerVerdict.FUSED if shared else LayerVerdict.DEEP_GEMM)
 
 
 def test_a_step_of_mega_moe_must_fit(resolve: Resolve) -> None:
@@ -281,7 +281,7 @@ def test_mega_moe_of_other_models(resolve: Resolve, model: str) -> None:
     found = shape(calls, "mega MoE")
     assert (found["num_ranks"], found["max_tokens"]) == (8, 9600)
     [site] = labelled(resolve(model, "sglang", "b200", tp=8, a2a="megamoe"), "experts w13")
-    assert (site.verdict, site.rule) == (Verdict.OTHER_BACKEND, "arch")
+    assert (site.verdict, site.rule) == (LayerVerdict.OTHER_BACKEND, "arch")
 
 
 def test_the_draft_layer_is_loaded_only_where_the_engine_speculates(resolve: Resolve, changed: Change) -> None:
@@ -321,7 +321,7 @@ def test_vllm_backends(resolve: Resolve, model: str, target: str, setting: dict[
     found = [site for site in calls.sites if site.label.startswith("experts w13")]
     if expected in ("masked", "contiguous"):
         [site] = found
-        assert (site.label, site.verdict) == (f"experts w13 ({expected})", Verdict.DEEP_GEMM)
+        assert (site.label, site.verdict) == (f"experts w13 ({expected})", LayerVerdict.DEEP_GEMM)
     else:
         assert all(site.rule == "runner" and expected in site.reason for site in found)
 
@@ -344,7 +344,7 @@ def test_backends_that_vllm_no_longer_has(resolve: Resolve) -> None:
         resolve("deepseek-v3", "vllm", dp=8, ep=8, moe_runner="deep_gemm", a2a="flashinfer_nvlink_two_sided"),
         "experts w13",
     )
-    assert site.verdict is Verdict.DOES_NOT_LOAD
+    assert site.verdict is LayerVerdict.DOES_NOT_LOAD
 
 
 @pytest.mark.parametrize("model", ["deepseek-v3", "qwen3-32b-fp8"])
@@ -560,7 +560,7 @@ def test_every_call_has_a_kernel_type(
     for engine, settings in (("sglang", REACHES), ("vllm", VLLM_REACHES)):
         for setting in settings:
             calls = model_calls(config, Deployment(engine, get_target(target), **setting), installed, families)
-            missing = [f"{site.label}: {site.reason}" for site in calls.with_verdict(Verdict.NO_KERNEL_TYPE)]
+            missing = [f"{site.label}: {site.reason}" for site in calls.with_verdict(LayerVerdict.NO_KERNEL_TYPE)]
             assert missing == [], setting
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kregistry.errors import InputError, KregistryError, UnknownNameError
-from kregistry.hf_config.call_site import Verdict
+from kregistry.hf_config.call_site import LayerVerdict
 from kregistry.hf_config.config import parse_config, read_config
 from kregistry.hf_config.manifest_text import refuse_unusable
 from kregistry.hf_config.resolve import ModelCalls
@@ -58,7 +58,7 @@ def test_compressed_tensors_in_blocks(resolve: Resolve, raw: Callable[..., Any])
     quantization = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
     config = parse_config(raw("qwen3-235b-a22b-fp8", quantization_config=quantization))
     calls = resolve(config, "sglang", tp=8, a2a="deepep")
-    assert [site.label for site in calls.with_verdict(Verdict.DEEP_GEMM)] == ["qkv_proj", "o_proj"]
+    assert [site.label for site in calls.with_verdict(LayerVerdict.DEEP_GEMM)] == ["qkv_proj", "o_proj"]
     assert {site.rule for site in calls.sites if site.label.startswith("experts")} == {"scheme"}
 
 
@@ -175,7 +175,7 @@ def test_modules_to_not_convert(resolve: Resolve, raw: Callable[..., Any], patte
     data = raw("qwen3-32b-fp8")
     data["quantization_config"]["modules_to_not_convert"] = [pattern]
     [qkv] = [site for site in resolve(parse_config(data), "sglang", tp=4).sites if site.label == "qkv_proj"]
-    assert (qkv.verdict is Verdict.NOT_QUANTIZED) == skipped
+    assert (qkv.verdict is LayerVerdict.NOT_QUANTIZED) == skipped
 
 
 def test_patterns_that_name_every_layer(resolve: Resolve, raw: Callable[..., Any]) -> None:
@@ -184,7 +184,7 @@ def test_patterns_that_name_every_layer(resolve: Resolve, raw: Callable[..., Any
     for patterns, skipped in ((every, True), (every[1:], False)):
         data["quantization_config"]["modules_to_not_convert"] = patterns
         [o_proj] = [site for site in resolve(parse_config(data), "sglang", tp=4).sites if site.label == "o_proj"]
-        assert (o_proj.verdict is Verdict.NOT_QUANTIZED) == skipped
+        assert (o_proj.verdict is LayerVerdict.NOT_QUANTIZED) == skipped
 
 
 def test_text_config(resolve: Resolve, raw: Callable[..., Any]) -> None:

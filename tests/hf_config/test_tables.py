@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from kregistry.hf_config.call_site import CallSite, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict
 from kregistry.hf_config.resolve import ModelCalls
 
 TABLES: list[dict[str, Any]] = json.loads(
@@ -90,13 +90,13 @@ def sites_of(calls: ModelCalls, label: str) -> list[CallSite]:
 
 def check_cell(text: str, sites: list[CallSite], engine: str) -> None:
     if text in ("-", "BF16"):
-        expected = Verdict.FUSED if text == "-" else Verdict.NOT_QUANTIZED
+        expected = LayerVerdict.FUSED if text == "-" else LayerVerdict.NOT_QUANTIZED
         assert all(site.verdict is expected for site in sites)
         return
     assert sites, "the family has no such layer"
     for site in sites:
         if text == "impossible":
-            assert (site.verdict, site.rule) == (Verdict.DOES_NOT_LOAD, "division")
+            assert (site.verdict, site.rule) == (LayerVerdict.DOES_NOT_LOAD, "division")
             continue
         cell = parse_cell(text)
         if site.kernel_type == "fp8_einsum_bhr_hdr_bhd":
@@ -109,7 +109,7 @@ def check_cell(text: str, sites: list[CallSite], engine: str) -> None:
             shape.update({"num_groups": int(cell.groups)} if "grouped" in site.kernel_type else {})
             assert {name: value for name, value in site.shape.items() if name != "use_psum_layout"} == shape
             assert site.rule == cell.rule
-            assert (site.verdict is Verdict.DEEP_GEMM) == (site.rule == "")
+            assert (site.verdict is LayerVerdict.DEEP_GEMM) == (site.rule == "")
 
 
 COLUMNS = [(table, column) for table in TABLES for column in range(len(table["columns"]))]
@@ -142,7 +142,7 @@ def test_no_fp8_layer_beyond_the_table(table: dict[str, Any], resolve: Callable[
         calls = resolve(config, table["engine"], **SETTINGS[table["engine"], column])
         extra = [
             site.label
-            for site in calls.with_verdict(Verdict.DEEP_GEMM)
+            for site in calls.with_verdict(LayerVerdict.DEEP_GEMM)
             if (site.kernel_type in ("fp8_gemm_nt", "tf32_hc_prenorm_gemm") and site.label.split(",")[0] not in labels)
             or ("grouped" in site.kernel_type and site.label.split(" (")[0] not in labels)
         ]

@@ -18,7 +18,7 @@ from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.vllm import warmup_override
 from kregistry.integrations.vllm.config_request import engine_name, request_of
 from kregistry.integrations.vllm.warmup_override import VllmOverride
-from kregistry.jit_monitor import JitEvent, Outcome
+from kregistry.jit_monitor import JitEvent, JitOutcome
 from kregistry.manifest import Entry, Manifest
 from kregistry.store import Store
 
@@ -347,7 +347,7 @@ def test_an_error_of_vllms_monitor_is_logged(
     override: VllmOverride, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its mode ``error``, and a version whose monitor has another function."""
-    event = JitEvent(0.0, 1, "", "kernel", (), Outcome.COMPILED, 1.0)
+    event = JitEvent(0.0, 1, "", "kernel", (), JitOutcome.COMPILED, 1.0)
     override.kregistry_jit_compiled(event)
     assert caplog.text == ""
 

@@ -19,12 +19,14 @@ from kregistry.events.planned import PlannedEntry, Segment
 from kregistry.integrations.ahead import Ahead, Waited
 from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.integrations.waiting_calls import AnswersCalls, WaitingCall, ask, is_absent
-from kregistry.manifest import load_manifest
+from kregistry.manifest import Entry, load_manifest
 from kregistry.registry import Registry
 from kregistry.store import Store
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
 from manifests import with_kernels
+
+SHAPE = {"n": 24, "k": 1024, "num_splits": 3}
 
 
 @pytest.fixture
@@ -32,11 +34,16 @@ def start(tmp_path: Path) -> StartFolder:
     return StartFolder.create(Store(tmp_path / "store"))
 
 
-def test_a_call_is_answered_once_its_kernels_are_in_place(start: StartFolder, tmp_path: Path) -> None:
-    registry = Registry()
+@pytest.fixture
+def entry(tmp_path: Path) -> Entry:
+    """The only entry of the manifest: :data:`SHAPE` at m from 1 to 8."""
     path = tmp_path / "kernels.yaml"
     path.write_text(with_kernels("{type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 3}, m: {stop: 8}}"))
-    (entry,) = load_manifest(path, registry, get_target("h100")).entries
+    (entry,) = load_manifest(path, Registry(), get_target("h100")).entries
+    return entry
+
+
+def test_a_call_is_answered_once_its_kernels_are_in_place(start: StartFolder, entry: Entry) -> None:
     first, second = small_kernel("first"), small_kernel("second")
     asked: list[set[str]] = []
 
@@ -44,11 +51,10 @@ def test_a_call_is_answered_once_its_kernels_are_in_place(start: StartFolder, tm
         asked.append(set(keys))
 
     priorities = Priorities()
-    answers = AnswersCalls(start, registry, priorities)
-    shape = {"n": 24, "k": 1024, "num_splits": 3}
-    answer = ask(start, WaitingCall("tf32_hc_prenorm_gemm", shape, 7))
-    assert ask(start, WaitingCall("tf32_hc_prenorm_gemm", dict(shape), 7)) == answer  # of another rank
-    never = ask(start, WaitingCall("tf32_hc_prenorm_gemm", {**shape, "num_splits": 4}, 7))
+    answers = AnswersCalls(start, Registry(), priorities)
+    answer = ask(start, WaitingCall("tf32_hc_prenorm_gemm", SHAPE, 7))
+    assert ask(start, WaitingCall("tf32_hc_prenorm_gemm", dict(SHAPE), 7)) == answer  # of another rank
+    never = ask(start, WaitingCall("tf32_hc_prenorm_gemm", {**SHAPE, "num_splits": 4}, 7))
     with priorities.followed_by(follow):
         asked.clear()
         answers.answer()
@@ -67,19 +73,14 @@ def test_a_call_is_answered_once_its_kernels_are_in_place(start: StartFolder, tm
     assert answer.exists() and not never.exists() and not is_absent(never)
 
 
-def test_a_call_outside_the_manifest_is_told_so_at_once(start: StartFolder, tmp_path: Path) -> None:
+def test_a_call_outside_the_manifest_is_told_so_at_once(start: StartFolder, entry: Entry) -> None:
     """Also one that no planned segment holds, though the range does: DeepGEMM's host code refuses it there."""
-    registry = Registry()
-    path = tmp_path / "kernels.yaml"
-    path.write_text(with_kernels("{type: tf32_hc_prenorm_gemm, shape: {n: 24, k: 1024, num_splits: 3}, m: {stop: 8}}"))
-    (entry,) = load_manifest(path, registry, get_target("h100")).entries
-    shape = {"n": 24, "k": 1024, "num_splits": 3}
-    answers = AnswersCalls(start, registry, Priorities())
+    answers = AnswersCalls(start, Registry(), Priorities())
     names = {
-        "other shape": WaitingCall("tf32_hc_prenorm_gemm", {**shape, "num_splits": 4}, 7),
-        "larger": WaitingCall("tf32_hc_prenorm_gemm", shape, 9),
+        "other shape": WaitingCall("tf32_hc_prenorm_gemm", {**SHAPE, "num_splits": 4}, 7),
+        "larger": WaitingCall("tf32_hc_prenorm_gemm", SHAPE, 9),
         "other type": WaitingCall("fp8_gemm_nt", {"n": 512, "k": 1024}, 7),
-        "refused": WaitingCall("tf32_hc_prenorm_gemm", shape, 8),
+        "refused": WaitingCall("tf32_hc_prenorm_gemm", SHAPE, 8),
     }
     asked = {name: ask(start, call) for name, call in names.items()}
     damaged = start.directory / "calls" / "damaged.json"
@@ -140,14 +141,27 @@ def on_disk():
 """
 
 
+def answer_of_server(code: str, directory: Path, toolkit: Path) -> Any:
+    """What code after :data:`BUILD` answers, in a process whose manifest has twelve entries of one kernel type."""
+    shapes = (f"{{n: 24, k: 1024, num_splits: {splits}}}" for splits in range(1, 13))
+    kernels = [f"{{type: tf32_hc_prenorm_gemm, shape: {shape}, m: {{stop: 8}}}}" for shape in shapes]
+    (directory / "kernels.yaml").write_text(with_kernels(*kernels))
+    return answer(
+        code,
+        directory,
+        prelude=PRELUDE + BUILD,
+        KREGISTRY_STORE=str(directory / "store"),
+        KREGISTRY_MANIFEST=str(directory / "kernels.yaml"),
+        DG_JIT_CACHE_DIR=str(directory / "cache"),
+        KREGISTRY_NVCC=str(toolkit / "bin" / "nvcc"),  # what the stand-in of the stub says the compiler is
+    )
+
+
 @pytest.mark.slow
 def test_the_kernel_of_a_call_is_compiled_before_the_others(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
     """Without that, the call waits for all of them."""
-    shape = "{{n: 24, k: 1024, num_splits: {}}}"
-    kernels = [f"{{type: tf32_hc_prenorm_gemm, shape: {shape.format(n)}, m: {{stop: 8}}}}" for n in range(1, 13)]
-    (tmp_path / "kernels.yaml").write_text(with_kernels(*kernels))
     slow = slow_toolkit(tmp_path / "cuda", toolchain, cubin, 0.5)
-    got = answer(
+    got = answer_of_server(
         """
         call(12)
         state, then = start.read_status().state, on_disk()
@@ -160,11 +174,7 @@ def test_the_kernel_of_a_call_is_compiled_before_the_others(tmp_path: Path, tool
                asked=len(list((start.directory / "calls").glob("*.ready"))), log=start.log.read_text())
         """,
         tmp_path,
-        prelude=PRELUDE + BUILD,
-        KREGISTRY_STORE=str(tmp_path / "store"),
-        KREGISTRY_MANIFEST=str(tmp_path / "kernels.yaml"),
-        DG_JIT_CACHE_DIR=str(tmp_path / "cache"),
-        KREGISTRY_NVCC=str(slow / "bin" / "nvcc"),  # what the stand-in of the stub says the compiler is
+        slow,
     )
     assert got["state"] == "planning" and 1 <= got["then"] < 12, got
     assert got["loaded"] == 0 and got["end"] == 12 and got["covered"] == 1
@@ -174,11 +184,8 @@ def test_the_kernel_of_a_call_is_compiled_before_the_others(tmp_path: Path, tool
 @pytest.mark.slow
 def test_a_call_outside_the_manifest_waits_for_no_build(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
     """DeepGEMM compiles its kernel at once; the running build makes the rest of its range, and all of it is loaded."""
-    shape = "{{n: 24, k: 1024, num_splits: {}}}"
-    kernels = [f"{{type: tf32_hc_prenorm_gemm, shape: {shape.format(n)}, m: {{stop: 8}}}}" for n in range(1, 13)]
-    (tmp_path / "kernels.yaml").write_text(with_kernels(*kernels))
     slow = slow_toolkit(tmp_path / "cuda", toolchain, cubin, 600)
-    got = answer(
+    got = answer_of_server(
         """
         import io, logging
         text = io.StringIO()
@@ -212,11 +219,7 @@ def test_a_call_outside_the_manifest_waits_for_no_build(tmp_path: Path, toolchai
                log=start.log.read_text())
         """,
         tmp_path,
-        prelude=PRELUDE + BUILD,
-        KREGISTRY_STORE=str(tmp_path / "store"),
-        KREGISTRY_MANIFEST=str(tmp_path / "kernels.yaml"),
-        DG_JIT_CACHE_DIR=str(tmp_path / "cache"),
-        KREGISTRY_NVCC=str(slow / "bin" / "nvcc"),
+        slow,
     )
     assert got["state"] == "planning" and got["then"] == 0, got
     assert got["status"] == "done" and got["kernels"] > 12 and got["late"] == []

@@ -18,14 +18,14 @@ import kregistry
 from kregistry.jit_monitor import JitMonitor
 registry = kregistry.Registry()
 events, loads = [], []
-class Listener:
+class ReportSocket:
     @kregistry.hookimpl
     def kregistry_jit_compiled(self, event):
         events.append(event.to_json())
     @kregistry.hookimpl
     def kregistry_jit_loaded(self, cubin):
         loads.append(cubin)
-registry.listen(Listener())
+registry.listen(ReportSocket())
 monitor = JitMonitor(registry, os.environ["MODE"], log=os.environ["HOME"] + "/jit.jsonl").start()
 """
 

@@ -11,7 +11,7 @@ from shapes import entry_of
 from kregistry.plan import Refusal, Segment, sweep
 from kregistry.plan.sweep import PartialEntry, Sweep, cut
 from kregistry.stub.protocol import Swept
-from kregistry.stub.refusing import Refused
+from kregistry.stub.refusing import RefusalCause
 from kregistry.stub.segments import Run
 
 KERNELS = {0: "a", 1: "b"}
@@ -38,8 +38,8 @@ def test_a_job_says_first_and_last_value() -> None:
 
 def test_parts_are_put_together_in_any_order() -> None:
     answers = [
-        Swept((Run(1, 4, (0,)), Run(5, 5, (0, 1))), (Run(6, 6, Refused("no 6 of 7")),)),
-        Swept((Run(8, 9, (1,)),), (Run(7, 7, Refused("no 7 of 8")),), cublaslt=True),
+        Swept((Run(1, 4, (0,)), Run(5, 5, (0, 1))), (Run(6, 6, RefusalCause("no 6 of 7")),)),
+        Swept((Run(8, 9, (1,)),), (Run(7, 7, RefusalCause("no 7 of 8")),), cublaslt=True),
         Swept((Run(10, 12, (1,)),)),
     ]
     for seed in range(6):

@@ -8,12 +8,12 @@ import pytest
 
 from kregistry.registry import Registry
 from kregistry.rehearsal.entries import entries, label
-from kregistry.rehearsal.findings import Call, Facts
+from kregistry.rehearsal.findings import Facts, RehearsedCall
 
 FACTS = Facts("Model", 8, 2000, 256)
 
 
-def call(m: int, *, kernel_type: str = "fp8_gemm_nt", step: str = "prefill", **given: Any) -> Call:
+def call(m: int, *, kernel_type: str = "fp8_gemm_nt", step: str = "prefill", **given: Any) -> RehearsedCall:
     values: dict[str, Any] = {
         "shape": {"n": 512, "k": 1024},
         "tokens": m,
@@ -23,7 +23,7 @@ def call(m: int, *, kernel_type: str = "fp8_gemm_nt", step: str = "prefill", **g
         "module": "model.layers.3.self_attn.o_proj",
         "weight": "weight",
     }
-    return Call(kernel_type, m=m, step=step, **{**values, **given})
+    return RehearsedCall(kernel_type, m=m, step=step, **{**values, **given})
 
 
 @pytest.mark.parametrize(

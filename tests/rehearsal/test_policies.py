@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from kregistry.registry import Registry
-from kregistry.rehearsal.findings import Call
+from kregistry.rehearsal.findings import RehearsedCall
 from kregistry.rehearsal.policies import with_policies
 from kregistry.target import get_target
 
 
-def call(m: int, splits: int | None, kernel_type: str = "tf32_hc_prenorm_gemm", **shape: Any) -> Call:
+def call(m: int, splits: int | None, kernel_type: str = "tf32_hc_prenorm_gemm", **shape: Any) -> RehearsedCall:
     shape = {"n": 24, "k": 16384, **shape, "num_splits": splits}
-    return Call(kernel_type, shape, m, "prefill", m, 1, "engine.py:1", "", "", "")
+    return RehearsedCall(kernel_type, shape, m, "prefill", m, 1, "engine.py:1", "", "", "")
 
 
-def splits(calls: list[Call]) -> list[object]:
+def splits(calls: list[RehearsedCall]) -> list[object]:
     found = with_policies(calls, Registry().__getitem__, get_target("h100"))
     return [each.shape["num_splits"] for each in found]
 
@@ -35,5 +35,5 @@ def test_numbers_that_no_policy_gives_stay() -> None:
 
 def test_other_kernel_types_stay() -> None:
     shape = {"n": 512, "k": 1024}
-    calls = [Call("fp8_gemm_nt", shape, m, "prefill", m, 1, "engine.py:1", "", "", "") for m in (1, 4096)]
+    calls = [RehearsedCall("fp8_gemm_nt", shape, m, "prefill", m, 1, "engine.py:1", "", "", "") for m in (1, 4096)]
     assert list(with_policies(calls, Registry().__getitem__, get_target("h100"))) == calls

@@ -7,15 +7,15 @@ import logging
 import pytest
 from memory_tier import MemoryTier
 
-from kregistry.errors import Refusal, StorageError
+from kregistry.errors import Rejection, StorageError
 from kregistry.remote.chain import Chain
 from kregistry.remote.chain_link import ChainLink
 from kregistry.remote.gate import ClosedGate, Gate
 
 
-def link(tier: MemoryTier, gate: Gate | None = None, required: bool = False) -> tuple[ChainLink, list[Refusal]]:
-    refusals: list[Refusal] = []
-    return ChainLink(tier, gate or Gate(), required=required, hint="look", refusals=refusals), refusals
+def link(tier: MemoryTier, gate: Gate | None = None, required: bool = False) -> tuple[ChainLink, list[Rejection]]:
+    rejections: list[Rejection] = []
+    return ChainLink(tier, gate or Gate(), required=required, hint="look", rejections=rejections), rejections
 
 
 def test_what_is_written_is_found_and_counted() -> None:
@@ -26,16 +26,16 @@ def test_what_is_written_is_found_and_counted() -> None:
 
 
 def test_a_damaged_kernel_is_none_and_is_counted() -> None:
-    one, refusals = link(MemoryTier("near"))
+    one, rejections = link(MemoryTier("near"))
     assert one.kernel("ab" * 32, b"no kernel") is None and one.kernel("ab" * 32, None) is None
-    assert (one.use.wrong, one.use.misses, one.use.bytes_read, refusals) == (1, 1, 9, [])
+    assert (one.use.wrong, one.use.misses, one.use.bytes_read, rejections) == (1, 1, 9, [])
 
 
 def test_what_the_gate_refuses_is_kept_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    one, refusals = link(MemoryTier("near"), ClosedGate())
+    one, rejections = link(MemoryTier("near"), ClosedGate())
     for _ in range(2):
         assert one.kernel("ab" * 32, b"x") is None and not one.wants("ab" * 32, b"x")
-    assert [(each.remote, each.outcome) for each in refusals] == [("near", "no-policy")] * 2
+    assert [(each.remote, each.outcome) for each in rejections] == [("near", "no-policy")] * 2
     assert one.use.refused == {"no-policy": 2} and len(caplog.records) == 1
 
 

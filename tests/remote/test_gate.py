@@ -18,7 +18,7 @@ from kregistry.remote.gate import ClosedGate, Gate, TrustSettings
 from kregistry.remote.location import Location
 from kregistry.store import Store
 from kregistry.trust.envelope import Envelope
-from kregistry.trust.outcome import Outcome
+from kregistry.trust.outcome import TrustOutcome
 from kregistry.trust.policy import Policy
 from kregistry.trust.seal import Signer, open_seal
 from kregistry.trust.statement import SOURCE_DATE_EPOCH, Provenance
@@ -53,13 +53,13 @@ def outcome(reader: Store, key: str, content: bytes, opened: Gate) -> str:
     chain = Chain([tier], [opened])
     before = tree(reader.directory)
     if chain.fetch(key, reader):
-        assert reader.get(key) is not None and not chain.refusals
+        assert reader.get(key) is not None and not chain.rejections
         return "taken"
     assert tree(reader.directory) == before
-    (refusal,) = chain.refusals
-    assert chain.use[0].refused == {refusal.outcome: 1} and refusal.outcome in chain.summaries()[0]
-    assert (refusal.remote, refusal.subject) == (REMOTE, f"kernel {key[:16]}")
-    return refusal.outcome
+    (rejection,) = chain.rejections
+    assert chain.use[0].refused == {rejection.outcome: 1} and rejection.outcome in chain.summaries()[0]
+    assert (rejection.remote, rejection.subject) == (REMOTE, f"kernel {key[:16]}")
+    return rejection.outcome
 
 
 def test_a_signed_kernel_is_taken(full: Store, reader: Store, kernel: Kernel, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_signed_kernel_is_taken(full: Store, reader: Store, kernel: Kernel, tm
 def test_every_changed_byte_is_found(full: Store, reader: Store, kernel: Kernel, tmp_path: Path) -> None:
     """In the envelope, the statement, the signature, the record and the cubin: nothing of it is taken."""
     content, opened = signed(full, kernel.key, "a"), gate(tmp_path, "a")
-    names = {each.label for each in Outcome}
+    names = {each.label for each in TrustOutcome}
     seen = set()
     envelope, _ = open_seal(content)
     assert envelope is not None
@@ -208,7 +208,7 @@ def test_a_required_remote_whose_kernel_is_refused_is_an_error(
     with pytest.raises(TrustError) as caught:
         Chain([tier], [gate(tmp_path, "a")], required=True).fetch(kernel.key, reader)
     assert str(caught.value).startswith(f"remote {REMOTE}: kernel {kernel.key[:16]}: unknown-key: no key of the policy")
-    assert (caught.value.exit_code, caught.value.refusals[0].outcome) == (6, "unknown-key")
+    assert (caught.value.exit_code, caught.value.rejections[0].outcome) == (6, "unknown-key")
 
 
 def test_without_settings_a_remote_is_read_only_and_says_so_once(
@@ -254,7 +254,7 @@ def test_another_object_is_taken_under_the_same_rules(full: Store, kernel: Kerne
         chain = Chain([from_here], [opened])
         found = chain.read(name)
         chain.remember()
-        return found, "".join(each.outcome for each in chain.refusals)
+        return found, "".join(each.outcome for each in chain.rejections)
 
     assert read(name, made, gate(tmp_path, "a")) == (content, "")
     assert read(name, made, Gate()) == (content, "")

@@ -94,6 +94,6 @@ def test_signed_kernels_of_racing_builders_are_each_whole_and_a_changed_one_is_r
     assert content is not None
     tier.put(object_name(kernel.key), content[:-1] + bytes([content[-1] ^ 1]))
     chain = Chain.open([location], reader)
-    assert not chain.fetch(kernel.key, store) and chain.refusals[0].outcome == "digest-mismatch"
+    assert not chain.fetch(kernel.key, store) and chain.rejections[0].outcome == "digest-mismatch"
     stranger = Chain.open([location], TrustSettings(Policy.of_keys([signing_key("x").public])))
-    assert not stranger.fetch(kernel.key, store) and stranger.refusals[0].outcome == "unknown-key"
+    assert not stranger.fetch(kernel.key, store) and stranger.rejections[0].outcome == "unknown-key"

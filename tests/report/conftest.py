@@ -14,8 +14,8 @@ from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.events import Task
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.plan import Plan, Refusal
-from kregistry.report.contents import Contents
 from kregistry.report.kernel_facts import kernel_facts
+from kregistry.report.page_contents import PageContents
 from kregistry.store import Store
 
 HEADER = """
@@ -89,7 +89,7 @@ def log(plan: Plan) -> BuildLog:
 
 
 @pytest.fixture
-def contents(plan: Plan, log: BuildLog, tmp_path: Path) -> Contents:
+def contents(plan: Plan, log: BuildLog, tmp_path: Path) -> PageContents:
     """K0 is in the store and in the JIT cache, K1 in the store only; K2 and K3 are nowhere."""
     store, jit_cache = Store(tmp_path / "store"), JitCache(tmp_path / "jit")
     for kernel, nbytes in ((K[0], 100), (K[1], 2048)):
@@ -99,4 +99,4 @@ def contents(plan: Plan, log: BuildLog, tmp_path: Path) -> Contents:
     cubin.parent.mkdir(parents=True)
     cubin.touch()
     facts = kernel_facts(plan, store, jit_cache, log)
-    return Contents("kernels.yaml", plan, facts, log, dict(log.environment))
+    return PageContents("kernels.yaml", plan, facts, log, dict(log.environment))

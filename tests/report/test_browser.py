@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kregistry.report.contents import Contents
 from kregistry.report.page import page
+from kregistry.report.page_contents import PageContents
 
 pytestmark = pytest.mark.services
 
@@ -29,7 +29,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def file(contents: Contents, tmp_path: Path) -> Path:
+def file(contents: PageContents, tmp_path: Path) -> Path:
     path = tmp_path / "report.html"
     path.write_text(page(contents), encoding="utf-8")
     return path

@@ -7,7 +7,7 @@ from plans import K
 
 from kregistry.deep_gemm.template_names import template_arguments
 from kregistry.kernel import CompilerCommand, Kernel
-from kregistry.report.contents import Contents
+from kregistry.report.page_contents import PageContents
 
 ARGUMENTS = {"BLOCK_M": "32", "BLOCK_N": "64", "dtype_t": "cutlass::bfloat16_t", "kFlag": "true"}
 
@@ -16,7 +16,7 @@ def test_arguments_have_the_names_of_the_header(kernels: dict[str, Kernel]) -> N
     assert dict(template_arguments(kernels[K[1].id])) == ARGUMENTS
 
 
-def test_without_the_header_they_have_numbers(contents: Contents, kernels: dict[str, Kernel]) -> None:
+def test_without_the_header_they_have_numbers(contents: PageContents, kernels: dict[str, Kernel]) -> None:
     alone = evolve(kernels[K[1].id], command=CompilerCommand((), ()))
     assert [name for name, _ in template_arguments(alone)] == [""] * 4
     facts = evolve(contents.facts[K[1].id], arguments=template_arguments(alone))
@@ -30,7 +30,7 @@ def test_real_kernels_have_names(kernel: Kernel) -> None:
     assert names["BLOCK_M"].isdecimal() and names["SHAPE_N"] == "24"
 
 
-def test_each_state_is_told(contents: Contents) -> None:
+def test_each_state_is_told(contents: PageContents) -> None:
     assert [each.state for each in contents.facts.values()] == ["ready", "stored", "missing", "missing"]
     facts = contents.facts[K[1].id]
     assert (facts.nbytes, facts.seconds, facts.tier, facts.tile()) == (2048, 2.5, "compiled", 32 * 64)

@@ -9,10 +9,10 @@ import pytest
 from attrs import evolve
 from plans import K, plan_of, planned
 
-from kregistry.events import JitEvent, Outcome
+from kregistry.events import JitEvent, JitOutcome
 from kregistry.plan.plan_file import PlanFile
-from kregistry.report.contents import Comparison, Contents
 from kregistry.report.page import page
+from kregistry.report.page_contents import Comparison, PageContents
 from kregistry.report.svg import Axis
 
 EVENT = JitEvent(
@@ -21,7 +21,7 @@ EVENT = JitEvent(
     "python",
     "gemm",
     (),
-    Outcome.COMPILED,
+    JitOutcome.COMPILED,
     2.5,
     "server.py:3 in run",
     (),
@@ -31,7 +31,7 @@ EVENT = JitEvent(
 )
 
 
-def complete(contents: Contents) -> Contents:
+def complete(contents: PageContents) -> PageContents:
     """The same, with everything in place and nothing refused."""
     facts = {id: evolve(each, state="ready") for id, each in contents.facts.items()}
     plan = evolve(contents.plan, entries=contents.plan.entries[:1])
@@ -62,12 +62,12 @@ class Wellformed(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_verdict(contents: Contents) -> None:
+def test_the_verdict(contents: PageContents) -> None:
     assert '<p class="verdict bad">1 of 4 kernels ready</p>' in page(contents)
     assert '<p class="verdict good">4 of 4 kernels ready</p>' in page(complete(contents))
 
 
-def test_it_is_well_formed_and_loads_nothing(contents: Contents) -> None:
+def test_it_is_well_formed_and_loads_nothing(contents: PageContents) -> None:
     parser = Wellformed()
     parser.feed(page(contents))
     assert parser.open == []
@@ -76,7 +76,7 @@ def test_it_is_well_formed_and_loads_nothing(contents: Contents) -> None:
     assert not re.search(r"https?://(?!www\.w3\.org)", page(contents))
 
 
-def test_a_map_has_a_bar_for_each_entry_and_a_segment_for_each_interval(contents: Contents) -> None:
+def test_a_map_has_a_bar_for_each_entry_and_a_segment_for_each_interval(contents: PageContents) -> None:
     text = page(contents)
     assert text.count('class="map"') == 2
     assert len(re.findall(r'<rect class="s k\d+" data-s', text)) == 5
@@ -87,7 +87,7 @@ def test_a_map_has_a_bar_for_each_entry_and_a_segment_for_each_interval(contents
     assert "BLOCK_M=32" in text
 
 
-def test_text_of_a_plan_is_text(contents: Contents) -> None:
+def test_text_of_a_plan_is_text(contents: PageContents) -> None:
     """Labels, reasons and names come from files that others wrote."""
     evil = "</script><script>alert(1)</script><b>"
     (first, *rest) = contents.plan.entries
@@ -98,7 +98,7 @@ def test_text_of_a_plan_is_text(contents: Contents) -> None:
     assert "&lt;no&gt; &amp; never" in text
 
 
-def test_a_comparison_and_a_monitor_have_sections_and_marks(contents: Contents) -> None:
+def test_a_comparison_and_a_monitor_have_sections_and_marks(contents: PageContents) -> None:
     old = PlanFile.from_plan(evolve(plan_of(planned((1, 16, "0"), (17, 400, "2"))), kernels=contents.plan.kernels))
     comparison = Comparison.with_plan("old.lock", old, contents.plan)
     text = page(evolve(contents, comparison=comparison, monitor=("jit.log", (EVENT,))))
@@ -111,23 +111,23 @@ def test_a_comparison_and_a_monitor_have_sections_and_marks(contents: Contents) 
     assert "No difference." in page(evolve(contents, comparison=same))
 
 
-def test_without_a_build_it_says_so(contents: Contents) -> None:
+def test_without_a_build_it_says_so(contents: PageContents) -> None:
     assert "No build of this plan has left a log." in page(evolve(contents, log=None))
 
 
-def test_an_empty_plan_is_a_page(contents: Contents) -> None:
-    text = page(Contents("k.yaml", evolve(contents.plan, entries=(), kernels={}), {}))
+def test_an_empty_plan_is_a_page(contents: PageContents) -> None:
+    text = page(PageContents("k.yaml", evolve(contents.plan, entries=(), kernels={}), {}))
     assert "0 of 0 kernels ready" in text
 
 
 @pytest.mark.parametrize(("m", "x"), [(1, 0.0), (401, 1000.0)])
-def test_the_axis(contents: Contents, m: int, x: float) -> None:
+def test_the_axis(contents: PageContents, m: int, x: float) -> None:
     axis = Axis.of_entries(contents.plan.entries)
     assert axis.x(m) == pytest.approx(x)
     assert [value for value, _ in axis.ticks()] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
 
-def test_seventy_kernels_are_below_200_kilobytes(contents: Contents) -> None:
+def test_seventy_kernels_are_below_200_kilobytes(contents: PageContents) -> None:
     """As DeepSeek-V3 has them: 69 kernels, 12 entries, 214 segments, 20 arguments each."""
     arguments = tuple((f"kParameter{number}", "cutlass::bfloat16_t") for number in range(20))
     template = contents.facts[K[0].id]

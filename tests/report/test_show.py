@@ -9,7 +9,7 @@ from attrs import evolve
 from plans import K
 
 from kregistry.errors import InputError
-from kregistry.report.contents import Contents
+from kregistry.report.page_contents import PageContents
 from kregistry.report.selection import EntrySelection
 from kregistry.report.text_map import Colours, axis_line, bar, kernel_lines
 from kregistry.report.why import explain
@@ -17,7 +17,7 @@ from kregistry.report.why import explain
 FILE = Path("kernels.yaml")
 
 
-def labelled(contents: Contents) -> Contents:
+def labelled(contents: PageContents) -> PageContents:
     first, second = contents.plan.entries
     entries = (
         evolve(first, entry=evolve(first.entry, label="o_proj", line=5)),
@@ -43,7 +43,7 @@ def labelled(contents: Contents) -> Contents:
         ("sample other/kernels.lock n=16", [1]),
     ],
 )
-def test_what_is_meant(contents: Contents, words: str, found: list[int]) -> None:
+def test_what_is_meant(contents: PageContents, words: str, found: list[int]) -> None:
     entries = labelled(contents).plan.entries
     chosen = EntrySelection.parse(tuple(words.split()))
     assert [entries.index(each) for each in chosen.find(entries, FILE)] == found
@@ -60,7 +60,7 @@ def test_what_is_meant(contents: Contents, words: str, found: list[int]) -> None
         ("kernels.yaml:2", "kernels.yaml:2: no entry begins at or before this line", "the first is at 5"),
     ],
 )
-def test_what_is_not_there(contents: Contents, words: str, text: str, hint: str) -> None:
+def test_what_is_not_there(contents: PageContents, words: str, text: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         EntrySelection.parse(tuple(words.split())).find(labelled(contents).plan.entries, FILE)
     assert (caught.value.text, caught.value.hint) == (text, hint)
@@ -74,7 +74,7 @@ def test_a_file_by_position() -> None:
         EntrySelection.parse(("a.yaml", "b.yaml:3"))
 
 
-def test_one_value_is_explained(contents: Contents) -> None:
+def test_one_value_is_explained(contents: PageContents) -> None:
     (entry, _) = labelled(contents).plan.entries
     lines = list(explain(entry, 20, contents.facts, "0.1", "h100"))
     assert lines[1] == ("m", "20, in the segment 17..32")
@@ -87,14 +87,14 @@ def test_one_value_is_explained(contents: Contents) -> None:
     assert texts[-2:] == ["below it, at m 1..16: BLOCK_M=16 (here 32)", "above it, at m 33..300: BLOCK_M=64 (here 32)"]
 
 
-def test_a_refused_value_and_a_failed_entry_are_explained(contents: Contents) -> None:
+def test_a_refused_value_and_a_failed_entry_are_explained(contents: PageContents) -> None:
     first, second = contents.plan.entries
     assert list(explain(second, 9, contents.facts, "0.1", "h100"))[1:] == [("m", "9: DeepGEMM refuses 9: <no> & never")]
     failed = evolve(first, segments=(), error="crashes")
     assert list(explain(failed, 9, contents.facts, "0.1", "h100"))[1:] == [("error", "crashes")]
 
 
-def test_a_bar_shows_every_change_without_colours(contents: Contents) -> None:
+def test_a_bar_shows_every_change_without_colours(contents: PageContents) -> None:
     first, second = contents.plan.entries
     colours = Colours(contents.facts, styled=False)
     assert axis_line(first.entry.range, 40) == "1   2    4   8    16   32  64   128  256"
@@ -107,7 +107,7 @@ def test_a_bar_shows_every_change_without_colours(contents: Contents) -> None:
     assert list(kernel_lines(second, contents.facts, colours))[-1] == ("x", "m 9: refused: <no> & never")
 
 
-def test_colours_are_those_of_the_kernels(contents: Contents) -> None:
+def test_colours_are_those_of_the_kernels(contents: PageContents) -> None:
     (first, _) = contents.plan.entries
     shown = bar(first, Colours(contents.facts, styled=True), 20)
     assert shown.count("\x1b[38;5;") == 20 and len(set(shown.split("\x1b[0m"))) > 3
@@ -118,7 +118,7 @@ def test_colours_are_those_of_the_kernels(contents: Contents) -> None:
     [f"kernels.yaml:{'9' * 5000}", f"m={'9' * 5000}", f"m={'x' * 5000}", "y" * 5000, f"n={'1' * 5000}", "z=" * 999],
     ids=lambda words: words[:20],
 )
-def test_words_of_any_length_are_refused_in_a_short_message(contents: Contents, words: str) -> None:
+def test_words_of_any_length_are_refused_in_a_short_message(contents: PageContents, words: str) -> None:
     with pytest.raises(InputError) as caught:
         EntrySelection.parse((words,)).find(contents.plan.entries, FILE)
     assert len(str(caught.value)) < 700

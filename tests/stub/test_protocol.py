@@ -19,7 +19,7 @@ from kregistry.stub.protocol import (
     job_from_line,
     job_to_line,
 )
-from kregistry.stub.refusing import Refused
+from kregistry.stub.refusing import RefusalCause
 from kregistry.stub.segments import Run
 from kregistry.target import TARGETS
 
@@ -43,7 +43,7 @@ def test_jobs(job: Job) -> None:
         Swept(),
         Swept(
             (Run(1, 4, (0, 1)), Run(5, 9, ())),
-            (Run(10, 12, Refused("no\nreason", "x.py:3")),),
+            (Run(10, 12, RefusalCause("no\nreason", "x.py:3")),),
             "an error",
             False,
             True,

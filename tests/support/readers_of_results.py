@@ -36,16 +36,16 @@ from kregistry.remote.tier import TierError
 from kregistry.remote.tier_use import TierUse
 from kregistry.remote.usage import Usage, read_usage
 from kregistry.remote.usage_metrics import prometheus_text
-from kregistry.report.contents import Comparison, Contents
 from kregistry.report.kernel_facts import kernel_facts
 from kregistry.report.page import page
+from kregistry.report.page_contents import Comparison, PageContents
 from kregistry.report.selection import EntrySelection
 from kregistry.report.text_map import Colours, axis_line, bar, kernel_lines
 from kregistry.report.trace import chrome_trace
 from kregistry.report.why import explain
 from kregistry.store import Store, packed, signed_json
 from kregistry.store.claims import Claims
-from kregistry.store.contents import Contents as StoreContents
+from kregistry.store.contents import Contents
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry
 from kregistry.trust.envelope import Envelope
@@ -107,7 +107,7 @@ def _plan_in(content: Mapping[str, Any]) -> Plan:
 def _draw(plan: Plan, directory: Path, log: BuildLog | None = None, events: tuple[JitEvent, ...] = ()) -> None:
     """All pictures of a plan and a build."""
     facts = kernel_facts(plan, Store(directory), JitCache(directory), log)
-    page(Contents("x", plan, facts, log, {}, None, ("jit.jsonl", events)))
+    page(PageContents("x", plan, facts, log, {}, None, ("jit.jsonl", events)))
     colours = Colours(facts, styled=True)
     for planned in plan.entries:
         axis_line(planned.entry.range, 80)
@@ -197,7 +197,7 @@ def _envelope(path: Path) -> None:
 
 def _usage(path: Path) -> None:
     usage = read_usage(path.parents[1])
-    prometheus_text(usage, StoreContents())
+    prometheus_text(usage, Contents())
     time.localtime(usage.since)
     json.dumps(usage.to_json())
 

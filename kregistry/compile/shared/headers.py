@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
 
 from attrs import evolve
 
-from kregistry.compile.nvcc import Nvcc, scratch_directory
+from kregistry.bounded_input import is_readable
+from kregistry.compile.nvcc import LIMIT_SECONDS, Nvcc, scratch_directory
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.group_source import KERNELS, group_source, table
 from kregistry.compile.shared.kernel_family import KernelFamily
@@ -61,10 +63,12 @@ class Headers:
         Raises:
             CannotShare: preprocessor or front end fails, or the front end does not stop behind the headers.
         """
-        with stream:
-            preprocessor.copy_headers(stream)
-        self._kernels = preprocessor.text_of_kernels()
-        if self._channel.recv(16) != b"parsed":
+        with _time_limit(self._nvcc, self._process, preprocessor.process):
+            with stream:
+                preprocessor.copy_headers(stream)
+            self._kernels = preprocessor.text_of_kernels()
+            answer = self._channel.recv(16)
+        if answer != b"parsed":
             code = self._process.wait()
             words = f"{self.commands.generate[0]} does not stop behind the headers"
             raise failed(code, _read(log)) if code else CannotShare(words)
@@ -107,6 +111,8 @@ class Headers:
                 pass
             finally:
                 os.close(send)
+            if not is_readable(receive, LIMIT_SECONDS):
+                self._nvcc.kill(self._process)  # it hangs, and its forks with it: now the answer is empty
             return int(answer.read() or -1)
 
 
@@ -174,6 +180,23 @@ def _start(nvcc: Nvcc, commands: Commands, preprocessor: Preprocessor, library: 
             headers.close()
             raise
     return headers
+
+
+@contextmanager
+def _time_limit(nvcc: Nvcc, *processes: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill processes that hang: who waits for them goes on, as if they had failed."""
+
+    def kill() -> None:
+        for each in processes:
+            nvcc.kill(each)
+
+    timer = threading.Timer(LIMIT_SECONDS, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _read(log: Path) -> str:

@@ -25,6 +25,9 @@ class Preprocessor:
         commands: what nvcc would run; the preprocessor writes to a pipe in place of its file.
         scratch: an existing directory.
 
+    Attributes:
+        process: the preprocessor.
+
     Raises:
         CannotShare: there is no such program, or no compiler starts any more.
     """
@@ -42,7 +45,7 @@ class Preprocessor:
         if process is None:
             self._text.close()
             raise CannotShare("stopped")
-        self._process: subprocess.Popen[str] = process
+        self.process: subprocess.Popen[str] = process
 
     def __enter__(self) -> Preprocessor:
         return self
@@ -50,9 +53,11 @@ class Preprocessor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._text.close()  # if it still writes, this ends it
-        self._process.wait()
-        self._nvcc.ended(self._process)
+        self._text.close()
+        if self.process.poll() is None:
+            self._nvcc.kill(self.process)
+        self.process.wait()
+        self._nvcc.ended(self.process)
 
     def copy_headers(self, stream: BinaryIO) -> None:
         """Copy the text of the headers as it comes, up to the mark behind them.
@@ -78,7 +83,7 @@ class Preprocessor:
             CannotShare: the preprocessor failed, or left no mark.
         """
         text = (self._rest + self._text.read()).decode(errors="replace")
-        code = self._process.wait()
+        code = self.process.wait()
         if code:
             raise failed(code, self._log.read_text(errors="replace"))
         if text.count(KERNELS) != 1:

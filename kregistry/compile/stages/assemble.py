@@ -14,7 +14,7 @@ from kregistry.compile.schedule import Schedule
 from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.front_end import FrontEndResult, Piece, assemble
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 
 
 @frozen(eq=False)
@@ -29,7 +29,7 @@ class Assemble:
     _nvcc: Nvcc
     _scratch: Callable[[str], Path]
     _estimates: Estimates
-    _check: Check
+    _check: CheckResults
     _record: BuildRecord
 
     def take(self, jobs: Sequence[FamilyJob], result: FrontEndResult) -> None:

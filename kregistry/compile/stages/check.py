@@ -16,7 +16,7 @@ from kregistry.compile.stages.alone import Alone
 
 
 @frozen(eq=False)
-class Check:
+class CheckResults:
     """Gives results to the self-check and does what follows: publish a result, or let nvcc compile a kernel alone.
 
     Args:

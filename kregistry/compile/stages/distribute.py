@@ -106,7 +106,8 @@ class Distribute:
             self.use.tasks += 1
         for job in jobs:
             self._record.compile_started(job)
-        future.add_done_callback(lambda done: self._schedule.put(0.0, partial(self._take, jobs, done, started)))
+        arrived = self._schedule.announce()
+        future.add_done_callback(lambda done: arrived(partial(self._take, jobs, done, started)))
 
     def _take(self, jobs: Sequence[Job], future: Future[Any], started: float) -> None:
         """Publish what a worker sent; what it did not make is lost."""

@@ -12,7 +12,7 @@ from kregistry.compile.schedule import Schedule
 from kregistry.compile.shared.estimates import Estimates
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.groups import Group
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 from kregistry.compile.stages.waiting import Waiting
 
 
@@ -22,7 +22,7 @@ class Divide:
 
     _schedule: Schedule
     _waiting: Waiting
-    _check: Check
+    _check: CheckResults
     _estimates: Estimates
 
     def divide(self, jobs: Sequence[FamilyJob], reason: str, again: Callable[[Group], None]) -> None:

@@ -17,7 +17,7 @@ from kregistry.compile.shared.groups import Group
 from kregistry.compile.shared.header_pool import HeaderPool
 from kregistry.compile.shared.headers import Headers
 from kregistry.compile.stages.assemble import Assemble
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 from kregistry.compile.stages.claim import Claim
 from kregistry.compile.stages.divide import Divide
 from kregistry.compile.stages.waiting import Waiting
@@ -37,7 +37,7 @@ class RunFrontEnd:
     _scratch: Callable[[str], Path]
     _assemble: Assemble
     _divide: Divide
-    _check: Check
+    _check: CheckResults
     _record: BuildRecord
 
     def run(self, group: Group) -> None:

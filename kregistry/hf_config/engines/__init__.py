@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kregistry.errors import UnknownNameError
-from kregistry.hf_config.engines.engine import Engine, Layout
+from kregistry.hf_config.engines.engine import Engine
+from kregistry.hf_config.engines.layout import Layout
 from kregistry.hf_config.engines.sglang import SGLang
 from kregistry.hf_config.engines.vllm import VLLM
 

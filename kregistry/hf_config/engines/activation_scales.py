@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 
 TRANSPOSE = "get_mn_major_tma_aligned_tensor"
 _MASKED = "m_grouped_fp8_gemm_nt_masked"
@@ -21,7 +21,7 @@ def transposed(sites: Sequence[CallSite], weight: str, rows: Rows, source: str) 
     """
     found = {}
     for site in sites:
-        if site.verdict is Verdict.DEEP_GEMM and site.kernel_type == _MASKED and weight in site.label.split():
+        if site.verdict is LayerVerdict.DEEP_GEMM and site.kernel_type == _MASKED and weight in site.label.split():
             found[site.shape["k"]] = site
     for k, site in found.items():
         assert isinstance(k, int), "sizes of weights are numbers"
@@ -32,7 +32,7 @@ def transposed(sites: Sequence[CallSite], weight: str, rows: Rows, source: str) 
             TRANSPOSE,
             {"columns": columns},
             f"columns = ceil(k / 128) = ceil({k} / 128) = {columns}",
-            Verdict.DEEP_GEMM,
+            LayerVerdict.DEEP_GEMM,
             source,
             rows,
         )

@@ -10,79 +10,12 @@ from attrs import frozen
 
 from kregistry.deep_gemm.version import deep_gemm_version
 from kregistry.errors import InputError
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.deployment import Deployment
+from kregistry.hf_config.engines.decision import GOES, Decision, column_fault
+from kregistry.hf_config.engines.layout import Layout
 from kregistry.hf_config.model_family import Experts, Linear, Special
-
-#: DeepGEMM's alignment of the rows of each group in contiguous layouts.
-ALIGNMENT = 128
-#: DeepGEMM rounds the tokens of a mega MoE buffer up (kLCMCandidateBlockM of 0.2.3 and 2.8.1).
-MEGA_ROUNDING = 1920
-
-
-@frozen
-class Layout:
-    """The parallel layout that formulas see (:data:`kregistry.hf_config.model_family.LAYOUT_SYMBOLS`).
-
-    Attributes:
-        attention: ranks that share attention heads, ``A``.
-        dense: ranks that share a dense MLP, ``T``.
-        shared: ranks that share the shared expert, ``S``.
-        ep: ranks that the experts are spread over.
-        moe_tp: ranks that share one expert.
-        fused: shared experts that are fused into the routed ones.
-        redundant: redundant experts of the load balancer, over all ranks.
-        sms: SMs of the GPU.
-        verify: tokens of a request that one decode step computes.
-        pp: pipeline stages.
-        mega_tokens: tokens that one rank's buffer of mega MoE holds.
-        mega_sms: SMs that mega MoE uses.
-        mega_shared: shared experts that mega MoE computes too.
-    """
-
-    attention: int
-    dense: int
-    shared: int
-    ep: int
-    moe_tp: int
-    fused: int = 0
-    redundant: int = 0
-    sms: int = 0
-    verify: int = 1
-    pp: int = 1
-    mega_tokens: int = 0
-    mega_sms: int = 0
-    mega_shared: int = 0
-
-    def symbols(self) -> dict[str, int]:
-        return {
-            "A": self.attention,
-            "T": self.dense,
-            "S": self.shared,
-            "ep": self.ep,
-            "moe_tp": self.moe_tp,
-            "fused": self.fused,
-            "redundant": self.redundant,
-            "sms": self.sms,
-            "verify": self.verify,
-            "pp": self.pp,
-            "mega_tokens": self.mega_tokens,
-            "mega_sms": self.mega_sms,
-            "mega_shared": self.mega_shared,
-        }
-
-
-@frozen
-class Decision:
-    """An engine's verdict on one layer; ``rule`` names the rule, ``reason`` explains it."""
-
-    verdict: Verdict
-    reason: str = ""
-    rule: str = ""
-
-
-GOES = Decision(Verdict.DEEP_GEMM)
 
 
 @frozen
@@ -215,16 +148,18 @@ class Engine(ABC):
         """
         quantization = self.config.quantization.of(layer.weights)
         if not quantization.quantized:
-            return Decision(Verdict.NOT_QUANTIZED, "the checkpoint is unquantised: a BF16 matrix product", "bf16")
+            return Decision(LayerVerdict.NOT_QUANTIZED, "the checkpoint is unquantised: a BF16 matrix product", "bf16")
         skipped = quantization.skips(layer.weights)
         if skipped:
-            return Decision(Verdict.NOT_QUANTIZED, f"kept in BF16 by the checkpoint ({skipped})", "bf16")
+            return Decision(LayerVerdict.NOT_QUANTIZED, f"kept in BF16 by the checkpoint ({skipped})", "bf16")
         if quantization.block is None:
-            return Decision(Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: not FP8 in blocks", "scheme")
+            return Decision(
+                LayerVerdict.OTHER_BACKEND, f"weights are {quantization.scheme}: not FP8 in blocks", "scheme"
+            )
         if layer.block_rule == "unquantized":
             fault = column_fault(parts, quantization.block[0])
             if fault:
-                return Decision(Verdict.NOT_QUANTIZED, f"BF16 in every checkpoint that loads: {fault}", "bf16")
+                return Decision(LayerVerdict.NOT_QUANTIZED, f"BF16 in every checkpoint that loads: {fault}", "bf16")
         elif layer.block_rule == "checked":
             refused = self.block_decision(layer, k, parts, ways)
             if refused is not None:
@@ -257,26 +192,3 @@ class Engine(ABC):
             )
         if ranks % ep:
             raise InputError(f"ep {ep} does not divide the {ranks} ranks that hold experts")
-
-
-def aligned(n: int, k: int, engine: str, rows: int = 64, columns: int = 128) -> Decision | None:
-    """The decision on a weight that DeepGEMM cannot take because of its size; ``None`` if it can."""
-    if n % rows or k % columns:
-        fault = f"n = {n} is no multiple of {rows}" if n % rows else f"k = {k} is no multiple of {columns}"
-        return Decision(Verdict.OTHER_BACKEND, f"{fault}: {engine} falls back to another kernel", "alignment")
-    return None
-
-
-def row_fault(layer: Linear, k: int, ways: int, block: int) -> str:
-    """The fault of a row-parallel weight whose columns on a rank are no whole blocks; empty if there is none."""
-    if layer.split == "row" and ways > 1 and k % block:
-        return f"k = {k} of this rank is no multiple of the block's {block} columns"
-    return ""
-
-
-def column_fault(parts: tuple[int, ...], block: int) -> str:
-    """The fault of the first part that is no whole number of blocks; empty if there is none."""
-    for part in parts:
-        if part % block:
-            return f"{part} output rows of this rank are no multiple of the block's {block}"
-    return ""

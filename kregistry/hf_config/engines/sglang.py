@@ -6,24 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from kregistry.errors import InputError, quoted
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.engines import activation_scales, weight_loading
-from kregistry.hf_config.engines.engine import (
-    GOES,
-    MEGA_ROUNDING,
-    Decision,
-    Engine,
-    Layout,
-    MoeShape,
-    SmLimit,
-    aligned,
-    column_fault,
-    row_fault,
-)
-from kregistry.hf_config.engines.sglang_moe import MoeRules
+from kregistry.hf_config.engines.decision import GOES, Decision, aligned, column_fault, row_fault
+from kregistry.hf_config.engines.engine import Engine, MoeShape, SmLimit
+from kregistry.hf_config.engines.layout import MEGA_ROUNDING, Layout
+from kregistry.hf_config.engines.sglang_moe import SGLangMoe
 from kregistry.hf_config.engines.sglang_overlap import sm_limits
-from kregistry.hf_config.engines.sglang_rows import RowRules
-from kregistry.hf_config.engines.sglang_steps import Steps
+from kregistry.hf_config.engines.sglang_rows import SGLangRows
+from kregistry.hf_config.engines.sglang_steps import SGLangSteps
 from kregistry.hf_config.model_family import Experts, Linear, Special
 
 # layers/moe/utils.py, MoeA2ABackend; arg_groups/overrides.py, _A2A_EP_SPANNING_BACKENDS: ep becomes tp.
@@ -39,16 +30,16 @@ class SGLang(Engine):
     version: ClassVar[str] = "0.5.23"
 
     @property
-    def _steps(self) -> Steps:
-        return Steps(self.deployment)
+    def _steps(self) -> SGLangSteps:
+        return SGLangSteps(self.deployment)
 
     @property
-    def _moe(self) -> MoeRules:
-        return MoeRules(self.deployment, self.config, self.experts, self.shared_experts, self.shared_fusion)
+    def _moe(self) -> SGLangMoe:
+        return SGLangMoe(self.deployment, self.config, self.experts, self.shared_experts, self.shared_fusion)
 
     @property
-    def _rows(self) -> RowRules:
-        return RowRules(self._steps, self.layout)
+    def _rows(self) -> SGLangRows:
+        return SGLangRows(self._steps, self.layout)
 
     # ---- layout ----------------------------------------------------------------------------------------------
 
@@ -133,7 +124,7 @@ class SGLang(Engine):
 
     @staticmethod
     def _refused(fault: str) -> Decision:
-        return Decision(Verdict.DOES_NOT_LOAD, f"sglang refuses to load the model: {fault}", "block")
+        return Decision(LayerVerdict.DOES_NOT_LOAD, f"sglang refuses to load the model: {fault}", "block")
 
     def dense_kernel_type(self, layer: Linear, n: int, k: int) -> str | Decision:
         """Source: layers/quantization/fp8_utils.py, dispatch_w8a8_block_fp8_linear, _deepgemm_block_fp8_supported."""
@@ -142,14 +133,16 @@ class SGLang(Engine):
             # Native on SM90; on SM100 only with --fp8-gemm-backend deep_gemm and powers of two as scale factors.
             if self._arch != "sm90":
                 return Decision(
-                    Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: Triton on {self._arch}", "scheme"
+                    LayerVerdict.OTHER_BACKEND, f"weights are {quantization.scheme}: Triton on {self._arch}", "scheme"
                 )
             return aligned(n, k, self.name, 8, 32) or "fp8_gemm_nt_block32"
         if quantization.block != (128, 128):
-            return Decision(Verdict.OTHER_BACKEND, f"weights are {quantization.scheme}: Triton", "scheme")
+            return Decision(LayerVerdict.OTHER_BACKEND, f"weights are {quantization.scheme}: Triton", "scheme")
         longcat = self.config.architecture.startswith("LongcatFlash")
         if longcat and self._arch == "sm100" and not quantization.ue8m0:
-            return Decision(Verdict.OTHER_BACKEND, "LongCat without ue8m0 scales uses flashinfer_trtllm", "backend")
+            return Decision(
+                LayerVerdict.OTHER_BACKEND, "LongCat without ue8m0 scales uses flashinfer_trtllm", "backend"
+            )
         return aligned(n, k, self.name) or "fp8_gemm_nt"
 
     def experts_decision(self, moe: MoeShape, layer: Experts) -> Decision:
@@ -158,26 +151,30 @@ class SGLang(Engine):
         if self.deployment.a2a == "megamoe" and not bf16:
             refused = self._moe.mega_fault()
             if refused:
-                return Decision(Verdict.OTHER_BACKEND, refused, "arch")
-            return Decision(Verdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
+                return Decision(LayerVerdict.OTHER_BACKEND, refused, "arch")
+            return Decision(LayerVerdict.FUSED, "computed by mega MoE, in one launch", "megamoe")
         if quantization.block is None and not bf16:
-            return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: not FP8 in blocks", "scheme")
+            return Decision(
+                LayerVerdict.OTHER_BACKEND, f"experts are {quantization.scheme}: not FP8 in blocks", "scheme"
+            )
         if not bf16:
             if quantization.block != (128, 128):
-                return Decision(Verdict.OTHER_BACKEND, f"experts are {quantization.scheme}: Triton", "scheme")
+                return Decision(LayerVerdict.OTHER_BACKEND, f"experts are {quantization.scheme}: Triton", "scheme")
             if moe.intermediate % 128:
                 return self._refused(
                     f"{moe.intermediate} rows of an expert on this rank are no multiple of the block's 128"
                 )
             if quantization.method == "compressed-tensors":
                 return Decision(
-                    Verdict.OTHER_BACKEND, "experts of compressed-tensors checkpoints do not use DeepGEMM", "scheme"
+                    LayerVerdict.OTHER_BACKEND,
+                    "experts of compressed-tensors checkpoints do not use DeepGEMM",
+                    "scheme",
                 )
         decision = self.bf16_experts_decision()
         if decision is not GOES:
             return decision
         if not bf16 and layer.fp4 and self._moe.fp4 and self._arch == "sm90":
-            return Decision(Verdict.OTHER_BACKEND, "DeepGEMM takes FP4 weights on sm100 and later only", "arch")
+            return Decision(LayerVerdict.OTHER_BACKEND, "DeepGEMM takes FP4 weights on sm100 and later only", "arch")
         return GOES
 
     def bf16_experts_decision(self) -> Decision:
@@ -185,21 +182,21 @@ class SGLang(Engine):
         if runner == "deep_gemm":
             return GOES
         hint = " (DeepGEMM with --moe-a2a-backend deepep or --moe-runner-backend deep_gemm)"
-        return Decision(Verdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
+        return Decision(LayerVerdict.OTHER_BACKEND, f"the MoE runner is {runner}{hint}", "runner")
 
     def special_decision(self, layer: Special) -> Decision:
         if layer.needs == "fp8_wo_a" and self._arch == "sm90":
             return Decision(
-                Verdict.OTHER_BACKEND,
+                LayerVerdict.OTHER_BACKEND,
                 "BF16 bmm on sm90, unless SGLANG_OPT_FP8_WO_A_GEMM=1 is set explicitly",
                 "arch",
             )
         if layer.needs == "deepgemm_bmm":
-            return Decision(Verdict.OTHER_BACKEND, "bmm, unless SGLANG_USE_DEEPGEMM_BMM=1 (sm90 only)", "backend")
+            return Decision(LayerVerdict.OTHER_BACKEND, "bmm, unless SGLANG_USE_DEEPGEMM_BMM=1 (sm90 only)", "backend")
         if layer.needs == "megamoe":
             refused = self._moe.mega_fault()
             if refused:
-                return Decision(Verdict.OTHER_BACKEND, refused, "arch")
+                return Decision(LayerVerdict.OTHER_BACKEND, refused, "arch")
         return GOES
 
     def expert_kernel_types(self) -> tuple[str, ...]:

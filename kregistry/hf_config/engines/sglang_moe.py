@@ -32,7 +32,7 @@ _APART = ("Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM")
 
 
 @frozen
-class MoeRules:
+class SGLangMoe:
     """The rules for the experts of one model and setting.
 
     Attributes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from kregistry.hf_config.call_site import Rows
-from kregistry.hf_config.engines.engine import ALIGNMENT, Layout, MoeShape
-from kregistry.hf_config.engines.sglang_steps import Steps
+from kregistry.hf_config.engines.engine import MoeShape
+from kregistry.hf_config.engines.layout import ALIGNMENT, Layout
+from kregistry.hf_config.engines.sglang_steps import SGLangSteps
 from kregistry.hf_config.model_family import Linear, Special, Tokens
 
 # SGLANG_MAX_KV_CHUNK_CAPACITY, models/deepseek_common/attention_forward_methods/forward_mha.py.
@@ -20,10 +21,10 @@ _DUAL_STREAM_TOKENS = 1024
 
 
 @frozen
-class RowRules:
+class SGLangRows:
     """The ranges of m of one setting and its layout."""
 
-    steps: Steps
+    steps: SGLangSteps
     layout: Layout
 
     def of_linear(self, layer: Linear | Special, factor: int) -> Rows:

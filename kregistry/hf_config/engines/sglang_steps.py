@@ -17,7 +17,7 @@ _MEGA_TOKENS = 8192
 
 
 @frozen
-class Steps:
+class SGLangSteps:
     """The sizes of the steps of one setting."""
 
     deployment: Deployment

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-from kregistry.hf_config.call_site import CallSite, Rows, Verdict
+from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.kernel_type import Value
 
 #: Kernel types whose weights are FP8 with scale factors of 128x128 blocks -> the dimensions of the weight's rows and
@@ -53,7 +53,7 @@ def fp4_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
 def mega_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
     """The FP4 weights of both layers of a mega MoE."""
     for site in sites:
-        if site.verdict is Verdict.DEEP_GEMM and site.kernel_type == "fp8_fp4_mega_moe":
+        if site.verdict is LayerVerdict.DEEP_GEMM and site.kernel_type == "fp8_fp4_mega_moe":
             hidden, intermediate = site.shape["hidden"], site.shape["intermediate"]
             assert isinstance(hidden, int) and isinstance(intermediate, int), "sizes of weights are numbers"
             yield Weight(2 * intermediate, hidden, f"{site.label} w13")
@@ -62,7 +62,7 @@ def mega_weights(sites: Sequence[CallSite]) -> Iterator[Weight]:
 
 def _weights(sites: Sequence[CallSite], kinds: Mapping[str, tuple[str, str]]) -> Iterator[Weight]:
     for site in sites:
-        if site.verdict is Verdict.DEEP_GEMM and site.kernel_type in kinds:
+        if site.verdict is LayerVerdict.DEEP_GEMM and site.kernel_type in kinds:
             rows, columns = (site.shape[name] for name in kinds[site.kernel_type])
             assert isinstance(rows, int) and isinstance(columns, int), "sizes of weights are numbers"
             yield Weight(rows, columns, site.label)
@@ -103,7 +103,7 @@ def _site(kernel_type: str, shape: Mapping[str, Value], formula: str, group: lis
         kernel_type,
         shape,
         formula,
-        Verdict.DEEP_GEMM,
+        LayerVerdict.DEEP_GEMM,
         source,
         Rows(rows[-1], f"rows of {labels}", rows[0], step),
     )

@@ -24,7 +24,7 @@ HC_NUM_SPLITS = ("occupancy", "flashinfer-buckets")
 
 
 @frozen
-class Group:
+class WarmupGroup:
     """What SGLang warms up in one go: one of its kernel types for one (n, k, number of groups).
 
     Attributes:
@@ -60,13 +60,13 @@ class Group:
 
 def read_compile(
     kernel_type: Any, n: int, k: int, num_groups: int, m_list: Sequence[int], *_: object, **__: object
-) -> tuple[Group, int]:
+) -> tuple[WarmupGroup, int]:
     """(group, largest m) of a call of SGLang's ``_compile_deep_gemm_one_type_all``; more arguments are ignored."""
-    return Group(kernel_type, n, k, num_groups), max(m_list)
+    return WarmupGroup(kernel_type, n, k, num_groups), max(m_list)
 
 
 def execution_key(
     m: int, n: int, k: int, num_groups: int, kernel_type: Any, *_: object, **__: object
 ) -> tuple[int, int, int, int]:
-    """:attr:`Group.key` of a call of SGLang's ``deep_gemm_execution_hook``; more arguments are ignored."""
+    """:attr:`WarmupGroup.key` of a call of SGLang's ``deep_gemm_execution_hook``; more arguments are ignored."""
     return (kernel_type._value_, n, k, num_groups)

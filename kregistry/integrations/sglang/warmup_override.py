@@ -10,7 +10,13 @@ from typing import Any
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.first_calls import FirstCalls
 from kregistry.integrations.remembered_calls import model_key
-from kregistry.integrations.sglang.call_sites import HC_NUM_SPLITS, KERNEL_TYPES, Group, execution_key, read_compile
+from kregistry.integrations.sglang.call_sites import (
+    HC_NUM_SPLITS,
+    KERNEL_TYPES,
+    WarmupGroup,
+    execution_key,
+    read_compile,
+)
 from kregistry.integrations.sglang.launching import begin_build
 from kregistry.integrations.start_folder import StartFolder
 from kregistry.integrations.switches import failures_logged
@@ -85,7 +91,7 @@ class SglangOverride:
                 return True
         return False
 
-    def _warm(self, group: Group, max_m: int) -> None:
+    def _warm(self, group: WarmupGroup, max_m: int) -> None:
         first_calls = self.first_calls
         if self.engine.builds_ahead and first_calls.watches:
             # The call itself follows: it is watched, and waits for its own kernel only.
@@ -105,7 +111,7 @@ class SglangOverride:
             first_calls.missing.while_starting(missing)
         self._never_again(group)
 
-    def _never_again(self, group: Group) -> None:
+    def _never_again(self, group: WarmupGroup) -> None:
         self._warmed.add(group.key)
         # From now on the hook that SGLang calls for every GEMM of this group is an empty context, made once.
         self.compile_utils.deep_gemm_execution_hook = self._hook

@@ -18,7 +18,7 @@ from kregistry.compile.nvcc import Compilation
 from kregistry.compile.shared.family_job import FamilyJob
 from kregistry.compile.shared.self_check import SelfCheck
 from kregistry.compile.shared.self_check_results import SelfCheckResults
-from kregistry.compile.stages.check import Check
+from kregistry.compile.stages.check import CheckResults
 from kregistry.toolchain import Toolchain
 
 FAILED = Compilation(b"", 1.0, "nvcc kernel.cu", "kernel.cu(3): error: too large")
@@ -35,7 +35,7 @@ class Stage:
         alone: Any = SimpleNamespace(put=lambda job, then, compares: self.alone.append((job, then)))
         record: Any = SimpleNamespace(not_shared=lambda kernel, reason: self.said.append(reason))
         self_check = SelfCheck(results, paranoid, lambda kernel, difference: None)
-        self.check = Check(self_check, alone, self._publish, lambda: self.stopped, record)
+        self.check = CheckResults(self_check, alone, self._publish, lambda: self.stopped, record)
 
     def _publish(self, job: Job, result: Compilation) -> None:
         self.published.append((job, result))

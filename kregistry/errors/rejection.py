@@ -11,7 +11,7 @@ from kregistry.errors.wording import count_of
 
 
 @frozen
-class Refusal:
+class Rejection:
     """Something that was not taken from a remote.
 
     Attributes:
@@ -41,14 +41,14 @@ class TrustError(KregistryError):
     """Something from a remote was refused, and nothing of it was written."""
 
     exit_code: ClassVar[int] = 6
-    refusals: tuple[Refusal, ...]
+    rejections: tuple[Rejection, ...]
     hint: str = ""
 
     @property
     def message(self) -> str:
-        first, *others = self.refusals
+        first, *others = self.rejections
         if not others:
             of = "" if first.subject == first.remote else f"{first.subject}: "
             return f"remote {first.remote}: {of}{first.reason}"
-        lines = (f"  {each}" for each in self.refusals)
-        return "\n".join((f"remote {first.remote}: {count_of(len(self.refusals), 'kernel')} refused", *lines))
+        lines = (f"  {each}" for each in self.rejections)
+        return "\n".join((f"remote {first.remote}: {count_of(len(self.rejections), 'kernel')} refused", *lines))

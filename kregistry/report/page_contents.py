@@ -49,7 +49,7 @@ class Comparison:
 
 
 @frozen
-class Contents:
+class PageContents:
     """All that a page shows.
 
     Attributes:

@@ -28,7 +28,7 @@ class _Connection:
     begun: bool = field(default=False)
 
 
-class Listener:
+class ReportSocket:
     """Serves one socket from one daemon thread. Handlers are called in that thread, one at a time."""
 
     def __init__(self, path: Path, on_start: OnStart, on_end: OnEnd) -> None:
