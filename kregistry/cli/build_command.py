@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,13 +81,19 @@ def command(
 
     A lock file with sources beside FILE, of the same name (kernels.lock), lets compiling start before planning ends.
     """
-    from kregistry.compile.session import begin_with_lock
+    from kregistry.compile.session import begin_with_headers, begin_with_lock
+    from kregistry.manifest.glance import glance
 
     beside = _lock_beside(selection.file) if lock is None else None
     begun: AbstractContextManager[Session | None] = nullcontext()
-    if beside is not None and shard is None and on is None and not headers:
-        begun = begin_with_lock(
-            beside,
+    begin = None
+    if lock is None and shard is None and on is None and not headers:
+        if beside is not None:
+            begin = partial(begin_with_lock, beside)
+        elif (seen := glance(selection.file, selection.models, selection.target)) is not None:
+            begin = partial(begin_with_headers, seen)
+    if begin is not None:
+        begun = begin(
             selection.events,
             storage.store,
             jobs=jobs,

@@ -6,6 +6,7 @@ from functools import partial
 
 from kregistry.compile.job import Job
 from kregistry.compile.schedule import Schedule
+from kregistry.kernel import Kernel
 
 
 class OpenJobs:
@@ -13,32 +14,33 @@ class OpenJobs:
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
-        self._keys: set[str] = set()
+        self._kernels: dict[str, Kernel] = {}
 
-    def open(self, key: str) -> bool:
+    def open(self, kernel: Kernel) -> bool:
         """Note that a kernel is on its way.
-
-        Args:
-            key: the kernel's key in the store.
 
         Returns:
             whether it was not on its way before.
         """
-        return self._schedule.change(partial(self._open, key))
+        return self._schedule.change(partial(self._open, kernel))
 
     def close(self, job: Job) -> None:
         """Note that a job is done."""
-        self._schedule.change(partial(self._keys.discard, job.kernel.key))
+        self._schedule.change(partial(self._kernels.pop, job.kernel.key, None))
 
     def wait(self) -> None:
         """Wait until all jobs are done.
 
         Raises:
             StorageError: the store or the JIT cache cannot be written.
+            Standstill: a stage has lost a job.
         """
-        self._schedule.wait(lambda: not self._keys)
+        self._schedule.wait(lambda: not self._kernels, self._awaited)
 
-    def _open(self, key: str) -> bool:
-        first = key not in self._keys
-        self._keys.add(key)
+    def _open(self, kernel: Kernel) -> bool:
+        first = kernel.key not in self._kernels
+        self._kernels[kernel.key] = kernel
         return first
+
+    def _awaited(self) -> str:
+        return ", ".join(kernel.id for kernel in self._kernels.values())

@@ -160,12 +160,13 @@ class Pipeline:
         if kind is not None:
             self._schedule.fail(InterruptedError())
             self._nvcc.stop()
-        self._schedule.close()
-        self._fetch.close(cancel=kind is not None)  # its workers may still write to a remote tier
-        self._pool.close()
-        self._claims.__exit__()
-        self._nvcc.close()
-        self._resources.close()
+        with ExitStack() as closing:  # all of it, whatever fails: a claim that stays holds up other builders
+            closing.callback(self._resources.close)
+            closing.callback(self._nvcc.close)
+            closing.callback(self._claims.__exit__)
+            closing.callback(self._pool.close)
+            closing.callback(self._fetch.close, cancel=kind is not None)  # it may still write to a remote tier
+            closing.callback(self._schedule.close)
 
     def _scratch(self, kind: str) -> Path:
         """A path where a compiler may run: nvcc passes it to a shell."""
@@ -183,7 +184,7 @@ class Pipeline:
         """
         if kernel.key in self._early:
             self._confirm(kernel)
-        elif not self._known.use(kernel) and self._open_jobs.open(kernel.key):
+        elif not self._known.use(kernel) and self._open_jobs.open(kernel):
             self._fetch.send(kernel)
 
     def _confirm(self, kernel: Kernel) -> None:
@@ -203,7 +204,7 @@ class Pipeline:
             StorageError: the store cannot be written.
         """
         for kernel in kernels:
-            if not self._known.tried(kernel) and self._open_jobs.open(kernel.key):
+            if not self._known.tried(kernel) and self._open_jobs.open(kernel):
                 self._early.add(kernel.key)
                 self._fetch.send(kernel)
         if self._early:
@@ -212,11 +213,10 @@ class Pipeline:
 
     def expect(self, kernels: Iterable[Kernel]) -> None:
         """Parse the headers of these kernels' families, before it is known which of their kernels are needed."""
-        expected = tuple(kernels)
-        for kernel in expected:
-            self._route.expect(kernel)
-        if expected:
+        possible = [self._route.expect(kernel) for kernel in kernels]
+        if any(possible):
             self._schedule.open()
+            self._nvcc.wait_for_first(_FIRST_SECONDS)
 
     def first(self, keys: Collection[str]) -> None:
         """Compile kernels before all others: those that are added already, and those that will be.

@@ -67,6 +67,10 @@ _Task: TypeAlias = tuple[float, int, float, str, Work]
 _URGENT = -math.inf
 
 
+class Standstill(Exception):
+    """What :meth:`Schedule.wait` waits for cannot come about any more: a bug of a stage, which has lost a kernel."""
+
+
 class Schedule:
     """Runs tasks on its own threads.
 
@@ -86,6 +90,9 @@ class Schedule:
         self._opens_at = 0.0
         self._closed = False
         self._threads: list[threading.Thread] = []
+        #: The workers that have found nothing to do, now or later, since the last change.
+        self._idle: set[int] = set()
+        self._elsewhere = 0
 
     def start(self, on_demand: OnDemandTasks | None = None) -> None:
         """Start the threads. A task made on demand comes before those of :meth:`put` that are not urgent."""
@@ -99,7 +106,7 @@ class Schedule:
         """Wait until the threads have ended: when no task is left, or at once after :meth:`fail`."""
         with self._condition:
             self._closed = True
-            self._condition.notify_all()
+            self._wake()
         for thread in self._threads:
             thread.join()
 
@@ -107,7 +114,7 @@ class Schedule:
         """End the schedule: no further task starts."""
         with self._condition:
             self.error = self.error or error
-            self._condition.notify_all()
+            self._wake()
 
     def put(self, seconds: float, work: Work, delay: float = 0.0, key: str = "") -> None:
         """Add a task.
@@ -123,7 +130,23 @@ class Schedule:
             else:
                 self._gather()
                 self._push(seconds, key, work)
-            self._condition.notify_all()
+            self._wake()
+
+    def announce(self) -> Callable[[Work], None]:
+        """Announce a task that a thread outside the schedule will add: until then, more is to come.
+
+        Returns:
+            adds the task; to be called once.
+        """
+
+        def arrived(work: Work) -> None:
+            with self._condition:
+                self._elsewhere -= 1
+                self.put(0.0, work)
+
+        with self._condition:
+            self._elsewhere += 1
+        return arrived
 
     def first(self, keys: Iterable[str]) -> None:
         """Run the tasks of these kernels before all others, including tasks that are added later."""
@@ -133,7 +156,7 @@ class Schedule:
                 (self._rank(seconds, key), number, seconds, key, work) for _, number, seconds, key, work in self._ready
             ]
             heapq.heapify(self._ready)
-            self._condition.notify_all()
+            self._wake()
 
     def change(self, change: Callable[[], _Result]) -> _Result:
         """Run a function under the schedule's lock, then wake all who wait.
@@ -143,26 +166,37 @@ class Schedule:
         with self._condition:
             self._gather()
             result = change()
-            self._condition.notify_all()
+            self._wake()
             return result
 
     def open(self) -> None:
         """The longest of the first tasks are known: start them now."""
         with self._condition:
             self._opens_at = time.monotonic()
-            self._condition.notify_all()
+            self._wake()
 
-    def wait(self, done: Callable[[], bool]) -> None:
+    def wait(self, done: Callable[[], bool], awaited: Callable[[], str] | None = None) -> None:
         """Wait until a condition holds. It is checked under the lock, after each task and each change.
+
+        Args:
+            awaited: says what is still waited for. It is given where only tasks bring the condition about.
 
         Raises:
             BaseException: the first exception that a task raised.
+            Standstill: only tasks bring the condition about, and none runs, is ready, or will be.
         """
         with self._condition:
             while self.error is None and not done():
+                if awaited is not None and len(self._idle) == self._workers and not self._elsewhere:
+                    raise Standstill(f"nothing is left to do, and these would be waited for without end: {awaited()}")
                 self._condition.wait(_SIGNAL_SECONDS)
             if self.error is not None:
                 raise self.error
+
+    def _wake(self) -> None:
+        """Something has changed: whoever waits looks again, so that no worker counts as idle until it has looked."""
+        self._idle.clear()
+        self._condition.notify_all()
 
     def _gather(self) -> None:
         """The first task is known: wait a little for others, which may be longer."""
@@ -178,15 +212,15 @@ class Schedule:
     def _work(self, on_demand: OnDemandTasks) -> None:
         # Only the main thread handles an interrupt. Compilers inherit this mask and are ended by Nvcc.stop() instead.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-        while (task := self._next(on_demand)) is not None:
-            seconds, work = task
-            try:
+        try:
+            while (task := self._next(on_demand)) is not None:
+                seconds, work = task
                 work()
-            except BaseException as error:  # raised again by wait(), in the thread that waits for the build
-                self.fail(error)
-            with self._condition:
-                self._seconds -= seconds
-                self._condition.notify_all()
+                with self._condition:
+                    self._seconds -= seconds
+                    self._wake()
+        except BaseException as error:  # raised again by wait(), in the thread that waits for the build
+            self.fail(error)
 
     def _next(self, on_demand: OnDemandTasks) -> tuple[float, Work] | None:
         """The next task and its seconds; ``None`` when there will be none."""
@@ -215,5 +249,9 @@ class Schedule:
                 due = [time for time in (on_demand.next_due(), *(each[0] for each in self._delayed[:1])) if time]
                 if self._closed and not due:
                     return None
-                self._condition.wait(min(due) - now if due else None)
+                if due:
+                    self._condition.wait(min(due) - now)
+                else:
+                    self._idle.add(threading.get_ident())
+                    self._condition.wait()
             return None

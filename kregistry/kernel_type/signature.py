@@ -228,9 +228,11 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _as_dtype(tensor: Any, dtype: str) -> Any:
+def _like(tensor: Any, dtype: str, rows_only: bool) -> Any:
     import torch
 
+    if rows_only:
+        return torch.empty(tensor.shape[:1], dtype=getattr(torch, dtype), device=tensor.device)
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=getattr(torch, dtype), device=tensor.device)
 
 
@@ -240,7 +242,8 @@ def with_arguments(
     """The arguments of a call of a function, with other values for some parameters.
 
     ``{"argument": "d"}`` as a value stands for the tensor that the call gives for ``d``, with ``"as": "float32"`` for a
-    new one of its sizes and strides and that dtype, and ``{"dtype": "bfloat16"}`` for a dtype of torch.
+    new one of its sizes and strides and that dtype (with ``"rows": True``, of its first size only), and
+    ``{"dtype": "bfloat16"}`` for a dtype of torch.
     """
     names, changed, named = [*parameters_of(function)], list(args), dict(kwargs)
 
@@ -254,7 +257,7 @@ def with_arguments(
         name = value["argument"]
         found = named[name] if name in named else args[names.index(name)]
         tensor = found[0] if isinstance(found, (tuple, list)) else found
-        return _as_dtype(tensor, value["as"]) if "as" in value else tensor
+        return _like(tensor, value["as"], value.get("rows", False)) if "as" in value else tensor
 
     for name, value in values.items():
         place = names.index(name) if name in names else len(args)

@@ -21,6 +21,7 @@ class ProbedLaunch:
         foreign_launches: launches on a stream other than the current one, torch's included.
         cublaslt_calls: matrix products that cuBLASLt was asked to compute.
         result: the form of the return value, as :func:`~kregistry.stub.returned_form.form_of` gives it.
+        device_calls: calls that chose the current device for good; counted at one value of a probe only.
         nbytes: the most bytes that torch's allocator had given out at once during the call.
     """
 
@@ -32,6 +33,7 @@ class ProbedLaunch:
     foreign_launches: int = 0
     cublaslt_calls: int = 0
     result: str = ""
+    device_calls: int = 0
     nbytes: int = 0
 
     @classmethod
@@ -54,6 +56,7 @@ class ProbedValue:
         serving: :meth:`~kregistry.KernelType.launch`, with arguments that are part of larger buffers.
         stream: as ``warm_up``, but with the larger buffers, and on another stream than the default one.
         sealed: the sealed call in place of the launch; at value 0 only, unless the kernel type declares ``passes_on``.
+        read: what :meth:`~kregistry.KernelType.read_m` makes of the call of ``serving``; ``None`` if it raises.
     """
 
     m: int
@@ -62,6 +65,7 @@ class ProbedValue:
     serving: ProbedLaunch = ProbedLaunch()
     stream: ProbedLaunch = ProbedLaunch()
     sealed: ProbedLaunch = ProbedLaunch()
+    read: int | None = None
 
     @property
     def launches(self) -> tuple[ProbedLaunch, ...]:
@@ -70,7 +74,7 @@ class ProbedValue:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ProbedValue:
         launches = {name: ProbedLaunch.from_json(content[name]) for name in _LAUNCHES}
-        return cls(content["m"], content["refusal"], **launches)
+        return cls(content["m"], content["refusal"], **launches, read=content["read"])
 
     def named(self, kernels: Mapping[int, str]) -> ProbedValue:
         """The same value, with the ids of all kernels."""

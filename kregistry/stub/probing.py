@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
+
+from attrs import evolve
 
 from kregistry.deep_gemm.version import UNKNOWN, deep_gemm_version
 from kregistry.errors import describe_error
 from kregistry.kernel_type import Buffers, KernelType, Shape
 from kregistry.kernel_type.sealed_call import sealed_call
 from kregistry.kernel_type.signature import with_arguments
+from kregistry.stub.device_calls import device_calls
 from kregistry.stub.probed import ProbedLaunch, ProbedValue
 from kregistry.stub.recorder import Recorder
 from kregistry.stub.returned_form import form_of
@@ -48,13 +52,16 @@ def probe(
             execute = partial(_call, launch, kernel_type, m, keywords)
         warm_up = _watch(recorder, partial(execute, exact))
         serving = _watch(recorder, partial(_call, launch, kernel_type, m, keywords, large))
-        with torch.cuda.stream(side):
+        watched: AbstractContextManager[list[str]] = device_calls() if m == values[-1] else nullcontext([])
+        with torch.cuda.stream(side), watched as chosen:
             stream = _watch(recorder, partial(execute, large))
+        stream = evolve(stream, device_calls=len(chosen))
         sealed = ProbedLaunch()
         if m == 0 or kernel_type.passes_on != "none":
             function = sealed_call(kernel_type, deep_gemm_version() or UNKNOWN)
             sealed = _watch(recorder, partial(_call, function, kernel_type, m, keywords, large))
-        found.append(ProbedValue(m, "", warm_up, serving, stream, sealed))
+        read = _read(kernel_type, m, keywords, large)
+        found.append(ProbedValue(m, "", warm_up, serving, stream, sealed, read))
     return tuple(found)
 
 
@@ -70,6 +77,13 @@ def _call(
     if keywords:
         args, kwargs = with_arguments(kernel_type.function(), args, kwargs, keywords)
     return function(*args, **kwargs)
+
+
+def _read(kernel_type: KernelType, m: int, keywords: Mapping[str, Any], buffers: Buffers) -> int | None:
+    try:
+        return int(cast(int, _call(kernel_type.read_m, kernel_type, m, keywords, buffers)))
+    except Exception:  # the call is not one of its own; a launch says so too
+        return None
 
 
 def _watch(recorder: Recorder, call: Callable[[], object]) -> ProbedLaunch:

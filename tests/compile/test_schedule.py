@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from kregistry.compile import schedule as module
-from kregistry.compile.schedule import OnDemandTasks, Schedule, Work
+from kregistry.compile.schedule import OnDemandTasks, Schedule, Standstill, Work
 
 #: For what must happen: long enough for any machine, waited for only where a test fails.
 LIMIT = 60.0
@@ -317,3 +317,108 @@ def test_a_change_gives_its_result_and_may_add_tasks(ran: list[str]) -> None:
     assert made.change(change) == "result"
     run(made)
     assert ran == ["added"]
+
+
+class Faulty:
+    """Raises when a worker asks for a task: an error in what makes them."""
+
+    def prepare(self, now: float) -> tuple[float, Work] | None:
+        return None
+
+    def take(self, now: float, other_seconds: float) -> tuple[float, Work] | None:
+        raise KeyError("lost")
+
+    def next_due(self) -> float | None:
+        return None
+
+
+def test_an_exception_of_what_makes_tasks_ends_the_schedule_too() -> None:
+    """Otherwise its thread would end, and whoever waits would never hear of it."""
+    made = Schedule(1)
+    made.start(Faulty())
+    with pytest.raises(KeyError, match="lost"):
+        made.wait(lambda: False)
+    made.close()
+
+
+# ---- a standstill ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_waiting_for_what_no_task_brings_about_is_a_bug(workers: int, ran: list[str]) -> None:
+    """It ends with the names of what is awaited, once everything else is done."""
+    made = Schedule(workers)
+    made.start()
+    made.put(1.0, partial(ran.append, "a"))
+    made.put(1.0, partial(ran.append, "b"), delay=0.05)
+    with pytest.raises(Standstill, match=r"nothing is left to do, .*: a kernel"):
+        made.wait(lambda: False, lambda: "a kernel")
+    assert ran == ["a", "b"]
+    made.close()
+
+
+def test_before_the_workers_have_started_nothing_stands_still(ran: list[str]) -> None:
+    made = Schedule(1)
+    made.put(1.0, partial(ran.append, "a"))
+    starting = threading.Timer(0.05, made.start)
+    starting.start()
+    made.wait(lambda: ran == ["a"], lambda: "a")
+    starting.join()
+    made.close()
+
+
+def test_a_task_that_a_source_will_have_is_waited_for(ran: list[str]) -> None:
+    due = time.monotonic() + 0.1
+    made = Schedule(2)
+    made.start(Tasks([(1.0, partial(ran.append, "late"))], lambda: due))
+    made.wait(lambda: ran == ["late"], lambda: "late")
+    made.close()
+
+
+def test_what_a_thread_outside_has_announced_is_waited_for(
+    clock: Clock, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no longer: the answer of a cluster is a task, and then nothing more is announced."""
+    monkeypatch.setattr(module, "_SIGNAL_SECONDS", 0.001)  # it looks often, and finds all workers idle each time
+    made = Schedule(2)
+    arrived = made.announce()
+    made.start()
+    asked, looks = threading.Event(), []
+
+    def done() -> bool:
+        looks.append(1)
+        if len(looks) > 20:
+            asked.set()
+        return bool(ran)
+
+    def answer() -> None:
+        assert asked.wait(LIMIT)
+        arrived(partial(ran.append, "from outside"))
+        clock.advance(made, 0.3)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    made.wait(done, lambda: "from outside")
+    answering.join()
+    with pytest.raises(Standstill):
+        made.wait(lambda: False, lambda: "another")
+    made.close()
+
+
+def test_a_worker_that_was_woken_and_has_not_looked_yet_is_not_idle(ran: list[str]) -> None:
+    """Tasks come and end all the time, also from other threads: in no order is it a false alarm."""
+    made = Schedule(4)
+    made.start()
+    made.open()
+
+    def chain(left: int) -> None:
+        if left:
+            made.put(0.0, partial(chain, left - 1), delay=0.0001 * (left % 3))
+        else:
+            ran.append("end")
+
+    for length in range(200):
+        made.put(0.0, partial(chain, 5))
+        made.wait(lambda: len(ran) > length, lambda: "a chain")  # noqa: B023
+    made.close()
+    assert made.error is None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wrong_declarations  # noqa: F401 - adds to WRONG
 import wrong_launches  # noqa: F401 - adds to WRONG
 import wrong_oracles  # noqa: F401 - adds to WRONG
 from good_kernel_types import PlainGemm
@@ -37,6 +38,8 @@ def kernel_type():
 class Test{name}(KernelTypeConformance):
     pass
 """
+#: All rules before the one that it breaks are checked on each: the later ones take seconds.
+_LONG = ("wrong_declarations",)
 HEAVY = Wrong(type("HeavyImport", (), {"__module__": "wrong_heavy_import"}), "KR105", "it also imports torch")  # type: ignore[arg-type]
 
 
@@ -58,7 +61,17 @@ def _variable_of_a_wrong_kernel_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIZES_WERE_ASKED_FOR")
 
 
-@pytest.mark.parametrize("wrong", [*WRONG, HEAVY], ids=lambda wrong: f"{wrong.rule}-{wrong.kernel_type.__name__}")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(
+            each,
+            marks=[pytest.mark.slow] * (each.kernel_type.__module__ in _LONG),
+            id=f"{each.rule}-{each.kernel_type.__name__}",
+        )
+        for each in [*WRONG, HEAVY]
+    ],
+)
 def test_just_its_rule_fails_with_its_message(pytester: pytest.Pytester, wrong: Wrong) -> None:
     name, module = wrong.kernel_type.__name__, wrong.kernel_type.__module__
     pytester.makepyfile(FILE.format(module=module, name=name))

@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from kregistry.integrations import build_ahead
+from kregistry.integrations.ahead import Ahead
 from kregistry.integrations.build_ahead import SaysThatItWaits, start_build, wait_for_build
 from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.registry import Registry
 from kregistry.store import Store
+from kregistry.target import get_target
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,17 @@ def test_a_build_that_dies_is_noticed_though_nobody_reaps_it(
     start_build(start, {})
     status = wait_for_build(start, limit_seconds=60)
     assert status.state == "failed" and "has died" in status.text and str(start.log) in status.text
+
+
+def test_the_engine_logs_what_its_build_could_not_use(
+    start: StartFolder, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Operators read the log of the engine, not that of the build process."""
+    start.write_manifest("version: 1\ntarget: h100\nmodels: {m: {kernels: []}}\n", get_target("h100"))
+    start.write_status(Status("done", os.getpid(), unused=("KREGISTRY_MANIFEST is not used: x.yaml: no such file",)))
+    Ahead(start, registry, Store(start.directory)).wait()
+    [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line == "kregistry: KREGISTRY_MANIFEST is not used: x.yaml: no such file"
 
 
 def test_a_build_whose_folder_is_removed(start: StartFolder) -> None:

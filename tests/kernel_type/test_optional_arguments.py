@@ -88,3 +88,11 @@ def test_arguments_are_replaced_by_position_and_by_name() -> None:
     assert args == (1, "data", ("data", "scales"))
     assert kwargs == {"alpha": 1, "recipe": (1, 1, 32), "compiled_dims": 1}
     assert list(parameters_of(gemm)) == ["a", "b", "d", "recipe", "compiled_dims", "alpha"]
+
+
+def test_a_new_tensor_has_the_sizes_or_the_rows_of_another() -> None:
+    torch = pytest.importorskip("torch")
+    values = {"d": {"argument": "a", "as": "int32"}, "alpha": {"argument": "a", "as": "float32", "rows": True}}
+    _, kwargs = with_arguments(gemm, (torch.ones(2, 3), 2), {}, values)
+    found = {name: (each.dtype, tuple(each.shape)) for name, each in kwargs.items()}
+    assert found == {"d": (torch.int32, (2, 3)), "alpha": (torch.float32, (2,))}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,28 @@ def test_what_goes_wrong_is_one_line_of_the_results(bench: Benchmark) -> None:
     assert "no time left for kregistry:warm" in bench.run("run", "--arms", "kregistry:warm", "--until=-1")
     assert "found kregistry:tepid" in bench.run("run", "--arms", "kregistry:tepid", code=2)
     assert "not ready" in bench.run("table")
+
+
+@pytest.mark.slow
+def test_results_of_several_commands_are_one_table(bench: Benchmark, tmp_path: Path) -> None:
+    """Copied from several machines, one of them twice, and one cut while it was written."""
+    for number, arm in enumerate(("kregistry:cold", "no-warm-up:warm")):
+        place = ("--copy", str(tmp_path / "all" / str(number)))
+        printed = bench.run("run", "--arms", arm, "--bursts", "1", "--longest", "1", *place)
+        assert len(printed) < 1500 and f"{arm}: " in printed
+    (tmp_path / "all" / "2").mkdir()
+    shutil.copy(tmp_path / "all" / "0" / "results.jsonl", tmp_path / "all" / "2")
+    with (tmp_path / "all" / "1" / "results.jsonl").open("a") as file:
+        file.write('{"engine": "sg')
+    bench.work = tmp_path / "all"
+    assert len(bench.run("table").splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_a_server_is_asked_until_the_time_is_over(bench: Benchmark) -> None:
+    """What was measured by then is kept, and no arm begins that would end later."""
+    began = time.monotonic()
+    printed = bench.run("run", "--arms", "kregistry:cold,kregistry:warm", "--bursts", "100000", "--until", "8")
+    [result] = bench.results()
+    assert result["cut"] and result["ready_s"] and len(result["bursts"]) > 0
+    assert "no time left for kregistry:warm" in printed and time.monotonic() - began < 60

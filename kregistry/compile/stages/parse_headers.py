@@ -51,10 +51,14 @@ class ParseHeaders:
             self._check.not_shared([*waiting, first] if first is not None and ours else waiting, str(error))
             return
         self._record.headers_parsed(ParsedHeaders(str(task.family), time.perf_counter() - started))
-        self._waiting.headers_parsed(task.family, self._pool)
-        if first is None:
+        if first is not None and is_sample:  # the sooner it is compared, the sooner the others are published
+            self._waiting.divided(task.family, 1)  # others may not take the room of the headers before its turn
+            try:
+                self._waiting.headers_parsed(task.family, self._pool)
+                self._run(Group(task.family, (first,)))
+            finally:
+                self._waiting.divided(task.family, -1)
             return
-        if is_sample:  # the sooner it is compared, the sooner the others are published
-            self._run(Group(task.family, (first,)))
-        elif ours:
+        self._waiting.headers_parsed(task.family, self._pool)
+        if first is not None and ours:
             self._waiting.add(first)

@@ -18,6 +18,8 @@ from kregistry.stub.probed import Probed
 _RECIPES = ([1, 128, 128], [1, 1, 128], [1, 1, 32], [1, 32, 32], [128, 128, 128], [1, 128], [128, 128], [1, 32])
 #: Sets of dimensions that may be compiled into a kernel.
 _DIMS = ("", "m", "n", "k", "nk", "mn", "mnk")
+#: dtypes of new tensors with one number for each row.
+_NEW_DTYPES = ("int32", "float32")
 _CASE = "tail"
 
 
@@ -131,6 +133,7 @@ def other_values(
         given = {**dict(zip(parameters, call.args)), **call.kwargs}
         tensors = [name for name, value in given.items() if _is_tensor(value)]
         values = [True, 1, 64, 0.5, *_RECIPES, *({"argument": each} for each in tensors), {"dtype": "bfloat16"}]
+        values += [{"argument": each, "as": dtype, "rows": True} for each in tensors[:1] for dtype in _NEW_DTYPES]
     return (each for each in (*choices, *values) if each != default)
 
 
@@ -149,5 +152,7 @@ def _as_json(value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
+        if "rows" in value:
+            return f"a tensor of {value['as']}, one for each row of {value['argument']}"
         return f"the tensor {value['argument']}" if "argument" in value else str(value["dtype"])
     return repr(value)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Values that follow each other, all of which are compared; of larger ones those of KR132.
 _VALUES = 1024
+#: Values below this, at which a policy is asked for its number: a microsecond each.
+_POLICIES = 32_768
 
 
 @rule("KR136", "arguments that are declared as linear are linear", needs=("KR132",))
@@ -27,6 +29,7 @@ def linear(subject: KernelTypeUnderTest) -> None:
     if not shapes:
         raise NotApplicable("it does not declare linear arguments")
     for shape in shapes:
+        _check_policies(kernel_type, shape)
         values = _values(kernel_type, shape)
         if len(values) < 2:
             continue
@@ -41,6 +44,21 @@ def linear(subject: KernelTypeUnderTest) -> None:
                 expected = f"{wanted.get(different)}, on a line from m={values[0]} to m={values[-1]}"
                 what = f"{different} of arguments(buffers, m={m}) with linear_arguments"
                 raise RuleViolation(what, found.get(different), expected, location(shape, m))
+
+
+def _check_policies(kernel_type: KernelType, shape: Shape) -> None:
+    """A policy with linear arguments gives the same number everywhere: a number of a table is found at each value."""
+    start, step, most = start_of(kernel_type), kernel_type.run_dimension.step, kernel_type.largest_m(shape)
+    for dimension in kernel_type.dimensions:
+        if shape[dimension.name] not in dimension.policies:
+            continue
+        numbers = {m: shape.at(dimension, m) for m in range(start, min(most or _POLICIES, _POLICIES), step)}
+        first = next(iter(numbers.values()), None)
+        other = next((m for m, number in numbers.items() if number != first), None)
+        if other is not None:
+            what = f"linear_arguments(shape) with {dimension.name}={shape[dimension.name]}"
+            wanted = f"False: the policy gives {first} at m={start} and {numbers[other]} at m={other}"
+            raise RuleViolation(what, "True", wanted, location(shape, other))
 
 
 def _values(kernel_type: KernelType, shape: Shape) -> tuple[int, ...]:

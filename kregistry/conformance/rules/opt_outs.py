@@ -9,9 +9,11 @@ from kregistry.kernel_type.versions import version_applies
 
 #: A version of each series of DeepGEMM that there is. A claim that fits none is a claim for nothing.
 _VERSIONS = ("0.0.1", "0.1.4.post1", "0.2.3.post2", "0.2.5")
+#: Larger numbers of a list are addresses.
+_LARGEST_SIZE = 1 << 32
 
 
-@rule("KR109", "it claims something that can be tested", needs=("KR103", "KR108"))
+@rule("KR109", "it claims something that can be tested", needs=("KR103", "KR108", "KR112"))
 def opt_outs(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     label = type(kernel_type).__name__
@@ -37,9 +39,35 @@ def opt_outs(subject: KernelTypeUnderTest) -> None:
         raise RuleViolation(f"{label}.proof.input_exponent", proof.input_exponent, wanted)
     if not subject.targets:
         raise NotProved(f"no arch is claimed for DeepGEMM {subject.machine.deep_gemm_version}")
+    _check_collective(subject)
     if subject.every_shape and all(kernel_type.collective(shape) for shape in subject.every_shape):
         reason = kernel_type.collective(subject.every_shape[0])
         raise NotProved(f"each example shape is collective, so none is launched on a device: {reason}")
+
+
+def _check_collective(subject: KernelTypeUnderTest) -> None:
+    """A launch of DeepGEMM that waits for other processes is given something of theirs: their addresses, an object."""
+    kernel_type, m = subject.kernel_type, subject.at("one")
+    if type(kernel_type).function is not KernelType.function:
+        return  # a function of the author may wait for a group of torch.distributed
+    for shape in subject.every_shape:
+        reason = kernel_type.collective(shape)
+        if not reason:
+            continue
+        with subject.applied(shape):
+            call = kernel_type.arguments(subject.meta_buffers(shape, m), m)
+        if all(_is_of_this_process(each) for each in (*call.args, *call.kwargs.values())):
+            wanted = "None: the call has tensors and numbers only, nothing of another process; warm-up leaves it out"
+            raise RuleViolation("collective(shape)", repr(reason), wanted, location(shape))
+
+
+def _is_of_this_process(value: object) -> bool:
+    import torch
+
+    if isinstance(value, (tuple, list)):
+        pointers = len(value) > 1 and all(type(each) is int for each in value) and max(value) > _LARGEST_SIZE
+        return not pointers and all(_is_of_this_process(each) for each in value)
+    return value is None or isinstance(value, (torch.Tensor, torch.dtype, str, int, float))
 
 
 def _check_stop(subject: KernelTypeUnderTest) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, RuleViolation, rule
 from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.conformance.variant import sent, with_attributes
 from kregistry.deep_gemm.settings import KNOWN, is_known
 from kregistry.kernel_type import KernelType, Setting, Value
 from kregistry.target import Target
@@ -29,8 +29,8 @@ def undeclared(subject: KernelTypeUnderTest) -> None:
             other = _another_value(setting, shape.target)
             varied = with_setting(kernel_type, setting.name)
             changed = varied.resolve({**shape, _PREFIX + setting.name: other}, shape.target)
-            sent = cast(KernelType, _Sent(kernel_type, setting.name))
-            answer = subject.machine.prober(shape.target).probe(sent, changed, values)
+            other_type = sent(with_setting, kernel_type, setting.name)
+            answer = subject.machine.prober(shape.target).probe(other_type, changed, values)
             what = f"the undeclared setting {setting.name}={other}"
             if answer.error:
                 raise RuleViolation(what, answer.error, "no effect, or a declaration in settings", location(shape))
@@ -57,19 +57,9 @@ def _another_value(setting: Setting, target: Target) -> Value:
 
 
 def with_setting(kernel_type: KernelType, name: str) -> KernelType:
-    """The kernel type with one more declared setting, under a dimension name of its own."""
+    """The kernel type with one more declared setting, under a dimension name of its own.
+
+    Its default may be a lambda, which cannot be pickled.
+    """
     extra = next(evolve(each, name=_PREFIX + name) for each in KNOWN if each.name == name)
-    varied = copy.copy(kernel_type)
-    vars(varied)["settings"] = (*kernel_type.settings, extra)
-    return varied
-
-
-@frozen
-class _Sent:
-    """The result of :func:`with_setting`, pickled by its arguments, because a default may be a lambda."""
-
-    kernel_type: KernelType
-    name: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return with_setting, (self.kernel_type, self.name)
+    return with_attributes(kernel_type, settings=(*kernel_type.settings, extra))

@@ -26,6 +26,7 @@ def between_steps(subject: KernelTypeUnderTest) -> None:
     run = subject.kernel_type.run_dimension
     if run.step == 1:
         raise NotApplicable("its range holds every value")
+    _check_tiles(subject)
     first, swept = start_of(subject.kernel_type), sweep_of(subject.kernel_type)
     lowest = first if _comes_in_tiles(subject) else first - run.step
     near = [m for m in (lowest + i * run.step for i in range(_PAIRS)) if m >= 0 and m + run.step in swept]
@@ -44,6 +45,16 @@ def between_steps(subject: KernelTypeUnderTest) -> None:
             raise RuleViolation(f"a launch between two steps of {run.step}", got, wanted, location(shape, m))
 
 
+def _check_tiles(subject: KernelTypeUnderTest) -> None:
+    """Rows of contiguous layouts come in tiles of DeepGEMM's mk_alignment: each number of tiles is a value."""
+    run = subject.kernel_type.run_dimension
+    for tile in _tiles(subject):
+        if run.step > tile and run.step % tile == 0:
+            wanted = f"{tile}, the default of mk_alignment: engines launch each number of tiles, and a plan has every "
+            what = f"{type(subject.kernel_type).__name__}.run_dimension.step"
+            raise RuleViolation(what, run.step, f"{wanted}{run.step}th row only")
+
+
 def _kernels(probed: Probed) -> Mapping[int, tuple[str, ...]]:
     """Run-time value -> kernels of a launch; without the values that DeepGEMM or the kernel type refuses."""
     accepted = [value for value in probed.values if not value.serving.error and not value.refusal]
@@ -53,8 +64,13 @@ def _kernels(probed: Probed) -> Mapping[int, tuple[str, ...]]:
 def _comes_in_tiles(subject: KernelTypeUnderTest) -> bool:
     """Whether the first value is one tile of DeepGEMM's contiguous layouts: rows of a group come in whole tiles."""
     run = subject.kernel_type.run_dimension
-    tiles = (setting.default for setting in subject.kernel_type.settings if setting.name == MK_ALIGNMENT.name)
-    return run.start == run.step and run.step in tiles
+    return run.start == run.step and run.step in _tiles(subject)
+
+
+def _tiles(subject: KernelTypeUnderTest) -> tuple[int, ...]:
+    """Rows of a tile of contiguous layouts, if the kernel type depends on them."""
+    defaults = [setting.default for setting in subject.kernel_type.settings if setting.name == MK_ALIGNMENT.name]
+    return tuple(each for each in defaults if type(each) is int)
 
 
 def _is_its_call(subject: KernelTypeUnderTest, shape: Shape, m: int) -> bool:

@@ -135,6 +135,11 @@ def process_kept(subject: KernelTypeUnderTest) -> None:
         if probed.changed:
             got = f"change {', '.join(probed.changed)}"
             raise RuleViolation("launches on the stub GPU", got, "no change that stays", location(shape))
+        for value in probed.values:
+            if value.stream.device_calls:
+                got = f"calls torch.cuda.set_device() {value.stream.device_calls} times"
+                wanted = "the device of its caller: with torch.cuda.device(...) goes back to it"
+                raise RuleViolation("execute(buffers, m)", got, wanted, location(shape, value.m))
 
 
 def _values(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, ProbedValue]]:

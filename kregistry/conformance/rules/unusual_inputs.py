@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
-from kregistry.conformance.poison import NAN_POISON, Poisoned, poisoned_buffers
-from kregistry.conformance.rule import NotProved, rule
+from kregistry.conformance.poison import NAN_POISON, Poisoned, elements, poisoned_buffers
+from kregistry.conformance.rule import NotProved, RuleViolation, rule
 from kregistry.conformance.rules.filling import INDEX_TYPES
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
-from kregistry.conformance.trial import reference_of, refill, results_of, synchronize
+from kregistry.conformance.trial import filled_buffers, reference_of, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import BufferSpec, Shape
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Floats that can be multiplied by any power of two that :attr:`Proof.input_exponent` allows.
 _WIDE = ("bfloat16", "float32")
+#: Rows past those of a launch: more than a tile, to which buffers may be rounded up.
+_MORE_ROWS = 256
 
 
 @rule("KR311", "results agree for unusual inputs", needs=("KR135", "KR301", "KR305"), on_device=True)
@@ -60,6 +62,27 @@ def _check_integers(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
             except (RuntimeError, IndexError, ValueError):
                 continue  # nobody gives such integers
             _compare(subject, shape, poisoned, m, f" of a launch with {name!r} {words}")
+            if words == "of zeros":
+                _check_written(subject, shape, m, name)
+
+
+def _check_written(subject: KernelTypeUnderTest, shape: Shape, m: int, name: str) -> None:
+    """With counts and indices of zero, nothing is written past ``m`` in buffers for more than ``m``."""
+    kernel_type = subject.kernel_type
+    poisoned = filled_buffers(
+        kernel_type, shape, m, subject.padded_rows(m) + _MORE_ROWS, 62, NAN_POISON, subject.device
+    )
+    poisoned.buffers.tensors[name].zero_()
+    before = poisoned.snapshot()
+    with applied(kernel_type, shape):
+        kernel_type.execute(poisoned.buffers, m)
+    synchronize(subject.device)
+    after = poisoned.snapshot()
+    for output, inside in elements(kernel_type, poisoned, lambda buffers: kernel_type.writable(buffers, m)).items():
+        spoiled = int(((before[output] != after[output]) & ~inside).sum())
+        if spoiled:
+            what, got = f"a launch with {name!r} of zeros", f"writes {spoiled} elements of {output!r} past m"
+            raise RuleViolation(what, got, "writes to writable(buffers, m) only", location(shape, m))
 
 
 def _is_float(spec: BufferSpec) -> bool:
