@@ -270,13 +270,14 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """The kernels of the way `shipped` on this GPU: every m of every entry, nvcc forbidden (hardware.py serve).
+    """The kernels of the last way on this GPU: every m of every entry, nvcc forbidden (hardware.py serve).
 
     Numbers are compared at the first values of each entry only.
     """
+    built = [place for way in reversed(WAYS[1:]) if (place := options.work / "builds" / way).exists()]
     for name in ("store", "cache"):
         if not (options.work / name).exists():
-            shutil.copytree(options.work / "builds" / "shipped" / name, options.work / name)
+            shutil.copytree(built[0] / name, options.work / name)
     seconds = options.seconds or 60 * options.minutes - _SERVE_SECONDS
     _other("hardware.py", "serve", options, "--checks", "2", "--seconds", str(max(0.0, seconds)))
 

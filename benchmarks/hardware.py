@@ -271,7 +271,8 @@ def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[
     """Compare with the reference at the first and last value of the first segment of each distinct kernel."""
     import torch
 
-    from kregistry.conformance.trial import difference, results_of
+    from kregistry.conformance.comparison import difference
+    from kregistry.conformance.trial import results_of
     from kregistry.deep_gemm.settings import applied
     from kregistry.plan.planner import make_plan
 
@@ -383,14 +384,18 @@ def manifest_of(options: argparse.Namespace, registry: Any) -> Any:
 
 
 def forbid_compiler(work: Path) -> Path:
-    """Replace DeepGEMM's compiler by a script that only answers --version. Returns its log of refused commands."""
+    """Replace DeepGEMM's compiler by a script that only says its version and its steps.
+
+    Returns:
+        its log of refused commands.
+    """
     from kregistry.toolchain import find_cuda_toolkit
 
     toolkit = find_cuda_toolkit()
     script, log = work / "forbidden_nvcc.sh", work / "compile_attempts.log"
     log.unlink(missing_ok=True)
     script.write_text(
-        f'#!/bin/sh\ncase "$1" in --version) exec "{toolkit.nvcc}" --version ;; esac\n'
+        f'#!/bin/sh\ncase "$1" in --version | --dryrun) exec "{toolkit.nvcc}" "$@" ;; esac\n'
         f'echo "$@" >>"{log}"\necho "compiling is forbidden" >&2\nexit 1\n'
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
