@@ -103,7 +103,9 @@ def _compile(toolchain: Toolchain, place: Path, soname: str, sources: list[str])
 def _run(toolchain: Toolchain, command: list[str], place: Path) -> str:
     """What a C compiler prints, whose files go to ``place``."""
     environment = {**child_environment(), "TMPDIR": str(place)}
-    result = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=environment
+    )
     if result.returncode:
         raise_if_full(place, _NEEDED_BYTES, result.stderr)
         raise MissingRequirement(
