@@ -119,7 +119,11 @@ def find_build_log(storage: Storage, plan: Plan, build_id: str | None) -> BuildL
 
 
 def write_trace(log: BuildLog | None, path: Path) -> None:
-    """Write the Chrome trace of a build."""
+    """Write the Chrome trace of a build.
+
+    Raises:
+        InputError: there is no log of a build.
+    """
     from kregistry.errors import InputError
     from kregistry.report.trace import chrome_trace
 
