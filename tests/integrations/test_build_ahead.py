@@ -68,6 +68,10 @@ def test_the_engine_logs_what_its_build_could_not_use(
     start.write_manifest("version: 1\ntarget: h100\nmodels: {m: {kernels: []}}\n", get_target("h100"))
     start.write_status(Status("done", os.getpid(), unused=("KREGISTRY_MANIFEST is not used: x.yaml: no such file",)))
     Ahead(start, registry, Store(start.directory)).wait()
+    further, _ = start.following()
+    further.write_manifest(start.manifest.read_text(), get_target("h100"))
+    further.write_status(Status("done", os.getpid(), unused=("the same again",)))
+    Ahead(further, registry, Store(start.directory)).wait()
     [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert line == "kregistry: KREGISTRY_MANIFEST is not used: x.yaml: no such file"
 
