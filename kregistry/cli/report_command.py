@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import (
-    Selection,
-    Storage,
-    Verbosity,
-    manifest_options,
-    replan_option,
-    storage_options,
-    verbosity_options,
-)
+from kregistry.cli.option_values import Selection, Storage, Verbosity
+from kregistry.cli.options import manifest_options, replan_option, storage_options, verbosity_options
 from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
