@@ -57,8 +57,10 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=3, help="bursts of 128 requests in each arm, 32 at once")
     parser.add_argument("--longest", type=int, default=4000, help="longest prompt in tokens")
     parser.add_argument("--limit", type=float, default=300, help="seconds that one server may take to be ready")
-    parser.add_argument("--until", type=float, default=570, help="seconds for all arms; what takes longer is left out")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for every server")
+    parser.add_argument("--until", type=float, default=520, help="seconds for all arms; what takes longer is left out")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="for every server; part of a row"
+    )
     parser.add_argument("--target", default="h200", help="the GPU of a rehearsal")
     parser.add_argument("--manifests", type=Path, default=MANIFESTS, help="where rehearsed manifests are")
     parser.add_argument("--copy", type=Path, help="a directory that results and logs are copied to as well")
@@ -109,6 +111,7 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
         "layers": options.layers,
         "tp": options.tp,
         "arm": f"{who}:{state}",
+        "env": options.env,
         "log": log.name,
         "kernels_before": len(caches.kernels()),
     }

@@ -45,9 +45,13 @@ def summary(result: Result) -> str:
 def table(results: list[Result]) -> str:
     """A Markdown table."""
     groups: dict[tuple[str, ...], list[Result]] = {}
+    bases: dict[tuple[str, ...], list[Result]] = {}
     for each in results:
-        key = (each["engine"], f"{each['model']}, {each['layers']} layers, tp {each['tp']}", each["arm"])
-        groups.setdefault(key, []).append(each)
+        arm = " ".join((each["arm"], *each.get("env", ())))
+        model = f"{each['model']}, {each['layers']} layers, tp {each['tp']}"
+        groups.setdefault((each["engine"], model, arm), []).append(each)
+        if each["arm"] == "no-warm-up:warm":
+            bases.setdefault((each["engine"], model), []).append(each)
     rows = [
         "| engine | model | arm | ready, s | after no-warm-up, s | kernels | compiled live | burst, s "
         "| burst to no-warm-up |",
@@ -55,7 +59,8 @@ def table(results: list[Result]) -> str:
     ]
     for (engine, model, arm), found in groups.items():
         ready = _ready(found)
-        without = _ready(groups.get((engine, model, "no-warm-up:warm"), []))
+        no_warm_up = bases.get((engine, model), [])
+        without = _ready(no_warm_up)
         later = f"{median(ready) - median(without):+.1f}" if ready and without else "-"
         shown = f"{median(ready):.1f} ({', '.join(f'{each:.1f}' for each in ready)})" if ready else "not ready"
         if any("killed_after_s" in each for each in found):
@@ -63,7 +68,7 @@ def table(results: list[Result]) -> str:
         kernels = sorted({each.get("kernels_at_ready", 0) for each in found})
         live = sum(each.get("compiled_live", 0) for each in found)
         bursts = _bursts(found)
-        base = _bursts(groups.get((engine, model, "no-warm-up:warm"), []))
+        base = _bursts(no_warm_up)
         ratio = interval(bursts, base) if bursts and base and not arm.startswith("no-warm-up") else "-"
         burst = f"{median(bursts):.3f} of {len(bursts)}" if bursts else "-"
         rows.append(

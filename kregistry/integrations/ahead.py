@@ -97,7 +97,7 @@ class Ahead:
                 log.warning("kregistry: the build ahead of the first call has failed: %s", status.text)
                 return
             self.done = True
-            for each in status.unused:
+            for each in () if self.start.is_further else status.unused:  # the first build has said it
                 log.warning("kregistry: %s", each)
             for each in status.left_out:
                 log.warning("kregistry: left out: %s", each)

@@ -260,6 +260,11 @@ class StartFolder:
         return cls(Path(value)) if value and Path(value).is_dir() else None
 
     @property
+    def is_further(self) -> bool:
+        """Whether it is that of a further build, see :meth:`following`."""
+        return _FURTHER in self.directory.name
+
+    @property
     def manifest(self) -> Path:
         return self.directory / "manifest.yaml"
 
