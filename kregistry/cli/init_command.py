@@ -11,7 +11,8 @@ import click
 
 from kregistry.cli import complete
 from kregistry.cli.example import EXAMPLE
-from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
+from kregistry.cli.option_values import make_registry, warn_of_plugins
+from kregistry.cli.options import plugin_option
 from kregistry.cli.output import echo, escape_controls, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 

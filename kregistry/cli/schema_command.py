@@ -7,7 +7,8 @@ from importlib import resources
 
 import click
 
-from kregistry.cli.options import make_registry, plugin_option, print_json
+from kregistry.cli.option_values import make_registry
+from kregistry.cli.options import plugin_option, print_json
 
 
 @click.command(name="schema")

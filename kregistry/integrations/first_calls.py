@@ -28,7 +28,8 @@ from typing import Any
 
 from attrs import define, field
 
-from kregistry.deep_gemm.settings import DETERMINISTIC, observe
+from kregistry.deep_gemm.known_settings import DETERMINISTIC
+from kregistry.deep_gemm.settings import observe
 from kregistry.errors import KregistryError
 from kregistry.integrations.ahead import Waited
 from kregistry.integrations.call_signature import call_signature

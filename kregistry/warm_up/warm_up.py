@@ -252,7 +252,11 @@ def _earlier_plan(path: Path, manifest: Manifest, store: Store, jit_cache: JitCa
 
 
 def prepare_process(toolchain: Toolchain, cache_dir: str | Path | None = None) -> None:
-    """Set the environment variables that DeepGEMM reads when it is imported."""
+    """Set the environment variables that DeepGEMM reads when it is imported.
+
+    Raises:
+        MissingRequirement: DeepGEMM has been imported with another cache directory.
+    """
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get(DG_JIT_CACHE_DIR)
         if "deep_gemm" in sys.modules and current != wanted:

@@ -133,14 +133,17 @@ def test_nobody_waits_for_a_process_that_died_before_it_started_the_build(start:
     assert f"process {gone.pid} has died" in wait_for_build(start, limit_seconds=60).text
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), ValueError("embedded null byte")], ids=repr
+)
 def test_nobody_waits_for_a_build_that_could_not_be_started(
-    start: StartFolder, monkeypatch: pytest.MonkeyPatch
+    start: StartFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        raise error
 
     monkeypatch.setattr(build_ahead.subprocess, "Popen", refuse)
-    with pytest.raises(OSError, match="temporarily unavailable"):
+    with pytest.raises(type(error), match=r"temporarily unavailable|null byte"):
         start_build(start, {})
     status = wait_for_build(start, limit_seconds=60)
     assert status.state == "failed" and "no build process was started" in status.text
