@@ -5,6 +5,7 @@
     python benchmarks/cold.py summary --work DIR    medians of all rounds so far
     python benchmarks/cold.py compare --work DIR    each cubin with nvcc's own, section by section
     python benchmarks/cold.py serve   --work DIR    on a GPU: every m, nvcc forbidden
+    python benchmarks/cold.py all     --work DIR [--old CHECKOUT SITE] [--minutes 8]    prepare, rounds, serve
 
 Each round builds once by each way, with an empty store and an empty JIT cache, in an order that turns:
 
@@ -22,6 +23,9 @@ seconds, the start of the first compiler after the start of the command, the sec
 of their workers that had nothing to do meanwhile, and two bounds: max(sum of the kernels' seconds / jobs, longest
 kernel), and the same with the headers and comparisons in the sum. The user's cache (compiled stub GPU, digests of
 headers) and Python's bytecode are kept between builds. DIR/cold.json holds everything, after each build.
+
+`all` and `serve` stop before the time is over, too: the same command again goes on there, until it says that nothing is
+left. The launches of `serve` are noted in DIR/sweep.json, its results in DIR/hardware.json.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +52,14 @@ WAYS = ("old", "bare", "headers", "lock", "checked", "shipped")
 _UNUSED = {"bare": "1", "headers": "kernels", "lock": "1", "checked": "kernels", "shipped": ""}
 #: Stages of compilers, in logs of builds.
 _COMPILERS = ("parse", "generate", "assemble", "alone", "compare")
-FIGURES = (
-    *("wall_seconds", "first_compiler_seconds", "compiling_seconds", "bound_seconds", "over_bound"),
-    *("task_bound_seconds", "over_task_bound", "idle_share", "cpu_seconds"),
-)
+#: What is noted of a build, and its name in the table.
+FIGURES = {
+    **{"wall_seconds": "wall", "first_compiler_seconds": "first", "compiling_seconds": "compilers"},
+    **{"bound_seconds": "bound", "over_bound": "over", "task_bound_seconds": "task bound", "over_task_bound": "over"},
+    **{"idle_share": "idle", "cpu_seconds": "CPU"},
+}
+#: What `all` needs beside its builds and launches, in seconds: the start of a command, numeric checks, a last launch.
+_SERVE_SECONDS = 45.0
 
 
 class BuildFailed(Exception):
@@ -68,6 +77,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=8.0)
+    parser.set_defaults(seconds=None)
     parser.add_argument("--limit", type=float, default=240.0, help="seconds of one build, at most")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
@@ -117,6 +127,7 @@ def _what_fits(options: argparse.Namespace, lock: Path) -> dict[str, Any]:
     toolchain = find_toolchain()
     manifest = kregistry.load_manifest(options.manifest, kregistry.Registry(), options.target).select([options.model])
     locked = locked_kernels(lock, toolchain.cuda.compiler).values()
+    types = {entry.kernel_type for entry in manifest.entries}
     shipped = {kernel.key for kernel in shipped_kernels(manifest, toolchain)}
     families = {member_of(kernel).family for kernel in locked}
     results = SelfCheckResults(options.work / "nowhere", toolchain.cuda.nvcc)
@@ -126,12 +137,32 @@ def _what_fits(options: argparse.Namespace, lock: Path) -> dict[str, Any]:
         "kernels that ship": sum(kernel.key in shipped for kernel in locked),
         "families": len(families),
         "families that need no self-check": sum(results.recall(family) is not None for family in families),
-        "families whose headers are known": len(shipped_families(manifest, toolchain)),
+        "families whose headers are known": len(shipped_families(types, manifest.target, toolchain)),
     }
 
 
-def rounds(options: argparse.Namespace) -> None:
-    """Builds in turn."""
+def everything(options: argparse.Namespace) -> None:
+    """What one machine is asked for, within --minutes; the next call goes on where this one ends."""
+    until = time.perf_counter() + 60 * options.minutes
+    if "prepared" not in _kept(options):
+        prepare(options)
+    options.minutes = (until - time.perf_counter()) / 60
+    if not rounds(options):
+        return
+    left = until - time.perf_counter() - _SERVE_SECONDS
+    if left < 0:
+        print("every build is done, and no launch: call this again")
+        return
+    options.seconds = left
+    serve(options)
+
+
+def rounds(options: argparse.Namespace) -> bool:
+    """Builds in turn.
+
+    Returns:
+        whether all rounds are complete.
+    """
     result = _kept(options)
     ways = [each for each in options.ways if each != "old" or options.old]
     failed: set[str] = set()
@@ -141,9 +172,9 @@ def rounds(options: argparse.Namespace) -> None:
         done = {run["way"] for run in result["runs"] if run["round"] == number}
         for way in (each for each in order if each not in done | failed):
             if time.perf_counter() - began + 1.2 * longest > 60 * options.minutes:
-                print(f"round {number + 1} of {options.rounds} is not complete: call this again")
                 summary(options)
-                return
+                print(f"round {number + 1} of {options.rounds} is not complete: call this again")
+                return False
             started = time.perf_counter()
             try:
                 result["runs"].append({"round": number, "way": way, **build(options, way)})
@@ -153,9 +184,10 @@ def rounds(options: argparse.Namespace) -> None:
                 print(number + 1, way, "failed:", error, flush=True)
             else:
                 longest = max(longest, time.perf_counter() - started)
-                print(number + 1, way, *(f"{key} {result['runs'][-1][key]}" for key in FIGURES), flush=True)
+                print(number + 1, _row(way, result["runs"][-1]), flush=True)
             _keep(options, result)
     summary(options)
+    return True
 
 
 def _kept(options: argparse.Namespace) -> dict[str, Any]:
@@ -215,16 +247,21 @@ def _task(task: dict[str, Any], epoch: float) -> list[Any]:
 
 
 def summary(options: argparse.Namespace) -> None:
-    """The medians of all rounds by way."""
+    """The medians of all rounds by way; seconds, and shares."""
     result = _kept(options)
     medians: dict[str, dict[str, float]] = {}
+    print(f"{'way':<10}", *(f"{name:>10}" for name in FIGURES.values()), "    rounds")
     for way in WAYS:
         runs = [run for run in result["runs"] if run["way"] == way]
         if runs:
             medians[way] = {key: round(statistics.median(run[key] for run in runs), 3) for key in FIGURES}
             medians[way]["rounds"] = len(runs)
-            print(f"{way:<8}", *(f"{key} {value}" for key, value in medians[way].items()))
+            print(_row(way, medians[way]), f"{len(runs):>10}")
     _keep(options, {**result, "medians": medians})
+
+
+def _row(way: str, figures: dict[str, Any]) -> str:
+    return " ".join([f"{way:<10}", *(f"{figures[key]:>10}" for key in FIGURES)])
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -233,14 +270,16 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """The kernels of the way `shipped` on this GPU: every m of every entry, nvcc forbidden (hardware.py serve).
+    """The kernels of the last way on this GPU: every m of every entry, nvcc forbidden (hardware.py serve).
 
     Numbers are compared at the first values of each entry only.
     """
+    built = [place for way in reversed(WAYS[1:]) if (place := options.work / "builds" / way).exists()]
     for name in ("store", "cache"):
         if not (options.work / name).exists():
-            shutil.copytree(options.work / "builds" / "shipped" / name, options.work / name)
-    _other("hardware.py", "serve", options, "--checks", "2")
+            shutil.copytree(built[0] / name, options.work / name)
+    seconds = options.seconds or 60 * options.minutes - _SERVE_SECONDS
+    _other("hardware.py", "serve", options, "--checks", "2", "--seconds", str(max(0.0, seconds)))
 
 
 def _other(script: str, part: str, options: argparse.Namespace, *arguments: str) -> None:
@@ -289,7 +328,10 @@ def read_log(store: Path) -> dict[str, Any]:
     return found
 
 
-PARTS = {"prepare": prepare, "rounds": rounds, "summary": summary, "compare": compare, "serve": serve}
+PARTS: dict[str, Callable[[argparse.Namespace], object]] = {
+    **{"prepare": prepare, "rounds": rounds, "summary": summary, "compare": compare, "serve": serve},
+    "all": everything,
+}
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,9 @@
     python benchmarks/hardware.py peer-cold --work DIR the same with an empty cache: one process, every m in turn
 
 Each adds its numbers to DIR/hardware.json and prints a short table. Run `cold` first, the others need its kernels.
+
+The launches of `serve` take as long as the GPU computes: two minutes for `deepseek-v3`. With --seconds it stops before
+the rest is launched, and the next call goes on there (DIR/sweep.json). Numbers are compared when all are launched.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+#: So many values are launched before `serve` waits for the GPU and notes how far it is.
+_LAUNCHES = 512
 
 
 def main() -> None:
@@ -35,6 +40,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--stop", type=int, help="cut every range at this value (for a trial)")
     parser.add_argument("--checks", type=int, default=10_000, help="numeric checks for each entry, at most")
+    parser.add_argument("--seconds", type=float, help="serve: launch for so long, and go on in the next call")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     results_file = options.work / "hardware.json"
@@ -130,8 +136,14 @@ def serve(options: argparse.Namespace) -> dict[str, Any]:
     )
     warm_wall = time.perf_counter() - started
     report.raise_problems()
-    calls, sweep_seconds = sweep(manifest, registry)
-    checks, worst, failures = check_numerics(manifest, registry, options.checks)
+    swept = Sweep(options.work / "sweep.json", manifest)
+    swept.run(registry, options.seconds)
+    attempts = len(log.read_text().splitlines()) if log.exists() else 0
+    swept.add_compile_attempts(attempts)
+    if swept.missing:
+        checks, worst, failures = 0, {}, []
+    else:
+        checks, worst, failures = check_numerics(manifest, registry, options.checks)
     torch.cuda.synchronize()
     return {
         "kernels": report.total,
@@ -140,9 +152,10 @@ def serve(options: argparse.Namespace) -> dict[str, Any]:
         "warmup_launch_seconds": round(report.seconds, 4),
         "warmup_wall_seconds_with_planning": round(warm_wall, 2),
         "warmup_peak_bytes": report.peak_bytes,
-        "every_m_calls": calls,
-        "every_m_seconds": round(sweep_seconds, 2),
-        "compile_attempts": len(log.read_text().splitlines()) if log.exists() else 0,
+        "every_m_calls": swept.calls,
+        "every_m_missing": swept.missing,
+        "every_m_seconds": round(swept.seconds, 2),
+        "compile_attempts": swept.compile_attempts,
         "new_cache_entries": len(report.compiled),
         "numeric_checks": checks,
         "numeric_failures": len(failures),
@@ -179,39 +192,87 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def sweep(manifest: Any, registry: Any) -> tuple[int, float]:
-    """Launch every value of every range once, with buffers of the largest size.
+class Sweep:
+    """Launches every value of every range once, in as many processes as it takes.
 
-    Where an index buffer starts with values that are valid for one value only, each value has buffers of its own.
+    Attributes:
+        calls: launches so far, in all processes.
+        missing: values that are not launched yet.
+        seconds: duration of the launches so far.
+        compile_attempts: compiles that were refused so far.
     """
-    import torch
 
-    from kregistry.deep_gemm.settings import applied
+    def __init__(self, file: Path, manifest: Any) -> None:
+        self._file = file
+        self._manifest = manifest
+        self._values = [entry.range.values() for entry in manifest.entries]
+        every = [f"{entry} {values}" for entry, values in zip(manifest.entries, self._values)]
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        if kept.get("entries") != every or kept["done"] == [len(values) for values in self._values]:
+            kept = {}  # the launches of another manifest, or complete ones
+        self._every = every
+        self._done: list[int] = kept.get("done", [0] * len(every))
+        self.seconds: float = kept.get("seconds", 0.0)
+        self.compile_attempts: int = kept.get("compile_attempts", 0)
 
-    calls = 0
-    started = time.perf_counter()
-    for entry in manifest.entries:
-        kernel_type = registry[entry.kernel_type]
-        values = entry.range.values()
-        buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
-        specs = kernel_type.buffers(entry.shape, values[-1]).values()
-        one_value_each = any(isinstance(spec.initial, tuple) for spec in specs)
-        with applied(kernel_type, entry.shape):
-            for m in values:
-                own = kernel_type.allocate_buffers(entry.shape, m) if one_value_each else buffers
-                kernel_type.execute(own, m)
-        calls += len(values)
-        torch.cuda.synchronize()
-        del buffers
-        torch.cuda.empty_cache()
-    return calls, time.perf_counter() - started
+    @property
+    def calls(self) -> int:
+        return sum(self._done)
+
+    @property
+    def missing(self) -> int:
+        return sum(map(len, self._values)) - self.calls
+
+    def add_compile_attempts(self, number: int) -> None:
+        self.compile_attempts += number
+        self._keep()
+
+    def run(self, registry: Any, limit: float | None) -> None:
+        """Launch what is missing, for at most so many seconds, with buffers of the largest size.
+
+        Where an index buffer starts with values that are valid for one value only, each value has buffers of its own.
+        """
+        import torch
+
+        from kregistry.deep_gemm.settings import applied
+
+        before, started = self.seconds, time.perf_counter()
+        for number, (entry, values) in enumerate(zip(self._manifest.entries, self._values)):
+            if self._done[number] == len(values):
+                continue
+            kernel_type = registry[entry.kernel_type]
+            buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
+            specs = kernel_type.buffers(entry.shape, values[-1]).values()
+            one_value_each = any(isinstance(spec.initial, tuple) for spec in specs)
+            with applied(kernel_type, entry.shape):
+                while self._done[number] < len(values):
+                    first = self._done[number]
+                    for m in values[first : first + _LAUNCHES]:
+                        own = kernel_type.allocate_buffers(entry.shape, m) if one_value_each else buffers
+                        kernel_type.execute(own, m)
+                    torch.cuda.synchronize()
+                    self._done[number] = min(first + _LAUNCHES, len(values))
+                    spent = time.perf_counter() - started
+                    self.seconds = before + spent
+                    self._keep()
+                    if limit is not None and spent > limit:
+                        return
+            del buffers
+            torch.cuda.empty_cache()
+
+    def _keep(self) -> None:
+        kept = {"entries": self._every, "done": self._done, "seconds": self.seconds}
+        new = self._file.with_name(f"{self._file.name}.new")
+        new.write_text(json.dumps({**kept, "compile_attempts": self.compile_attempts}, indent=1) + "\n")
+        new.replace(self._file)
 
 
 def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[str, float], list[str]]:
     """Compare with the reference at the first and last value of the first segment of each distinct kernel."""
     import torch
 
-    from kregistry.conformance.trial import difference, results_of
+    from kregistry.conformance.comparison import difference
+    from kregistry.conformance.trial import results_of
     from kregistry.deep_gemm.settings import applied
     from kregistry.plan.planner import make_plan
 
@@ -323,14 +384,18 @@ def manifest_of(options: argparse.Namespace, registry: Any) -> Any:
 
 
 def forbid_compiler(work: Path) -> Path:
-    """Replace DeepGEMM's compiler by a script that only answers --version. Returns its log of refused commands."""
+    """Replace DeepGEMM's compiler by a script that only says its version and its steps.
+
+    Returns:
+        its log of refused commands.
+    """
     from kregistry.toolchain import find_cuda_toolkit
 
     toolkit = find_cuda_toolkit()
     script, log = work / "forbidden_nvcc.sh", work / "compile_attempts.log"
     log.unlink(missing_ok=True)
     script.write_text(
-        f'#!/bin/sh\ncase "$1" in --version) exec "{toolkit.nvcc}" --version ;; esac\n'
+        f'#!/bin/sh\ncase "$1" in --version | --dryrun) exec "{toolkit.nvcc}" "$@" ;; esac\n'
         f'echo "$@" >>"{log}"\necho "compiling is forbidden" >&2\nexit 1\n'
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)

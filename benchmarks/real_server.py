@@ -6,8 +6,10 @@
 
 `run` starts a server for each arm in turn, with dummy weights of a model that is cut to a few layers, waits until it is
 ready, sends real HTTP requests of growing lengths and bursts, and counts the kernels in DeepGEMM's JIT cache before, at
-ready, and after. It adds one line to DIR/results.jsonl as each arm ends, so an interrupted run keeps what it has.
-`table` prints a table of all lines, with the ratio of the bursts of each arm to those of `no-warm-up`.
+ready, and after. It adds one line to DIR/results.jsonl as each arm ends, so an interrupted run keeps what it has, and
+prints a summary of it. At `--until` it stops asking, and begins no arm that would end later.
+`table` prints a table of all lines of each results.jsonl in DIR and below, with the ratio of the bursts of each arm to
+those of `no-warm-up`. So the results of several commands, perhaps on several machines, are copied to folders of DIR.
 
 `rehearse` runs the same engine with the same arguments on the stub GPU, and writes benchmarks/manifests/.
 
@@ -27,6 +29,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +57,10 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=3, help="bursts of 128 requests in each arm, 32 at once")
     parser.add_argument("--longest", type=int, default=4000, help="longest prompt in tokens")
     parser.add_argument("--limit", type=float, default=300, help="seconds that one server may take to be ready")
-    parser.add_argument("--until", type=float, default=570, help="seconds for all arms; what takes longer is left out")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for every server")
+    parser.add_argument("--until", type=float, default=520, help="seconds for all arms; what takes longer is left out")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="for every server; part of a row"
+    )
     parser.add_argument("--target", default="h200", help="the GPU of a rehearsal")
     parser.add_argument("--manifests", type=Path, default=MANIFESTS, help="where rehearsed manifests are")
     parser.add_argument("--copy", type=Path, help="a directory that results and logs are copied to as well")
@@ -68,25 +73,26 @@ def main() -> None:
         if who not in WHO or state not in STATES:
             parser.error(f"an arm is one of {', '.join(WHO)}, with :cold, :warm or :killed; found {who}:{state}")
     if options.part == "table":
-        print(table.table(table.read(options.work / "results.jsonl")))
+        print(table.table(table.read(options.work)))
         return
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.part == "rehearse":
         rehearse(options)
         return
-    began, limit = time.monotonic(), options.limit
+    limit = options.limit
+    options.ends = time.monotonic() + options.until
     longest: dict[tuple[str, ...], float] = {}
     for arm in arms * options.rounds:
-        arm_began = time.monotonic()
-        left = options.until - (arm_began - began)
-        if left < longest.get(arm, 0):
+        began = time.monotonic()
+        left = options.ends - began
+        if left < max(1, longest.get(arm, min(longest.values(), default=0))):
             print(f"no time left for {':'.join(arm)}: {left:.0f} s of --until", flush=True)
             continue
         options.limit = min(limit, left)
         keep(options, run_arm(options, *arm))
-        longest[arm] = max(longest.get(arm, 0), time.monotonic() - arm_began)
-    print(table.table(table.read(options.work / "results.jsonl")))
+        longest[arm] = max(longest.get(arm, 0), time.monotonic() - began)
+    print(table.table(table.read(options.work)))
 
 
 def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]:
@@ -105,15 +111,21 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
         "layers": options.layers,
         "tp": options.tp,
         "arm": f"{who}:{state}",
+        "env": options.env,
         "log": log.name,
         "kernels_before": len(caches.kernels()),
     }
     if who == "manifest":
         command = [sys.executable, "-m", "kregistry", "build", str(manifest(options)), "--engine", options.engine]
-        code = subprocess.run(command, env={**os.environ, **caches.environment(options.engine)}).returncode
+        code, variables = -1, {**os.environ, **caches.environment(options.engine)}
+        with log.open("w") as output, suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(command, env=variables, stdout=output, stderr=output, timeout=options.limit)
+            code = done.returncode
         if code:
-            log.touch()
-            return {**result, "error": f"kregistry build has ended with code {code}"}
+            last_words = log.read_text(errors="replace").splitlines()[-30:]
+            return {**result, "error": f"kregistry build has ended with code {code}", "last_words": last_words}
+        log = log.with_suffix(".server.log")
+        result["log"] = log.name
         result["kernels_before"] = len(caches.kernels())
     with servers.Server(options, model, environment, log) as server:
         try:
@@ -125,7 +137,7 @@ def run_arm(options: argparse.Namespace, who: str, state: str) -> dict[str, Any]
             result["kernels_at_ready"] = len(at_ready)
             if result["ready_s"] is not None:
                 print(f"{who}:{state} is ready after {result['ready_s']} s", flush=True)
-                result |= traffic.measure(options, server, caches)
+                traffic.measure(options, server, caches, result)
                 live = sorted(caches.kernels() - at_ready)
                 result["compiled_live"] = len(live)
                 result["compiled_live_names"] = live[:8]
@@ -156,11 +168,9 @@ def rehearse(options: argparse.Namespace) -> None:
 
 
 def keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Print a result, and add it to the file."""
+    """Add a result to the file, and print a summary."""
     line = json.dumps(result)
-    print(line, flush=True)
-    for each in result.get("start", {}).get("phases", ()):
-        print(f"at {each['at']:.2f} s: {each['phase']}, {each['s']:.3f} s, {each['cpu_s']:.3f} s on a core")
+    print(table.summary(result), flush=True)
     with (options.work / "results.jsonl").open("a") as file:
         file.write(line + "\n")
     if options.copy:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kregistry.compile.plan_and_build import build_kernels
-    from kregistry.deep_gemm.settings import (
+    from kregistry.deep_gemm.known_settings import (
         BF16_GEMM_SETTINGS,
         BLOCK_SIZE_MULTIPLE_OF,
         DETERMINISTIC,
@@ -60,7 +60,7 @@ _HOMES = {
     "Buffers": "kernel_type",
     "Call": "kernel_type",
     "Choice": "kernel_type",
-    "DETERMINISTIC": "deep_gemm.settings",
+    "DETERMINISTIC": "deep_gemm.known_settings",
     "Dimension": "kernel_type",
     "Dispatch": "serving",
     "EmptyInput": "kernel_type",
@@ -68,14 +68,14 @@ _HOMES = {
     "Gemm": "kernel_type",
     "KernelType": "kernel_type",
     "KregistryError": "errors",
-    "BF16_GEMM_SETTINGS": "deep_gemm.settings",
-    "BLOCK_SIZE_MULTIPLE_OF": "deep_gemm.settings",
-    "IGNORE_COMPILE_DIMS": "deep_gemm.settings",
-    "PDL": "deep_gemm.settings",
-    "TC_UTIL": "deep_gemm.settings",
-    "MK_ALIGNMENT": "deep_gemm.settings",
+    "BF16_GEMM_SETTINGS": "deep_gemm.known_settings",
+    "BLOCK_SIZE_MULTIPLE_OF": "deep_gemm.known_settings",
+    "IGNORE_COMPILE_DIMS": "deep_gemm.known_settings",
+    "PDL": "deep_gemm.known_settings",
+    "TC_UTIL": "deep_gemm.known_settings",
+    "MK_ALIGNMENT": "deep_gemm.known_settings",
     "Manifest": "manifest",
-    "NUM_SMS": "deep_gemm.settings",
+    "NUM_SMS": "deep_gemm.known_settings",
     "Plan": "plan",
     "Proof": "kernel_type",
     "REQUIRED": "kernel_type",

@@ -105,5 +105,11 @@ def _ask_an_interpreter() -> list[str]:
     import subprocess
 
     code = "import os, sys\nsys.stdout.buffer.write(os.fsencode('\\0'.join(filter(None, sys.path))))"
-    done = subprocess.run([sys.executable, "-c", code], env=child_environment(), stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     return os.fsdecode(done.stdout).split("\0")

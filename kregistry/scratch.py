@@ -66,7 +66,11 @@ def scratch_directory(kind: str) -> Iterator[Path]:
 
 
 def make_scratch(kind: str) -> tuple[Path, int]:
-    """The same without a block: the directory, and a descriptor that holds it until it is closed."""
+    """The same without a block: the directory, and a descriptor that holds it until it is closed.
+
+    Raises:
+        StorageError: the directory for temporary files cannot be written.
+    """
     root = scratch_root()
     remove_abandoned(root)
     try:

@@ -200,7 +200,7 @@ class Toolchain:
     versions: Versions
 
 
-def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
+def find_toolchain() -> Toolchain:
     """Find torch, DeepGEMM, the CUDA toolkit and a C compiler, for an environment in which kernels can be built.
 
     Raises:
@@ -209,10 +209,10 @@ def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
     """
     torch = torch_version()
     deep_gemm = require_deep_gemm()
-    check_environment(environment, series_of(deep_gemm))
-    cuda = find_cuda_toolkit(environment)
-    compiler = find_c_compiler(environment)
-    for remark in compiler_remarks(environment, cuda.compiler):
+    check_environment(os.environ, series_of(deep_gemm))
+    cuda = find_cuda_toolkit()
+    compiler = find_c_compiler()
+    for remark in compiler_remarks(os.environ, cuda.compiler):
         _warn_once(remark)
     return Toolchain(cuda, compiler, Versions(deep_gemm, torch, cuda.version))
 

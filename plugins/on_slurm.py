@@ -82,16 +82,26 @@ class _SlurmExecutor(Executor):
         with self._lock:
             for job in self._open.values():
                 job.cancel(check=False)
-        self._thread.join()
+        self._thread.join(_ANSWER_SECONDS)  # it may wait for a command of Slurm
 
     def _watch(self) -> None:
         while not self._ended.wait(_POLL_SECONDS):
             with self._lock:
-                done = [(future, job) for future, job in self._open.items() if job.done()]
-                for future, _ in done:
-                    del self._open[future]
-            for future, job in done:
-                try:
-                    future.set_result(job.result())
-                except Exception as error:  # the job's own, or that it left no result
-                    future.set_exception(error)
+                waiting = list(self._open.items())
+            for future, job in waiting:
+                self._look(future, job)
+
+    def _look(self, future: Future[Any], job: Any) -> None:
+        """Settle the future of a job that has ended, or of which Slurm cannot say whether it has."""
+        try:
+            if not job.done():
+                return
+            result, failure = job.result(), None
+        except Exception as error:  # the job's own, that it left no result, or one of Slurm's commands
+            result, failure = None, error
+        with self._lock:
+            del self._open[future]
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)

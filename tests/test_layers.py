@@ -24,6 +24,7 @@ FLOORS = (
         "python_child",
         "scratch",
         "target",
+        "user_cache",
         "watchdog",
     ),
     ("kernel_type",),

@@ -51,9 +51,9 @@ RUNS: dict[str, dict[str, str]] = {
         "0.5.23": "its DeepGEMM wrapper; whole schedulers; a server, cold and warm; rehearsals",
     },
     "vllm": {
-        "0.20.0": "engine core and worker, cold and warm",
+        "0.20.0": "engine core and worker; a server, cold and warm",
         "0.26.0": "engine core and worker; a server, cold and warm",
-        "0.33.0": "engine core and worker, cold and warm; rehearsals",
+        "0.33.0": "engine core and worker; a server, cold and warm; rehearsals",
     },
 }
 _WRAPPER = "srt/layers/deep_gemm_wrapper/compile_utils.py"

@@ -23,6 +23,7 @@ from typing import Any
 from attrs import frozen
 
 from kregistry.integrations.phases import read_phases
+from kregistry.watchdog import Watchdog
 from real_server_parts import models
 
 _PROGRAMS = {"sglang": ["-m", "sglang.launch_server"], "vllm": ["-m", "vllm.entrypoints.cli.main", "serve"]}
@@ -151,7 +152,10 @@ def free_port() -> int:
 
 
 class Server:
-    """A running server, as a context; it is ended with all its processes."""
+    """A running server, as a context; it is ended with all its processes, also if this process is killed.
+
+    A server that lives on would hold the memory of the GPU, and change what the next command measures.
+    """
 
     def __init__(self, options: argparse.Namespace, model: Path, environment: dict[str, str], log: Path) -> None:
         self.engine = options.engine
@@ -161,10 +165,12 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         own = [*arguments(options, model), "--host", "127.0.0.1", "--port", str(self.port)]
         self._command = [sys.executable, "-W", "ignore", *_PROGRAMS[self.engine], *own]
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self._watchdog = Watchdog()
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment, **self._watchdog.environment}
 
     def __enter__(self) -> Server:
         self._output = self.log.open("w")
+        self._watchdog.start()
         self.began = time.time()
         self.process = subprocess.Popen(
             self._command,
@@ -203,6 +209,7 @@ class Server:
                 self.process.wait(seconds)
             if not _group_lives(self.process.pid):
                 break
+        self._watchdog.stop()
         self._output.close()
 
 

@@ -5,23 +5,53 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 Result = dict[str, Any]
+_LONG_PHASE = 0.2
 
 
-def read(path: Path) -> list[Result]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def read(directory: Path) -> list[Result]:
+    """The results in a directory and below, each once: the same line may have been copied. A line that was cut is left
+    out.
+    """
+    found: dict[str, Result] = {}
+    for path in sorted(directory.rglob("results.jsonl")):
+        for line in path.read_text().splitlines():
+            with suppress(ValueError):
+                found.setdefault(line, json.loads(line))
+    return list(found.values())
+
+
+def summary(result: Result) -> str:
+    """A result in a few lines, so that many fit on a page."""
+    always = ("ready_s", "kernels_before", "kernels_at_ready", "compiled_live", "slowest", "bursts", "tracebacks")
+    rare = ("cut", "error", "compiled_live_names", "killed_after_s", "ended_after_s", "kernels_then")
+    shown = {name: result[name] for name in (*always, *rare) if name in result and (name in always or result[name])}
+    lines = [f"{result['arm']}: {json.dumps(shown)}"]
+    lines += [f"  a prompt that compiled: {each}" for each in result.get("prompts", ()) if "compiled" in each][:8]
+    phases = [each for each in result.get("start", {}).get("phases", ()) if each["s"] >= _LONG_PHASE]
+    if phases:
+        words = (f"{each['at']:.1f} {each['phase']} {each['s']:.2f} ({each['cpu_s']:.2f})" for each in phases)
+        lines.append(f"  phases (at, seconds, and on a core): {'; '.join(words)}")
+    if "last_words" in result:
+        lines += [f"  {each[:200]}" for each in (*result.get("kregistry", ())[-4:], *result["last_words"][-12:])]
+    return "\n".join(lines)
 
 
 def table(results: list[Result]) -> str:
     """A Markdown table."""
     groups: dict[tuple[str, ...], list[Result]] = {}
+    bases: dict[tuple[str, ...], list[Result]] = {}
     for each in results:
-        key = (each["engine"], f"{each['model']}, {each['layers']} layers, tp {each['tp']}", each["arm"])
-        groups.setdefault(key, []).append(each)
+        arm = " ".join((each["arm"], *each.get("env", ())))
+        model = f"{each['model']}, {each['layers']} layers, tp {each['tp']}"
+        groups.setdefault((each["engine"], model, arm), []).append(each)
+        if each["arm"] == "no-warm-up:warm":
+            bases.setdefault((each["engine"], model), []).append(each)
     rows = [
         "| engine | model | arm | ready, s | after no-warm-up, s | kernels | compiled live | burst, s "
         "| burst to no-warm-up |",
@@ -29,7 +59,8 @@ def table(results: list[Result]) -> str:
     ]
     for (engine, model, arm), found in groups.items():
         ready = _ready(found)
-        without = _ready(groups.get((engine, model, "no-warm-up:warm"), []))
+        no_warm_up = bases.get((engine, model), [])
+        without = _ready(no_warm_up)
         later = f"{median(ready) - median(without):+.1f}" if ready and without else "-"
         shown = f"{median(ready):.1f} ({', '.join(f'{each:.1f}' for each in ready)})" if ready else "not ready"
         if any("killed_after_s" in each for each in found):
@@ -37,7 +68,7 @@ def table(results: list[Result]) -> str:
         kernels = sorted({each.get("kernels_at_ready", 0) for each in found})
         live = sum(each.get("compiled_live", 0) for each in found)
         bursts = _bursts(found)
-        base = _bursts(groups.get((engine, model, "no-warm-up:warm"), []))
+        base = _bursts(no_warm_up)
         ratio = interval(bursts, base) if bursts and base and not arm.startswith("no-warm-up") else "-"
         burst = f"{median(bursts):.3f} of {len(bursts)}" if bursts else "-"
         rows.append(

@@ -18,27 +18,35 @@ _AGAIN = (1, 17, 100, 300, 700, 1500, 3000)
 _REQUESTS, _AT_ONCE = 128, 32
 
 
-def measure(options: argparse.Namespace, server: Server, caches: Caches) -> dict[str, Any]:
+def measure(options: argparse.Namespace, server: Server, caches: Caches, found: dict[str, Any]) -> None:
     """Send the traffic of an arm.
 
-    Returns:
-        Seconds of each prompt with the kernels that appeared meanwhile, and seconds of each burst.
+    Args:
+        found: gets the seconds of each prompt with the kernels that appeared meanwhile, and of each burst.
+            What would begin after ``options.ends`` is left out, and ``cut`` says so.
     """
     rng = random.Random(1)
     lengths = [each for each in (*LENGTHS, *LONG) if each <= options.longest]
-    prompts = [_prompt(server, caches, rng, length) for length in lengths]
-    bursts = []
-    for _ in range(options.bursts):
-        rng.seed(7)
-        sizes = [rng.randrange(1, 1500) for _ in range(_REQUESTS)]
-        tokens = [[rng.randrange(1, 1000) for _ in range(size)] for size in sizes]
-        began = time.perf_counter()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda each: ask(server, each, 64), tokens))
-        bursts.append(round(time.perf_counter() - began, 3))
-    again = [_prompt(server, caches, rng, length) for length in _AGAIN if length <= options.longest]
-    slow = max(prompts, key=lambda each: each["s"], default=None)
-    return {"prompts": prompts, "slowest": slow, "bursts": bursts, "again": again}
+    again = [each for each in _AGAIN if each <= options.longest]
+    found |= {"prompts": [], "slowest": None, "bursts": [], "again": []}
+    for name, of_this in (("prompts", lengths), ("bursts", range(options.bursts)), ("again", again)):
+        for each in of_this:
+            if time.monotonic() > options.ends:
+                found["cut"] = True
+                return
+            found[name].append(_burst(server, rng) if name == "bursts" else _prompt(server, caches, rng, each))
+            found["slowest"] = max(found["prompts"], key=lambda prompt: float(prompt["s"]), default=None)
+
+
+def _burst(server: Server, rng: random.Random) -> float:
+    """Seconds of 128 requests, 32 at once; the same ones each time."""
+    rng.seed(7)
+    sizes = [rng.randrange(1, 1500) for _ in range(_REQUESTS)]
+    tokens = [[rng.randrange(1, 1000) for _ in range(size)] for size in sizes]
+    began = time.perf_counter()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda each: ask(server, each, 64), tokens))
+    return round(time.perf_counter() - began, 3)
 
 
 def _prompt(server: Server, caches: Caches, rng: random.Random, length: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class ExampleGemm(Gemm):
         return {"a": a, "b": b, "d": BufferSpec((max_m, shape.n), "bfloat16", "output")}
 
     def workspace_requirement(self, shape, max_m):
-        return 0 if shape.deterministic else 16 << 20  # DeepGEMM 0.2 lends it to cuBLASLt
+        return 0 if shape.deterministic else 16 << 20  # DeepGEMM 0.2 gives it to cuBLASLt
 
     def reference(self, buffers, m):
         return {"d": buffers.a[:m].float() @ buffers.b.float().T}

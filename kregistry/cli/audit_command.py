@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 
 from kregistry.cli.next_command import next_command
+from kregistry.cli.option_values import Selection, Verbosity
 from kregistry.cli.options import (
-    Selection,
-    Verbosity,
     jobs_option,
     json_option,
     print_json,

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from kregistry.bounded_input import open_input
+from kregistry.integrations.start_folder import places
+from kregistry.store import Store
 from kregistry.store.atomic import write_output
 from kregistry.store.listing import matching
 
@@ -68,7 +70,7 @@ def _packages() -> list[str]:
 
 def _of_the_store(store: Path) -> dict[str, str]:
     """What the last starts left, and which plans, remembered calls and kernels there are."""
-    logs = sorted(matching(store / "starts", "*/*"))
+    logs = [each for place in places(Store(store)) for each in sorted(matching(place, "*/*"))]
     parts = {f"starts/{each.parent.name}/{each.name}": _end_of(each) for each in logs if each.is_file()}
     files = (each for kind in ("plans", "first_calls") for each in matching(store / kind, "**/*.*"))
     names = [str(each.relative_to(store)) for each in files]

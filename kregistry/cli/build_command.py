@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kregistry.cli.next_command import next_command
+from kregistry.cli.option_values import Selection, Storage, Verbosity
 from kregistry.cli.options import (
-    Selection,
-    Storage,
-    Verbosity,
     allow_broken_option,
     front_end_options,
     jobs_option,
@@ -80,21 +78,15 @@ def command(
 
     A lock file with sources beside FILE, of the same name (kernels.lock), lets compiling start before planning ends.
     """
-    from kregistry.compile.session import begin_with_lock
-
     beside = _lock_beside(selection.file) if lock is None else None
-    begun: AbstractContextManager[Session | None] = nullcontext()
-    if beside is not None and shard is None and on is None and not headers:
-        begun = begin_with_lock(
-            beside,
-            selection.events,
-            storage.store,
-            jobs=jobs,
-            shared_front_end=shared_front_end,
-            paranoid=paranoid,
-            remote=remote,
-        )
-    with begun as session:
+    begin = lock is None and shard is None and on is None and not headers
+    options: dict[str, Any] = {
+        "jobs": jobs,
+        "shared_front_end": shared_front_end,
+        "paranoid": paranoid,
+        "remote": remote,
+    }
+    with _begun(selection, beside, storage, options) if begin else nullcontext() as session:
         # Compilers may run by now. What follows is imported, loaded and read meanwhile.
         from kregistry.cli.progress import ProgressBar
         from kregistry.compile.build_lock import build_lock
@@ -114,11 +106,8 @@ def command(
                     registry.events,
                     store=storage.store,
                     headers=headers,
-                    jobs=jobs,
-                    shared_front_end=shared_front_end,
-                    paranoid=paranoid,
-                    remote=remote,
                     shard=part,
+                    **options,
                     workers=workers(executor, shared_front_end, paranoid) if executor else None,
                 )
         else:
@@ -132,17 +121,38 @@ def command(
                     registry,
                     store=storage.store,
                     jit_cache=jit_cache,
-                    jobs=jobs,
-                    shared_front_end=shared_front_end,
-                    paranoid=paranoid,
+                    **options,
                     replan=replan,
                     lock=beside,
-                    remote=remote,
                     shard=part,
                     executor=executor,
                     session=session,
                 )
             storage.warn_of_places(manifest, report.plan.kernels.values(), jit_cache)
+    _show(report, remote, verbosity, as_json)
+    raise_problems(report, allow_broken=allow_broken)
+
+
+def _begun(
+    selection: Selection, beside: Path | None, storage: Storage, options: dict[str, Any]
+) -> AbstractContextManager[Session | None]:
+    """The compilers of a build, started before its manifest is loaded where it is known which headers they need.
+
+    Args:
+        beside: the lock file of the manifest.
+        options: of the build and of the session.
+    """
+    from kregistry.compile.session import begin_with_headers, begin_with_lock
+    from kregistry.manifest.glance import glance
+
+    if beside is not None:
+        return begin_with_lock(beside, selection.events, storage.store, **options)
+    seen = glance(selection.file, selection.models, selection.target)
+    return begin_with_headers(seen, selection.events, storage.store, **options) if seen is not None else nullcontext()
+
+
+def _show(report: BuildReport, remote: Chain, verbosity: Verbosity, as_json: bool) -> None:
+    """What the build came to."""
     verbosity.report_plan(report.plan)
     if verbosity is Verbosity.VERBOSE and report.id:
         say(f"build {report.id}: its log is kept beside the store")
@@ -158,7 +168,6 @@ def command(
         print_json(report.to_json())
     else:
         print_report(report)
-    raise_problems(report, allow_broken=allow_broken)
 
 
 def _lock_beside(file: Path) -> Path | None:

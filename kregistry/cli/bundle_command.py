@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import Selection, Verbosity, manifest_options, store_option, verbosity_options
+from kregistry.cli.option_values import Selection, Verbosity
+from kregistry.cli.options import manifest_options, store_option, verbosity_options
 from kregistry.cli.output import echo
 from kregistry.cli.remote_kernels import lock_option, wanted
 from kregistry.cli.remote_options import sign_option

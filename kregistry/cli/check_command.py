@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from kregistry.cli.options import Selection, json_option, manifest_options, print_json
+from kregistry.cli.option_values import Selection
+from kregistry.cli.options import json_option, manifest_options, print_json
 from kregistry.cli.output import echo
 from kregistry.errors import count_of
 

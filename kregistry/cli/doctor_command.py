@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from attrs import frozen
 
-from kregistry.cli.options import json_option, make_registry, print_json
+from kregistry.cli.option_values import make_registry
+from kregistry.cli.options import json_option, print_json
 from kregistry.cli.output import echo
 from kregistry.errors import KregistryError, MissingRequirement, ProviderConflictError
 

@@ -11,7 +11,8 @@ import click
 
 from kregistry.cli import complete
 from kregistry.cli.example import EXAMPLE
-from kregistry.cli.options import make_registry, plugin_option, warn_of_plugins
+from kregistry.cli.option_values import make_registry, warn_of_plugins
+from kregistry.cli.options import plugin_option
 from kregistry.cli.output import echo, escape_controls, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 
@@ -171,7 +172,7 @@ def command(
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise InputError(f"--name: expected letters, digits, '.', '_' and '-', got {quoted(name)}")
     title = name or default_name(config)
-    text = render(calls, registry, name=title, command=_command_line(config, name), stops=_stops(stops))
+    text = render(calls, registry, name=title, command=_command_line(config), stops=_stops(stops))
     manifest = parse(text, registry, str(output or title), deployment.target)
     if output is not None:
         write_or_rescue(output, with_digest(text))
@@ -289,7 +290,7 @@ def _spelling(option: click.Parameter) -> str:
     return next(each for each in option.opts if each.startswith("--"))
 
 
-def _command_line(config: Path, name: str | None) -> str:
+def _command_line(config: Path) -> str:
     """The command line without output options and without paths, except for the name of the config."""
     context = click.get_current_context()
     words = ["kregistry", "init", "--config", config.name]

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from kregistry.cli import complete
-from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+from kregistry.cli.option_values import make_registry
+from kregistry.cli.options import json_option, plugin_option, print_json
 from kregistry.cli.output import echo
 from kregistry.kernel_type.display import manifest_value
 from kregistry.registry import Registration, Registry

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kregistry.cli.options import json_option, make_registry, plugin_option, print_json
+from kregistry.cli.option_values import make_registry
+from kregistry.cli.options import json_option, plugin_option, print_json
 from kregistry.cli.output import echo, say
 
 if TYPE_CHECKING:

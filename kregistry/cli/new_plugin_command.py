@@ -35,7 +35,7 @@ def command(name: str, directory: Path, as_json: bool) -> None:
 
 def _warn_of_clash(name: str) -> None:
     """Warn if an installed plugin offers a kernel type of the same name: a manifest would have to choose."""
-    from kregistry.cli.options import make_registry
+    from kregistry.cli.option_values import make_registry
     from kregistry.scaffold.plugin import PluginNames
 
     kernel_type, registry = PluginNames.from_name(name).type, make_registry(())

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.next_command import next_command
+from kregistry.cli.option_values import Selection, Verbosity
 from kregistry.cli.options import (
-    Selection,
-    Verbosity,
     allow_broken_option,
     json_option,
     manifest_options,

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from kregistry.cli.options import Verbosity
+from kregistry.cli.option_values import Verbosity
 from kregistry.cli.output import escape_controls
 from kregistry.cli.work import Work
 from kregistry.events import CompiledKernel, FailedKernel, Warmed, WarmedKernel

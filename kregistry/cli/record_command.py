@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kregistry.cli.options import make_registry, plugin_option
+from kregistry.cli.option_values import make_registry
+from kregistry.cli.options import plugin_option
 from kregistry.cli.output import echo, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 from kregistry.cli.run_program import environment_on, run_program

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from kregistry.cli import complete
-from kregistry.cli.options import make_registry, plugin_option
+from kregistry.cli.option_values import make_registry
+from kregistry.cli.options import plugin_option
 from kregistry.cli.output import echo, say
 from kregistry.cli.output_file import check_output, force_option, with_digest, write_or_rescue
 

@@ -11,15 +11,8 @@ import click
 from attrs import frozen
 
 from kregistry.bounded_input import MAX_JSON_BYTES, read_input
-from kregistry.cli.options import (
-    Selection,
-    Verbosity,
-    json_option,
-    manifest_options,
-    print_json,
-    store_option,
-    verbosity_options,
-)
+from kregistry.cli.option_values import Selection, Verbosity
+from kregistry.cli.options import json_option, manifest_options, print_json, store_option, verbosity_options
 from kregistry.cli.output import echo, say
 from kregistry.errors import IncompleteError, TrustError
 from kregistry.remote.chain import Chain

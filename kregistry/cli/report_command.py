@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import (
-    Selection,
-    Storage,
-    Verbosity,
-    manifest_options,
-    replan_option,
-    storage_options,
-    verbosity_options,
-)
+from kregistry.cli.option_values import Selection, Storage, Verbosity
+from kregistry.cli.options import manifest_options, replan_option, storage_options, verbosity_options
 from kregistry.cli.output import echo
 
 if TYPE_CHECKING:
@@ -119,7 +112,11 @@ def find_build_log(storage: Storage, plan: Plan, build_id: str | None) -> BuildL
 
 
 def write_trace(log: BuildLog | None, path: Path) -> None:
-    """Write the Chrome trace of a build."""
+    """Write the Chrome trace of a build.
+
+    Raises:
+        InputError: there is no log of a build.
+    """
     from kregistry.errors import InputError
     from kregistry.report.trace import chrome_trace
 

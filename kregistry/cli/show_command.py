@@ -10,10 +10,8 @@ import click
 
 from kregistry.cli import complete
 from kregistry.cli.next_command import next_command
+from kregistry.cli.option_values import Selection, Storage, Verbosity
 from kregistry.cli.options import (
-    Selection,
-    Storage,
-    Verbosity,
     json_option,
     print_json,
     replan_option,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kregistry.cli.next_command import next_command
-from kregistry.cli.options import Selection, Verbosity
+from kregistry.cli.option_values import Selection, Verbosity
 from kregistry.cli.remote_kernels import NO_ANSWER, for_each, raise_rejections, report, wanted
 from kregistry.remote.chain import Chain
 from kregistry.remote.gate import TrustSettings

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 import click
 
 from kregistry.cli.next_command import next_command
+from kregistry.cli.option_values import Selection, Storage, Verbosity
 from kregistry.cli.options import (
-    Selection,
-    Storage,
-    Verbosity,
     allow_broken_option,
     front_end_options,
     jobs_option,

@@ -18,7 +18,7 @@ from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.machine import available_cores
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import TargetSection
+from kregistry.plan.plan_sections import TargetSection
 from kregistry.remote.chain import Chain
 from kregistry.remote.usage import note_usage
 from kregistry.store import Store

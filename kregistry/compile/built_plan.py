@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kregistry.compile.build_report import BuildReport
 from kregistry.errors import StorageError, storage_errors
-from kregistry.plan.plan_file import BuildSection, BuiltKernel, write_plan
+from kregistry.plan.plan_file import write_plan
+from kregistry.plan.plan_sections import BuildSection, BuiltKernel
 from kregistry.store.failures import is_lasting
 
 

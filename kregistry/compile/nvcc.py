@@ -17,6 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
+from kregistry.bounded_input import is_readable
 from kregistry.deep_gemm.compiler import compiler_error
 from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.full_disk import raise_if_full
@@ -25,6 +26,8 @@ from kregistry.store.atomic import storage_errors
 from kregistry.store.cubin import DamagedCubin, single_kernel
 from kregistry.watchdog import Watchdog
 
+#: A compiler that takes longer than this hangs: the slowest kernel takes minutes on a busy machine.
+LIMIT_SECONDS = 3600.0
 #: A compiler writes some MiB of temporary files for a kernel of DeepGEMM.
 _NEEDED_BYTES = 32 << 20
 
@@ -110,17 +113,26 @@ class Nvcc:
     ) -> tuple[int, str]:
         """Run a command whose temporary files go to a scratch directory; returns its exit code and output.
 
+        A command that has not ended after :data:`LIMIT_SECONDS` is killed.
+
         Raises:
             OSError: the command cannot be started.
         """
-        process = self.start(command, scratch, environment, subprocess.PIPE)
-        if process is None:
-            return -signal.SIGTERM, "stopped"
-        try:
-            text, _ = process.communicate()
-        finally:
-            self.ended(process)
-        return process.returncode, text
+        # No pipe: a server that the command leaves behind, such as that of a compiler cache, would keep it open.
+        with os.fdopen(os.memfd_create("output"), "w+", errors="replace") as output:
+            process = self.start(command, scratch, environment, output)
+            if process is None:
+                return -signal.SIGTERM, "stopped"
+            late = ""
+            try:
+                if not _ends(process, LIMIT_SECONDS):
+                    self.kill(process)
+                    late = f"\nkilled: it had not ended after {LIMIT_SECONDS:.0f} s"
+                process.wait()
+            finally:
+                self.ended(process)
+            output.seek(0)
+            return process.returncode, output.read() + late
 
     def start(
         self,
@@ -146,6 +158,7 @@ class Nvcc:
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -167,6 +180,12 @@ class Nvcc:
         with self._lock:
             self._running.discard(process)
 
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """Kill a command that hangs, and all that it has started."""
+        with self._lock:
+            if process in self._running:
+                _kill(process)
+
     def close(self) -> None:
         """After the last command: end what would end the commands if this process were killed."""
         self._watchdog.stop()
@@ -176,8 +195,26 @@ class Nvcc:
         with self._lock:
             self.stopped = True
             for process in self._running:
-                with suppress(ProcessLookupError):  # it has just ended by itself
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):  # it has just ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _ends(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Wait until a process ends; whether it has within this time."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:  # the kernel has no such descriptors: Python looks every 50 ms
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode is not None
+    try:
+        return is_readable(descriptor, seconds)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -8,6 +8,9 @@ from kregistry.compile.job import Job
 from kregistry.compile.schedule import Schedule
 from kregistry.kernel import Kernel
 
+#: How many kernels a message names.
+_NAMED = 20
+
 
 class OpenJobs:
     """Which kernels are on their way; guarded by the schedule's lock, so that :meth:`wait` notices each end."""
@@ -43,4 +46,6 @@ class OpenJobs:
         return first
 
     def _awaited(self) -> str:
-        return ", ".join(kernel.id for kernel in self._kernels.values())
+        names = [kernel.id for kernel in self._kernels.values()]
+        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + rest

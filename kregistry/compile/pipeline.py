@@ -213,11 +213,10 @@ class Pipeline:
 
     def expect(self, kernels: Iterable[Kernel]) -> None:
         """Parse the headers of these kernels' families, before it is known which of their kernels are needed."""
-        expected = tuple(kernels)
-        for kernel in expected:
-            self._route.expect(kernel)
-        if expected:
+        possible = [self._route.expect(kernel) for kernel in kernels]
+        if any(possible):
             self._schedule.open()
+            self._nvcc.wait_for_first(_FIRST_SECONDS)
 
     def first(self, keys: Collection[str]) -> None:
         """Compile kernels before all others: those that are added already, and those that will be.

@@ -131,7 +131,7 @@ def build_kernels(
             if shard is None and not session.has_early:
                 pipeline.add_early(_early_kernels(lock, manifest, toolchain, guess=cluster is None))
             if shard is None and cluster is None and not remote and store.is_empty():
-                pipeline.expect(shipped_families(manifest, toolchain))
+                pipeline.expect(shipped_families(_kernel_types(manifest), manifest.target, toolchain))
             plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
             if shard is not None:
                 plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
@@ -161,6 +161,10 @@ def build_kernels(
         keep_built_plan(store.directory, report)
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
+
+
+def _kernel_types(manifest: Manifest) -> frozenset[str]:
+    return frozenset(entry.kernel_type for entry in manifest.entries)
 
 
 def _early_kernels(lock: Path | None, manifest: Manifest, toolchain: Toolchain, *, guess: bool) -> Iterable[Kernel]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,13 @@ def shipped_kernels(
 
 
 def shipped_families(
-    manifest: Manifest,
+    kernel_types: Collection[str],
+    target: Target,
     toolchain: Toolchain,
     environment: Mapping[str, str] = os.environ,
     directory: Any = None,
 ) -> tuple[Kernel, ...]:
-    """A kernel of each family that the kernel types of a manifest usually need, whatever their shapes are.
+    """A kernel of each family that kernel types usually need, whatever their shapes are.
 
     Families of few kernels are left out: their headers are parsed when they are known to be needed. They are a guess,
     which costs the seconds of parsing: a DeepGEMM for which nothing ships is taken to include the headers of another of
@@ -81,16 +82,15 @@ def shipped_families(
         return ()
     content = _read(toolchain.versions.deep_gemm, directory) or _read_of_series(toolchain.versions.deep_gemm, directory)
     compiler, headers = toolchain.cuda.compiler, installed_headers()
-    if content is None or not headers or not _takes_flags(compiler, manifest.target):
+    if content is None or not headers or not _takes_flags(compiler, target):
         return ()
     if _is_changed(compiler, toolchain, environment):
         return ()
-    types = {entry.kernel_type for entry in manifest.entries}
     families: dict[tuple[int, str], set[int]] = {}
-    for target, known in content["entries"].items():
-        if target.partition("-")[0] != manifest.target.compute_capability:
+    for name, known in content["entries"].items():
+        if name.partition("-")[0] != target.compute_capability:
             continue
-        for number in (number for each, spans in known.items() if _type(each) in types for number, *_ in spans):
+        for number in (number for each, spans in known.items() if _type(each) in kernel_types for number, *_ in spans):
             _, command, template, _ = content["kernels"][number]
             families.setdefault((command, content["templates"][template].partition("static ")[0]), set()).add(number)
     many = [min(numbers) for numbers in families.values() if len(numbers) >= _MANY]

@@ -132,7 +132,7 @@ def nvcc_version(nvcc: Path) -> str:
     """
     try:
         output = version_text(nvcc)
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise MissingRequirement(f"{nvcc} does not run: {error}", COMPILER_HINT) from error
     match = re.search(r"V(\d+\.\d+\.\d+)", output)
     if match is None:

@@ -115,6 +115,6 @@ def _user_cache(environment: Mapping[str, str]) -> Path:
 def _expanded(path: str, environment: Mapping[str, str]) -> Path:
     """What ``os.path.expanduser`` makes of a path in this environment."""
     if path == "~" or path.startswith("~/"):
-        home = environment.get("HOME") or str(Path("~").expanduser())
+        home = environment.get("HOME") or os.path.expanduser("~")  # noqa: PTH111  # without a home it stays as it is
         return Path(home + path[1:])
     return Path(path)

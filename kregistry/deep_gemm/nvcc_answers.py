@@ -18,6 +18,8 @@ from kregistry.deep_gemm.nvcc_flags import for_nvcc
 from kregistry.deep_gemm.remembered import remembered
 
 _ELF = b"\x7fELF"
+#: It answers in a fraction of a second; the first time, from a busy network drive, in more.
+_ANSWER_SECONDS = 60.0
 #: Names in nvcc.profile may be variables of the environment, whether it reads or extends them.
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _OF_NVCC = re.compile(r"(NVCC|NVVM|CUDA|CICC)\w*")
@@ -27,13 +29,9 @@ def version_text(nvcc: Path) -> str:
     """What ``nvcc --version`` prints.
 
     Raises:
-        OSError, subprocess.CalledProcessError: it does not run.
+        OSError, subprocess.SubprocessError: it does not run, or does not answer.
     """
-    return _remembered(
-        nvcc,
-        "version",
-        lambda: subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=True).stdout,
-    )
+    return _remembered(nvcc, "version", lambda: _version(nvcc))
 
 
 def dry_run_text(nvcc: Path) -> str:
@@ -41,11 +39,28 @@ def dry_run_text(nvcc: Path) -> str:
     return _remembered(nvcc, "dryrun", lambda: _dry_run(nvcc))
 
 
+def _version(nvcc: Path) -> str:
+    done = subprocess.run(
+        [str(nvcc), "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_ANSWER_SECONDS,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.stdout
+
+
 def _dry_run(nvcc: Path) -> str:
     command = [str(nvcc), "--dryrun", "-cubin", "-o", os.devnull, "-x", "cu", os.devnull]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=for_nvcc(os.environ), stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_SECONDS,
+            env=for_nvcc(os.environ),
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from kregistry.bounded_input import parse_json, read_bounded
 from kregistry.store.atomic import ABANDONED_SECONDS, remove_leftovers, replace_file
+from kregistry.user_cache import user_cache
 
 #: A file that was changed less than this long ago could change again without a new time. Nanoseconds.
 _SETTLED = 2_000_000_000
@@ -34,7 +33,7 @@ def remembered(key: str, compute: Callable[[], tuple[str, Iterable[str]]]) -> st
         key: what the digest is of, in hexadecimal; it becomes the name of a file.
         compute: gives the digest and the paths that decide it: files that were read, and directories.
     """
-    place = user_cache_path("kregistry") / "headers" / f"{key}.json"
+    place = user_cache() / "headers" / f"{key}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         content = _read(place)
         if all(_stat(path) == (tuple(known) if known else None) for path, known in content["paths"].items()):

@@ -144,4 +144,5 @@ class PlannedEntry:
 
 
 def span(start: int, stop: int) -> str:
+    """``"3"`` or ``"3..8"``: an interval as tables and messages show it; ``stop`` is included."""
     return str(start) if start == stop else f"{start}..{stop}"

@@ -107,7 +107,16 @@ def read_config(path: str | Path) -> ModelConfig:
 
 
 def parse_config(data: object, file: str = "config.json", beside: object = None) -> ModelConfig:
-    """Like :func:`read_config`, for parsed JSON; ``beside`` is the content of hf_quant_config.json."""
+    """Like :func:`read_config`, for parsed JSON.
+
+    Args:
+        data: the parsed JSON.
+        file: its name in messages.
+        beside: the parsed content of hf_quant_config.json.
+
+    Raises:
+        InputError: it is not a JSON object, names no architecture, or its quantization_config cannot be read.
+    """
     if not isinstance(data, dict):
         raise InputError(f"{file}: expected a JSON object, got {_show(data)}")
     text = data.get("text_config")

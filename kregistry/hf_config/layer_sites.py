@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
 
+from kregistry.errors import count_of
 from kregistry.hf_config.call_site import CallSite, LayerVerdict, Rows
 from kregistry.hf_config.config import ModelConfig
 from kregistry.hf_config.engines import Engine
@@ -111,12 +112,9 @@ class LayerSites:
         return _site(layer.label, role, kernel_type, shape, formula, decision, rows, layer.note)
 
     def _experts(self, layer: Experts) -> Iterator[CallSite]:
-        cut = (
-            f"each cut over {self.sizes.values['moe_tp']} ranks"
-            if self.sizes.values["moe_tp"] > 1
-            else "each whole on one rank"
-        )
-        role = f"routed experts, spread over {self.sizes.values['ep']} ranks, {cut}"
+        ep, moe_tp = self.sizes.values["ep"], self.sizes.values["moe_tp"]
+        cut = f"each cut over {moe_tp} ranks" if moe_tp > 1 else "each whole on one rank"
+        role = f"routed experts, spread over {count_of(ep, 'rank')}, {cut}"
         try:
             intermediate = self.sizes.size(layer.intermediate)
             moe = MoeShape(

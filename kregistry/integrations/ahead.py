@@ -13,6 +13,7 @@ from kregistry.errors import KregistryError
 from kregistry.integrations.build_ahead import SaysThatItWaits, wait_for_build
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.integrations.switches import log_failure
 from kregistry.integrations.waiting_calls import WaitingCall, ask, is_absent
 from kregistry.kernel_type import Value
 from kregistry.registry import Registry
@@ -96,6 +97,8 @@ class Ahead:
                 log.warning("kregistry: the build ahead of the first call has failed: %s", status.text)
                 return
             self.done = True
+            for each in () if self.start.is_further else status.unused:  # the first build has said it
+                log.warning("kregistry: %s", each)
             for each in status.left_out:
                 log.warning("kregistry: left out: %s", each)
             log.info(
@@ -106,8 +109,8 @@ class Ahead:
             )
             with PHASES.phase("plan of the build"):
                 self._prepared = self._launches(status)
-        except Exception:
-            log.exception("kregistry: what was built ahead cannot be read; call sites are warmed up one by one")
+        except Exception as error:
+            log_failure("kregistry: what was built ahead cannot be read; call sites are warmed up one by one", error)
 
     def _launches(self, status: Status) -> PreparedWarmup | None:
         """From the plan that the build process has made, if it is this process's too; else from one of our own.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from attrs import evolve, fields
 
-from kregistry.errors import KregistryError
+from kregistry.errors import KregistryError, shorten
 from kregistry.hf_config.config import parse_config
 from kregistry.hf_config.deployment import Deployment
 from kregistry.hf_config.installed_families import installed_families
@@ -16,6 +16,7 @@ from kregistry.hf_config.manifest_text import parse, render
 from kregistry.hf_config.resolve import model_calls
 from kregistry.integrations.remembered_calls import as_data, model_key, remembered
 from kregistry.integrations.start_folder import Request
+from kregistry.integrations.switches import one_line
 from kregistry.manifest import Entry, Manifest, load_manifest
 from kregistry.manifest.writer import dump_manifest, flow
 from kregistry.registry import Registry
@@ -24,14 +25,19 @@ from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
 
+_LONGEST_LINE = 500
 #: Kernel types of vLLM's experts whose rows lie one group after the other.
 _CONTIGUOUS_EXPERTS = ("m_grouped_fp8_gemm_nt_contiguous", "m_grouped_fp8_fp4_gemm_nt_contiguous")
 
 
-def manifest_for(request: Request, registry: Registry, store: Store, target: Target) -> Manifest:
+def manifest_for(
+    request: Request, registry: Registry, store: Store, target: Target, unused: Callable[[str], None] = log.warning
+) -> Manifest:
     """Everything that is known about the calls of a model before its first forward. May have no entry.
 
-    A source that fails (an architecture without formulas, a broken file) is logged, and the others are used.
+    Args:
+        unused: called with a line for each source that fails (an architecture without formulas, a broken file); the
+            others are used.
     """
     entries: list[Entry] = []
     providers: Mapping[str, str] = {}
@@ -41,7 +47,7 @@ def manifest_for(request: Request, registry: Registry, store: Store, target: Tar
         try:
             manifest = load_manifest(named, registry, target).select([wanted] if wanted else [])
         except KregistryError as error:
-            log.warning("KREGISTRY_MANIFEST is not used: %s", error)
+            unused(f"KREGISTRY_MANIFEST is not used: {shorten(one_line(error), _LONGEST_LINE)}")
         else:
             entries += manifest.entries
             providers = manifest.providers
@@ -50,12 +56,12 @@ def manifest_for(request: Request, registry: Registry, store: Store, target: Tar
         try:
             entries += _by_formulas(request, chosen, target)
         except KregistryError as error:
-            log.warning("no manifest for %s from its config: %s", request.model, error)
+            unused(f"no manifest for {request.model} from its config: {shorten(error.message, _LONGEST_LINE)}")
     for path in remembered(store, model_key(request)):
         try:
             entries += load_manifest(path, chosen, target).entries
         except KregistryError as error:
-            log.warning("a remembered call is not used: %s", error)
+            unused(f"a remembered call is not used: {shorten(one_line(error), _LONGEST_LINE)}")
     return Manifest(request.model, target, (request.model,), tuple(_merged(entries, request.model)), providers)
 
 

@@ -8,8 +8,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from kregistry.errors import KregistryError
 from kregistry.integrations.start_folder import StartFolder, Status
 from kregistry.python_child import child_command, child_environment
 
@@ -45,8 +47,9 @@ def start_build(start: StartFolder, environment: Mapping[str, str]) -> None:
             )
         _running.append(process)
         start.write_pid(process.pid)
-    except OSError as error:  # other processes may wait for it
-        start.write_status(Status("failed", 0, text=f"no build process was started: {error}"))
+    except Exception as error:  # other processes may wait for it
+        with suppress(OSError, KregistryError):  # they see another error of this disk themselves
+            start.write_status(Status("failed", 0, text=f"no build process was started: {error}"))
         raise
 
 

@@ -19,6 +19,7 @@ from attrs import evolve
 
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.integrations.switches import one_line
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -42,7 +43,7 @@ def main() -> None:
         found = build_model(start)
     except Exception as error:
         log.exception("the build ahead of the first call has failed")
-        status = evolve(status, state="failed", text=str(error) or type(error).__name__)
+        status = evolve(status, state="failed", text=one_line(error))
     else:
         status = evolve(found, state="done", pid=status.pid)
     start.write_status(evolve(status, seconds=round(time.monotonic() - started, 3)))

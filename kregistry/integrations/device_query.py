@@ -11,7 +11,7 @@ from kregistry.target import Target, detect_target
 _SMS, _L2, _MAJOR, _MINOR = 16, 38, 75, 76
 
 
-def query_target(ordinal: int = 0) -> Target:
+def query_target() -> Target:
     """Like :func:`kregistry.target.detect_target`, but through the driver's queries, which need no context.
 
     Where these do not answer (on the stub GPU), torch is asked.
@@ -19,16 +19,16 @@ def query_target(ordinal: int = 0) -> Target:
     Raises:
         MissingRequirement: there is no device.
     """
-    return _ask_driver(ordinal) or detect_target(ordinal)
+    return _ask_driver() or detect_target()
 
 
-def _ask_driver(ordinal: int) -> Target | None:
+def _ask_driver() -> Target | None:
     try:
         driver: Any = ctypes.CDLL("libcuda.so.1")
         device, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(256)
         for result in (
             driver.cuInit(0),
-            driver.cuDeviceGet(ctypes.byref(device), ordinal),
+            driver.cuDeviceGet(ctypes.byref(device), 0),
             driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
             driver.cuDeviceGetName(name, len(name), device),
         ):

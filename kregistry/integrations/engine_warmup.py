@@ -22,6 +22,7 @@ from kregistry.integrations.build_ahead import start_build
 from kregistry.integrations.device_query import same_gpu
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.start_folder import StartFolder
+from kregistry.integrations.switches import log_failure
 from kregistry.kernel_type import Value
 from kregistry.manifest import Entry, Manifest, load_manifest
 from kregistry.manifest.model import Range
@@ -145,8 +146,8 @@ class EngineWarmup:
                     self._launch(prepared)
                 else:
                     log.warning("kregistry: built for %s, not for this GPU", prepared.manifest.target.device_name)
-        except Exception:
-            log.exception("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one")
+        except Exception as error:
+            log_failure("kregistry: what was built ahead cannot be loaded; call sites are warmed up one by one", error)
 
     @property
     def can_build_again(self) -> bool:

@@ -28,14 +28,15 @@ from typing import Any
 
 from attrs import define, field
 
-from kregistry.deep_gemm.settings import DETERMINISTIC, observe
+from kregistry.deep_gemm.known_settings import DETERMINISTIC
+from kregistry.deep_gemm.settings import observe
 from kregistry.errors import KregistryError
 from kregistry.integrations.ahead import Waited
 from kregistry.integrations.call_signature import call_signature
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.integrations.phases import PHASES
-from kregistry.integrations.switches import failures_logged
+from kregistry.integrations.switches import failures_logged, log_failure
 from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Setting, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
@@ -317,12 +318,8 @@ class FirstCalls:
             entries = self._entries(kernel_type, shape, m)
             self._engine.warm(entries)
             self.missing.while_starting(entries)
-        except KregistryError as error:
-            log.warning(
-                "kregistry cannot warm up %s %s: DeepGEMM compiles on demand: %s", kernel_type.name, words, error
-            )
-        except Exception:
-            log.exception("kregistry cannot warm up %s %s: DeepGEMM compiles on demand", kernel_type.name, words)
+        except Exception as error:
+            log_failure(f"kregistry cannot warm up {kernel_type.name} {words}: DeepGEMM compiles on demand", error)
 
     def _as_policies(
         self, kernel_type: KernelType, shape: Mapping[str, Value], m: int

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from kregistry.integrations.build_ahead import start_build, wait_for_build
 from kregistry.integrations.remembered_calls import as_line, remember
 from kregistry.integrations.start_folder import StartFolder
+from kregistry.integrations.switches import log_failure
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry, Manifest
 from kregistry.store import Store
@@ -84,8 +85,8 @@ class MissingCalls:
                 start_build(start, {})
                 status = wait_for_build(start)
                 log.info("kregistry: built in the background: %s, %d kernels", status.state, status.kernels)
-            except Exception:
-                log.exception("kregistry cannot build in the background: DeepGEMM compiles on demand")
+            except Exception as error:
+                log_failure("kregistry cannot build in the background: DeepGEMM compiles on demand", error)
 
 
 def _words(entry: Entry, m: int) -> tuple[str, str, str, int]:

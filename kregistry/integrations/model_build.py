@@ -46,14 +46,17 @@ def _build_for(request: Request, start: StartFolder, registry: Registry, store: 
     while True:
         known = list(remembered(store, key))
         with PHASES.phase("manifest"):
-            made = manifest_for(request, registry, store, target)
+            unused: list[str] = []
+            made = manifest_for(request, registry, store, target, unused.append)
+            for each in unused:
+                log.warning("%s", each)
             start.write_manifest(manifest_text(made), target)
             manifest = read_manifest(start, registry)
         build = build or _Build(start, registry.choosing(manifest.providers), store)
         status = build.run(manifest)
         built += status.built
         if list(remembered(store, key)) == known:
-            return evolve(status, built=built)
+            return evolve(status, built=built, unused=tuple(unused))
         log.info("calls outside the manifest were met meanwhile: they are built now")
 
 

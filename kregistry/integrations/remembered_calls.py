@@ -27,6 +27,7 @@ def model_key(request: Request) -> str:
 
 
 def folder(store: Store, key: str) -> Path:
+    """Where the calls of a model and deployment are remembered."""
     return store.directory / "first_calls" / key
 
 

@@ -27,6 +27,21 @@ def enabled(variable: str) -> bool:
     return switched_on(EVERYTHING) and switched_on(variable)
 
 
+def one_line(error: BaseException) -> str:
+    """An error as one line of a log."""
+    return " | ".join(each.strip() for each in str(error).splitlines() if each.strip()) or type(error).__name__
+
+
+def log_failure(text: str, error: BaseException) -> None:
+    """Log an error that is being handled: a bug with its traceback, a fault of the machine or a setting as a line."""
+    from kregistry.errors import KregistryError
+
+    if isinstance(error, (KregistryError, OSError)):
+        log.error("%s: %s", text, one_line(error))
+    else:
+        log.exception("%s", text)
+
+
 @contextmanager
 def failures_logged(text: str) -> Iterator[None]:
     """Log an exception of the block below ``text``, and go on: no failure of kregistry may end an engine.
@@ -35,6 +50,6 @@ def failures_logged(text: str) -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
         with suppress(Exception):
-            log.exception("%s", text)
+            log_failure(text, error)

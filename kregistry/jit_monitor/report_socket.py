@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import selectors
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
+_log = logging.getLogger("kregistry.jit_monitor")
 #: Gets the first report of a compiler (caller, child, time, source, refuse); its result is kept for OnEnd.
 OnStart = Callable[[dict[str, Any]], Any]
 #: Gets the result of OnStart, and the second report (code, seconds).
@@ -84,18 +86,35 @@ class ReportSocket:
         connection.pending += data
         *lines, connection.pending = connection.pending.split(b"\n")
         for line in lines:
-            self._report(connection, json.loads(line))
+            with _logged():
+                self._report(connection, json.loads(line))
         if not data:
             self._selector.unregister(connection.channel)
             connection.channel.close()
             if connection.begun:  # the compiler was killed before its second report
-                self._on_end(connection.context, {"code": -1, "seconds": 0.0})
+                self._ended(connection, {"code": -1, "seconds": 0.0})
 
     def _report(self, connection: _Connection, message: dict[str, Any]) -> None:
         if not connection.begun:
-            connection.context, connection.begun = self._on_start(message), True
+            connection.begun = True
+            with _logged():
+                connection.context = self._on_start(message)
         else:
-            connection.begun = False
-            self._on_end(connection.context, message)
+            self._ended(connection, message)
         with contextlib.suppress(OSError):  # the compiler waits for it, so that the caller does not go on before
             connection.channel.send(b"x")
+
+    def _ended(self, connection: _Connection, message: dict[str, Any]) -> None:
+        context, connection.context, connection.begun = connection.context, None, False
+        if context is not None:  # otherwise its start could not be read, which was said
+            with _logged():
+                self._on_end(context, message)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """An error in one report loses that report: the thread goes on, since compilers wait for its answers."""
+    try:
+        yield
+    except Exception:
+        _log.exception("a report of a compiler is lost")

@@ -96,6 +96,7 @@ class BufferSpec:
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of a tensor of this shape whose last dimension is contiguous."""
     strides, step = [], 1
     for size in reversed(shape):
         strides.append(step)

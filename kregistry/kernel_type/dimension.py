@@ -130,6 +130,10 @@ class Size(Dimension):
         return " or ".join((f"an integer >= {self.minimum}{grain}", *self.named_values()))
 
     def check_for(self, kernel_type: str, value: Value, target: Target) -> None:
+        """
+        Raises:
+            ShapeError: the value is more than the target allows.
+        """
         if self.maximum is not None and isinstance(value, int) and value > self.maximum(target):
             text = f"{value} is more than the {self.maximum(target)} of {target.name}"
             raise ShapeError(kernel_type, self.name, text)

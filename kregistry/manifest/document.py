@@ -85,7 +85,11 @@ def read_document(path: str | Path) -> Document:
 
 
 def parse_document(text: str, file: str) -> Document:
-    """Like :func:`read_document`, for a text; ``file`` is the name of the file in problems."""
+    """Like :func:`read_document`, for a text; ``file`` is the name of the file in problems.
+
+    Raises:
+        ManifestError: the text is not YAML, or holds more than the limits of this module.
+    """
     document = Document(file, None, {(): (1, 1)}, {})
     loader: _Loader | None = None
     try:

@@ -18,7 +18,8 @@ from kregistry.events.planned import PlannedEntry
 from kregistry.manifest import Entry, Manifest
 from kregistry.plan.fingerprint import fingerprint
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import EntrySection, PlanFile, read_plan, write_plan
+from kregistry.plan.plan_file import PlanFile, read_plan, write_plan
+from kregistry.plan.plan_sections import EntrySection
 from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain
 

@@ -16,7 +16,8 @@ from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
 from kregistry.plan.lock_sources import SourcesSection
 from kregistry.plan.plan import Plan
-from kregistry.plan.plan_file import EntrySection, KernelSection, PlanFile, read_plan, write_plan
+from kregistry.plan.plan_file import PlanFile, read_plan, write_plan
+from kregistry.plan.plan_sections import EntrySection, KernelSection
 from kregistry.registry import Registry
 from kregistry.target import get_target
 

@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from platformdirs import user_cache_path
 
 from kregistry.bounded_input import MIB, read_bounded
 from kregistry.kernel import Kernel
 from kregistry.store import atomic, old_format, signed_json
 from kregistry.store.cubin import DamagedCubin, single_kernel
 from kregistry.store.listing import matching
+from kregistry.user_cache import user_cache
 
 CUBIN = "kernel.cubin"
 RECORD = "kernel.json"
@@ -111,7 +111,7 @@ class Store:
     def default(cls, environment: Mapping[str, str] = os.environ) -> Store:
         """``KREGISTRY_STORE``, else below the user's cache directory."""
         named = environment.get("KREGISTRY_STORE")
-        return cls(Path(named) if named else user_cache_path("kregistry") / "store")
+        return cls(Path(named) if named else user_cache() / "store")
 
     def open(self) -> int:
         """Create the directory, check that it is writable, and remove scratch files of dead processes.

@@ -42,7 +42,7 @@ def stub_environment(
         environment.pop(variable, None)
     preload = environment.get("LD_PRELOAD")
     preloaded = _literal(library, home)
-    user_base = environment.get("PYTHONUSERBASE") or str(Path("~/.local").expanduser())
+    user_base = environment.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")  # noqa: PTH111
     environment[DG_JIT_NVCC_COMPILER] = str(_literal(Path(str(_RECORDER)), home))
     environment[DG_USE_TEMP_CUBLASLT_WORKSPACE] = "1"
     environment.update(

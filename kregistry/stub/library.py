@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from kregistry.bounded_input import read_bounded
 from kregistry.errors import MissingRequirement, storage_errors
 from kregistry.full_disk import raise_if_full
 from kregistry.python_child import child_environment
 from kregistry.store import atomic
 from kregistry.toolchain import Toolchain
+from kregistry.user_cache import user_cache
 
 #: A process on the stub GPU ends with this code when its host code touches device memory.
 HOST_ACCESS_EXIT_CODE = 86
@@ -29,7 +28,7 @@ _REAL = re.compile(r"cuda(GetErrorString|GetErrorName|CreateChannelDesc)")
 
 def default_stub_directory() -> Path:
     """Where the compiled stub GPU is kept: below the user's cache directory."""
-    return user_cache_path("kregistry") / "stub"
+    return user_cache() / "stub"
 
 
 def compile_stub(toolchain: Toolchain, directory: Path) -> Path:
@@ -104,7 +103,9 @@ def _compile(toolchain: Toolchain, place: Path, soname: str, sources: list[str])
 def _run(toolchain: Toolchain, command: list[str], place: Path) -> str:
     """What a C compiler prints, whose files go to ``place``."""
     environment = {**child_environment(), "TMPDIR": str(place)}
-    result = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=environment
+    )
     if result.returncode:
         raise_if_full(place, _NEEDED_BYTES, result.stderr)
         raise MissingRequirement(

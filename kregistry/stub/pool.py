@@ -164,7 +164,7 @@ class StubPool:
         try:
             return not_loaded(self._server.wait(_DEATH_SECONDS), self.directory)
         except subprocess.TimeoutExpired:  # only this process failed
-            return not_loaded(process.code or 0, process.home)
+            return not_loaded(process.code or 0, process.home, process.silent)
 
 
 def check_stub(toolchain: Toolchain, target: Target, stub_directory: Path) -> None:

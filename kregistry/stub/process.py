@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, overload
 
 from kregistry.stub.death import describe_death, not_loaded
+from kregistry.stub.lines import Lines
 from kregistry.stub.probed import Probed
 from kregistry.stub.protocol import (
     Event,
@@ -25,6 +26,8 @@ from kregistry.stub.protocol import (
     job_to_line,
 )
 
+#: A process that has said nothing for this long hangs: torch may load slowly, and a part of a sweep takes seconds.
+SILENCE_SECONDS = 600.0
 #: Turns (home of the process, cubin that it has loaded) into the id of the kernel.
 OnCubin = Callable[[Path, Path], str]
 
@@ -51,15 +54,13 @@ class StubProcess:
         self.alive = True
         self.code: int | None = None
         self._jobs = jobs
-        self._events = events
-        self._end = end
-        self._words = end.makefile(encoding="utf-8")
+        self._events, self._lines = events, Lines(events.fileno())
+        self._end, self._words = end, Lines(end.fileno())
         self._lock = threading.Lock()
-        try:
-            self._pid = self._number("pid")
-        except BaseException:  # an interrupt: while this is open, so is ``end``
-            self._words.close()
-            raise
+        self._pid: int | None = None
+        #: For how long nothing was heard of it before it was killed, in seconds.
+        self.silent: float | None = None
+        self._pid = self._number("pid")
 
     def __enter__(self) -> StubProcess:
         """
@@ -68,7 +69,7 @@ class StubProcess:
         """
         try:
             if self._receive() is None:
-                raise not_loaded(self._wait(), self.home)
+                raise not_loaded(self._wait(), self.home, self.silent)
         except BaseException:
             self.close()
             raise
@@ -82,7 +83,7 @@ class StubProcess:
     @overload
     def ask(self, job: ProbeJob) -> Probed | None: ...
     def ask(self, job: Job) -> Swept | Probed | None:
-        """The answer to a job; ``None`` if the process dies over it, and then :meth:`death` says how."""
+        """The answer to a job; ``None`` if the process dies or hangs over it, and then :meth:`death` says how."""
         self.alive = False  # until it has answered: after an interrupt, its answer must not be taken for another one
         with suppress(BrokenPipeError):  # the process is dead; receiving will say so
             self._jobs.write(job_to_line(job))
@@ -103,7 +104,6 @@ class StubProcess:
         with suppress(BrokenPipeError):  # a job that it did not read
             self._jobs.close()
         self._events.close()
-        self._words.close()
         with suppress(OSError):  # it is closed already
             self._end.shutdown(socket.SHUT_RDWR)  # a fork of this process may have it open, so closing is not enough
         self._end.close()
@@ -117,7 +117,7 @@ class StubProcess:
 
     def death(self) -> str:
         """How the process ended."""
-        return describe_death(self._wait(), self.home)
+        return describe_death(self._wait(), self.home, self.silent)
 
     def _wait(self) -> int:
         if self.code is None:
@@ -126,11 +126,20 @@ class StubProcess:
 
     def _number(self, word: str) -> int | None:
         """The number that comes with a word; a code instead, or nothing at all, is the end of the process."""
-        found, _, number = self._words.readline().partition(" ")
+        found, _, number = self._next(self._words).partition(" ")
         if found != "pid":
             self.code = int(number) if number else 1
         return int(number) if found == word else None
 
     def _receive(self) -> Event | None:
-        line = self._events.readline()
+        line = self._next(self._lines)
         return event_from_line(line) if line.endswith("\n") else None
+
+    def _next(self, lines: Lines) -> str:
+        """The next line; empty if there is none, or after a long silence, which is the end of the process."""
+        try:
+            return lines.next(SILENCE_SECONDS)
+        except TimeoutError:
+            self.silent = SILENCE_SECONDS
+            self.kill()
+            return ""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kregistry.deep_gemm.settings import KNOWN
+from kregistry.deep_gemm.known_settings import KNOWN
 
 
 def process_state() -> dict[str, str]:

@@ -132,10 +132,12 @@ Event = Ready | KernelLoaded | Swept | Probed
 
 
 def job_to_line(job: Job) -> str:
+    """A job as a line of JSON, for a worker."""
     return json.dumps({"job": type(job).__name__, **asdict(job)}) + "\n"
 
 
 def job_from_line(line: str) -> Job:
+    """The job of a line of :func:`job_to_line`."""
     content = json.loads(line)
     if content.pop("job") == "ProbeJob":
         return ProbeJob(**{**content, "values": tuple(content["values"])})
@@ -143,11 +145,13 @@ def job_from_line(line: str) -> Job:
 
 
 def event_to_line(event: Event) -> str:
+    """An answer of a worker as a line of JSON."""
     content = event.to_json() if isinstance(event, (Swept, Probed)) else asdict(event)
     return json.dumps({"event": type(event).__name__, **content}) + "\n"
 
 
 def event_from_line(line: str) -> Event:
+    """The answer of a line of :func:`event_to_line`."""
     content = json.loads(line)
     kind = content.pop("event")
     if kind == "Swept":

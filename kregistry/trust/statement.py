@@ -127,13 +127,13 @@ def statement_of(
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
-def serial_of_now(environment: Mapping[str, str] = os.environ) -> int:
+def serial_of_now() -> int:
     """The time in milliseconds; of ``SOURCE_DATE_EPOCH`` (seconds), where it is set.
 
     Raises:
         InputError: that variable is not a number of seconds.
     """
-    given = environment.get(SOURCE_DATE_EPOCH, "")
+    given = os.environ.get(SOURCE_DATE_EPOCH, "")
     if not given:
         return time.time_ns() // 1_000_000
     if not (given.isascii() and given.isdigit() and len(given) < 12):

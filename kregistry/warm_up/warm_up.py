@@ -217,7 +217,7 @@ def launch_prepared(
         WarmupError: the barrier did not return in time, or a launch ended the CUDA context of the process.
     """
     registry, manifest = prepared.registry, prepared.manifest
-    warmed = _launch_all(registry, manifest, prepared.plan, prepared.jit_cache, budget, lend, prepared.report)
+    warmed = _launch_all(registry, prepared.plan, prepared.jit_cache, budget, lend, prepared.report)
     for observer in observers:
         observer.warmed_up(manifest, warmed)
     registry.hook.kregistry_warmup_finished(manifest=manifest, report=warmed)
@@ -252,7 +252,11 @@ def _earlier_plan(path: Path, manifest: Manifest, store: Store, jit_cache: JitCa
 
 
 def prepare_process(toolchain: Toolchain, cache_dir: str | Path | None = None) -> None:
-    """Set the environment variables that DeepGEMM reads when it is imported."""
+    """Set the environment variables that DeepGEMM reads when it is imported.
+
+    Raises:
+        MissingRequirement: DeepGEMM has been imported with another cache directory.
+    """
     if cache_dir is not None:
         wanted, current = str(cache_dir), os.environ.get(DG_JIT_CACHE_DIR)
         if "deep_gemm" in sys.modules and current != wanted:
@@ -266,7 +270,6 @@ def prepare_process(toolchain: Toolchain, cache_dir: str | Path | None = None) -
 
 def _launch_all(
     registry: Registry,
-    manifest: Manifest,
     plan: WarmupPlan,
     jit_cache: JitCache,
     budget: MemoryBudget,

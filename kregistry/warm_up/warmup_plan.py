@@ -15,7 +15,8 @@ from kregistry.events.planned import PlannedEntry
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.manifest import Manifest
 from kregistry.plan.plan import arch_flag
-from kregistry.plan.plan_file import BuildSection, KernelSection, read_plan
+from kregistry.plan.plan_file import read_plan
+from kregistry.plan.plan_sections import BuildSection, KernelSection
 from kregistry.store import Store
 from kregistry.store.failures import BrokenKernels
 from kregistry.store.store import DamagedEntry

@@ -13,7 +13,7 @@ from plans import K, planned
 from rich.console import Console
 
 from kregistry.cli import progress as module
-from kregistry.cli.options import Verbosity
+from kregistry.cli.option_values import Verbosity
 from kregistry.compile import CompiledKernel, FailedKernel
 from kregistry.events import Task
 from kregistry.registry import Registry

@@ -19,6 +19,7 @@ from kregistry.compile.locked_kernels import installed_headers, locked_kernels
 from kregistry.compile.plan_and_build import build_kernels
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.comparison import difference
+from kregistry.compile.stages.alone import Alone
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import InputError, MissingRequirement
 from kregistry.manifest import Manifest
@@ -212,3 +213,17 @@ def test_a_part_of_a_lock_file(lock: Path, session_store: Store, tmp_path: Path)
     parts = [build_lock(lock, events, store=Store(tmp_path / "store"), shard=Shard(index, 2)) for index in (1, 2)]
     assert sorted(part.total for part in parts) == [0, 1]
     assert sorted(part.found for part in parts) == [0, 1]
+
+
+def test_a_kernel_that_a_stage_loses_ends_the_command_as_a_bug(
+    lock: Path, tiny_build: BuildReport, kregistry: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for ever, and what waits is named; nothing of the build is left."""
+    monkeypatch.setattr(Alone, "put", lambda *_, **__: None)
+    store = tmp_path / "store"
+    result = kregistry("build", "--lock", lock, "--store", store, "--no-shared-front-end")
+    (kernel,) = tiny_build.plan.kernels.values()
+    assert (result.code, result.out) == (70, "")
+    assert f"Standstill: nothing is left to do, and these would be waited for without end: {kernel.id}\n" in result.err
+    assert "this is a bug in kregistry or in a plugin" in result.err
+    assert list((store / "claims").iterdir()) == list((store / "tmp").iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 from small_kernels import BROKEN, NO_KERNEL, small_kernel
 
+from kregistry.compile import nvcc as module
 from kregistry.compile.nvcc import Nvcc
 from kregistry.errors import StorageError
+from kregistry.events import FailedKernel
 from kregistry.store.cubin import single_kernel
+from kregistry.store.failures import was_interrupted
 from kregistry.toolchain import Toolchain
 
 
@@ -91,3 +95,45 @@ def test_a_scratch_directory_that_cannot_be_written(toolchain: Toolchain, tmp_pa
 def test_a_compiler_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"/no/nvcc: No such file or directory"):
         Nvcc(Path("/no/nvcc")).compile(small_kernel("k"), tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("descriptors", [True, False], ids=["", "a kernel without descriptors of processes"])
+def test_a_compiler_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: bool) -> None:
+    """With its children, and that says nothing about the kernel."""
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
+    if not descriptors:
+
+        def refuse(pid: int) -> int:
+            raise OSError("Function not implemented")
+
+        monkeypatch.setattr(module.os, "pidfd_open", refuse)
+    compiler = Nvcc(script(tmp_path / "nvcc", f"echo said; sleep 600 & echo $! >{tmp_path}/child; wait"))
+    kernel = small_kernel("k")
+    failure = compiler.compile(kernel, tmp_path / "scratch").failure
+    assert failure == "said\n\nkilled: it had not ended after 0 s"
+    assert was_interrupted(FailedKernel(kernel, "nvcc", failure))
+
+
+def test_what_a_compiler_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
+    """The server of a compiler cache lives on, with the compiler's output open."""
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; touch {tmp_path}/gone"
+    compiler = Nvcc(script(tmp_path / "nvcc", f'setsid sh -c "{wait}" &\necho said; exit 3'))
+    assert compiler.compile(small_kernel("k"), tmp_path / "scratch").failure == "said"
+    assert not (tmp_path / "gone").exists()
+    (tmp_path / "go").touch()
+    while not (tmp_path / "gone").exists():
+        threading.Event().wait(0.01)
+
+
+def test_a_compiler_reads_nothing_of_ours(tmp_path: Path) -> None:
+    """It would wait for a line in the terminal, or in the pipe that holds a build process to its engine."""
+    read, write = os.pipe()
+    saved = os.dup(0)
+    os.dup2(read, 0)
+    try:
+        compiler = Nvcc(script(tmp_path / "nvcc", "cat; echo read; exit 3"))
+        assert compiler.compile(small_kernel("k"), tmp_path / "scratch").failure == "read"
+    finally:
+        os.dup2(saved, 0)
+        for each in (read, write, saved):
+            os.close(each)

@@ -52,3 +52,14 @@ def test_a_job_that_a_stage_has_lost_ends_the_build_with_its_name() -> None:
         jobs.wait()
     assert str(caught.value).endswith(f": {lost.kernel.id}")
     schedule.close()
+
+
+def test_of_many_jobs_some_are_named() -> None:
+    schedule = Schedule(1)
+    jobs = OpenJobs(schedule)
+    for number in range(23):
+        jobs.open(small_kernel("k", f"// {number}\n"))
+    schedule.start()
+    with pytest.raises(Standstill, match=r"( k\.[0-9a-f]{16},?){20} and 3 more\Z"):
+        jobs.wait()
+    schedule.close()

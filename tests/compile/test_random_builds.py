@@ -22,4 +22,4 @@ def test_each_build_ends_and_so_does_each_kernel_once(tmp_path: Path, cubin: byt
 @pytest.mark.nvcc
 @pytest.mark.slow
 def test_many_builds_end(tmp_path: Path, cubin: bytes) -> None:
-    _run(20, 500, tmp_path, cubin)
+    _run(20, 220, tmp_path, cubin)

@@ -1,4 +1,4 @@
-"""A session that begins with a lock file: compilers start before plugins are loaded, and nothing is lost or left."""
+"""A session that begins before plugins are loaded: compilers start, and nothing is lost or left."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from events import EventLog
 
 from kregistry.compile import BuildReport
 from kregistry.compile.plan_and_build import build_kernels
-from kregistry.compile.session import Session, begin_with_lock
+from kregistry.compile.session import Session, begin_with_headers, begin_with_lock
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.errors import InputError
 from kregistry.event_bus import EventBus
 from kregistry.manifest import Manifest
+from kregistry.manifest.glance import Glance
 from kregistry.plan.lock import write_lock
 from kregistry.registry import Registry
 from kregistry.remote.chain import Chain
@@ -126,3 +127,68 @@ def test_a_wrong_manifest_beside_a_good_lock_file_is_reported(kregistry: Run, lo
     result = kregistry("build", file, "--store", tmp_path / "store", "--cache-dir", tmp_path / "jit")
     assert result.code == 2 and f"{file}:3:1" in result.err, result.err
     assert left(Store(tmp_path / "store")) == []
+
+
+def seen_in(manifest: Manifest) -> Glance:
+    return Glance(frozenset(entry.kernel_type for entry in manifest.entries), manifest.target)
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ships with the package is used."""
+    monkeypatch.delenv("KREGISTRY_NO_SHIPPED")
+
+
+@pytest.mark.usefixtures("slow", "shipped")
+def test_a_wrong_manifest_of_known_kernel_types_is_reported(kregistry: Run, tmp_path: Path) -> None:
+    """Compilers may have started."""
+    file = tmp_path / "kernels.yaml"
+    kernels = "[{type: fp8_gemm_nt, shape: {n: wrong}}]"
+    file.write_text(f"version: 1\ntarget: h100\nmodels: {{a: {{kernels: {kernels}}}}}\n")
+    done = kregistry("build", file, "--store", tmp_path / "store")
+    assert done.code == 2 and "wrong" in done.err
+    assert left(Store(tmp_path / "store")) == []
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_build_goes_on_with_the_headers_that_are_being_parsed(
+    tiny_manifest: Manifest, session_store: Store, tmp_path: Path
+) -> None:
+    """They are parsed once, and no kernel is compiled that the plan does not have."""
+    shutil.copytree(session_store.directory / "plans", tmp_path / "store" / "plans")
+    store, events, jit_cache = Store(tmp_path / "store"), EventBus(), JitCache(tmp_path / "jit")
+    with begin_with_headers(seen_in(tiny_manifest), events, store, jobs=2, remote=Chain(())) as session:
+        assert session is not None and not session.has_early
+        assert session.pipeline._nvcc._has_started.wait(60)
+        report = build_kernels(
+            tiny_manifest,
+            Registry(events=events),
+            store=store,
+            jit_cache=jit_cache,
+            remote=Chain(()),
+            session=session,
+        )
+    assert (len(report.compiled), report.ready, report.filled) == (1, 1, 1)
+    families = [each.family for each in report.sharing.parsed]
+    assert families and len(families) == len(set(families))
+    assert left(store) == []
+
+
+@pytest.mark.usefixtures("shipped")
+def test_where_headers_do_not_help_nothing_begins(
+    tiny_manifest: Manifest, session_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(store: Store, **options: bool) -> Session | None:
+        with begin_with_headers(seen, EventBus(), store, remote=Chain(()), **options) as session:
+            return session
+
+    seen, store = seen_in(tiny_manifest), Store(tmp_path / "store")
+    assert begun(session_store) is None  # it holds kernels: perhaps all
+    assert begun(store, shared_front_end=False) is None
+    assert begun(store, shared_front_end=False, paranoid=True) is None  # a contradiction
+    monkeypatch.setenv("KREGISTRY_NO_SHIPPED", "1")
+    assert begun(store) is None
+    monkeypatch.delenv("KREGISTRY_NO_SHIPPED")
+    seen = Glance(frozenset(["no_such_type"]), tiny_manifest.target)
+    assert begun(store) is None
+    assert not store.directory.exists()

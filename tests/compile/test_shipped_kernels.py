@@ -28,6 +28,7 @@ from kregistry.compile.shipped_kernels import (
     shipped_kernels,
 )
 from kregistry.deep_gemm.allowed_commands import reason_to_refuse
+from kregistry.kernel import Kernel
 from kregistry.manifest import Manifest
 from kregistry.target import get_target
 from kregistry.toolchain import Toolchain
@@ -90,6 +91,11 @@ def test_they_are_left_where_something_differs(
     assert shipped_kernels(tiny_manifest, toolchain, {}, directory) == ()
 
 
+def families_of(manifest: Manifest, toolchain: Toolchain, variables: dict[str, str]) -> tuple[Kernel, ...]:
+    types = {entry.kernel_type for entry in manifest.entries}
+    return shipped_families(types, manifest.target, toolchain, variables)
+
+
 @pytest.mark.stub
 @pytest.mark.nvcc
 def test_families_are_those_of_the_kernel_types_whatever_the_shapes(
@@ -103,7 +109,7 @@ def test_families_are_those_of_the_kernel_types_whatever_the_shapes(
         path.write_text(f"version: 1\ntarget: h100\nmodels: {{a: {{kernels: [{text}]}}}}\n")
         manifest = load_manifest(path, registry)
         assert shipped_kernels(manifest, toolchain, variables) == ()
-        return [kernel.name for kernel in shipped_families(manifest, toolchain, variables)]
+        return [kernel.name for kernel in families_of(manifest, toolchain, variables)]
 
     assert families("fp8_gemm_nt", {}) == families("fp8_gemm_nt", {"KREGISTRY_NO_SHIPPED": "kernels"})
     assert sorted(families("fp8_gemm_nt", {})) == ["sm90_fp8_gemm_1d2d", "transpose_fp32"]
@@ -125,7 +131,7 @@ def test_another_nvcc_compiles_the_same_sources_under_other_keys(registry: Regis
     on_blackwell = load_manifest(ROOT / "kernels.yaml", registry, "b200").select(["deepseek-v3"])
     for version, known in (("12.8.90", False), ("12.9.41", True), ("13.1.80", True)):
         assert bool(shipped_kernels(on_blackwell, with_nvcc(toolchain, version), {})) is known
-        assert bool(shipped_families(on_blackwell, with_nvcc(toolchain, version), {})) is known
+        assert bool(families_of(on_blackwell, with_nvcc(toolchain, version), {})) is known
 
 
 @pytest.mark.nvcc
@@ -139,7 +145,7 @@ def test_headers_are_guessed_where_nothing_ships(
     versions = evolve(toolchain.versions, deep_gemm=deep_gemm or toolchain.versions.deep_gemm)
     manifest = load_manifest(ROOT / "kernels.yaml", registry, target).select(["deepseek-v3"])
     assert shipped_kernels(manifest, evolve(toolchain, versions=versions), {}) == ()
-    families = shipped_families(manifest, evolve(toolchain, versions=versions), {})
+    families = families_of(manifest, evolve(toolchain, versions=versions), {})
     assert "sm90_fp8_gemm_1d2d" in {each.name for each in families}
     assert {each.command.includes for each in families} == {installed_headers()[:1]}
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kregistry.deep_gemm.compiler import Compiler, check_architecture, compiler_error, named_compiler
+from kregistry.deep_gemm import nvcc_answers
+from kregistry.deep_gemm.compiler import Compiler, check_architecture, compiler_error, named_compiler, nvcc_version
 from kregistry.deep_gemm.variables import Series
 from kregistry.errors import MissingRequirement
 from kregistry.toolchain import Toolchain, compiler_remarks, find_cuda_toolkit
@@ -104,6 +105,16 @@ def test_a_compiler_that_cannot_be_used(tmp_path: Path, content: str | None, mes
     with pytest.raises(MissingRequirement, match=message.format(path=path)) as caught:
         find_cuda_toolkit({"CUDA_HOME": str(home), "DG_JIT_NVCC_COMPILER": str(path)})
     assert caught.value.exit_code == 3
+
+
+def test_a_compiler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that asks for a line in the terminal."""
+    monkeypatch.setattr(nvcc_answers, "_ANSWER_SECONDS", 0.2)
+    path = tmp_path / "nvcc"
+    path.write_text("#!/bin/sh\ncat\nexec sleep 600\n")
+    path.chmod(0o755)
+    with pytest.raises(MissingRequirement, match=r"does not run: .*timed out after 0\.2 seconds"):
+        nvcc_version(path)
 
 
 @pytest.mark.parametrize(

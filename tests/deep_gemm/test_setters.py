@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from on_stub import answer
 
+from kregistry.deep_gemm.known_settings import BLOCK_SIZE_MULTIPLE_OF, HARMLESS_SETTERS, KNOWN
 from kregistry.deep_gemm.setters import last_argument, observe_setters
-from kregistry.deep_gemm.settings import BLOCK_SIZE_MULTIPLE_OF, HARMLESS_SETTERS, KNOWN
 
 
 @pytest.mark.stub

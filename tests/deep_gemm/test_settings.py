@@ -13,7 +13,8 @@ from attrs import evolve
 from sample_kernel_types import Sample
 
 from kregistry.deep_gemm import settings
-from kregistry.deep_gemm.settings import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS, applied, current, is_known, read_call
+from kregistry.deep_gemm.known_settings import DETERMINISTIC, MK_ALIGNMENT, NUM_SMS
+from kregistry.deep_gemm.settings import applied, current, is_known, read_call
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import REQUIRED, Arguments, Choice, Flag, Setting, Shape, Size
 from kregistry.target import TARGETS

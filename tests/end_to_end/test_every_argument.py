@@ -26,7 +26,8 @@ from stub_server import StubServers
 from kregistry.compile.plan_and_build import build_kernels
 from kregistry.conformance.cases import value_of
 from kregistry.conformance.rules.arguments import optional_parameters, other_values, read_with
-from kregistry.deep_gemm.settings import HARMLESS_SETTERS, KNOWN, applied, is_known
+from kregistry.deep_gemm.known_settings import HARMLESS_SETTERS, KNOWN
+from kregistry.deep_gemm.settings import applied, is_known
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Choice, Flag, KernelType, Setting, Shape
 from kregistry.kernel_type.signature import parameters_of

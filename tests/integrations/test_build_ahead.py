@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from kregistry.integrations import build_ahead
+from kregistry.integrations.ahead import Ahead
 from kregistry.integrations.build_ahead import SaysThatItWaits, start_build, wait_for_build
 from kregistry.integrations.start_folder import StartFolder, Status
+from kregistry.registry import Registry
 from kregistry.store import Store
+from kregistry.target import get_target
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,21 @@ def test_a_build_that_dies_is_noticed_though_nobody_reaps_it(
     start_build(start, {})
     status = wait_for_build(start, limit_seconds=60)
     assert status.state == "failed" and "has died" in status.text and str(start.log) in status.text
+
+
+def test_the_engine_logs_what_its_build_could_not_use(
+    start: StartFolder, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Operators read the log of the engine, not that of the build process."""
+    start.write_manifest("version: 1\ntarget: h100\nmodels: {m: {kernels: []}}\n", get_target("h100"))
+    start.write_status(Status("done", os.getpid(), unused=("KREGISTRY_MANIFEST is not used: x.yaml: no such file",)))
+    Ahead(start, registry, Store(start.directory)).wait()
+    further, _ = start.following()
+    further.write_manifest(start.manifest.read_text(), get_target("h100"))
+    further.write_status(Status("done", os.getpid(), unused=("the same again",)))
+    Ahead(further, registry, Store(start.directory)).wait()
+    [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line == "kregistry: KREGISTRY_MANIFEST is not used: x.yaml: no such file"
 
 
 def test_a_build_whose_folder_is_removed(start: StartFolder) -> None:
@@ -115,14 +133,17 @@ def test_nobody_waits_for_a_process_that_died_before_it_started_the_build(start:
     assert f"process {gone.pid} has died" in wait_for_build(start, limit_seconds=60).text
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), ValueError("embedded null byte")], ids=repr
+)
 def test_nobody_waits_for_a_build_that_could_not_be_started(
-    start: StartFolder, monkeypatch: pytest.MonkeyPatch
+    start: StartFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        raise error
 
     monkeypatch.setattr(build_ahead.subprocess, "Popen", refuse)
-    with pytest.raises(OSError, match="temporarily unavailable"):
+    with pytest.raises(type(error), match=r"temporarily unavailable|null byte"):
         start_build(start, {})
     status = wait_for_build(start, limit_seconds=60)
     assert status.state == "failed" and "no build process was started" in status.text

@@ -8,7 +8,7 @@ import pytest
 from on_stub import PRELUDE, answer
 
 SIGNATURES = """
-from kregistry.deep_gemm.settings import KNOWN, NUM_SMS
+from kregistry.deep_gemm.known_settings import KNOWN, NUM_SMS
 from kregistry.integrations.call_signature import call_signature
 
 def key(*args, settings=(), **kwargs):

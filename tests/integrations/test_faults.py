@@ -11,6 +11,7 @@ from pathlib import Path
 import faults_in_sglang
 import faults_in_vllm
 import pytest
+from bad_machines import usable_machines
 from compilers import slow_toolkit
 from engine_on_stub import need
 from on_stub import environment
@@ -70,6 +71,20 @@ SAID_IN_VLLM = {
     "ready": "first calls are not watched any more",
 }
 
+#: What the log says on a machine, or with a setting, with which kregistry cannot do its work.
+SAID_ON_BAD_MACHINES = {
+    "store on a read-only disk": "store cannot be written: what this start finds out is not kept",
+    "store on a full disk": "No space left on device",
+    "store below a file": "/dev/null/store cannot be written: what this start finds out is not kept",
+    "manifest that is not there": "is-not-there.yaml: No such file or directory",
+    "broken manifest": "named.yaml:2:10: not valid YAML",
+    "manifest of another GPU": "named.yaml:6:62: models.m.kernels[0].shape.scales: ue8m0 is refused on sm90",
+    "broken plugin": "a plugin that could not be loaded may provide it: broken",
+    "broken compiler": "the build ahead of the first call has failed: nvcc",
+    "no home directory": "no-home-directory/store cannot be written: what this start finds out is not kept",
+    "clock set back": "kregistry: building the kernels of",
+}
+
 
 def answers_of(
     engine: str, faults: Iterable[str], place: Path, toolchain: Toolchain, cubin: bytes
@@ -80,7 +95,7 @@ def answers_of(
     (place / "models").mkdir()
     cache, script = str(place / "cache"), Path(__file__).parents[1] / "support" / f"faults_in_{engine}.py"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(place / "models")],
+        [sys.executable, "-W", "ignore", str(script), str(place / "models"), *faults],
         env=environment(
             place,
             KREGISTRY_STORE=str(place / "store"),
@@ -104,6 +119,15 @@ def test_sglang_serves_with_any_fault(tmp_path: Path, toolchain: Toolchain, cubi
     answers = answers_of("sglang", faults_in_sglang.FAULTS, tmp_path, toolchain, cubin)
     for name, text in SAID_IN_SGLANG.items():
         assert sum(text in line for line in answers[name]) == 1, (name, answers[name])
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_an_engine_serves_on_any_machine(engine: str, tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:
+    """The log says what is wrong, and nothing looks like a bug of kregistry."""
+    answers = answers_of(engine, usable_machines(), tmp_path, toolchain, cubin)
+    for name, lines in answers.items():
+        assert any(SAID_ON_BAD_MACHINES[name] in line for line in lines), (name, lines)
+        assert "Traceback" not in lines, (name, lines)
 
 
 def test_vllm_serves_with_any_fault(tmp_path: Path, toolchain: Toolchain, cubin: bytes) -> None:

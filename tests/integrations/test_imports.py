@@ -35,6 +35,16 @@ def test_a_process_that_runs_no_model_imports_next_to_nothing(engine: str) -> No
 
 
 @pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_switched_off_an_engine_imports_the_entry_point_and_the_switches(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KREGISTRY", "0")
+    place = "kregistry.integrations"
+    found = {name for name in imported(f"import {place}.{engine} as e; e.register()") if name.startswith("kregistry")}
+    assert found - {"kregistry", place} == {f"{place}.{engine}", f"{place}.switches"}
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
 def test_hooks_are_made_without_what_is_needed_later(engine: str) -> None:
     found = imported(f"import kregistry.integrations.{engine}.warmup_override")
     assert not found & set(LATER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -85,9 +86,15 @@ def test_without_a_model_nothing_is_remembered(entries: tuple[Entry, ...], tmp_p
 
 
 def test_failures_are_logged(
-    entries: tuple[Entry, ...], built: list[StartFolder], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    entries: tuple[Entry, ...],
+    built: list[StartFolder],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Neither the store nor the directory for temporary files takes the folder of a build."""
     (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     missing = MissingCalls(Store(tmp_path / "file"), "model")
     missing.in_live_traffic(entries, 5)
     assert waited_for(lambda: "kregistry cannot build in the background" in caplog.text)

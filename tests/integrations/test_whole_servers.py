@@ -1,7 +1,7 @@
 """Real servers of SGLang and vLLM, with all their processes, on the stub GPU: started, asked over HTTP, and ended.
 
-By benchmarks/real_server.py, which does the same on a GPU. A server imports more than an engine: what SGLang's needs is
-installed by .ci/engines, what vLLM's needs by .ci/engine-versions.
+By benchmarks/real_server.py, which does the same on a GPU. A server imports more than an engine; .ci/engines installs
+that too.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from readers import PLAN as LOCK
 
 from kregistry.errors import InputError, StorageError
 from kregistry.plan import Refusal
-from kregistry.plan.plan_file import BuildSection, BuiltKernel, PlanFile, read_plan, write_plan
+from kregistry.plan.plan_file import PlanFile, read_plan, write_plan
+from kregistry.plan.plan_sections import BuildSection, BuiltKernel
 from kregistry.store import signed_json
 
 PLAN = plan_of(planned((1, 4, "0"), (5, 8, "1"), refusals=(Refusal(9, 9, "no"),)), planned(error="crashes", n=16))

@@ -13,6 +13,7 @@ import pytest
 
 from kregistry.errors import MissingRequirement, StorageError
 from kregistry.stub import pool as module
+from kregistry.stub import process as process_module
 from kregistry.stub.pool import StubPool, check_stub
 from kregistry.stub.process import StubProcess
 from kregistry.stub.protocol import ProbeJob
@@ -73,6 +74,20 @@ def test_a_child_that_is_killed_says_so_and_another_one_starts(started: StubPool
         assert child.death() == child.death() == "crashes: the process died of SIGTERM"
     with started.start("1"):
         pass
+
+
+def test_what_hangs_is_killed_and_says_so(started: StubPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stops in the middle of a job, and a fork server that makes no process any more."""
+    with started.start("0") as child:
+        os.kill(child_in(started.directory / "0"), signal.SIGSTOP)
+        monkeypatch.setattr(process_module, "SILENCE_SECONDS", 0.2)
+        assert child.ask(ProbeJob("", {}, ())) is None
+        assert child.death() == "hangs: nothing was heard of the process for 0 s, and it was killed"
+    os.kill(started._server.pid, signal.SIGSTOP)
+    monkeypatch.setattr(module, "_DEATH_SECONDS", 0.2)
+    with pytest.raises(MissingRequirement, match=r"do not load on the stub GPU \(hangs: nothing was heard"):
+        started.start("1")
+    os.kill(started._server.pid, signal.SIGCONT)
 
 
 def test_after_stop_none_starts_but_those_that_did_go_on(started: StubPool) -> None:

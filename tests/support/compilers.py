@@ -28,6 +28,11 @@ _OTHER_ASSEMBLER = """#!/bin/sh
 case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ ptxas ,#$ {assembler} ,'; exit ;; esac
 exec {nvcc} "$@"
 """
+#: The front end is the first argument of a shell; nvcc's own becomes its parameters.
+_OTHER_FRONT_END = """#!/bin/sh
+case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ "[^"]*/cicc" ,#$ sh -c "{front_end}" ,'; exit ;; esac
+exec {nvcc} "$@"
+"""
 _FAILS_ALONE = """#!/bin/sh
 case " $* " in *" --version "* | *" --dryrun "*) exec {nvcc} "$@" ;; esac
 echo "nvcc error   : 'cicc' died due to signal 9 (Kill signal)"
@@ -77,6 +82,11 @@ def slow_toolkit(home: Path, toolchain: Toolchain, cubin: bytes, seconds: float)
 def compiler_with_assembler(path: Path, nvcc: Path, assembler: str) -> Path:
     """Shared front ends get to another assembler."""
     return _write(path, _OTHER_ASSEMBLER.format(nvcc=nvcc, assembler=assembler))
+
+
+def compiler_with_front_end(path: Path, nvcc: Path, front_end: str) -> Path:
+    """Shared front ends are another program: a script of the shell."""
+    return _write(path, _OTHER_FRONT_END.format(nvcc=nvcc, front_end=front_end))
 
 
 def compiler_that_fails_alone(path: Path, nvcc: Path) -> Path:

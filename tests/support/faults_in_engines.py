@@ -11,10 +11,13 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from bad_machines import MACHINES
 
 
 class Records(logging.Handler):
@@ -24,17 +27,21 @@ class Records(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+        if record.exc_info:
+            self.lines.append("Traceback")
 
 
 def fail(*args: object, **kwargs: object) -> Any:
     raise RuntimeError("on purpose")
 
 
-def break_it(target: str) -> None:
+def break_it(target: str, home: Path) -> None:
     """Have something of kregistry raise from now on; names that are imported from its module raise too."""
-    if target == "logging of kregistry":
+    if target in MACHINES:
+        MACHINES[target](home)
+    elif target == "logging of kregistry":
         log = logging.getLogger("kregistry.integrations")
-        for name in ("info", "warning", "exception"):
+        for name in ("info", "warning", "error", "exception"):
             setattr(log, name, fail)
     elif target.startswith("module "):
         sys.modules[target.removeprefix("module ")] = None  # type: ignore[assignment]
@@ -57,7 +64,7 @@ def try_all(faults: Mapping[str, str], drive: Callable[[Path], None], directory:
     """Break one thing after another, and do what the engine does.
 
     Args:
-        faults: name of a fault -> what raises, see :func:`break_it`.
+        faults: name of a fault -> what raises, or a bad machine; see :func:`break_it`.
         drive: what the engine does, in a directory of its own.
         names: faults; none: all of them.
     """
@@ -76,10 +83,13 @@ def try_all(faults: Mapping[str, str], drive: Callable[[Path], None], directory:
             home = Path(tempfile.mkdtemp(dir=directory))
             logging.getLogger("kregistry").addHandler(records)
             logging.getLogger("kregistry").setLevel(logging.INFO)
-            break_it(faults[name])
+            break_it(faults[name], home)
             drive(home)
+            for thread in threading.enumerate():  # a server lives on, and they log what the build has said
+                if thread.name == "kregistry-ahead":
+                    thread.join(120)
         except BaseException:
-            answer["error"] = traceback.format_exc()[-1500:]
+            answer["error"] = traceback.format_exc()[-5000:]
         answer["log"] = records.lines
         print("FAULT " + json.dumps(answer), flush=True)
         os._exit(0)

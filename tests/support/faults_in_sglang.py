@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from bad_machines import MACHINES
 from faults_in_engines import try_all
 
 OWN = "kregistry.integrations"
@@ -98,7 +99,7 @@ def main(directory: Path, names: list[str]) -> None:
     engine._set_envs_and_config = lambda server_args: None
     sys.modules[engine.__name__] = engine
     compile_utils.get_schedule, compile_utils.get_device = Schedule, Device
-    try_all(FAULTS, lambda home: drive(home, engine), directory, names)
+    try_all(FAULTS | {name: name for name in MACHINES}, lambda home: drive(home, engine), directory, names)
 
 
 if __name__ == "__main__":

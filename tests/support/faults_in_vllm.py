@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from bad_machines import MACHINES
 from faults_in_engines import try_all
 
 OWN = "kregistry.integrations"
@@ -130,7 +131,7 @@ def main(directory: Path, names: list[str]) -> None:
     worker_class.compile_or_warm_up_model = warm_up
     own: Any = deep_gemm_warmup
     own.is_global_first_rank = lambda: True  # no process group is there
-    try_all(FAULTS, drive, directory, names)
+    try_all(FAULTS | {name: name for name in MACHINES}, drive, directory, names)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from kregistry.compile.shared.header_pool import HeaderPool
 from kregistry.compile.shared.kernel_family import KernelFamily, Member
 from kregistry.compile.shared.self_check_results import KnownResult, Source
 from kregistry.compile.stages import assemble, claim, run_front_end
+from kregistry.errors import StorageError
 from kregistry.kernel import CompilerCommand, Kernel
 from kregistry.store.cubin import sections_of
 
@@ -93,6 +94,8 @@ class World:
         for number in range(chance.randint(0, 3)):
             self._add(small_kernel(f"other{number}", f"// {number}\n"), odds)
         self._threads = random.Random()
+        #: How many compilers run until the disk is full; ``None``: it never is.
+        self.room = chance.randint(0, 20) if chance.random() < 0.1 else None
 
     def _add(self, kernel: Kernel, odds: float) -> None:
         chance = self.chance
@@ -108,6 +111,18 @@ class World:
         """Let other threads go on, now and then for so long that they do all that there is."""
         luck = self._threads.random()
         time.sleep(0.05 if luck < 0.01 else luck * self.pace if luck < 0.7 else 0.0)
+
+    def write(self) -> None:
+        """What a compiler does in the end.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self.pause()
+        if self.room is not None:
+            self.room -= 1
+            if self.room < 0:
+                raise StorageError("the store", "No space left on device")
 
     def some(self, share: float) -> list[Kernel]:
         """Each kernel with this probability."""
@@ -131,7 +146,7 @@ class _Nvcc:
         self.world, self.stopped = world, False
 
     def compile(self, kernel: Kernel, scratch: Path) -> Compilation:
-        self.world.pause()
+        self.world.write()
         return Compilation(b"", 0.0, "nvcc", "killed") if self.stopped else self.world.result(kernel.key)
 
     def wait_for_first(self, seconds: float) -> None:
@@ -187,7 +202,7 @@ def compilers(world: World) -> Iterator[None]:
                 yield headers
 
     def parse(nvcc: _Nvcc, family: KernelFamily, scratch: Path) -> Any:
-        world.pause()
+        world.write()
         fate = world.family_fates[_name(family)]
         fate.parses -= 1  # nobody else parses them now
         if nvcc.stopped or fate.parses < 0:
@@ -196,7 +211,7 @@ def compilers(world: World) -> Iterator[None]:
 
     def generate(headers: _Headers, members: Sequence[Member], scratch: Path) -> FrontEndResult:
         assert not headers.closed
-        world.pause()
+        world.write()
         fates = {each.kernel.key: world.fates[each.kernel.key] for each in members}
         if any(each.poisons for each in fates.values()):
             raise CannotShare("the shared front end failed")
@@ -205,7 +220,7 @@ def compilers(world: World) -> Iterator[None]:
         return FrontEndResult(pieces, {key: "refused" for key, each in fates.items() if each.refused}, 0.001)
 
     def assembled(nvcc: _Nvcc, piece: Piece, scratch: Path) -> Compilation:
-        world.pause()
+        world.write()
         if nvcc.stopped or not world.fates[piece.symbol].assembles:
             return Compilation(b"", 0.001, "ptxas", "it does not assemble")
         return Compilation(world.shared_cubin(piece.symbol), 0.001, "ptxas")

@@ -14,11 +14,19 @@ trap 'rm -rf "$RAY_TMPDIR"' EXIT
 common=(--node-ip-address=127.0.0.1 --object-store-memory=80000000 --block)
 "$bin/ray" start --head --port=6399 --num-cpus=0 --include-dashboard=false --ray-client-server-port=10001 \
   --temp-dir="$RAY_TMPDIR" "${common[@]}" >"$directory/log/head" 2>&1 &
-until (echo >/dev/tcp/127.0.0.1/10001) 2>/dev/null; do sleep 0.2; done
+head=$!
+until (echo >/dev/tcp/127.0.0.1/10001) 2>/dev/null; do
+  kill -0 $head # it has ended
+  sleep 0.2
+done
 for number in 1 2; do
   KREGISTRY_STORE=$directory/store-$number "$bin/ray" start --address=127.0.0.1:6399 --num-cpus=1 "${common[@]}" \
     >"$directory/log/node-$number" 2>&1 &
-  until grep -q 'Ray runtime started' "$directory/log/node-$number"; do sleep 0.2; done # one by one: they are slow
+  node=$!
+  until grep -q 'Ray runtime started' "$directory/log/node-$number"; do # one by one: they are slow
+    kill -0 $node
+    sleep 0.2
+  done
 done
 "$bin/kregistry" build --lock "$lock" --on ray://127.0.0.1:10001 --store "$directory/store" \
   --remote "$directory/remote?unsigned" --json >"$directory/report.json" 2>"$directory/log/build" &

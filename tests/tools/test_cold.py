@@ -69,6 +69,37 @@ def test_a_call_goes_on_where_the_time_of_the_last_one_ended(
     assert {each["rounds"] for each in result["medians"].values()} == {2}
 
 
+def test_all_goes_on_with_what_is_left(
+    cold: ModuleType, options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First the plan, then all builds, then the launches, in the time that is left."""
+    steps: list[str] = []
+
+    def prepare(options: argparse.Namespace) -> None:
+        steps.append("prepare")
+        cold._keep(options, {**cold._kept(options), "prepared": {}})
+
+    def build(options: argparse.Namespace, way: str) -> dict[str, Any]:
+        steps.append(way)
+        return a_build(cold, way)
+
+    def other(script: str, part: str, options: argparse.Namespace, *arguments: str) -> None:
+        steps.append(f"{script} {part}")
+        assert 0.0 < float(arguments[arguments.index("--seconds") + 1]) < 60 * options.minutes
+
+    for function in (prepare, build):
+        monkeypatch.setattr(cold, function.__name__, function)
+    monkeypatch.setattr(cold, "_other", other)
+    for name in ("store", "cache"):
+        (options.work / "builds" / "bare" / name).mkdir(parents=True)
+    options.rounds, options.minutes, options.seconds = 1, 0.1, None
+    cold.everything(options)
+    assert steps == ["prepare", "bare", "lock", "shipped"] and "no launch: call this again" in capsys.readouterr().out
+    options.minutes = 5.0
+    cold.everything(options)
+    assert steps[4:] == ["hardware.py serve"] and (options.work / "cache").is_dir()
+
+
 def test_commands_run_in_another_directory_with_absolute_paths_and_end_in_time(
     cold: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

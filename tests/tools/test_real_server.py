@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ class Benchmark:
     def __init__(self, home: Path) -> None:
         self.work = home / "work"
         self._site = home / "site"
+        self._environment = {**os.environ, "PYTHONPATH": f"{self._site}:{ROOT}"}
         for place in MODULES.values():
             path = self._site / place
             path.parent.mkdir(parents=True)
@@ -31,16 +35,28 @@ class Benchmark:
 
     def run(self, part: str, *arguments: str, code: int = 0, **variables: str) -> str:
         """What it prints."""
-        script = ROOT / "benchmarks" / "real_server.py"
+        variables = {**self._environment, **variables}
         done = subprocess.run(
-            [sys.executable, str(script), part, "--work", str(self.work), *arguments],
-            env={**os.environ, "PYTHONPATH": f"{self._site}:{ROOT}", **variables},
-            capture_output=True,
-            text=True,
-            timeout=600,
+            self._command(part, *arguments), env=variables, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def start(self, part: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """The same, without waiting for it."""
+        return subprocess.Popen(self._command(part, *arguments), env=self._environment, stdout=subprocess.DEVNULL)
+
+    def servers(self) -> list[str]:
+        """The servers that run in its directory."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        return [each for each in found if str(self.work) in each and "--host" in each]
+
+    def _command(self, *arguments: str) -> list[str]:
+        part, *rest = arguments
+        return [sys.executable, str(ROOT / "benchmarks" / "real_server.py"), part, "--work", str(self.work), *rest]
 
     def results(self) -> list[dict[str, Any]]:
         """The lines of its file."""
@@ -86,3 +102,45 @@ def test_what_goes_wrong_is_one_line_of_the_results(bench: Benchmark) -> None:
     assert "no time left for kregistry:warm" in bench.run("run", "--arms", "kregistry:warm", "--until=-1")
     assert "found kregistry:tepid" in bench.run("run", "--arms", "kregistry:tepid", code=2)
     assert "not ready" in bench.run("table")
+
+
+@pytest.mark.slow
+def test_results_of_several_commands_are_one_table(bench: Benchmark, tmp_path: Path) -> None:
+    """Copied from several machines, one of them twice, and one cut while it was written."""
+    for number, arm in enumerate(("kregistry:cold", "no-warm-up:warm")):
+        place = ("--copy", str(tmp_path / "all" / str(number)))
+        printed = bench.run("run", "--arms", arm, "--bursts", "1", "--longest", "1", "--env", f"A={number}", *place)
+        assert len(printed) < 1500 and f"{arm}: " in printed
+    (tmp_path / "all" / "2").mkdir()
+    shutil.copy(tmp_path / "all" / "0" / "results.jsonl", tmp_path / "all" / "2")
+    with (tmp_path / "all" / "1" / "results.jsonl").open("a") as file:
+        file.write('{"engine": "sg')
+    bench.work = tmp_path / "all"
+    _, _, ours, base = bench.run("table").splitlines()
+    assert "| kregistry:cold A=0 |" in ours and "| no-warm-up:warm A=1 |" in base and "| - | 3 |" not in ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_benchmark_leaves_no_server(bench: Benchmark, how: signal.Signals) -> None:
+    """It would hold the GPU that the next command needs."""
+    running = bench.start("run", "--arms", "kregistry:cold", "--bursts", "100000")
+    while not (found := bench.servers()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(how)
+    assert running.wait(60) == -how
+    until = time.monotonic() + 60
+    while bench.servers():
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_server_is_asked_until_the_time_is_over(bench: Benchmark) -> None:
+    """What was measured by then is kept, and no arm begins that would end later."""
+    began = time.monotonic()
+    printed = bench.run("run", "--arms", "kregistry:cold,kregistry:warm", "--bursts", "100000", "--until", "8")
+    [result] = bench.results()
+    assert result["cut"] and result["ready_s"] and len(result["bursts"]) > 0
+    assert "no time left for kregistry:warm" in printed and time.monotonic() - began < 60

@@ -108,7 +108,9 @@ class Groups:
 
     def expect(self, family: KernelFamily, name: str) -> None:
         """Jobs of a family will come: its headers are parsed before."""
-        self._families.setdefault(family, _State()).expected = name
+        state = self._families.setdefault(family, _State())
+        if state.headers is _Headers.NOT_PARSED:
+            state.expected = name
 
     def first(self, keys: Iterable[str]) -> None:
         """Take the jobs of these kernels before all others, including jobs that are added later."""

@@ -1,6 +1,8 @@
 /* Preloaded into the compiler's front end: it parses the headers of a family once, and forks for each group of kernels.
 
-   Its source includes the headers and then, as the last thing, the file that KREGISTRY_KERNELS_FILE names. When it opens
+   Its source includes two files. The first one, that KREGISTRY_HEADERS_FILE names, holds the headers: they are read from
+   the descriptor KREGISTRY_HEADERS_STREAM, to which the preprocessor writes at the same time. The second one is the last
+   thing in the source, and KREGISTRY_KERNELS_FILE names it. When the front end opens
    that file, it has parsed the headers and written nothing yet. Here it waits: each message on the socket
    KREGISTRY_HEADERS_SOCKET is a directory, with a pipe for the answer. A fork goes on in that directory, where it finds
    the kernels, and where all files that it writes go, since their names are relative. Another fork waits for it and
@@ -19,7 +21,8 @@
 
 typedef FILE *(*open_function)(const char *, const char *);
 
-static int waited;
+static int waited, stream = -1;
+static off64_t stream_position;
 
 static void go_on(const char *directory)
 {
@@ -82,12 +85,42 @@ static void serve(int channel)
     _exit(0);
 }
 
+static ssize_t read_stream(void *unused, char *buffer, size_t size)
+{
+    ssize_t length = read(stream, buffer, size);
+    if (length > 0)
+        stream_position += length;
+    return length;
+}
+
+/* A pipe has no position, but the front end asks where it is in the first lines of a file. */
+static int seek_stream(void *unused, off64_t *offset, int whence)
+{
+    if ((whence != SEEK_CUR || *offset != 0) && (whence != SEEK_SET || *offset != stream_position))
+        return -1;
+    *offset = stream_position;
+    return 0;
+}
+
+static int is_named(const char *path, const char *variable)
+{
+    const char *name = getenv(variable), *slash = path ? strrchr(path, '/') : NULL;
+    return path && name && strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
 static FILE *opened(const char *name, const char *path, const char *mode)
 {
-    const char *kernels = getenv("KREGISTRY_KERNELS_FILE"), *channel = getenv("KREGISTRY_HEADERS_SOCKET");
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    if (!waited && path && kernels && channel && strcmp(slash ? slash + 1 : path, kernels) == 0) {
+    const char *channel = getenv("KREGISTRY_HEADERS_SOCKET"), *descriptor = getenv("KREGISTRY_HEADERS_STREAM");
+    if (stream < 0 && descriptor && is_named(path, "KREGISTRY_HEADERS_FILE")) {
+        cookie_io_functions_t functions = {read_stream, NULL, seek_stream, NULL};
+        stream = atoi(descriptor);
+        return fopencookie(&stream, mode, functions);
+    }
+    if (!waited && channel && is_named(path, "KREGISTRY_KERNELS_FILE")) {
         waited = 1;
+        if (stream < 0) /* it has read the headers in a way that is not known here */
+            _exit(127);
+        close(stream);
         serve(atoi(channel));
     }
     return ((open_function)dlsym(RTLD_NEXT, name))(path, mode);

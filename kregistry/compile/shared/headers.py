@@ -1,7 +1,8 @@
 """The headers of a family, parsed once: a front end that stops behind them, and forks for each group of kernels.
 
-The front end runs as nvcc would run it, with a small library preloaded (``headers.c``). A fork starts where the headers
-end, so it parses only its kernels. It writes what a separate front end would have written.
+The front end runs as nvcc would run it, with a small library preloaded (``headers.c``), which lets it read the headers
+while the preprocessor still writes them. A fork starts where the headers end, so it parses only its kernels. It writes
+what a separate front end would have written.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import evolve
 
-from kregistry.compile.nvcc import Nvcc, scratch_directory
+from kregistry.bounded_input import is_readable
+from kregistry.compile.nvcc import LIMIT_SECONDS, Nvcc, scratch_directory
 from kregistry.compile.shared.cannot_share import CannotShare
-from kregistry.compile.shared.group_source import END_OF_HEADERS, KERNELS, group_source, table
+from kregistry.compile.shared.group_source import KERNELS, group_source, table
 from kregistry.compile.shared.kernel_family import KernelFamily
 from kregistry.compile.shared.nvcc_dryrun import Commands, parse_dry_run
+from kregistry.compile.shared.preprocessor import Preprocessor
 from kregistry.compile.shared.steps import failed, find_program, run_step
 
 _LIBRARY = resources.files(__package__) / "headers.c"
@@ -39,15 +43,35 @@ class Headers:
         self,
         nvcc: Nvcc,
         commands: Commands,
-        kernels: str,
         process: subprocess.Popen[str],
         channel: socket.socket,
     ) -> None:
         self.commands = commands
         self._nvcc = nvcc
-        self._kernels = kernels
         self._process = process
         self._channel = channel
+        self._kernels = ""
+
+    def parse(self, preprocessor: Preprocessor, stream: BinaryIO, log: Path) -> None:
+        """Pass on the headers, and wait until they are parsed.
+
+        Args:
+            preprocessor: gives the headers.
+            stream: where the front end reads them; it is closed at their end.
+            log: what the front end prints.
+
+        Raises:
+            CannotShare: preprocessor or front end fails, or the front end does not stop behind the headers.
+        """
+        with _time_limit(self._nvcc, self._process, preprocessor.process):
+            with stream:
+                preprocessor.copy_headers(stream)
+            self._kernels = preprocessor.text_of_kernels()
+            answer = self._channel.recv(16)
+        if answer != b"parsed":
+            code = self._process.wait()
+            words = f"{self.commands.generate[0]} does not stop behind the headers"
+            raise failed(code, _read(log)) if code else CannotShare(words)
 
     def generate(self, references: Sequence[str], scratch: Path) -> str:
         """Generate the PTX of kernels, in a scratch directory that is removed afterwards.
@@ -87,6 +111,8 @@ class Headers:
                 pass
             finally:
                 os.close(send)
+            if not is_readable(receive, LIMIT_SECONDS):
+                self._nvcc.kill(self._process)  # it hangs, and its forks with it: now the answer is empty
             return int(answer.read() or -1)
 
 
@@ -104,20 +130,13 @@ def parse_headers(nvcc: Nvcc, family: KernelFamily, scratch: Path) -> Headers:
         source.write_text(group_source(family.prologue))
         dry_run = [str(nvcc.path), *family.command.arguments(source, output), "--dryrun"]
         commands = parse_dry_run(run_step(nvcc, dry_run, scratch, {}), output)
-        # Looked up here, where a missing assembler is only a reason to compile alone.
-        commands = evolve(commands, assembler=tuple(find_program(commands.assembler, commands.environment)))
-        with ThreadPoolExecutor(1) as meanwhile:
-            library = meanwhile.submit(_build_library, nvcc, commands, scratch)
-            run_step(nvcc, commands.preprocess, scratch, commands.environment)
-        headers, end, kernels = Path(commands.preprocessed).read_text().partition(END_OF_HEADERS)
-        if not end or kernels.count(KERNELS) != 1:
-            raise CannotShare("the preprocessor left no place for the kernels")
-        commands = commands.without_directory(scratch)
-        (scratch / _HEADERS_FILE).write_text(headers)
-        (scratch / _KERNELS_FILE).touch()  # must exist, and is never read
-        files = (_HEADERS_FILE, _KERNELS_FILE)
-        (scratch / commands.preprocessed).write_text("".join(f'#include "{name}"\n' for name in files))
-        return _start(nvcc, commands, kernels, library.result(), scratch)
+        # Looked up here, where a missing program is only a reason to compile alone.
+        programs = (find_program(each, commands.environment) for each in (commands.assembler, commands.generate))
+        assembler, generate = map(tuple, programs)
+        commands = evolve(commands, assembler=assembler, generate=generate)
+        with Preprocessor(nvcc, commands, scratch) as preprocessor:
+            library = _build_library(nvcc, commands, scratch)
+            return _start(nvcc, commands.without_directory(scratch), preprocessor, library, scratch)
 
 
 def _build_library(nvcc: Nvcc, commands: Commands, scratch: Path) -> Path:
@@ -129,27 +148,55 @@ def _build_library(nvcc: Nvcc, commands: Commands, scratch: Path) -> Path:
     return library
 
 
-def _start(nvcc: Nvcc, commands: Commands, kernels: str, library: Path, scratch: Path) -> Headers:
-    command, log = find_program(commands.generate, commands.environment), scratch / "log"
+def _start(nvcc: Nvcc, commands: Commands, preprocessor: Preprocessor, library: Path, scratch: Path) -> Headers:
+    # Both must exist, and neither is read: the library has the headers from the stream, and a fork has its own kernels.
+    files = (_HEADERS_FILE, _KERNELS_FILE)
+    for name in files:
+        (scratch / name).touch()
+    (scratch / commands.preprocessed).write_text("".join(f'#include "{name}"\n' for name in files))
+    log = scratch / "log"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    receive, send = os.pipe()
     preloaded = commands.environment.get("LD_PRELOAD", os.environ.get("LD_PRELOAD"))
     environment = {
         **commands.environment,
         "LD_PRELOAD": f"{library}:{preloaded}" if preloaded else str(library),
+        "KREGISTRY_HEADERS_FILE": _HEADERS_FILE,
+        "KREGISTRY_HEADERS_STREAM": str(receive),
         "KREGISTRY_KERNELS_FILE": _KERNELS_FILE,
         "KREGISTRY_HEADERS_SOCKET": str(theirs.fileno()),
     }
-    with theirs, log.open("w") as output:
-        process = nvcc.start(command, scratch, environment, output, cwd=scratch, pass_fds=[theirs.fileno()])
-    if process is None:
-        ours.close()
-        raise CannotShare("stopped")
-    headers = Headers(nvcc, commands, kernels, process, ours)
-    if ours.recv(16) != b"parsed":
-        code = process.wait()
-        headers.close()
-        raise failed(code, _read(log)) if code else CannotShare(f"{command[0]} does not stop behind the headers")
+    with os.fdopen(send, "wb", buffering=0) as stream:
+        with theirs, os.fdopen(receive), log.open("w") as output:
+            command, passed = list(commands.generate), [receive, theirs.fileno()]
+            process = nvcc.start(command, scratch, environment, output, cwd=scratch, pass_fds=passed)
+        if process is None:
+            ours.close()
+            raise CannotShare("stopped")
+        headers = Headers(nvcc, commands, process, ours)
+        try:
+            headers.parse(preprocessor, stream, log)
+        except BaseException:
+            headers.close()
+            raise
     return headers
+
+
+@contextmanager
+def _time_limit(nvcc: Nvcc, *processes: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill processes that hang: who waits for them goes on, as if they had failed."""
+
+    def kill() -> None:
+        for each in processes:
+            nvcc.kill(each)
+
+    timer = threading.Timer(LIMIT_SECONDS, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _read(log: Path) -> str:

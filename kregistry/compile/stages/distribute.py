@@ -34,6 +34,8 @@ _GROUP_SECONDS = 10.0
 _PATIENCE = 3
 #: How often a kernel is sent.
 _SENT = 2
+#: When nothing has come back for this long, a line says so, and again each time that it has passed; in seconds.
+_SILENCE_SECONDS = 60.0
 
 
 class Distribute:
@@ -63,6 +65,9 @@ class Distribute:
         self._groups: dict[tuple[str, tuple[str, ...]], list[Kernel]] = {}
         self._lost_in_a_row = 0
         self._losses: Counter[str] = Counter()
+        self._out = 0
+        self._watched = False
+        self._heard = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -107,11 +112,40 @@ class Distribute:
         for job in jobs:
             self._record.compile_started(job)
         arrived = self._schedule.announce()
+        self._sent()
         future.add_done_callback(lambda done: arrived(partial(self._take, jobs, done, started)))
+
+    def _sent(self) -> None:
+        with self._lock:
+            self._out += 1
+            self._heard = time.monotonic()
+            watched, self._watched = self._watched, True
+        if not watched:
+            self._look_later(_SILENCE_SECONDS)
+
+    def _look_later(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._look)
+        timer.daemon = True
+        timer.start()
+
+    def _look(self) -> None:
+        """Say it if nothing has come back for long: a cluster may have lost all its workers, or a long queue."""
+        with self._lock:
+            out, silent = self._out, time.monotonic() - self._heard
+            if not out or self._schedule.error is not None:
+                self._watched = False
+                return
+        if silent >= _SILENCE_SECONDS:
+            _log.warning("waiting for %d tasks of the cluster; nothing has come back for %.0f s", out, silent)
+            silent = 0.0
+        self._look_later(_SILENCE_SECONDS - silent)
 
     def _take(self, jobs: Sequence[Job], future: Future[Any], started: float) -> None:
         """Publish what a worker sent; what it did not make is lost."""
         kernels = [job.kernel for job in jobs]
+        with self._lock:
+            self._out -= 1
+            self._heard = time.monotonic()
         try:
             reply = future.result()
             host, made, failed, refused = reply["host"], reply["made"], reply["failed"], reply["refused"]

@@ -45,14 +45,20 @@ class Route:
             job = Job(kernel)
             self._alone.put(job, partial(self._publish, job))
 
-    def expect(self, kernel: Kernel) -> None:
-        """Let the headers of a kernel's family be parsed, before it is known which of its kernels are needed."""
+    def expect(self, kernel: Kernel) -> bool:
+        """Let the headers of a kernel's family be parsed, before it is known which of its kernels are needed.
+
+        Returns:
+            whether that is possible.
+        """
         try:
             family = member_of(kernel).family
-            if self._shared and not self._self_check.reason_not_shareable(family):
-                self._waiting.expect(family, kernel.name)
+            possible = self._shared and not self._self_check.reason_not_shareable(family)
         except (CannotShare, MissingRequirement):  # the reason is told if such a kernel is needed
-            return
+            return False
+        if possible:
+            self._waiting.expect(family, kernel.name)
+        return possible
 
     def _member(self, kernel: Kernel) -> Member | None:
         try:

@@ -41,7 +41,9 @@ class _Elsewhere:
 
 
 def _run_elsewhere(code: str) -> _Elsewhere:
-    done = subprocess.run(child_command(code), env=child_environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        child_command(code), env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     output = (done.stdout.strip().splitlines() or [""])[-1]
     failure = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return _Elsewhere(output, failure if done.returncode else "")

@@ -11,7 +11,8 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, lo
 from kregistry.conformance.rule import FULL, RuleViolation, rule
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.conformance.variant import sent, with_attributes
-from kregistry.deep_gemm.settings import KNOWN, is_known
+from kregistry.deep_gemm.known_settings import KNOWN
+from kregistry.deep_gemm.settings import is_known
 from kregistry.kernel_type import KernelType, Setting, Value
 from kregistry.target import Target
 

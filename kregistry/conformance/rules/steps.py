@@ -9,7 +9,7 @@ from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, lo
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
 from kregistry.conformance.rules.large_values import large_values
 from kregistry.conformance.rules.stub import probed_shapes
-from kregistry.deep_gemm.settings import MK_ALIGNMENT
+from kregistry.deep_gemm.known_settings import MK_ALIGNMENT
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape
 from kregistry.stub.probed import Probed

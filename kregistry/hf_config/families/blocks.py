@@ -44,7 +44,6 @@ def mlp(
     over: str,
     when: str,
     weights: str,
-    hidden: str = "hidden",
 ) -> tuple[Linear, Linear]:
     """A gated MLP that is split over the ranks of the layout symbol ``over``.
 
@@ -54,14 +53,13 @@ def mlp(
         over: ``"T"`` or ``"S"``.
         when: formula; whether the model has it.
         weights: the module that holds it in the checkpoint, below a layer.
-        hidden: formula of the model's width.
     """
     part = intermediate if intermediate.isidentifier() else f"({intermediate})"
     share = f"{part}/{over}"
     gate_up = Linear(
         f"{name} gate_up_proj",
         n=(share, share),
-        k=hidden,
+        k="hidden",
         split="column",
         over=over,
         part=f"{name} MLP",
@@ -71,7 +69,7 @@ def mlp(
     )
     down = Linear(
         f"{name} down_proj",
-        n=(hidden,),
+        n=("hidden",),
         k=share,
         split="row",
         over=over,

@@ -75,7 +75,7 @@ def _resolved(server_args: Any) -> Any:
 
 def build_environment() -> dict[str, str]:
     """DeepGEMM's settings as SGLang makes them from its own, when a scheduler imports ``compile_utils``."""
-    home = str(Path("~/.cache/deep_gemm").expanduser())
+    home = os.path.expanduser("~/.cache/deep_gemm")  # noqa: PTH111  # as SGLang: without a home it stays as it is
     return {
         "DG_JIT_CACHE_DIR": os.environ.get("SGLANG_DG_CACHE_DIR", home),
         "DG_JIT_USE_NVRTC": os.environ.get("SGL_DG_USE_NVRTC", "0"),

@@ -23,6 +23,7 @@ from kregistry.integrations.vllm.call_sites import HC_NUM_SPLITS, layer_calls
 from kregistry.integrations.vllm.config_request import engine_name, request_of
 from kregistry.integrations.vllm.layer_rules import psum_scales
 from kregistry.integrations.vllm.vendored_deep_gemm import use_deep_gemm_of_vllm
+from kregistry.manifest import Entry
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -153,7 +154,9 @@ class VllmOverride:
         self._measured = True
         engine = self.engine
         engine.load_what_was_built_ahead()
-        named = engine.named_entries()  # first: it may choose providers
+        named: tuple[Entry, ...] = ()
+        with failures_logged("kregistry: KREGISTRY_MANIFEST is not used"):
+            named = engine.named_entries()  # first: it may choose providers
         layers = layer_calls(self._module, model, max_tokens, engine.scale_forms, psum_scales())
         entries = [engine.entry(each.kernel_type, each.shape, each.stop, each.label, each.start) for each in layers]
         entries = [entry for entry in (*entries, *named, *self.first_calls.postponed()) if not engine.covers(entry)]

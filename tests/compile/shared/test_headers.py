@@ -8,10 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from compilers import compiler_with_assembler
+from compilers import compiler_with_assembler, compiler_with_front_end
 from families import FLAGS, HEADER, family_kernel
 
 from kregistry.compile.nvcc import Nvcc
+from kregistry.compile.shared import headers as module
 from kregistry.compile.shared.cannot_share import CannotShare
 from kregistry.compile.shared.headers import Headers, parse_headers
 from kregistry.compile.shared.kernel_family import KernelFamily, member_of
@@ -105,6 +106,50 @@ def test_a_front_end_that_died(nvcc: Nvcc, tmp_path: Path) -> None:
     headers.close()
 
 
+def test_a_front_end_that_hangs(nvcc: Nvcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = parse(nvcc, tmp_path)
+    os.killpg(process_of(headers), signal.SIGSTOP)
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -1$"):
+        headers.generate(["&gemm<8>"], tmp_path / "scratch")
+    headers.close()
+
+
+def test_a_front_end_that_never_gets_behind_the_headers(
+    toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
+    nvcc = Nvcc(compiler_with_front_end(tmp_path / "nvcc", toolchain.cuda.nvcc, "sleep 600; true"))
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -9$"):
+        parse(nvcc, tmp_path)
+
+
+@pytest.mark.parametrize("hangs", ["cicc", "gcc"])
+def test_a_program_that_hangs_while_headers_pass_through(
+    toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    """More than a pipe holds waits for a front end, and a front end for more than a preprocessor writes."""
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 1.0)
+    path = tmp_path / "nvcc"
+    if hangs == "cicc":
+        nvcc = compiler_with_front_end(path, toolchain.cuda.nvcc, "sleep 600; true")
+    else:
+        nvcc, slow = path, tmp_path / "slow"
+        slow.write_text('#!/bin/sh\ncase " $* " in *" -E "*) sleep 600 ;; *) exec gcc "$@" ;; esac\n')
+        path.write_text(OTHER_PREPROCESSOR.format(nvcc=toolchain.cuda.nvcc, program=slow))
+        for each in (path, slow):
+            each.chmod(0o755)
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code -9$"):
+        parse(Nvcc(nvcc), tmp_path, header=HEADER + 10_000 * "extern int x;\n")
+
+
+#: Says of itself that another program is its preprocessor.
+OTHER_PREPROCESSOR = """#!/bin/sh
+case " $* " in *" --dryrun "*) {nvcc} "$@" 2>&1 | sed 's,^#\\$ gcc ,#$ {program} ,'; exit ;; esac
+exec {nvcc} "$@"
+"""
+
+
 def test_stopping_ends_it(nvcc: Nvcc, tmp_path: Path) -> None:
     headers = parse(nvcc, tmp_path)
     nvcc.stop()
@@ -173,18 +218,29 @@ def test_a_front_end_that_does_not_open_the_kernels(
         parse(Nvcc(nvcc), tmp_path)
 
 
+def compiler_whose_front_end_reads(tmp_path: Path, toolchain: Toolchain, files: str) -> Nvcc:
+    reads, nvcc = tmp_path / "reads", tmp_path / "nvcc"
+    reads.write_text(f"#!/bin/sh\nexec sed -n '' {files}\n")
+    nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=reads))
+    for each in (reads, nvcc):
+        each.chmod(0o755)
+    return Nvcc(nvcc)
+
+
 def test_a_front_end_that_leaves_no_ptx(toolchain: Toolchain, tmp_path: Path) -> None:
     """It stops where it opens the kernels, and its fork ends well."""
-    reads = tmp_path / "reads"
-    reads.write_text("#!/bin/sh\nexec sed -n '' kernels.ii\n")
-    reads.chmod(0o755)
-    nvcc = tmp_path / "nvcc"
-    nvcc.write_text(OTHER_FRONT_END.format(nvcc=toolchain.cuda.nvcc, program=reads))
-    nvcc.chmod(0o755)
-    headers = parse(Nvcc(nvcc), tmp_path)
+    headers = parse(compiler_whose_front_end_reads(tmp_path, toolchain, "headers.ii kernels.ii"), tmp_path)
     with pytest.raises(CannotShare, match=r"^the front end left no PTX$"):
         headers.generate(["&gemm<8>"], tmp_path / "scratch")
     headers.close()
+
+
+@pytest.mark.parametrize("length", [1, 10_000])
+def test_a_front_end_that_does_not_read_the_headers(toolchain: Toolchain, tmp_path: Path, length: int) -> None:
+    """It ends, also if it leaves more than a pipe holds."""
+    nvcc = compiler_whose_front_end_reads(tmp_path, toolchain, "kernels.ii")
+    with pytest.raises(CannotShare, match=r"^the shared front end failed: exit code 127$"):
+        parse(nvcc, tmp_path, header=HEADER + length * "extern int x;\n")
 
 
 def test_a_scratch_directory_that_cannot_be_written(nvcc: Nvcc, tmp_path: Path) -> None:

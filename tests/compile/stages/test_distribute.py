@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from small_kernels import small_kernel
 
 from kregistry.compile.cluster import Cluster, Workers
 from kregistry.compile.pipeline import Pipeline
+from kregistry.compile.stages import distribute
 from kregistry.deep_gemm.jit_cache import JitCache
 from kregistry.event_bus import EventBus
 from kregistry.kernel import Kernel
@@ -203,3 +205,33 @@ def test_what_another_builder_makes_is_used_although_the_cluster_cannot(
 
     record = build(fake_cluster(answer)).record
     assert (len(record.compiled), record.found, record.failed) == (2, 1, [])
+
+
+class Late(FakeExecutor):
+    """Answers once something has happened."""
+
+    def __init__(self, answer: Callable[[list[str]], Any], happened: Callable[[], bool]) -> None:
+        super().__init__(answer)
+        self.happened = happened
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        ready, late = super().submit(fn, *args, **kwargs), Future[Any]()
+
+        def answer() -> None:
+            while not self.happened():
+                threading.Event().wait(0.01)
+            late.set_result(ready.result())
+
+        threading.Thread(target=answer, daemon=True).start()
+        return late
+
+
+def test_a_cluster_of_which_nothing_is_heard_is_waited_for_and_a_line_says_so(
+    build: Callable[..., Pipeline], worker: Worker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have a long queue, or no workers any more; that nothing stands still is known by what it was sent."""
+    monkeypatch.setattr(distribute, "_SILENCE_SECONDS", 0.1)
+    executor = Late(worker, lambda: "waiting for 1 tasks of the cluster; nothing has come back for" in caplog.text)
+    cluster = evolve(fake_cluster(worker), workers=Workers(executor, lambda content: {}))
+    assert len(build(cluster).record.compiled) == 3
+    assert cluster.use.lost == 0
