@@ -28,7 +28,7 @@ def command(output_of: str | None, policy: bool, plugins: tuple[str, ...]) -> No
     if output_of is not None:
         schemas = json.loads((resources.files("kregistry.cli") / "output_schemas.json").read_text())
         if output_of not in schemas:
-            raise UnknownNameError("command with a schema", output_of, tuple(schemas))
+            raise UnknownNameError("command with JSON output", output_of, tuple(schemas))
         print_json({"$schema": "http://json-schema.org/draft-07/schema#", **schemas[output_of]})
         return
     registry = make_registry(plugins)

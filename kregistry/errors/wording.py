@@ -86,7 +86,8 @@ def count_of(number: int, noun: str) -> str:
 
 
 def _plural(phrase: str) -> str:
-    """``"providers of x"`` for ``"provider of x"``: the words before ``of`` become plural."""
-    noun, of, rest = phrase.partition(" of ")
+    """``"providers of x"`` for ``"provider of x"``: the words before ``of`` or ``with`` become plural."""
+    link = next((each for each in (" of ", " with ") if each in phrase), " of ")
+    noun, found, rest = phrase.partition(link)
     plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
-    return plural + of + rest
+    return plural + found + rest

@@ -53,9 +53,11 @@ class PluginNames:
         stem = name.removeprefix("kregistry-")
         kernel_type = stem.replace("-", "_")
         if _NAME.fullmatch(stem) is None or keyword.iskeyword(kernel_type):
+            near = re.sub(r"[_ ]", "-", stem.lower())
+            hint = "for example my-gemm, for the distribution kregistry-my-gemm with the kernel type my_gemm"
             raise InputError(
                 f"name of a plugin: expected lower-case letters and digits, in words joined by -, got {quoted(name)}",
-                "for example my-gemm, for the distribution kregistry-my-gemm with the kernel type my_gemm",
+                f"did you mean {near!r}?" if near != stem and len(near) < 80 and _NAME.fullmatch(near) else hint,
             )
         words = "".join(word.capitalize() for word in stem.split("-"))
         names = cls(f"kregistry-{stem}", f"kregistry_{kernel_type}", kernel_type, words)

@@ -53,4 +53,6 @@ def test_a_build_with_everything_follows_its_schema(kregistry: Run, tiny_build: 
 
 def test_an_unknown_command_has_no_schema(kregistry: Run) -> None:
     result = kregistry("schema", "--output-of", "pla")
-    assert (result.code, result.err) == (2, "error: unknown command with a schema 'pla'\nhint: did you mean 'plan'?\n")
+    assert result.code == 2
+    assert result.err == "error: unknown command with JSON output 'pla'\nhint: did you mean 'plan'?\n"
+    assert "hint: known commands with JSON output: audit, " in kregistry("schema", "--output-of", "zzzz").err

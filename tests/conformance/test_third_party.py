@@ -76,6 +76,12 @@ def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
         write_plugin(name, tmp_path)
 
 
+def test_a_name_with_other_separators_has_the_right_one_as_its_hint(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        write_plugin("My_gemm nt", tmp_path)
+    assert caught.value.hint == "did you mean 'my-gemm-nt'?"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

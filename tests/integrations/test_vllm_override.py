@@ -120,6 +120,19 @@ def test_a_vllm_without_a_function_runs_its_own_path(
     assert "kregistry cannot warm up DeepGEMM: vLLM's own path runs" in caplog.text
 
 
+def test_a_manifest_that_is_not_there_leaves_our_warm_up(
+    override: VllmOverride,
+    warmup: Warmup,
+    warmed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("KREGISTRY_MANIFEST", "/no/kernels.yaml")
+    assert warmup.deep_gemm_warmup(Model(), 64) is None
+    assert len(warmed) == 3 and "own" not in warmup.calls
+    assert "KREGISTRY_MANIFEST is not used: /no/kernels.yaml" in caplog.text and "Traceback" not in caplog.text
+
+
 def test_vllm_0_26_has_other_names(
     override: VllmOverride, warmup: Warmup, warmed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

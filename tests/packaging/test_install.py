@@ -92,7 +92,7 @@ def test_mypy_sees_the_types_of_both_packages(environment: Environment, tmp_path
     done = environment.try_to_run("python", "-m", "mypy", "--strict", "author.py", cwd=tmp_path)
     lines = done.stdout.splitlines()
     (error,) = [line for line in lines if ": error: " in line]
-    assert 'base class "KernelType" defined the type as "str"' in error
+    assert 'base class "AuthorContract" defined the type as "str"' in error
     revealed = [line.partition("Revealed type is ")[2] for line in lines if "Revealed type" in line]
     assert len(revealed) == 2, done.stdout
     assert "-> kregistry.warm_up.warmup_report.WarmupReport" in revealed[0]

@@ -11,6 +11,8 @@ import pytest
 
 from kregistry.deep_gemm import settings
 
+pytestmark = pytest.mark.stub  # the fixture needs torch
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
