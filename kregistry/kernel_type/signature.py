@@ -243,13 +243,15 @@ def with_arguments(
 
     ``{"argument": "d"}`` as a value stands for the tensor that the call gives for ``d``, with ``"as": "float32"`` for a
     new one of its sizes and strides and that dtype (with ``"rows": True``, of its first size only), and
-    ``{"dtype": "bfloat16"}`` for a dtype of torch.
+    ``{"dtype": "bfloat16"}`` for a dtype of torch. A list stands for a tuple, ``{"list": [1, 2]}`` for a list.
     """
     names, changed, named = [*parameters_of(function)], list(args), dict(kwargs)
 
     def given(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return tuple(value) if isinstance(value, list) else value
+        if "list" in value:
+            return list(value["list"])
         if "dtype" in value:
             import torch
 

@@ -14,8 +14,12 @@ from wrong_kernel_types import breaks
 from kregistry import ArchSupport, Buffers, BufferSpec, Call, RunDimension, Shape, Signature, Size
 from kregistry.errors import ShapeError
 from kregistry_plugins.bf16_gemm.contiguous import MGroupedBf16GemmNtContiguous
+from kregistry_plugins.einsum.bf16 import EinsumBhrHdrBhd
+from kregistry_plugins.fp8_gemm.dense import Fp8GemmNt
 from kregistry_plugins.k_grouped.bf16 import KGroupedBf16GemmTnContiguous
 from kregistry_plugins.mqa_logits.contiguous import Fp8MqaLogits
+from kregistry_plugins.mqa_logits.metadata import GetPagedMqaLogitsMetadata
+from kregistry_plugins.mqa_logits.paged_schedule import schedule
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +70,39 @@ class InputIsAWeight(PlainGemm):
         return {**specs, "a": evolve(specs["a"], role="weight")}
 
 
+@breaks("KR115", r"read_shape\(\*arguments\(buffers, m=17\)\): got n=24, expected n=17")
+class TellsSizesApartByM(PlainGemm):
+    """It takes an output with as many rows as columns for one of another kind."""
+
+    def shape_of(self, call: Any) -> Mapping[str, Any]:
+        shape = super().shape_of(call)
+        return {**shape, "n": 24} if call.d.shape == (17, 17) else shape
+
+
+@breaks("KR135", "'b' after fill.*: got the columns 0 and 1 are the same, expected random numbers")
+class EachRowOneNumber(PlainGemm):
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        super().fill(buffers, m, generator)
+        buffers.b.copy_(buffers.b[:, :1].clone().expand_as(buffers.b))
+
+
+@breaks("KR140", r"reference\(buffers, m=17\)\['d'\]: got a difference of .* from the same in FP64, expected at most")
+class ReferenceInBf16(Bf16Gemm):
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[:m] @ buffers.b.T}
+
+
+@breaks("KR211", r"read_shape of a call with recipe=\[1, 128, 128\]: got an unknown call, expected n=576")
+class TakesTuplesOnly(Fp8GemmNt):
+    archs = (ArchSupport("sm90"),)
+    proof = evolve(Fp8GemmNt.proof, examples=({"n": 576, "k": 512},))
+
+    def shape_of(self, call: Any) -> Mapping[str, Any]:
+        if isinstance(call.recipe, list):
+            raise ShapeError("not a tuple", "")
+        return super().shape_of(call)
+
+
 @breaks("KR211", "a call with counts=a tensor of int32, one for each row of a, which is read as n=256 .*: got")
 class CountsWithoutEffect(Bf16Gemm):
     """The function has another kernel for calls with counts."""
@@ -103,6 +140,16 @@ class TwoTilesAtATime(MGroupedBf16GemmNtContiguous):
     run_dimension = RunDimension("m", "rows of all groups together", "rows", 256, 256)
 
 
+@breaks("KR227", r"read_shape\(\) of a call of \w+: got AssertionError: another one, expected a S")
+class AssertsThatACallIsItsOwn(EinsumBhrHdrBhd):
+    archs = (ArchSupport("sm90"),)
+    proof = evolve(EinsumBhrHdrBhd.proof, examples=EinsumBhrHdrBhd.proof.examples[:1])
+
+    def shape_of(self, call: Any) -> Mapping[str, Any]:
+        assert call.expr.startswith("bhr,"), "another one"
+        return super().shape_of(call)
+
+
 @breaks("KR228", r"check\(\) of k=24: got '.*must be a multiple of 16', expected a shape: DeepGEMM launches it")
 class RefusesWhatDeepGemmTakes(Bf16Gemm):
     def check(self, shape: Shape) -> None:
@@ -125,13 +172,38 @@ class LargestGroupEverywhere(KGroupedBf16GemmTnContiguous):
         return max(ks) if ks else a.shape[0]
 
 
-@breaks("KR230", "a call with seq_len_kv=0: got RuntimeError: .*, expected no error: read_m")
+@breaks(
+    "KR230",
+    "a call with seq_len_kv=0: got the launch failed on the stub GPU, as on a GPU: .*, expected no error",
+)
 class LaunchesWithoutKeys(Fp8MqaLogits):
     archs = (ArchSupport("sm90"),)
     proof = evolve(Fp8MqaLogits.proof, examples=({"num_heads": 32, "head_dim": 32, "seq_len_kv": 65},))
 
     def read_m(self, q: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         return q.shape[0]
+
+
+@breaks("KR231", r"returned\(value, buffers, 1\), where .* int32\[33, 2\],: got .*, expected \(133, 2\)")
+class ScheduleForAllSms(GetPagedMqaLogitsMetadata):
+    archs = (ArchSupport("sm90"),)
+    proof = evolve(GetPagedMqaLogitsMetadata.proof, examples=({"next_n": 2, "num_sms": 32},))
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        shape = buffers.shape
+        return {"schedule": schedule(shape, shape.target.num_sms, buffers.context_lens[:m], None)}
+
+
+@breaks("KR311", "the result 'd' of a launch with 'a' whose every second number is zero: got NaN in .* numbers")
+class SkipsZeros(PlainGemm):
+    """Rows that begin with zero are padding, and are not written."""
+
+    def function(self) -> Callable[..., Any]:
+        return self.compute
+
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        kept = (a[:, 0] != 0) | (a == 0).all(1)
+        d[kept] = (a[kept] @ b.T).to(d.dtype)
 
 
 @breaks(
@@ -168,3 +240,16 @@ class RoundsToBf16(_Fp32Output):
     def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
         super().compute(a, b, d)
         d.copy_(d.bfloat16())
+
+
+def _product(a: Any, b: Any) -> Any:
+    return a @ b.T
+
+
+@breaks("KR323", r"reference\(buffers, m=17\): got a call of _product\(\) \(.*\), which the launch calls too, expected")
+class SharesItsProduct(_Fp32Output):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        d.copy_(_product(a, b))
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": _product(buffers.a[:m].double(), buffers.b.double())}

@@ -58,6 +58,7 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
         for value in other_values(kernel_type, name, default, call, parameters):
             keywords = {name: value}
             read = read_with(kernel_type, shape, call, keywords)
+            _check_list(kernel_type, shape, call, name, value, read)
             if read is None:
                 continue  # unknown: nobody takes it for a call that is planned
             found = kernels_of(probe_with(subject, shape, m, keywords))
@@ -69,6 +70,17 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
                 got = ", ".join(found) or "no kernel"
                 told = "no launch" if wanted is None else ", ".join(wanted) or "no kernel"
                 raise RuleViolation(what, got, f"{told}, as planned; or a ShapeError", location(shape, m))
+
+
+def _check_list(kernel_type: KernelType, shape: Shape, call: Call, name: str, value: Any, read: Shape | None) -> None:
+    """A list of numbers is read as the tuple of them: callers pass both."""
+    if not isinstance(value, list):
+        return
+    as_list = read_with(kernel_type, shape, call, {name: {"list": value}})
+    if as_list != read:
+        words = "an unknown call" if as_list is None else as_list
+        wanted = f"{read or 'an unknown call'}, as with the tuple {tuple(value)}"
+        raise RuleViolation(f"read_shape of a call with {name}={value}", words, wanted, location(shape))
 
 
 def _without(call: Call, name: str, parameters: list[str]) -> Call | None:

@@ -65,7 +65,8 @@ def shape_of_call(subject: KernelTypeUnderTest, case: str) -> None:
             check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, m), m)
             for value in (m, *(_policy_edges(subject.kernel_type, shape) if case == "largest" else ())):
                 check_shape_of_call(subject.kernel_type, subject.meta_buffers(shape, subject.at("largest")), value)
-        for other in _distinct_sizes(subject.kernel_type, shape) if case == "tail" else ():
+        others = (*_distinct_sizes(subject.kernel_type, shape), *_equal_sizes(subject.kernel_type, shape, m))
+        for other in others if case == "tail" else ():
             with subject.applied(other):
                 check_shape_of_call(subject.kernel_type, subject.meta_buffers(other, m), m)
 
@@ -83,6 +84,20 @@ def _distinct_sizes(kernel_type: KernelType, shape: Shape) -> Iterator[Shape]:
                     break
                 except ShapeError:
                     continue
+
+
+def _equal_sizes(kernel_type: KernelType, shape: Shape, m: int) -> Iterator[Shape]:
+    """The shape with one size as large as m, or as another size: a reader that compares sizes mistakes them."""
+    sizes = [each.name for each in kernel_type.dimensions if isinstance(each, Size) and type(shape[each.name]) is int]
+    for name in sizes:
+        for number in dict.fromkeys((m, *(shape[other] for other in sizes if other != name))):
+            if number == shape[name]:
+                continue
+            try:
+                equal = kernel_type.resolve({**shape, name: number}, shape.target)
+            except ShapeError:
+                continue
+            yield equal
 
 
 def _policy_edges(kernel_type: KernelType, shape: Shape) -> Iterator[int]:

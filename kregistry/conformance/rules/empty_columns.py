@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, RuleViolation, rule
-from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.conformance.rules.stub import explained, probed_shapes
 from kregistry.conformance.variant import sent, with_minimum_zero
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape, Size
@@ -35,7 +35,7 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, dimension: Size) -> None:
     error = probed.error or next((launch.error for launch in launches if launch.error), "")
     if error:
         wanted = "no error: read_m() may be 0 for such a call, and empty_result() its result"
-        raise RuleViolation(f"a call with {dimension.name}=0", error, wanted, location(shape, m))
+        raise RuleViolation(f"a call with {dimension.name}=0", explained(error), wanted, location(shape, m))
 
 
 def _is_of_the_result(subject: KernelTypeUnderTest, shape: Shape, dimension: Size, number: int) -> bool:

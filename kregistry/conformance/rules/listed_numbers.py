@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
-from kregistry.conformance.rules.arguments import probe_with
+from kregistry.conformance.rules.arguments import probe_with, read_with
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import KernelType, Shape, Size
+from kregistry.kernel_type import EmptyInput, KernelType, Shape, Size
 from kregistry.kernel_type.signature import parameters_of
 
 #: From a small example to the sizes of a model.
@@ -20,7 +20,7 @@ _SHOWN = 4
 
 @rule("KR229", "read_m() finds the kernels of a call whatever its lists hold", needs=("KR205", "KR115"))
 def listed(subject: KernelTypeUnderTest) -> None:
-    """Move one step of rows from the largest number of a list to another one."""
+    """Move one step of rows from the largest number of a list to another one, and turn the list round."""
     for shape, _ in probed_shapes(subject):
         for each in (shape, *_larger(subject.kernel_type, shape)):
             with subject.applied(each):
@@ -39,17 +39,24 @@ def _larger(kernel_type: KernelType, shape: Shape) -> Iterator[Shape]:
 
 def _check(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
     kernel_type = subject.kernel_type
+    call = kernel_type.arguments(subject.meta_buffers(shape, m), m)
+    plain = read_with(kernel_type, shape, call, {})
     for name, numbers in _lists(kernel_type, shape, m, subject):
+        if read_with(kernel_type, shape, call, {name: numbers}) != plain:
+            continue  # the list is a dimension, and the call one of another shape
         probed = probe_with(subject, shape, m, {name: numbers})
         if probed.error or not probed.values or probed.values[0].serving.error:
             continue  # DeepGEMM refuses it
         found, read = probed.values[0].serving.kernels, probed.values[0].read
-        if read is None or read < subject.kernel_type.run_dimension.start:
-            continue  # no call of the kernel type, or an empty one
+        what = f"a call with {name}={_shown(numbers)}, of which read_m() makes {read}"
+        if read == 0 and found and kernel_type.empty_input is not EmptyInput.LAUNCH:
+            wanted_value = "a value above 0: for 0 nothing is launched, and DeepGEMM launches kernels for this call"
+            raise RuleViolation(what, ", ".join(found), wanted_value, location(shape))
+        if read is None or read < kernel_type.run_dimension.start:
+            continue  # no call of the kernel type
         planned = probe_with(subject, shape, read, {})
         wanted = planned.values[0].serving.kernels if planned.values and not planned.error else ()
         if found != wanted:
-            what = f"a call with {name}={_shown(numbers)}, of which read_m() makes {read}"
             told = ", ".join(wanted) or "no kernel"
             raise RuleViolation(what, ", ".join(found) or "no kernel", f"{told}, as planned at {read}", location(shape))
 
@@ -66,12 +73,11 @@ def _lists(
         if not isinstance(value, (list, tuple)) or len(value) < 2 or any(type(each) is not int for each in value):
             continue
         most = max(range(len(value)), key=lambda i: value[i])
-        if value[most] <= step:
-            continue
-        for other in range(len(value)):
-            if other != most:
-                yield name, [n + step * ((i == other) - (i == most)) for i, n in enumerate(value)]
-                break
+        if list(value) != list(reversed(value)):
+            yield name, list(reversed(value))
+        other = 0 if most else 1
+        if value[most] > step:
+            yield name, [n + step * ((i == other) - (i == most)) for i, n in enumerate(value)]
 
 
 def _shown(numbers: list[int]) -> str:

@@ -11,6 +11,7 @@ from kregistry.conformance.rules.arguments import kernels_of, probe_with, read_w
 from kregistry.conformance.rules.calls import settings_of
 from kregistry.conformance.rules.stub import probed_shapes
 from kregistry.deep_gemm.settings import read_call
+from kregistry.errors import KregistryError
 from kregistry.kernel_type import Call, KernelType, Shape
 from kregistry.kernel_type.signature import parameters_of
 from kregistry.registry import Registry
@@ -85,8 +86,12 @@ def _read(kernel_type: KernelType, shape: Shape, call: Call) -> Shape | None:
     try:
         read: Mapping[str, Any] = read_call(kernel_type, call.args, call.kwargs)
         return kernel_type.resolve({**settings_of(kernel_type, shape), **read}, shape.target)
-    except Exception:  # a reader may stumble over a call that is not its own
+    except (KregistryError, TypeError):  # TypeError: the function has no such parameters
         return None
+    except Exception as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        wanted = "a ShapeError, or a shape: recognition passes such calls to each kernel type of the function"
+        raise RuleViolation(f"read_shape() of a call of {shape.kernel_type}", got, wanted, location(shape)) from error
 
 
 def _violation(what: str, found: tuple[str, ...], wanted: tuple[str, ...] | None, where: str) -> RuleViolation:

@@ -27,6 +27,14 @@ def _values(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, ProbedValue]]
             yield shape, value
 
 
+def explained(error: str) -> str:
+    """An error of a launch; one of the driver in words, since its name says nothing."""
+    if "CUDA_ERROR_STUB" not in error:
+        return error
+    words = "the launch failed on the stub GPU, as on a GPU: a size or stride of a tensor map, or a grid, is not valid"
+    return f"{words} ({error})"
+
+
 @rule("KR202", "no launch reads device memory on the host", needs=("KR102", "KR113"))
 def host_reads(subject: KernelTypeUnderTest) -> None:
     declared = subject.kernel_type.reads_device_memory
@@ -86,7 +94,7 @@ def granularity(subject: KernelTypeUnderTest) -> None:
                 error = probed.error or next((v.warm_up.error for v in probed.values if v.warm_up.error), "")
                 if error:
                     wanted = f"a launch, since {dimension.name} may be {dimension.expectation()}"
-                    raise RuleViolation(f"{dimension.name}={other}", error, wanted, location(varied))
+                    raise RuleViolation(f"{dimension.name}={other}", explained(error), wanted, location(varied))
 
 
 @rule("KR204", "an empty input launches only if that is declared", needs=("KR201", "KR116"))

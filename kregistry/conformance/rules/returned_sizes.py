@@ -1,0 +1,44 @@
+"""Rule for the sizes of what a launch returns: on the stub GPU they are real, though the numbers are not."""
+
+from __future__ import annotations
+
+from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
+from kregistry.conformance.poison import NAN_POISON
+from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.stub import probed_shapes
+from kregistry.conformance.trial import filled_buffers
+from kregistry.kernel_type import Shape
+from kregistry.stub.probed import ProbedValue
+from kregistry.stub.returned_form import zeros_of
+
+
+@rule("KR231", "the reference has the sizes of what a launch returns", needs=("KR121", "KR201"))
+def returned_sizes(subject: KernelTypeUnderTest) -> None:
+    next(probed_shapes(subject))
+    if not subject.returns_results:
+        raise NotApplicable("its launches return no results")
+    values = {subject.at("one"), subject.at("tail")}
+    for shape, probed in probed_shapes(subject):
+        for value in probed.values:
+            if value.m in values:
+                _check(subject, shape, value)
+
+
+def _check(subject: KernelTypeUnderTest, shape: Shape, value: ProbedValue) -> None:
+    kernel_type, m, form = subject.kernel_type, value.m, value.warm_up.result
+    try:
+        zeros = zeros_of(form)
+    except ValueError:  # an object of another type
+        return
+    buffers = filled_buffers(kernel_type, shape, m, subject.padded_rows(m), 0, NAN_POISON, "cpu").buffers
+    wanted = {name: tuple(each.shape) for name, each in kernel_type.reference(buffers, m).items()}
+    what, where = f"returned(value, buffers, {m}), where a launch returns {form},", location(shape, m)
+    try:
+        results = kernel_type.returned(zeros, buffers, m)
+    except (RuntimeError, IndexError, ValueError, AttributeError, TypeError) as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise RuleViolation(what, got, f"results with the sizes {wanted}", where) from error
+    for name, each in results.items():
+        if tuple(each.shape) != wanted.get(name):
+            got = f"{name!r} with the sizes {tuple(each.shape)}"
+            raise RuleViolation(what, got, f"{wanted.get(name, 'no such result')}, as reference() has it", where)
