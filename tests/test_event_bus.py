@@ -398,6 +398,8 @@ def test_an_interrupt_ends_the_wait_at_exit(flushed: bool) -> None:
     code = STUCK + (before if flushed else "import atexit\natexit.register(print, 'ready', flush=True)")
     if flushed:
         code = code.replace("running.wait()", "running.wait()\nprint('ready', flush=True)", 1)
+    # A shell starts what runs in the background deaf to SIGINT, and children inherit that.
+    code = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
     with subprocess.Popen(
         [sys.executable, "-c", code, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:

@@ -57,6 +57,7 @@ _VLLM_LOGGING = {
     "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
     "loggers": {name: {"handlers": ["out"], "level": "INFO", "propagate": False} for name in ("vllm", "kregistry")},
 }
+_OUR_FRAME = re.compile(r' +File ".*/kregistry/\w+')
 #: Lines of a log that say how far a start is.
 _MILESTONES = (
     "server_args=",
@@ -242,13 +243,21 @@ def kill_a_rank(server: Server, caches: Caches) -> dict[str, Any]:
 
 
 def read_log(log: Path, began: float) -> dict[str, Any]:
-    """When a start reached its milestones, in seconds, and the lines of kregistry."""
+    """When a start reached its milestones, in seconds, the lines of kregistry, and how many tracebacks lead through it.
+
+    Engines log tracebacks of their own, e.g. vLLM 0.33 without a tokenizer.
+    """
     times: dict[str, float] = {}
     ours: list[str] = []
     tracebacks = 0
+    within = counted = False
     for line in log.read_text(errors="replace").splitlines():
         stamp = re.search(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", line)
-        tracebacks += line.startswith("Traceback")
+        if line.startswith("Traceback"):
+            within, counted = True, False
+        elif within and not counted and _OUR_FRAME.match(line):
+            tracebacks, counted = tracebacks + 1, True
+        within = within and (line.startswith(("Traceback", " ")) or not line)
         for milestone in _MILESTONES:
             if milestone in line and stamp:
                 at = time.mktime(time.strptime(stamp.group(1), "%Y-%m-%d %H:%M:%S"))

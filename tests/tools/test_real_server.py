@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -102,6 +103,17 @@ def test_what_goes_wrong_is_one_line_of_the_results(bench: Benchmark) -> None:
     assert "no time left for kregistry:warm" in bench.run("run", "--arms", "kregistry:warm", "--until=-1")
     assert "found kregistry:tepid" in bench.run("run", "--arms", "kregistry:tepid", code=2)
     assert "not ready" in bench.run("table")
+
+
+def test_tracebacks_of_the_engine_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    servers = importlib.import_module("real_server_parts.servers")
+    own = 'Traceback (most recent call last):\n  File "/site/vllm/a.py", line 1, in f\n    g()\nValueError: own\n'
+    ours = own.replace("vllm/a.py", "kregistry/integrations/ahead.py") + '  File "/site/kregistry/b.py", in a message\n'
+    log = tmp_path / "log"
+    for text, count in ((own, 0), (ours, 1), (own + ours + own + ours, 2)):
+        log.write_text(text)
+        assert servers.read_log(log, 0.0)["tracebacks"] == count
 
 
 @pytest.mark.slow
