@@ -45,6 +45,8 @@ def _check_data(subject: KernelTypeUnderTest, shape: Shape) -> None:
         if spec.dtype == "float32" and not bool((tensor < 0).any()):
             continue
         for words, values in (("row", tensor), ("column", tensor.mT)):
+            if spec.dtype == "float32" and words == "row":
+                continue  # padding of scale factors
             pair = _equal_rows(values, spec, zeros_may_repeat=words == "row")
             if pair is not None:
                 got = f"the {words}s {pair[0]} and {pair[1]} are the same"
