@@ -8,7 +8,7 @@ from kregistry.errors import ShapeError
 from kregistry.kernel_type import KernelType, Shape, Size
 
 
-@rule("KR139", "a buffer whose size only the model decides is a weight", needs=("KR110",))
+@rule("KR139", "a buffer whose size only the model decides is a weight", needs=("KR110", "KR132"))
 def roles(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
     for shape in subject.every_shape:
