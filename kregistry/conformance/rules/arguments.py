@@ -58,12 +58,12 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
         for value in other_values(kernel_type, name, default, call, parameters):
             keywords = {name: value}
             read = read_with(kernel_type, shape, call, keywords)
-            _check_list(kernel_type, shape, call, name, value, read)
             if read is None:
                 continue  # unknown: nobody takes it for a call that is planned
             found = kernels_of(probe_with(subject, shape, m, keywords))
             if found is None:
                 continue  # DeepGEMM refuses it
+            _check_list(kernel_type, shape, call, name, value, read)
             wanted = kernels_of(probe_with(subject, shape if read == plain else read, m, {}))
             if found != wanted:
                 what = f"a call with {name}={_shown(value)}, which is read as {read}"
@@ -72,14 +72,14 @@ def _check(subject: KernelTypeUnderTest, shape: Shape, m: int, parameters: Mappi
                 raise RuleViolation(what, got, f"{told}, as planned; or a ShapeError", location(shape, m))
 
 
-def _check_list(kernel_type: KernelType, shape: Shape, call: Call, name: str, value: Any, read: Shape | None) -> None:
+def _check_list(kernel_type: KernelType, shape: Shape, call: Call, name: str, value: Any, read: Shape) -> None:
     """A list of numbers is read as the tuple of them: callers pass both."""
     if not isinstance(value, list):
         return
     as_list = read_with(kernel_type, shape, call, {name: {"list": value}})
     if as_list != read:
         words = "an unknown call" if as_list is None else as_list
-        wanted = f"{read or 'an unknown call'}, as with the tuple {tuple(value)}"
+        wanted = f"{read}, as with the tuple {tuple(value)}"
         raise RuleViolation(f"read_shape of a call with {name}={value}", words, wanted, location(shape))
 
 
