@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from kregistry.bounded_input import open_input
-from kregistry.integrations.start_folder import places
+from kregistry.integrations.start_places import places
 from kregistry.store import Store
 from kregistry.store.atomic import write_output
 from kregistry.store.listing import matching
