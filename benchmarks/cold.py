@@ -42,7 +42,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardware import children_seconds, commit_of, describe_host
+from measuring import children_seconds, commit_of, describe_host
 
 import kregistry
 

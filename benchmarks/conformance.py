@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from hardware import describe_machine
+from measuring import describe_machine
 
 
 def main() -> None:

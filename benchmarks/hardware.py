@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import stat
 import subprocess
 import sys
@@ -27,9 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-#: So many values are launched before `serve` waits for the GPU and notes how far it is.
-_LAUNCHES = 512
+from measuring import ROOT, describe_machine
+from sweep import Sweep
 
 
 def main() -> None:
@@ -40,7 +37,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--stop", type=int, help="cut every range at this value (for a trial)")
     parser.add_argument("--checks", type=int, default=10_000, help="numeric checks for each entry, at most")
-    parser.add_argument("--seconds", type=float, help="serve: launch for so long, and go on in the next call")
+    parser.add_argument("--seconds", type=float, help="serve: stop launching after this time; the next call goes on")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     results_file = options.work / "hardware.json"
@@ -53,36 +50,6 @@ def main() -> None:
     for name, value in part.items():
         if not isinstance(value, (list, dict)):
             print(f"{options.part}  {name:<{width}}  {value}")
-
-
-def children_seconds() -> float:
-    """CPU seconds of all processes that this one has started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def describe_machine() -> dict[str, Any]:
-    import torch
-
-    return {"card": torch.cuda.get_device_name(0), "torch": torch.__version__, **describe_host()}
-
-
-def describe_host() -> dict[str, Any]:
-    """The part that a machine without a GPU also has."""
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": os.environ.get("KREGISTRY_COMMIT", commit_of(ROOT)),
-    }
-
-
-def commit_of(checkout: Path) -> str:
-    """Empty if the directory is no clone, although it may be in one."""
-    if not (checkout / ".git").exists():
-        return ""
-    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 # ---- kregistry -------------------------------------------------------------------------------------------------------
@@ -190,81 +157,6 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
         "wall_seconds": round(wall, 3),
         "new_cache_entries": len(report.compiled),
     }
-
-
-class Sweep:
-    """Launches every value of every range once, in as many processes as it takes.
-
-    Attributes:
-        calls: launches so far, in all processes.
-        missing: values that are not launched yet.
-        seconds: duration of the launches so far.
-        compile_attempts: compiles that were refused so far.
-    """
-
-    def __init__(self, file: Path, manifest: Any) -> None:
-        self._file = file
-        self._manifest = manifest
-        self._values = [entry.range.values() for entry in manifest.entries]
-        every = [f"{entry} {values}" for entry, values in zip(manifest.entries, self._values)]
-        kept = json.loads(file.read_text()) if file.exists() else {}
-        if kept.get("entries") != every or kept["done"] == [len(values) for values in self._values]:
-            kept = {}  # the launches of another manifest, or complete ones
-        self._every = every
-        self._done: list[int] = kept.get("done", [0] * len(every))
-        self.seconds: float = kept.get("seconds", 0.0)
-        self.compile_attempts: int = kept.get("compile_attempts", 0)
-
-    @property
-    def calls(self) -> int:
-        return sum(self._done)
-
-    @property
-    def missing(self) -> int:
-        return sum(map(len, self._values)) - self.calls
-
-    def add_compile_attempts(self, number: int) -> None:
-        self.compile_attempts += number
-        self._keep()
-
-    def run(self, registry: Any, limit: float | None) -> None:
-        """Launch what is missing, for at most so many seconds, with buffers of the largest size.
-
-        Where an index buffer starts with values that are valid for one value only, each value has buffers of its own.
-        """
-        import torch
-
-        from kregistry.deep_gemm.settings import applied
-
-        before, started = self.seconds, time.perf_counter()
-        for number, (entry, values) in enumerate(zip(self._manifest.entries, self._values)):
-            if self._done[number] == len(values):
-                continue
-            kernel_type = registry[entry.kernel_type]
-            buffers = kernel_type.allocate_buffers(entry.shape, values[-1])
-            specs = kernel_type.buffers(entry.shape, values[-1]).values()
-            one_value_each = any(isinstance(spec.initial, tuple) for spec in specs)
-            with applied(kernel_type, entry.shape):
-                while self._done[number] < len(values):
-                    first = self._done[number]
-                    for m in values[first : first + _LAUNCHES]:
-                        own = kernel_type.allocate_buffers(entry.shape, m) if one_value_each else buffers
-                        kernel_type.execute(own, m)
-                    torch.cuda.synchronize()
-                    self._done[number] = min(first + _LAUNCHES, len(values))
-                    spent = time.perf_counter() - started
-                    self.seconds = before + spent
-                    self._keep()
-                    if limit is not None and spent > limit:
-                        return
-            del buffers
-            torch.cuda.empty_cache()
-
-    def _keep(self) -> None:
-        kept = {"entries": self._every, "done": self._done, "seconds": self.seconds}
-        new = self._file.with_name(f"{self._file.name}.new")
-        new.write_text(json.dumps({**kept, "compile_attempts": self.compile_attempts}, indent=1) + "\n")
-        new.replace(self._file)
 
 
 def check_numerics(manifest: Any, registry: Any, limit: int) -> tuple[int, dict[str, float], list[str]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from hardware import children_seconds
+from measuring import children_seconds
 
 from kregistry import Registry, hookimpl, load_manifest
 from kregistry.kernel import Kernel

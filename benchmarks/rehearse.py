@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hardware import children_seconds
+from measuring import children_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "tests" / "data" / "rehearsal" / "configs"

@@ -17,7 +17,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hardware import ROOT, forbid_compiler, manifest_of
+from hardware import forbid_compiler, manifest_of
+from measuring import ROOT
 
 
 def main() -> None:

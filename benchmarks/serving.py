@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardware import describe_machine
+from measuring import describe_machine
 from serving_parts import calls, checkout, compare, decode, empty, monitor, record
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardware import children_seconds, describe_host
+from measuring import children_seconds, describe_host
 
 ROOT = Path(__file__).resolve().parent.parent
 

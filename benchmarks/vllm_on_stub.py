@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from compilers import slow_toolkit
-from hardware import children_seconds
+from measuring import children_seconds
 from vllm_starts import VllmStarts
 
 from kregistry.toolchain import find_toolchain

@@ -17,6 +17,7 @@ FLOORS = (
     ("errors", "import_hook"),
     (
         "bounded_input",
+        "call_watch",
         "entry_points",
         "full_disk",
         "kernel",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from kregistry.call_watch import watching_calls
 
 #: torch.cuda.device() exchanges the device and goes back; torch.cuda.set_device() ends in this function of torch._C.
 _SETS_THE_DEVICE = "_cuda_setDevice"
@@ -24,9 +25,5 @@ def device_calls() -> Iterator[list[str]]:
         if event == "c_call" and getattr(argument, "__name__", "") == _SETS_THE_DEVICE:
             found.append("torch.cuda.set_device()")
 
-    earlier = sys.getprofile()
-    sys.setprofile(watch)
-    try:
+    with watching_calls(watch):
         yield found
-    finally:
-        sys.setprofile(earlier)

@@ -1,10 +1,10 @@
-"""benchmarks/hardware.py: every value is launched once, in as many calls as it takes."""
+"""benchmarks/sweep.py: every value is launched once, in as many calls as it takes."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,16 +34,16 @@ class LaunchedType:
 
 
 @pytest.fixture
-def hardware(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def sweep_class(monkeypatch: pytest.MonkeyPatch) -> Any:
     import torch
 
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import hardware
+    import sweep
 
     for name in ("synchronize", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(settings, "applied", lambda kernel_type, shape: nullcontext())
-    return hardware
+    return sweep.Sweep
 
 
 def manifest(*stops: int) -> Any:
@@ -56,12 +56,12 @@ def manifest(*stops: int) -> Any:
     return SimpleNamespace(entries=entries)
 
 
-def test_every_value_once_in_several_calls(hardware: ModuleType, tmp_path: Path) -> None:
+def test_every_value_once_in_several_calls(sweep_class: Any, tmp_path: Path) -> None:
     kernel_type = LaunchedType()
     asked, file = manifest(2000, 600), tmp_path / "sweep.json"
     sweeps = []
     while not sweeps or sweeps[-1].missing:
-        sweeps.append(hardware.Sweep(file, asked))
+        sweeps.append(sweep_class(file, asked))
         sweeps[-1].run({"t": kernel_type}, 0.0)
         sweeps[-1].add_compile_attempts(1)
         assert sweeps[-1].calls == len(kernel_type.launches)
@@ -70,10 +70,10 @@ def test_every_value_once_in_several_calls(hardware: ModuleType, tmp_path: Path)
     assert len(sweeps) == sweeps[-1].compile_attempts == 6 and sweeps[-1].seconds >= sweeps[0].seconds
 
 
-def test_a_complete_sweep_and_that_of_another_manifest_begin_again(hardware: ModuleType, tmp_path: Path) -> None:
+def test_a_complete_sweep_and_that_of_another_manifest_begin_again(sweep_class: Any, tmp_path: Path) -> None:
     file = tmp_path / "sweep.json"
     for asked in (manifest(2000), manifest(2000), manifest(2000, 1)):
         kernel_type = LaunchedType()
-        sweep = hardware.Sweep(file, asked)
+        sweep = sweep_class(file, asked)
         sweep.run({"t": kernel_type}, None)
         assert sweep.missing == 0 and len(kernel_type.launches) == sweep.calls >= 2000

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from kregistry.call_watch import watching_calls
 from kregistry.conformance.author_code import is_authors
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import rule
@@ -89,9 +89,5 @@ def _at_each_event(action: Callable[[], None]) -> Iterator[None]:
         if is_authors(frame.f_code.co_filename):
             action()
 
-    earlier = sys.getprofile()
-    sys.setprofile(watch)
-    try:
+    with watching_calls(watch):
         yield
-    finally:
-        sys.setprofile(earlier)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from kregistry.call_watch import watching_calls
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, OTHER_POISON, Poisoned, poisoned_buffers
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
@@ -155,12 +155,8 @@ def _calls_of(function: Callable[..., Any]) -> Iterator[list[str]]:
         ):
             found.append(event)
 
-    earlier = sys.getprofile()
-    sys.setprofile(watch)
-    try:
+    with watching_calls(watch):
         yield found
-    finally:
-        sys.setprofile(earlier)
 
 
 @rule("KR129", "buffers that nobody filled hold valid indices", needs=("KR124",))

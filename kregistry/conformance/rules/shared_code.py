@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
+from kregistry.call_watch import watching_calls
 from kregistry.conformance.author_code import is_authors
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import NotApplicable, RuleViolation, rule
@@ -61,9 +61,5 @@ def _returns(sizes: set[int]) -> Iterator[set[CodeType]]:
         if argument.is_floating_point() and argument.numel() in sizes:
             found.add(frame.f_code)
 
-    earlier = sys.getprofile()
-    sys.setprofile(watch)
-    try:
+    with watching_calls(watch):
         yield found
-    finally:
-        sys.setprofile(earlier)
