@@ -46,8 +46,8 @@ FAULTS: dict[str, str] = {
     "device": f"{OWN}.engine_warmup.detect_target",
     "record": f"{OWN}.missing_calls.remember",
     "ready": f"{OWN}.start_folder.StartFolder.is_ready",
-    "names": f"{OWN}.first_calls._replace_everywhere",
-    "caches": f"{OWN}.first_calls._clear_caches_of",
+    "names": f"{OWN}.watched_functions._replace_everywhere",
+    "caches": f"{OWN}.watched_functions._clear_caches_of",
     "phases": f"{OWN}.phases.Phases._add",
     "log": "logging of kregistry",
 }

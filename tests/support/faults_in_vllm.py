@@ -26,7 +26,7 @@ FAULTS: dict[str, str] = {
     "kernel types": "kregistry.registry.Registry.__init__",
     "store": "kregistry.store.store.Store.default",
     "watch": f"{OWN}.first_calls.FirstCalls.watch",
-    "names": f"{OWN}.first_calls._replace_everywhere",
+    "names": f"{OWN}.watched_functions._replace_everywhere",
     "hook of the load": f"{OWN}.vllm.warmup_override.VllmOverride.watch_the_load",
     "hook of the worker": f"{OWN}.vllm.warmup_override.VllmOverride.watch_the_worker",
     "hook of the warm-up": f"{OWN}.vllm.warmup_override.VllmOverride.replace",
@@ -50,7 +50,7 @@ FAULTS: dict[str, str] = {
     "device": f"{OWN}.engine_warmup.detect_target",
     "record": f"{OWN}.missing_calls.remember",
     "ready": f"{OWN}.vllm.warmup_override.VllmOverride._is_ready",
-    "caches": f"{OWN}.first_calls._clear_caches_of",
+    "caches": f"{OWN}.watched_functions._clear_caches_of",
     "phases": f"{OWN}.phases.Phases._add",
     "log": "logging of kregistry",
 }
