@@ -39,7 +39,7 @@ FAULTS: dict[str, str] = {
     "signature of a context": f"{OWN}.sglang.warmup_override.execution_key",
     "signature of a call": f"{OWN}.first_calls.recognise",
     "coverage": "kregistry.serving.coverage.Coverage.covers",
-    "plan and build": "kregistry.warm_up.warm_up.prepare_warmup",
+    "plan and build": "kregistry.warm_up.prepare.prepare_warmup",
     "budget": "kregistry.warm_up.budget.MemoryBudget.limit",
     "launch": "kregistry.warm_up.warm_up.launch_prepared",
     "engine state": f"{OWN}.sglang.warmup_override.SglangWarmup.engine_state",

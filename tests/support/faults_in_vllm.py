@@ -43,7 +43,7 @@ FAULTS: dict[str, str] = {
     "entries": f"{OWN}.engine_warmup.EngineWarmup.entry",
     "signature of a call": f"{OWN}.first_calls.recognise",
     "coverage": "kregistry.serving.coverage.Coverage.covers",
-    "plan and build": "kregistry.warm_up.warm_up.prepare_warmup",
+    "plan and build": "kregistry.warm_up.prepare.prepare_warmup",
     "budget": "kregistry.warm_up.budget.MemoryBudget.limit",
     "launch": "kregistry.warm_up.warm_up.launch_prepared",
     "engine state": f"{OWN}.vllm.warmup_override.VllmWarmup.engine_state",
