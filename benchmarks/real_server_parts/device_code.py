@@ -1,4 +1,4 @@
-"""Zero the GPU code of a shared library that is for other architectures, so that it compresses to little.
+"""Zero the GPU code of a shared library but for one architecture, PTX too, so that it compresses to little.
 
     python device_code.py LIBRARY [LIBRARY ...] --keep 90
 
@@ -22,6 +22,7 @@ _MAGIC = 0xBA55ED50
 _HEADER = struct.Struct("<IHHQ")
 _ENTRY = struct.Struct("<HHIQ")
 _ARCHITECTURE = 28
+_PTX = 1
 
 
 class Code(NamedTuple):
@@ -30,6 +31,7 @@ class Code(NamedTuple):
     offset: int
     size: int
     architecture: int
+    is_ptx: bool
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     for library in options.libraries:
         zeroed = zero_others(library, options.keep)
-        print(f"{library}: {zeroed >> 20} of {library.stat().st_size >> 20} MiB are code of other architectures")
+        print(f"{library}: {zeroed >> 20} of {library.stat().st_size >> 20} MiB are zeros now")
 
 
 def zero_others(library: Path, keep: int) -> int:
@@ -48,7 +50,7 @@ def zero_others(library: Path, keep: int) -> int:
     for start, size in sections(library):
         with library.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
             for code in entries(data, start, size):
-                if code.architecture != keep:
+                if code.is_ptx or code.architecture != keep:
                     data[code.offset : code.offset + code.size] = bytes(code.size)
                     zeroed += code.size
     return zeroed
@@ -74,11 +76,11 @@ def entries(data: mmap.mmap | bytes, start: int, size: int) -> Iterator[Code]:
         position += header
         last = position + following
         while position + _ARCHITECTURE + 4 <= last:
-            _, _, header, code = _ENTRY.unpack_from(data, position)
+            kind, _, header, code = _ENTRY.unpack_from(data, position)
             if header == 0:
                 break
             (architecture,) = struct.unpack_from("<I", data, position + _ARCHITECTURE)
-            yield Code(position + header, code, architecture)
+            yield Code(position + header, code, architecture, kind == _PTX)
             position += header + code
         position = last
 
