@@ -29,7 +29,7 @@ printf '%s\n' sgl-deep-gemm==0.1.4.post1 apache-tvm-ffi==0.1.11 cattrs platformd
 "$python" -m pip install -q --no-deps --no-compile --target "$work/site" -r "$work/list"
 
 cd "$work/site"
-rm -rf sgl_kernel/flash_ops* sgl_kernel/sm100 sgl_kernel/infllm* sglang/multimodal_gen sglang/test bin
+rm -rf sgl_kernel/flash_ops* sgl_kernel/sm100 sgl_kernel/infllm_ops* sglang/multimodal_gen sglang/test bin
 rm -rf vllm/vllm_flash_attn/_vllm_fa2_C* vllm/third_party/fmha_sm100* vllm/_qutlass_C* vllm/vllm-rs pycountry/locales mistral_common/data
 find . -name '*.so' -size +2M -print0 | xargs -0 -r -n 1 "$python" "$here/real_server_parts/device_code.py" --keep 90
 tar -cf - . | xz -T0 -8 >"$packed/$engine.tar.xz"
