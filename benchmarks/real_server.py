@@ -18,7 +18,8 @@ An arm is WHO:STATE. WHO is `kregistry`, `engine` (the engine's own warm-up, kre
 rehearsal has not seen what is compiled after that).
 STATE is `cold` (its JIT cache and kregistry's store are emptied before) or `warm` (they stay; `no-warm-up` uses the
 kernels of another arm). `kregistry:killed` is a cold start in which the last rank is killed while kernels are built.
-The engine is the one that Python imports, of any version. Arguments behind `--` go to the server.
+The engine is the one that Python imports, of any version. Arguments behind `--` go to the server. On a GPU machine
+without a package index, real_server_setup.sh unpacks an engine that real_server_pack.sh has packed elsewhere.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/bin/sh
 # On a GPU machine with torch but without an engine: unpack the engine's packages, and put this checkout beside them.
-#     real_server_setup.sh PACKED SITE    PACKED: a directory with *.tar.xz of installed packages (pip install --target)
+#     real_server_setup.sh PACKED SITE    PACKED: what real_server_pack.sh has made
 # Then run benchmarks/real_server.py with PYTHONPATH=SITE.
 set -e
 packed=$1

@@ -110,7 +110,7 @@ def _without_a_gpu(selection: Selection) -> Iterator[None]:
 
 
 def _require_a_gpu(selection: Selection) -> None:
-    from kregistry.warm_up.warm_up import require_device
+    from kregistry.warm_up.process import require_device
 
     here = selection.target if selection.target != "detect" else None
     require_device(next_command("build", target=here))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kregistry.compile.build_report import BuildReport
 from kregistry.compile.cluster import Cluster, Workers
-from kregistry.compile.locked_kernels import locked_kernels, read_sources
+from kregistry.compile.locked_kernels import kernels_of, read_sources
 from kregistry.compile.pipeline import Pipeline
 from kregistry.compile.shard import Shard
 from kregistry.compile.shared.sharing_options import SharingOptions
@@ -59,38 +59,24 @@ def build_lock(
     started = time.perf_counter()
     check_environment(os.environ, installed_series(), only=NVRTC)  # a server here would not look for these kernels
     cuda = find_cuda_toolkit()
-    kernels = locked_kernels(lock, cuda.compiler, headers)
-    if shard is not None:
-        kernels = {each.id: each for each in shard.part(kernels.values())}
+    file, sources = read_sources(lock)
+    kernels = kernels_of(lock, file, sources, cuda.compiler, headers)
     store = store or Store.default()
     remote = Chain.from_environment(store.directory) if remote is None else remote
-    file, _ = read_sources(lock)
     remote.provenance = Provenance(file.target.name, file.versions.to_json())
     options = SharingOptions.choose(shared_front_end, paranoid)
-    file, _ = read_sources(lock)
-    target, jobs = _target(file.target), jobs or available_cores()
-    cluster = None if workers is None else Cluster(workers, target, file.versions, cuda.compiler)
+    plan, jobs = Plan(_target(file.target), file.versions, kernels, ()), jobs or available_cores()
+    plan = plan if shard is None else shard.of_plan(plan)
+    cluster = None if workers is None else Cluster(workers, plan.target, file.versions, cuda.compiler)
     with Pipeline(events, store, JitCache(), cuda.nvcc, jobs, options, remote, cluster) as pipeline:
-        for kernel in kernels.values():
+        for kernel in plan.kernels.values():
             events.hook.kregistry_kernel_planned(kernel=kernel)
             pipeline.add(kernel)
         pipeline.finish()
     record = pipeline.record
     note_usage(store.directory, remote.use, **record.counts())
-    return BuildReport(
-        plan=Plan(target, file.versions, kernels, ()),
-        compiled=tuple(record.compiled),
-        found=record.found,
-        failed=tuple(sorted(record.failed, key=lambda each: each.kernel.id)),
-        filled=0,
-        cache_directory=str(store.directory),
-        seconds=time.perf_counter() - started,
-        compiling_seconds=record.compiling_seconds,
-        sharing=record.sharing(),
-        outdated=record.outdated,
-        remote=remote.use,
-        cluster=None if cluster is None else cluster.use,
-    )
+    seconds, cluster_use = time.perf_counter() - started, None if cluster is None else cluster.use
+    return record.report(plan, str(store.directory), seconds, remote.use, cluster_use)
 
 
 def _target(section: TargetSection) -> Target:

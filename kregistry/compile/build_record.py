@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from kregistry.compile.build_report import (
+    BuildReport,
     ComparedKernel,
     FrontEndRun,
     KnownFamily,
@@ -23,6 +24,11 @@ from kregistry.deep_gemm.jit_cache import Filled
 from kregistry.events.compiled import CompiledKernel, FailedKernel
 from kregistry.events.tasks import Task
 from kregistry.kernel import Kernel
+from kregistry.plan.plan import Plan
+from kregistry.remote.tier_use import TierUse
+
+if TYPE_CHECKING:
+    from kregistry.compile.cluster import ClusterUse
 
 
 class BuildRecord:
@@ -82,6 +88,40 @@ class BuildRecord:
                 tuple(self._compared),
                 tuple(self._known),
             )
+
+    def report(
+        self,
+        plan: Plan,
+        cache_directory: str,
+        seconds: float,
+        remote: tuple[TierUse, ...] = (),
+        cluster: ClusterUse | None = None,
+    ) -> BuildReport:
+        """The report of the build that has ended. What was compiled early and is not in the plan is left out.
+
+        Args:
+            plan: what was built.
+            cache_directory: the JIT cache, or what was filled in its place.
+            seconds: wall time of the build, including planning.
+            remote: how each remote tier was used.
+            cluster: how a cluster was used; ``None`` without one.
+        """
+        planned = {kernel.key for kernel in plan.kernels.values()}
+        failed = [each for each in self.failed if each.kernel.key in planned]
+        return BuildReport(
+            plan=plan,
+            compiled=tuple(each for each in self.compiled if each.kernel.key in planned),
+            found=sum(key in planned for key in self.found_keys),
+            failed=tuple(sorted(failed, key=lambda each: each.kernel.id)),
+            filled=self.filled,
+            cache_directory=cache_directory,
+            seconds=seconds,
+            compiling_seconds=self.compiling_seconds,
+            sharing=self.sharing(),
+            outdated=self.outdated,
+            remote=remote,
+            cluster=cluster,
+        )
 
     # ---- kernels ---------------------------------------------------------------------------------------------
 

@@ -48,7 +48,18 @@ def locked_kernels(path: Path, compiler: Compiler, headers: Iterable[Path] = ())
         InputError: it is not a lock file with sources, or asks for something that DeepGEMM does not generate.
         MissingRequirement: this machine has another compiler or other headers.
     """
-    file, sources = read_sources(path)
+    return kernels_of(path, *read_sources(path), compiler, headers)
+
+
+def kernels_of(
+    path: Path, file: PlanFile, sources: SourcesSection, compiler: Compiler, headers: Iterable[Path] = ()
+) -> dict[str, Kernel]:
+    """The kernels of a lock file that has been read; see :func:`locked_kernels`.
+
+    Args:
+        path: of the lock file, for messages.
+        file, sources: what :func:`read_sources` has returned.
+    """
     if sources.nvcc != compiler.version:
         raise MissingRequirement(
             f"{path} was made with nvcc {sources.nvcc}, and {compiler.path} is nvcc {compiler.version}",

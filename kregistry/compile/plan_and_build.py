@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from kregistry.compile.build_log import BuildLog, write_build_log
 from kregistry.compile.build_record import BuildRecord
@@ -100,27 +100,13 @@ def build_kernels(
     remote.provenance = Provenance(manifest.target.name, toolchain.versions.to_json())
     cluster = None
     if executor is not None:
-        cluster = Cluster(
-            workers(executor, shared_front_end, paranoid), manifest.target, toolchain.versions, toolchain.cuda.compiler
-        )
+        compilers = workers(executor, shared_front_end, paranoid)
+        cluster = Cluster(compilers, manifest.target, toolchain.versions, toolchain.cuda.compiler)
     samples: list[tuple[float, float]] = []
-
-    def plan_now(on_kernel: Callable[[Kernel], None] | None, record: BuildRecord) -> Plan:
-        from kregistry.plan.planner import make_plan  # compilers that start early do not wait for it
-
-        return make_plan(
-            manifest,
-            registry,
-            toolchain=toolchain,
-            on_kernel=on_kernel,
-            on_task=record.add_task,
-            keep_in=store.directory,
-            replan=replan,
-        )
-
+    planning = _Planning(manifest, registry, toolchain, store, replan)
     if session is None and store.read_only:
         record = BuildRecord(registry.hook)
-        plan = plan_now(None, record)
+        plan = planning.run(record)
         use_read_only(plan.kernels.values(), store, jit_cache, record)
     else:
         session = session or Session(registry.events, store, toolchain, jobs, options, remote, cluster)
@@ -128,39 +114,50 @@ def build_kernels(
         with session, (priorities or Priorities()).followed_by(pipeline.first):
             session.release()
             pipeline.use_cache(jit_cache)
-            if shard is None and not session.has_early:
-                pipeline.add_early(_early_kernels(lock, manifest, toolchain, guess=cluster is None))
-            if shard is None and cluster is None and not remote and store.is_empty():
-                pipeline.expect(shipped_families(_kernel_types(manifest), manifest.target, toolchain))
-            plan = plan_now(pipeline.add if shard is None else None, pipeline.record)
-            if shard is not None:
-                plan = evolve(plan, kernels={each.id: each for each in shard.part(plan.kernels.values())})
+            if shard is None:
+                if not session.has_early:
+                    pipeline.add_early(_early_kernels(lock, manifest, toolchain, guess=cluster is None))
+                if cluster is None and not remote and store.is_empty():
+                    pipeline.expect(shipped_families(_kernel_types(manifest), manifest.target, toolchain))
+                plan = planning.run(pipeline.record, pipeline.add)
+            else:
+                plan = shard.of_plan(planning.run(pipeline.record))
                 for kernel in plan.kernels.values():
                     pipeline.add(kernel)
             pipeline.finish()
         record, samples = pipeline.record, session.cpu.samples
         note_usage(store.directory, remote.use, **record.counts())
-    planned = {kernel.key for kernel in plan.kernels.values()}
-    failed = [each for each in record.failed if each.kernel.key in planned]
     directories = {str(jit_cache.directory_for(kernel)) for kernel in plan.kernels.values()}
-    report = BuildReport(
-        plan=plan,
-        compiled=tuple(each for each in record.compiled if each.kernel.key in planned),
-        found=sum(key in planned for key in record.found_keys),
-        failed=tuple(sorted(failed, key=lambda each: each.kernel.id)),
-        filled=record.filled,
-        cache_directory=" ".join(sorted(directories)),
-        seconds=time.perf_counter() - started,
-        compiling_seconds=record.compiling_seconds,
-        sharing=record.sharing(),
-        outdated=record.outdated,
-        remote=remote.use,
-        cluster=None if cluster is None else cluster.use,
-    )
+    seconds, cluster_use = time.perf_counter() - started, None if cluster is None else cluster.use
+    report = record.report(plan, " ".join(sorted(directories)), seconds, remote.use, cluster_use)
     if shard is None:
         keep_built_plan(store.directory, report)
     log = BuildLog.of_build(manifest, report, record, jobs, begun, tuple(samples))
     return report if write_build_log(store.directory, log) is None else evolve(report, id=log.id)
+
+
+@frozen
+class _Planning:
+    """Makes the plan of a build, or reads the one that the store keeps."""
+
+    manifest: Manifest
+    registry: Registry
+    toolchain: Toolchain
+    store: Store
+    replan: bool
+
+    def run(self, record: BuildRecord, on_kernel: Callable[[Kernel], None] | None = None) -> Plan:
+        from kregistry.plan.planner import make_plan  # compilers that start early do not wait for it
+
+        return make_plan(
+            self.manifest,
+            self.registry,
+            toolchain=self.toolchain,
+            on_kernel=on_kernel,
+            on_task=record.add_task,
+            keep_in=self.store.directory,
+            replan=self.replan,
+        )
 
 
 def _kernel_types(manifest: Manifest) -> frozenset[str]:

@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from kregistry.compile.costs import shipped_costs
 from kregistry.errors import InputError
 from kregistry.kernel import Kernel
+from kregistry.plan.plan import Plan
 
 #: The number of machines, where the scheduler gives only the own index (Kubernetes' indexed jobs).
 SHARD_COUNT = "KREGISTRY_SHARD_COUNT"
@@ -71,6 +72,10 @@ class Shard:
                 chosen.append(kernel)
             before += own
         return chosen
+
+    def of_plan(self, plan: Plan) -> Plan:
+        """A plan whose kernels are those of this part."""
+        return evolve(plan, kernels={each.id: each for each in self.part(plan.kernels.values())})
 
     @classmethod
     def _of_scheduler(cls, environment: Mapping[str, str]) -> Shard:

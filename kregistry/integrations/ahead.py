@@ -20,7 +20,7 @@ from kregistry.registry import Registry
 from kregistry.store import Store
 
 if TYPE_CHECKING:
-    from kregistry.warm_up.warm_up import PreparedWarmup
+    from kregistry.warm_up.prepare import PreparedWarmup
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -122,8 +122,8 @@ class Ahead:
             ``None`` if nothing was to be built.
         """
         from kregistry.manifest import load_manifest
+        from kregistry.warm_up.prepare import prepare_warmup
         from kregistry.warm_up.prepared_plan import read_prepared
-        from kregistry.warm_up.warm_up import prepare_warmup
 
         manifest = load_manifest(self.start.manifest, self._registry, self.start.read_target())
         if not manifest.entries:

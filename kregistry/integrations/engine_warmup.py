@@ -34,7 +34,7 @@ from kregistry.target import Target, detect_target
 if TYPE_CHECKING:  # the thread of `Ahead` imports the warm-up while weights load; this module is imported before
     from kregistry.jit_monitor import JitMonitor
     from kregistry.warm_up import WarmupObserver, WarmupReport
-    from kregistry.warm_up.warm_up import PreparedWarmup
+    from kregistry.warm_up.prepare import PreparedWarmup
 
 log = logging.getLogger("kregistry.integrations")
 
@@ -203,7 +203,7 @@ class EngineWarmup:
             KregistryError: a kernel cannot be planned, built or launched. The caller falls back to the engine's own
                 warm-up. A kernel that does not compile raises nothing, since it would crash the engine's own warm-up.
         """
-        from kregistry.warm_up.warm_up import prepare_warmup
+        from kregistry.warm_up.prepare import prepare_warmup
 
         manifest = Manifest(self.engine, self.target, (self.engine,), tuple(entries), {})
         with self.engine_state(), self.warming_up():

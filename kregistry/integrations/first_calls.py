@@ -18,29 +18,26 @@ What no manifest covered is logged with the line to add, and remembered for the 
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 from typing import Any
-
-from attrs import define, field
 
 from kregistry.deep_gemm.known_settings import DETERMINISTIC
 from kregistry.deep_gemm.settings import observe
 from kregistry.errors import KregistryError
 from kregistry.integrations.ahead import Waited
+from kregistry.integrations.call_ranges import CallRanges
 from kregistry.integrations.call_signature import call_signature
 from kregistry.integrations.engine_warmup import EngineWarmup
 from kregistry.integrations.missing_calls import MissingCalls
 from kregistry.integrations.phases import PHASES
 from kregistry.integrations.switches import failures_logged, log_failure
-from kregistry.kernel_type import EmptyInput, KernelType, RunDimension, Setting, Value
+from kregistry.integrations.watched_functions import WatchedFunction, WatchedFunctions
+from kregistry.kernel_type import EmptyInput, KernelType, Value
 from kregistry.kernel_type.display import show_shape
 from kregistry.manifest import Entry
-from kregistry.recording.recognition import known_by, recognise, why_unknown
+from kregistry.recording.recognition import recognise, why_unknown
 from kregistry.target import Target
 
 log = logging.getLogger("kregistry.integrations")
@@ -51,26 +48,6 @@ _QUIET_CALLS = 2000
 _SETTLED_CALLS = 256
 #: Signatures that are kept of one function: more than the calls of an engine's start differ by.
 _SIGNATURES = 4096
-#: Functions that change the layout of scale factors: called for every weight while it is loaded, with few kernels.
-_NOT_WATCHED = ("get_mn_major_", "get_k_grouped_mn_major_", "transform_")
-
-
-@define(eq=False)
-class _Watched:
-    """One function of DeepGEMM, the names that kernel types know it by, its wrapper, and how often it was called.
-
-    Attributes:
-        settings: those that its kernel types read.
-        ready: signatures of calls that need nothing, now or later: see :mod:`call_signature`.
-    """
-
-    function: Callable[..., Any]
-    names: list[str]
-    settings: tuple[Setting, ...] = ()
-    wrapper: Callable[..., Any] = field(init=False)
-    calls: int = 0
-    quiet: int = 0
-    ready: set[tuple[object, ...]] = field(factory=set)
 
 
 class FirstCalls:
@@ -78,9 +55,7 @@ class FirstCalls:
 
     Args:
         engine: warms up; calls during a warm-up are not watched.
-        policies: names of the policies by which the engine chooses dimensions. If one of them gives the number of a
-            call, the policy is warmed up, not only the number.
-        largest: the largest run-time value that the server can reach, as far as the engine knows when it is called.
+        policies, largest: see :class:`CallRanges`.
         wanted: whether this process warms up. It is called at each watched call; the watch ends when it is false.
         missing: is told of calls that no manifest covered.
     """
@@ -94,8 +69,7 @@ class FirstCalls:
         missing: MissingCalls | None = None,
     ) -> None:
         self._engine = engine
-        self._policies = policies
-        self._largest = largest
+        self._ranges = CallRanges(engine, policies, largest)
         self._wanted = wanted
         self.missing = missing or MissingCalls(engine.store)
         self._tried: set[tuple[object, ...]] = set()
@@ -105,7 +79,7 @@ class FirstCalls:
         #: The calls that came while launches were not allowed.
         self._postponed: dict[tuple[object, ...], tuple[KernelType, Mapping[str, Value], int]] = {}
         self._quiet = 0
-        self._watched: list[_Watched] = []
+        self._functions = WatchedFunctions(engine.registry, self._watch_call)
         #: Tells whether the engine serves requests; ``None`` for an engine that does not say.
         self.is_ready: Callable[[], bool] | None = None
         #: Whether device memory may be used for launches now, as opposed to while the engine measures its own use.
@@ -115,30 +89,14 @@ class FirstCalls:
         self._unknown: set[str] = set()
 
     def watch(self, deep_gemm: ModuleType) -> None:
-        """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
+        """Watch the functions of DeepGEMM that a kernel type knows, and the settings that their calls depend on."""
         observe(deep_gemm)
-        names: dict[Callable[..., Any], list[str]] = {}
-        for registration in self._engine.registry.registrations():
-            for name in registration.kernel_type.function_names:
-                function = getattr(deep_gemm, name, None)
-                if function is None or name.startswith(_NOT_WATCHED):
-                    continue
-                if name not in names.setdefault(function, []):
-                    names[function].append(name)  # DeepGEMM has one function under several names
-        new = [_Watched(function, own, self._settings_of(own)) for function, own in names.items()]
-        for each in new:
-            each.wrapper = self._wrap(each)
-        self._watched += new
-        _replace_everywhere([(each.function, each.wrapper) for each in new])
-
-    def _settings_of(self, names: Collection[str]) -> tuple[Setting, ...]:
-        known = [each for name in names for each in known_by(self._engine.registry, name)]
-        return tuple(dict.fromkeys(setting for each in known for setting in each.settings))
+        self._functions.watch(deep_gemm)
 
     @property
     def watches(self) -> bool:
         """Whether any function is watched."""
-        return bool(self._watched)
+        return bool(self._functions)
 
     @property
     def builds_elsewhere(self) -> bool:
@@ -147,7 +105,7 @@ class FirstCalls:
 
     def end(self) -> None:
         """Put DeepGEMM's own functions back under every name."""
-        self._release(self._watched)
+        self._functions.release(list(self._functions))
 
     @property
     def live(self) -> bool:
@@ -155,8 +113,8 @@ class FirstCalls:
         if not self._live and self.is_ready is not None and self._engine.is_loaded and self.is_ready():
             self._live = True
             with PHASES.phase("end of the watch"):
-                self._release([each for each in self._watched if each.calls])
-            left = ", ".join(each.names[0] for each in self._watched)
+                self._functions.release([each for each in self._functions if each.calls])
+            left = ", ".join(each.names[0] for each in self._functions)
             log.info("kregistry: the engine is ready; not called so far, and still watched: %s", left or "nothing")
         return self._live
 
@@ -164,32 +122,17 @@ class FirstCalls:
         """Whether the engine says that it serves requests; the watch goes on as it is."""
         return self.is_ready is not None and self.is_ready()
 
-    def _release(self, watched: Collection[_Watched]) -> None:
-        ended = list(watched)
-        self._watched = [each for each in self._watched if each not in ended]
-        _replace_everywhere([(each.wrapper, each.function) for each in ended])
-        _clear_caches_of([each.wrapper for each in ended])
-
-    def _wrap(self, watched: _Watched) -> Callable[..., Any]:
-        function = watched.function
-
-        @functools.wraps(function)
-        def watcher(*args: Any, **kwargs: Any) -> Any:
-            if self._watched and not self._engine.warming:
-                self._watch_call(watched, args, kwargs)
-            return function(*args, **kwargs)
-
-        return watcher
-
-    def _watch_call(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _watch_call(self, watched: WatchedFunction, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Never raises: the call goes on, even if its warm-up fails. After another failure the watch ends."""
+        if self._engine.warming:
+            return
         with failures_logged("kregistry: first calls are not watched any more: DeepGEMM compiles on demand"):
             self._warm_if_new(watched, args, kwargs)
             return
         with failures_logged("kregistry cannot end the watch of first calls"):
             self.end()
 
-    def _warm_if_new(self, watched: _Watched, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _warm_if_new(self, watched: WatchedFunction, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         import torch
 
         if torch.cuda.is_current_stream_capturing():
@@ -205,13 +148,13 @@ class FirstCalls:
         if signature is None or signature not in watched.ready:
             self._read_call(watched, args, kwargs, signature, live)
         if live and watched.quiet >= _SETTLED_CALLS:
-            self._release([watched])
+            self._functions.release([watched])
         elif self.is_ready is None and self._quiet >= _QUIET_CALLS:
             self.end()
 
     def _read_call(
         self,
-        watched: _Watched,
+        watched: WatchedFunction,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         signature: tuple[object, ...] | None,
@@ -232,9 +175,9 @@ class FirstCalls:
 
     def _first_call(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int, live: bool) -> None:
         if live:
-            self.missing.in_live_traffic(self._entries(kernel_type, shape, m), m)
+            self.missing.in_live_traffic(self._ranges.entries(kernel_type, shape, m), m)
             return
-        key = self._key(kernel_type, shape, m)
+        key = self._ranges.key(kernel_type, shape, m)
         if key in self._outside and self._engine.builds_ahead:
             waited = Waited.NOTHING  # DeepGEMM has compiled its kernel, and the build may only be planning it
         else:
@@ -248,7 +191,7 @@ class FirstCalls:
         if self._engine.coverage.covers(kernel_type, shape, m):
             return
         if self.live:  # requests are served, though this is the first call since the build has ended
-            self.missing.in_live_traffic(self._entries(kernel_type, shape, m), m)
+            self.missing.in_live_traffic(self._ranges.entries(kernel_type, shape, m), m)
         elif self.builds_elsewhere and key not in self._built_again:
             self._built_again.add(key)
             self._goes_on(kernel_type, shape, m)
@@ -261,7 +204,7 @@ class FirstCalls:
         """What covers the calls that came before launches were allowed, and that nothing covers since."""
         calls, self._postponed = list(self._postponed.values()), {}
         missing = [each for each in calls if not self._engine.coverage.covers(*each)]
-        return [entry for each in missing for entry in self._entries(*each)]
+        return [entry for each in missing for entry in self._ranges.entries(*each)]
 
     def _wait(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> Waited:
         waited = self._engine.wait_for_call(kernel_type.name, shape, m)
@@ -271,8 +214,8 @@ class FirstCalls:
 
     def _goes_on(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
         """A call that no manifest covers: DeepGEMM compiles its kernel, a build process the rest of its range."""
-        self._outside.add(self._key(kernel_type, shape, m))
-        self.missing.while_building(self._entries(kernel_type, shape, m), m)
+        self._outside.add(self._ranges.key(kernel_type, shape, m))
+        self.missing.while_building(self._ranges.entries(kernel_type, shape, m), m)
 
     def _report_unknown(self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Once for each function: later calls may have other reasons, and are as many as the calls of a server."""
@@ -293,57 +236,19 @@ class FirstCalls:
     def _is_new(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> bool:
         if _waits_for_others(kernel_type, shape, self._engine.target):
             return False  # while this process builds, the others would wait inside their kernels, and time out
-        key = self._key(kernel_type, shape, m)
+        key = self._ranges.key(kernel_type, shape, m)
         new = key not in self._tried
         self._tried.add(key)
         return new
 
-    def _key(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> tuple[object, ...]:
-        """Equal for the calls that one warm-up covers."""
-        return (
-            kernel_type.name,
-            *(item for item in shape.items() if item[0] not in kernel_type.buffer_sizes),
-            range_end(kernel_type.run_dimension, m, self._largest()),
-        )
-
-    def _entries(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> list[Entry]:
-        """What would have covered a call."""
-        stop = range_end(kernel_type.run_dimension, m, self._largest())
-        shapes = self._as_policies(kernel_type, shape, m)
-        return [self._engine.entry(kernel_type.name, each, stop, "first call") for each in shapes]
-
     def _warm(self, kernel_type: KernelType, shape: Mapping[str, Value], m: int) -> None:
         words = show_shape(shape)
         try:
-            entries = self._entries(kernel_type, shape, m)
+            entries = self._ranges.entries(kernel_type, shape, m)
             self._engine.warm(entries)
             self.missing.while_starting(entries)
         except Exception as error:
             log_failure(f"kregistry cannot warm up {kernel_type.name} {words}: DeepGEMM compiles on demand", error)
-
-    def _as_policies(
-        self, kernel_type: KernelType, shape: Mapping[str, Value], m: int
-    ) -> Iterator[Mapping[str, Value]]:
-        """The shape with each policy of the engine that gives its number at ``m``, or the shape itself."""
-        found = False
-        for dimension in kernel_type.all_dimensions:
-            for policy in sorted(dimension.policies.keys() & set(self._policies)):
-                varied = {**shape, dimension.name: policy}
-                if kernel_type.resolve(varied, self._engine.target).at(dimension, m) == shape.get(dimension.name):
-                    found = True
-                    yield varied
-        if not found:
-            yield shape
-
-
-def range_end(run_dimension: RunDimension, m: int, largest: int) -> int:
-    """The end of the range to warm up for a first call at ``m``.
-
-    The engine's largest value counts tokens. If the dimension counts requests, or ``m`` is larger, the range ends at
-    the next power of two: servers start with their largest batch.
-    """
-    counts_tokens = run_dimension.name != "batch_size"
-    return largest if counts_tokens and m <= largest else 1 << (m - 1).bit_length()
 
 
 def _calls_cublaslt(kernel_type: KernelType) -> bool:
@@ -356,28 +261,3 @@ def _waits_for_others(kernel_type: KernelType, shape: Mapping[str, Value], targe
         return kernel_type.collective(kernel_type.resolve(shape, target)) is not None
     except KregistryError:  # the warm-up will report what is wrong
         return False
-
-
-def _replace_everywhere(pairs: list[tuple[Callable[..., Any], Callable[..., Any]]]) -> None:
-    """Bind the second of each pair to every name of a module that is bound to the first."""
-    new = {id(old): replacement for old, replacement in pairs}
-    if not new:
-        return
-    for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType):
-            for name, value in list(vars(module).items()):
-                if id(value) in new:
-                    setattr(module, name, new[id(value)])
-
-
-def _clear_caches_of(wrappers: Collection[Callable[..., Any]]) -> None:
-    """Empty each ``lru_cache`` without arguments that has kept a wrapper: SGLang's ``dsa/utils.py`` has such."""
-    kept = {id(wrapper) for wrapper in wrappers}
-    for module in list(sys.modules.values()):
-        if not isinstance(module, ModuleType) or not module.__name__.startswith(("sglang.", "vllm.")):
-            continue
-        for value in list(vars(module).values()):
-            if not isinstance(value, functools._lru_cache_wrapper) or not value.cache_info().currsize:
-                continue
-            if not inspect.signature(value).parameters and id(value()) in kept:
-                value.cache_clear()  # it was asked for the kept value: nothing is run

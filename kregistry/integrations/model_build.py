@@ -16,8 +16,8 @@ from kregistry.integrations.waiting_calls import AnswersCalls
 from kregistry.manifest import Manifest, load_manifest
 from kregistry.registry import Registry
 from kregistry.store import Store
+from kregistry.warm_up.prepare import PreparedWarmup, prepare_warmup
 from kregistry.warm_up.prepared_plan import surroundings
-from kregistry.warm_up.warm_up import PreparedWarmup, prepare_warmup
 
 log = logging.getLogger("kregistry.integrations")
 

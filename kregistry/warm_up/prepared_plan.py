@@ -13,7 +13,8 @@ from kregistry.errors import KregistryError
 from kregistry.manifest import Manifest
 from kregistry.registry import Registry
 from kregistry.toolchain import Toolchain, find_toolchain
-from kregistry.warm_up.warm_up import PreparedWarmup, prepare_process
+from kregistry.warm_up.prepare import PreparedWarmup
+from kregistry.warm_up.process import prepare_process
 from kregistry.warm_up.warmup_plan import WarmupPlan
 
 
@@ -32,7 +33,7 @@ def surroundings(plan: WarmupPlan, jit_cache: JitCache, toolchain: Toolchain | N
 
 
 def read_prepared(path: Path, made_in: dict[str, Any], manifest: Manifest, registry: Registry) -> PreparedWarmup | None:
-    """The launches of a plan, as :func:`~kregistry.warm_up.warm_up.prepare_warmup` would return them.
+    """The launches of a plan, as :func:`~kregistry.warm_up.prepare.prepare_warmup` would return them.
 
     Args:
         path: its file.

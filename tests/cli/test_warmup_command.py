@@ -104,7 +104,7 @@ def test_after_a_lost_cuda_context_the_report_says_what_was_done(
         raise WarmupError("a launch ended the CUDA context", report=WarmupReport((), 3, 0, 0.0, ()))
 
     monkeypatch.setattr("kregistry.warm_up.warmup", warmup)
-    monkeypatch.setattr("kregistry.warm_up.warm_up.require_device", lambda build: None)
+    monkeypatch.setattr("kregistry.warm_up.process.require_device", lambda build: None)
     result = kregistry("warmup", tiny_file, "--target", "h100", "--json")
     assert (result.code, json.loads(result.out)["kernels"]) == (1, 3)
     assert result.err == "error: a launch ended the CUDA context\n"

@@ -93,7 +93,7 @@ def test_a_call_that_is_covered_is_read_once(tmp_path: Path, covered: bool) -> N
             engine.coverage.add(Manifest("x", engine.target, ("x",), (entry,), {{}}))
         for m in (3, 3, 3, 5, 3, 5):
             call(m)
-        [watched] = [each for each in watch._watched if "fp8_gemm_nt" in each.names]
+        [watched] = [each for each in watch._functions if "fp8_gemm_nt" in each.names]
         calls, before = watched.calls, list(read)
         deep_gemm.set_num_sms(64)
         call(3)

@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 from on_stub import PRELUDE, answer
 
-from kregistry import RunDimension
-from kregistry.integrations.first_calls import range_end
-
 WATCH = """
 import logging, io
 text = io.StringIO()
@@ -40,14 +37,6 @@ def ours():
 
 def watched(script: str, home: Path) -> Any:
     return answer(script, home, prelude=PRELUDE + WATCH, KREGISTRY_STORE=str(home / "store"))
-
-
-@pytest.mark.parametrize(
-    ("name", "m", "largest", "end"),
-    [("m", 3, 16384, 16384), ("m", 16385, 16384, 32768), ("m", 1, 0, 1), ("batch_size", 33, 16384, 64)],
-)
-def test_a_range_ends_at_the_engines_largest_number_of_tokens(name: str, m: int, largest: int, end: int) -> None:
-    assert range_end(RunDimension(name, "tokens or requests", "rows"), m, largest) == end
 
 
 @pytest.mark.nvcc
@@ -195,28 +184,6 @@ def test_the_watch_of_a_server_ends_by_phase(tmp_path: Path) -> None:
     assert got["after_ready"] == [False, True, True]
     assert got["calls"] == [True] * 4 + [False] * 3  # the first was new, four were not
     assert got["live"] == [["starting", 1], ["fp8_gemm_nt", 4]] and got["warmed"] == 1
-
-
-def test_what_an_engine_keeps_in_a_cache_is_deep_gemms_own_again(tmp_path: Path) -> None:
-    got = watched(
-        """
-        import functools, types
-        module = types.ModuleType("sglang.somewhere")
-        sys.modules["sglang.somewhere"] = module
-        def kept():
-            return deep_gemm.fp8_gemm_nt
-        def other():
-            return object()
-        module.kept, module.other = functools.lru_cache(kept), functools.lru_cache(other)
-        before = [module.kept(), module.other()]  # in a list: plain names of every module are bound anew
-        watch.end()
-        answer(
-            wrapped=before[0] is own[1], own=module.kept() is own[1], untouched=module.other() is before[1],
-        )
-        """,
-        tmp_path,
-    )
-    assert got == {"wrapped": False, "own": True, "untouched": True}
 
 
 def test_nothing_is_launched_while_the_engine_measures_its_memory(tmp_path: Path) -> None:

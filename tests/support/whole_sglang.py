@@ -44,7 +44,7 @@ def compiled_by_deep_gemm() -> list[str]:
 
 def watched_calls(first_calls: Any) -> list[str]:
     """The functions that are watched when this is called."""
-    return sorted(each.names[0] for each in first_calls._watched)
+    return sorted(each.names[0] for each in first_calls._functions)
 
 
 def main(model: str, rank: int, arguments: list[str]) -> None:

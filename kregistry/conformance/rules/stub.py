@@ -215,7 +215,7 @@ def current_stream(subject: KernelTypeUnderTest) -> None:
 
 
 #: Workspace that may be declared whatever a launch allocates, and how many times as much as it allocates.
-_FREE_WORKSPACE, _MOST_OVERSTATED = 16 << 20, 8
+_FREE_WORKSPACE, _MOST_OVERSTATED = 32 << 20, 8
 
 
 @rule("KR209", "a launch allocates the declared workspace, and no more", needs=("KR201",))
