@@ -146,7 +146,7 @@ class NearlyTheSame(PlainGemm):
         return {"d": product if buffers.shape.activation == "none" else product * product.sigmoid()}
 
 
-#: Those of them that an author wrote who knew no rule, for the suite of mutants.
+RIGHT = (PlainGemm, Bf16Gemm)
 MUTANTS = (
     DefaultOfAnotherArch,
     ChecksWithAnotherError,

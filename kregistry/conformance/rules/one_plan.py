@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from kregistry.call_watch import watching_calls
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import RuleViolation, rule
 from kregistry.kernel_type import KernelType, Shape
@@ -83,32 +85,18 @@ def _asked(packages: set[str]) -> Iterator[list[str]]:
     import torch
 
     found: list[str] = []
-    environment: Any = type(os.environ)
-    get, answers = environment.__getitem__, {name: getattr(torch.cuda, name) for name in _QUESTIONS}
+    read = type(os.environ).__getitem__.__code__
+    questions = {inspect.unwrap(getattr(torch.cuda, name)).__code__: f"torch.cuda.{name}()" for name in _QUESTIONS}
 
-    def read(self: Any, name: str) -> str:
-        if _is_of(packages, sys._getframe(1)):
-            found.append(f"the environment variable {name}")
-        value: str = get(self, name)
-        return value
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
+        if event != "call" or not (frame.f_code is read or frame.f_code in questions):
+            return
+        if _is_of(packages, frame.f_back):
+            variable = f"the environment variable {frame.f_locals.get('key')}"
+            found.append(variable if frame.f_code is read else questions[frame.f_code])
 
-    def watched(name: str) -> Callable[..., Any]:
-        def answer(*args: Any, **kwargs: Any) -> Any:
-            if _is_of(packages, sys._getframe(1)):
-                found.append(f"torch.cuda.{name}()")
-            return answers[name](*args, **kwargs)
-
-        return answer
-
-    environment.__getitem__ = read
-    for name in _QUESTIONS:
-        setattr(torch.cuda, name, watched(name))
-    try:
+    with watching_calls(watch):
         yield found
-    finally:
-        environment.__getitem__ = get
-        for name, answer in answers.items():
-            setattr(torch.cuda, name, answer)
 
 
 def _is_of(packages: set[str], frame: FrameType | None) -> bool:
