@@ -35,7 +35,7 @@ def defaults(subject: KernelTypeUnderTest) -> None:
                 raise RuleViolation(f"the default of the setting {setting.name}", repr(found), told, target.name)
 
 
-@rule("KR210", "kernels do not change with a setting that is not declared", needs=("KR201",))
+@rule("KR210", "kernels do not change with a setting that is not declared", needs=("KR143", "KR201"))
 def undeclared(subject: KernelTypeUnderTest) -> None:
     """Try another value of each setting of the installed DeepGEMM, at a few run-time values."""
     kernel_type, values = subject.kernel_type, tuple(subject.at(case) for case in FULL)
