@@ -44,7 +44,7 @@ def random_shapes(subject: KernelTypeUnderTest, target: Target, count: int) -> I
 def other_shapes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
     """Shapes that are no examples, whose results are compared too."""
     yield from random_shapes(subject, target, RANDOM_SHAPES)
-    yield from _untried_choices(subject, target)
+    yield from untried_choices(subject, target)
     if subject.device == "cpu":  # a GPU would need a compiler for each
         yield from _odd_sizes(subject, target)
 
@@ -64,7 +64,7 @@ def _odd_sizes(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
                 yield shape
 
 
-def _untried_choices(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
+def untried_choices(subject: KernelTypeUnderTest, target: Target) -> Iterator[Shape]:
     """For each word, flag and policy that no example has, the first example that :meth:`check` accepts with it."""
     examples = subject.shapes(target)
     for dimension in subject.kernel_type.dimensions:

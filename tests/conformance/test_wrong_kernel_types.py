@@ -11,6 +11,7 @@ import pytest
 import wrong_declarations  # noqa: F401 - adds to WRONG
 import wrong_launches  # noqa: F401 - adds to WRONG
 import wrong_oracles  # noqa: F401 - adds to WRONG
+import wrong_plans  # noqa: F401 - adds to WRONG
 from good_kernel_types import PlainGemm
 from kept_machine import keep_machine
 from wrong_kernel_types import WRONG, Wrong

@@ -9,6 +9,7 @@ from typing import Any
 import mutants
 import wrong_at_the_edges
 import wrong_on_the_stub
+import wrong_plans
 from attrs import frozen
 from independent import right, wrong_calls, wrong_memory, wrong_numbers, wrong_oracles
 
@@ -55,3 +56,4 @@ THIRD = MutantSet(
     _of(wrong_at_the_edges, wrong_on_the_stub),
     {**wrong_at_the_edges.SURVIVORS, **wrong_on_the_stub.SURVIVORS},
 )
+FOURTH = MutantSet("A fourth set", wrong_plans.RIGHT, _of(wrong_plans), {})

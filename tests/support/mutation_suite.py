@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import pytest
 from first_failure import first_failure
-from mutant_sets import FIRST, SECOND, THIRD, MutantSet
+from mutant_sets import FIRST, FOURTH, SECOND, THIRD, MutantSet
 
 from kregistry.conformance import Machine
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance-mutants.md").read_text()
 PARTS = {part.partition("\n")[0]: part for part in re.split(r"^# ", PAGE, flags=re.MULTILINE)[1:]}
 
-ALL = (FIRST, SECOND, THIRD)
+ALL = (FIRST, SECOND, THIRD, FOURTH)
 #: What these remember belongs to an address: which rule sees it first depends on where the allocator puts tensors.
 KNOWS_ADDRESSES = {"SameCallSkipped", "ScaledGemm_launch_remembers_its_result"}
 

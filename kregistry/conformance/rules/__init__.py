@@ -22,6 +22,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     listed_numbers,
     manifests,
     numerics,
+    one_plan,
     opt_outs,
     oracle,
     other_calls,
@@ -43,6 +44,7 @@ from kregistry.conformance.rules import (  # noqa: F401 - each import registers 
     stub,
     stub_results,
     unusual_inputs,
+    wider_tensors,
 )
 
 #: Every rule, by id.

@@ -23,15 +23,15 @@ def large_shapes(subject: KernelTypeUnderTest) -> None:
     for shape in subject.every_shape:
         values = (subject.at("tail"), *sorted(large_values(kernel_type, shape)))
         with subject.applied(shape):
-            for larger in (shape, *_larger_shapes(kernel_type, shape)):
+            for larger in (shape, *larger_shapes(kernel_type, shape)):
                 _check_values(kernel_type, larger, values)
 
 
-def _larger_shapes(kernel_type: KernelType, shape: Shape) -> Iterator[Shape]:
+def larger_shapes(kernel_type: KernelType, shape: Shape, factors: tuple[int, ...] = _FACTORS) -> Iterator[Shape]:
     """The shape with all sizes multiplied, and with one of them, as far as the kernel type takes it."""
     sizes = {each.name for each in kernel_type.dimensions if isinstance(each, Size)}
     numbers = {name: value for name, value in shape.items() if name in sizes and type(value) is int}
-    for factor in _FACTORS:
+    for factor in factors:
         for names in (numbers.keys(), *({name} for name in numbers)):
             larger = {name: factor * value for name, value in numbers.items() if name in names}
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from kregistry.conformance.cases import sweep_of
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
@@ -13,31 +14,56 @@ from kregistry.conformance.rules.numerics import compare_results, device_shapes
 from kregistry.conformance.trial import filled_buffers, reference_of, refill, results_of, synchronize
 from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import Shape
+from kregistry.kernel_type import Shape, Size
+
+#: Factor of a size, and the most bytes of the buffers then. They hold so many steps more than the launch.
+_FACTOR, _MOST_BYTES, _MORE = 8, 4 << 20, 31
 
 
 @rule("KR133", "inputs and reference are right at random shapes and values", needs=("KR123",))
 def random_references(subject: KernelTypeUnderTest) -> None:
-    kernel_type = subject.kernel_type
     for target in subject.targets:
         for shape in random_shapes(subject, target, RANDOM_SHAPES):
             for m in random_values(subject, 1):
-                where = location(shape, m)
-                rows = subject.padded_rows(m)
-                first = filled_buffers(kernel_type, shape, m, rows, 0, NAN_POISON, "cpu").buffers
-                second = filled_buffers(kernel_type, shape, m, rows, 0, OTHER_POISON, "cpu").buffers
-                again = kernel_type.reference(second, m)
-                results = kernel_type.results(first, m)
-                for name, wanted in kernel_type.reference(first, m).items():
-                    what = f"reference(buffers, m={m})[{name!r}]"
-                    if name in results and results[name].shape != wanted.shape:
-                        sizes = f"the {tuple(results[name].shape)} of results()"
-                        raise RuleViolation(what, tuple(wanted.shape), sizes, where)
-                    if not bool(wanted.isfinite().all()):
-                        raise RuleViolation(what, "NaN or infinity", "finite values", where)
-                    if not wanted.equal(again[name]):
-                        got = "results that depend on what the buffers held before"
-                        raise RuleViolation(what, got, "the same results twice", where)
+                _check_reference(subject, shape, m, subject.padded_rows(m))
+    m, run = subject.at("one"), subject.kernel_type.run_dimension
+    for shape in _larger_shapes(subject, m + _MORE * run.step):
+        _check_reference(subject, shape, m, m + _MORE * run.step)
+
+
+def _larger_shapes(subject: KernelTypeUnderTest, rows: int) -> Iterator[Shape]:
+    """The smallest example with each size in turn larger: what has one column in all examples then has several."""
+    kernel_type = subject.kernel_type
+    for target in subject.targets:
+        shapes = subject.shapes(target)
+        for dimension in kernel_type.dimensions if shapes else ():
+            smallest = min(shapes, key=lambda shape: kernel_type.memory_requirement(shape, rows))
+            number: Any = smallest[dimension.name]
+            if not isinstance(dimension, Size) or type(number) is not int:
+                continue
+            try:
+                larger = kernel_type.resolve({**smallest, dimension.name: _FACTOR * number}, target)
+            except ShapeError:
+                continue
+            if kernel_type.memory_requirement(larger, rows) < _MOST_BYTES and kernel_type.collective(larger) is None:
+                yield larger
+
+
+def _check_reference(subject: KernelTypeUnderTest, shape: Shape, m: int, rows: int) -> None:
+    kernel_type, where = subject.kernel_type, location(shape, m)
+    first = filled_buffers(kernel_type, shape, m, rows, 0, NAN_POISON, "cpu").buffers
+    second = filled_buffers(kernel_type, shape, m, rows, 0, OTHER_POISON, "cpu").buffers
+    again = kernel_type.reference(second, m)
+    results = kernel_type.results(first, m)
+    for name, wanted in kernel_type.reference(first, m).items():
+        what = f"reference(buffers for {rows}, m={m})[{name!r}]"
+        if name in results and results[name].shape != wanted.shape:
+            raise RuleViolation(what, tuple(wanted.shape), f"the {tuple(results[name].shape)} of results()", where)
+        if not wanted.nan_to_num().equal(again[name].nan_to_num()):
+            got = "results that depend on what the buffers held before"
+            raise RuleViolation(what, got, "the same results twice: fill() writes all that it reads", where)
+        if not bool(wanted.isfinite().all()):
+            raise RuleViolation(what, "NaN or infinity", "finite values", where)
 
 
 @rule(

@@ -34,18 +34,18 @@ def filled(subject: KernelTypeUnderTest, case: str) -> None:
     for shape in subject.every_shape:
         first = _reference(subject, shape, m, 0)
         for name, tensor in _reference(subject, shape, m, 0, OTHER_POISON).items():
-            if not _same_bits(first[name], tensor):
+            if not same_bits(first[name], tensor):
                 what = f"reference(buffers, m={m})[{name!r}] after fill() with one seed"
                 wanted = "the same results twice: an input is not filled, or not from the generator"
                 raise RuleViolation(
                     what, "results that depend on what the buffers held before", wanted, location(shape, m)
                 )
-        if all(_same_bits(first[name], tensor) for name, tensor in _reference(subject, shape, m, 1).items()):
+        if all(same_bits(first[name], tensor) for name, tensor in _reference(subject, shape, m, 1).items()):
             what = f"reference(buffers, m={m}) after fill() with two seeds"
             raise RuleViolation(what, "equal results", "different inputs for each seed", location(shape, m))
 
 
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal, NaN included."""
     return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
 
@@ -82,7 +82,7 @@ def pure(subject: KernelTypeUnderTest, case: str) -> None:
         for name, tensor in first.items():
             if not bool(tensor.isfinite().all()):
                 raise RuleViolation(f"{what}[{name!r}]", "NaN or infinity", "finite values", location(shape, m))
-            if not _same_bits(tensor, second[name]):
+            if not same_bits(tensor, second[name]):
                 raise RuleViolation(f"{what}[{name!r}], called twice", "two results", "the same", location(shape, m))
 
 

@@ -15,7 +15,7 @@ from kregistry.conformance.trial import reference_of, refill, results_of, synchr
 from kregistry.deep_gemm.settings import applied
 from kregistry.kernel_type import EmptyInput, Shape
 from kregistry.stub.process_state import changed_names, process_state
-from kregistry.stub.returned_form import form_of
+from kregistry.stub.returned_form import form_of, sizes_only
 
 #: Sizes in the form of a return value; the numbers in names of dtypes follow a letter.
 _NUMBERS = re.compile(r"(?<![a-z0-9])\d+")
@@ -105,6 +105,7 @@ def empty_result(subject: KernelTypeUnderTest) -> None:
 
 def same_form(empty: str, one: str, other: str) -> bool:
     """Whether the result of an empty call has the form of two launches, apart from the sizes in which these differ."""
+    empty, one, other = map(sizes_only, (empty, one, other))
     found, first, second = (_NUMBERS.split(text) for text in (empty, one, other))
     if not len(found) == len(first) == len(second):
         return False

@@ -1,4 +1,4 @@
-"""Rule for process-wide settings of DeepGEMM: an undeclared setting must not change the kernels."""
+"""Rules for process-wide settings of DeepGEMM: their defaults, and those that are not declared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,22 @@ from kregistry.target import Target
 _PREFIX = "undeclared_"
 
 
-@rule("KR210", "kernels do not change with a setting that is not declared", needs=("KR201",))
+@rule("KR143", "a setting of DeepGEMM has DeepGEMM's default", needs=("KR101",))
+def defaults(subject: KernelTypeUnderTest) -> None:
+    """Those that kregistry knows, on a target of each arch: a shape without them is that of an unchanged process."""
+    known = {setting.set: setting for setting in KNOWN}
+    for target in subject.targets:
+        for setting in subject.kernel_type.settings:
+            right = known.get(setting.set)
+            if right is None or not right.matters_on(target.arch):
+                continue
+            found, wanted = (each.dimension.default_for(target) for each in (setting, right))
+            if found != wanted:
+                told = f"{wanted!r}, as {setting.set}() has it there until it is called"
+                raise RuleViolation(f"the default of the setting {setting.name}", repr(found), told, target.name)
+
+
+@rule("KR210", "kernels do not change with a setting that is not declared", needs=("KR143", "KR201"))
 def undeclared(subject: KernelTypeUnderTest) -> None:
     """Try another value of each setting of the installed DeepGEMM, at a few run-time values."""
     kernel_type, values = subject.kernel_type, tuple(subject.at(case) for case in FULL)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.rule import FULL, NotApplicable, RuleViolation, rule
+from kregistry.conformance.rules.large_shapes import larger_shapes
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Dimension, EmptyInput, Shape, Size
 from kregistry.stub.probed import Probed, ProbedValue
@@ -70,7 +71,7 @@ def accepted(subject: KernelTypeUnderTest) -> None:
                 )
             for name, launch in (("execute(buffers, m)", value.warm_up), ("launch(*arguments)", value.serving)):
                 if launch.error:
-                    raise RuleViolation(name, launch.error, "a launch", location(shape, value.m))
+                    raise RuleViolation(name, explained(launch.error), "a launch", location(shape, value.m))
 
 
 @rule("KR203", "DeepGEMM accepts every value that the dimensions allow", needs=("KR201", "KR107"))
@@ -114,7 +115,7 @@ def empty(subject: KernelTypeUnderTest) -> None:
         )
         for what, words, launch in launches:
             if launch.error:
-                raise RuleViolation(f"{what} with {words}", launch.error, "no error", location(shape, 0))
+                raise RuleViolation(f"{what} with {words}", explained(launch.error), "no error", location(shape, 0))
             if launch.kernels and kernel_type.empty_input is not EmptyInput.LAUNCH:
                 raise RuleViolation(
                     f"{what} with {words}", f"{len(launch.kernels)} kernels", "none", location(shape, 0)
@@ -136,6 +137,10 @@ def same_kernels(subject: KernelTypeUnderTest) -> None:
             raise RuleViolation(what, got, f"{wanted}, as launch(*arguments) uses", location(shape, value.m))
 
 
+#: Factor from the sizes of an example to those of a model.
+_LARGER = 32
+
+
 @rule("KR206", "kernels depend only on the declared dimensions and settings", needs=("KR201",))
 def kernel_choice(subject: KernelTypeUnderTest) -> None:
     kernel_type = subject.kernel_type
@@ -143,17 +148,26 @@ def kernel_choice(subject: KernelTypeUnderTest) -> None:
     if kernel_type.proof.kernel_depends_on_m and not sizes:
         raise NotApplicable("it declares that kernels depend on m and on every dimension")
     if not kernel_type.proof.kernel_depends_on_m:
-        _check_values(subject)
+        _check_values(subject, probed_shapes(subject))
+        _check_values(subject, _of_larger_shapes(subject))
     for dimension in sizes:
         _check_sizes(subject, dimension)
 
 
-def _check_values(subject: KernelTypeUnderTest) -> None:
+def _of_larger_shapes(subject: KernelTypeUnderTest) -> Iterator[tuple[Shape, Probed]]:
+    """Launches with the sizes of a model: for small ones, one kernel may do at all values."""
+    values = tuple(subject.at(case) for case in FULL)
+    for shape, _ in probed_shapes(subject):
+        for larger in dict.fromkeys(larger_shapes(subject.kernel_type, shape, (_LARGER,))):
+            yield larger, subject.probed(larger, values)
+
+
+def _check_values(subject: KernelTypeUnderTest, launches: Iterable[tuple[Shape, Probed]]) -> None:
     kernel_type = subject.kernel_type
-    for shape, probed in probed_shapes(subject):
+    for shape, probed in launches:
         seen: dict[tuple[object, ...], ProbedValue] = {}
         for value in probed.values:
-            if value.m == 0:
+            if value.m == 0 or value.warm_up.error:
                 continue
             policies = tuple(shape.at(each, value.m) for each in kernel_type.all_dimensions if each.policies)
             first = seen.setdefault(policies, value)

@@ -11,9 +11,9 @@ from kregistry.conformance.random_shapes import choices_of
 from kregistry.conformance.rule import NotApplicable, NotProved, RuleViolation, rule
 from kregistry.conformance.rules.large_values import large_values
 from kregistry.conformance.rules.repeated import same_form
-from kregistry.conformance.rules.stub import check_overstated, probed_shapes
+from kregistry.conformance.rules.stub import check_overstated, explained, probed_shapes
 from kregistry.errors import ShapeError
-from kregistry.kernel_type import EmptyInput, Shape
+from kregistry.kernel_type import EmptyInput, KernelType, Shape
 from kregistry.stub.probed import Probed, ProbedValue
 
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -57,11 +57,11 @@ def works(subject: KernelTypeUnderTest) -> None:
                 raise RuleViolation(words, "no kernel of DeepGEMM", wanted, location(shape, value.m))
 
 
-@rule("KR222", "DeepGEMM accepts every choice that the dimensions allow", needs=("KR203",))
+@rule("KR222", "DeepGEMM accepts every choice, within the declared workspace", needs=("KR203", "KR209"))
 def choices(subject: KernelTypeUnderTest) -> None:
     """Each word, flag and policy of each dimension, with the other dimensions of each example."""
     kernel_type = subject.kernel_type
-    values = (subject.at("one"), subject.at("tail"))
+    values = tuple(sorted({subject.at(case) for case in ("one", "tail", "largest")}))
     for shape, _ in probed_shapes(subject):
         for dimension in kernel_type.dimensions:
             for choice in choices_of(dimension):
@@ -71,10 +71,20 @@ def choices(subject: KernelTypeUnderTest) -> None:
                     varied = kernel_type.resolve({**shape, dimension.name: choice}, shape.target)
                 except ShapeError:
                     continue
-                error = _first_error(subject.probed(varied, values))
+                probed = subject.probed(varied, values)
+                error = _first_error(probed)
                 if error and "this DeepGEMM" not in error and "needs DeepGEMM" not in error:
                     wanted = f"a launch, since {dimension.name} may be {dimension.expectation()}"
-                    raise RuleViolation(f"{dimension.name}={choice}", error, wanted, location(varied))
+                    raise RuleViolation(f"{dimension.name}={choice}", explained(error), wanted, location(varied))
+                for value in probed.values if not error else ():
+                    _check_workspace(kernel_type, varied, value)
+
+
+def _check_workspace(kernel_type: KernelType, shape: Shape, value: ProbedValue) -> None:
+    declared, used = kernel_type.workspace_requirement(shape, value.m), value.warm_up.nbytes
+    if used > declared:
+        what, wanted = f"workspace_requirement(shape, max_m={value.m})", f"at least the {used} allocated"
+        raise RuleViolation(what, f"{declared} bytes", wanted, location(shape, value.m))
 
 
 @rule("KR223", "DeepGEMM accepts large run-time values, within the declared workspace", needs=("KR209", "KR132"))
@@ -91,13 +101,9 @@ def large(subject: KernelTypeUnderTest) -> None:
                 raise NotProved(f"refusal() refuses {value.m}: {value.refusal}")
             for words, launch in (("execute(buffers, m)", value.warm_up), ("launch(*arguments)", value.serving)):
                 if launch.error:
-                    raise RuleViolation(words, launch.error, "a launch", location(shape, value.m))
-            declared = kernel_type.workspace_requirement(shape, value.m)
-            if value.warm_up.nbytes > declared:
-                what = f"workspace_requirement(shape, max_m={value.m})"
-                wanted = f"at least the {value.warm_up.nbytes} allocated"
-                raise RuleViolation(what, f"{declared} bytes", wanted, location(shape, value.m))
-            check_overstated(declared, value.warm_up.nbytes, shape, value.m)
+                    raise RuleViolation(words, explained(launch.error), "a launch", location(shape, value.m))
+            _check_workspace(kernel_type, shape, value)
+            check_overstated(kernel_type.workspace_requirement(shape, value.m), value.warm_up.nbytes, shape, value.m)
 
 
 def _check_largest(subject: KernelTypeUnderTest, shape: Shape) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
 from kregistry.conformance.poison import NAN_POISON, Poisoned, elements, poisoned_buffers
+from kregistry.conformance.random_shapes import untried_choices
 from kregistry.conformance.rule import NotProved, RuleViolation, rule
 from kregistry.conformance.rules.filling import INDEX_TYPES
 from kregistry.conformance.rules.numerics import compare_results, device_shapes
@@ -28,7 +29,7 @@ def unusual(subject: KernelTypeUnderTest) -> None:
     """One change of one input at a time, in buffers that are filled anew for each."""
     kernel_type, m = subject.kernel_type, subject.at("tail")
     same: set[str] = set()
-    for shape in device_shapes(subject):
+    for shape in _shapes(subject):
         rows = subject.padded_rows(m)
         poisoned = poisoned_buffers(kernel_type, shape, rows, NAN_POISON, subject.device)
         for name, spec in kernel_type.buffers(shape, rows).items():
@@ -47,6 +48,13 @@ def unusual(subject: KernelTypeUnderTest) -> None:
             _check_integers(subject, shape, m)
     if same:
         raise NotProved(f"input_exponent = 0: {', '.join(sorted(same))} are only launched with the numbers of fill()")
+
+
+def _shapes(subject: KernelTypeUnderTest) -> Iterator[Shape]:
+    """The examples; on a CPU also choices that no example has: near zero, a wrong one may differ most."""
+    yield from device_shapes(subject)
+    if subject.device == "cpu":
+        yield from untried_choices(subject, subject.targets[0])
 
 
 def _check_integers(subject: KernelTypeUnderTest, shape: Shape, m: int) -> None:
