@@ -49,8 +49,10 @@ def zero_others(library: Path, keep: int) -> int:
     zeroed = 0
     for start, size in sections(library):
         with library.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-            for code in entries(data, start, size):
-                if code.is_ptx or code.architecture != keep:
+            codes = list(entries(data, start, size))
+            kept = [each for each in codes if not each.is_ptx and each.architecture == keep]
+            for code in codes if kept else ():  # without any for that architecture, a driver compiles PTX or refuses
+                if code not in kept:
                     data[code.offset : code.offset + code.size] = bytes(code.size)
                     zeroed += code.size
     return zeroed

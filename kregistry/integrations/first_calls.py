@@ -79,7 +79,7 @@ class FirstCalls:
         #: The calls that came while launches were not allowed.
         self._postponed: dict[tuple[object, ...], tuple[KernelType, Mapping[str, Value], int]] = {}
         self._quiet = 0
-        self._functions = WatchedFunctions(engine.registry, self._watch_call)
+        self._functions = WatchedFunctions(lambda: engine.registry, self._watch_call)
         #: Tells whether the engine serves requests; ``None`` for an engine that does not say.
         self.is_ready: Callable[[], bool] | None = None
         #: Whether device memory may be used for launches now, as opposed to while the engine measures its own use.

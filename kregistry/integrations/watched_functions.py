@@ -43,12 +43,15 @@ class WatchedFunctions:
     """Those of one process.
 
     Args:
-        registry: its kernel types say which functions are watched.
+        registry: gives the registry of now: a manifest may choose other providers. Its kernel types say which functions
+            are watched, and by which settings calls differ.
         on_call: is given each call before it is made: the function, and its arguments. It must not raise.
     """
 
     def __init__(
-        self, registry: Registry, on_call: Callable[[WatchedFunction, tuple[Any, ...], Mapping[str, Any]], None]
+        self,
+        registry: Callable[[], Registry],
+        on_call: Callable[[WatchedFunction, tuple[Any, ...], Mapping[str, Any]], None],
     ) -> None:
         self._registry = registry
         self._on_call = on_call
@@ -63,7 +66,7 @@ class WatchedFunctions:
     def watch(self, deep_gemm: ModuleType) -> None:
         """Wrap the functions of DeepGEMM, under every name that they have been imported to."""
         names: dict[Callable[..., Any], list[str]] = {}
-        for registration in self._registry.registrations():
+        for registration in self._registry().registrations():
             for name in registration.kernel_type.function_names:
                 function = getattr(deep_gemm, name, None)
                 if function is None or name.startswith(_NOT_WATCHED):
@@ -84,7 +87,7 @@ class WatchedFunctions:
         _clear_caches_of([each.wrapper for each in ended])
 
     def _settings_of(self, names: Collection[str]) -> tuple[Setting, ...]:
-        known = [each for name in names for each in known_by(self._registry, name)]
+        known = [each for name in names for each in known_by(self._registry(), name)]
         return tuple(dict.fromkeys(setting for each in known for setting in each.settings))
 
     def _wrap(self, watched: WatchedFunction) -> Callable[..., Any]:

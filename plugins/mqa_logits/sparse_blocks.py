@@ -81,7 +81,8 @@ def blocks_read(shape: Shape, metadata: torch.Tensor, tokens: int) -> torch.Tens
 
     words = metadata.view(torch.int32)
     count = int(words[0])
-    splits = words[4 : 4 + count * _split_words(shape)].view(count, -1)
+    size = _split_words(shape)
+    splits = words[4 : 4 + count * size].view(count, size)
     infos = splits[:, 4:].unflatten(1, (-1, 2)).long()
     found = torch.full((tokens, shape.num_sparse_blocks), -1, device=metadata.device)
     for offset in range(2):

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from kregistry import Registry
+from kregistry import KernelType, Registry, hookimpl
+from kregistry.integrations.engine_warmup import EngineWarmup
+from kregistry.integrations.first_calls import FirstCalls
 from kregistry.integrations.watched_functions import WatchedFunctions
+from kregistry.recording.recognition import known_by
 
 
 class Own:
@@ -50,7 +53,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, library: ModuleType) -> ModuleType:
 
 def test_each_call_is_seen_under_every_name_until_the_release(library: Any, engine: Any) -> None:
     seen: list[tuple[list[str], tuple[Any, ...]]] = []
-    watched = WatchedFunctions(Registry(), lambda function, args, kwargs: seen.append((function.names, args)))
+    watched = WatchedFunctions(Registry, lambda function, args, kwargs: seen.append((function.names, args)))
     assert not watched
     watched.watch(library)
     assert library.fp8_gemm_nt is library.fp8_fp4_gemm_nt is engine.bound_by_name is not Own.fp8_gemm_nt
@@ -64,17 +67,38 @@ def test_each_call_is_seen_under_every_name_until_the_release(library: Any, engi
 
 
 def test_layout_functions_are_not_watched(library: Any) -> None:
-    watched = WatchedFunctions(Registry(), lambda function, args, kwargs: None)
+    watched = WatchedFunctions(Registry, lambda function, args, kwargs: None)
     watched.watch(library)
     assert library.transform_sf_into_required_layout is Own.transform_sf_into_required_layout
     watched.release(list(watched))
 
 
 def test_what_an_engine_keeps_in_a_cache_is_the_librarys_own_again(library: Any, engine: Any) -> None:
-    watched = WatchedFunctions(Registry(), lambda function, args, kwargs: None)
+    watched = WatchedFunctions(Registry, lambda function, args, kwargs: None)
     watched.watch(library)
     kept, other = engine.kept(), engine.other()
     assert kept is not Own.fp8_gemm_nt
     watched.release(list(watched))
     assert engine.kept() is Own.fp8_gemm_nt
     assert engine.other() is other
+
+
+class Other:
+    """A second plugin that offers installed kernel types: all that know one function."""
+
+    @hookimpl
+    def kregistry_kernel_types(self) -> list[KernelType]:
+        return list(known_by(Registry(), "m_grouped_fp8_gemm_nt_masked"))
+
+
+def test_settings_are_those_of_the_providers_that_are_chosen_when_the_watch_begins() -> None:
+    engine = EngineWarmup("test")
+    engine.registry.register(Other(), "other")
+    first_calls = FirstCalls(engine, [], lambda: 16)
+    engine.registry = engine.registry.choosing({each.name: "other" for each in Other().kregistry_kernel_types()})
+    library: Any = ModuleType("library")
+    library.m_grouped_fp8_gemm_nt_masked = Own.fp8_gemm_nt
+    first_calls.watch(library)
+    [function] = first_calls._functions
+    assert "num_sms" in [each.name for each in function.settings]
+    first_calls.end()
