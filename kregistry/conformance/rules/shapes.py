@@ -41,13 +41,14 @@ def examples(subject: KernelTypeUnderTest) -> None:
 
 
 def _check_defaults(subject: KernelTypeUnderTest, target: Target) -> None:
-    """Some example is a shape with every dimension left out that has a default."""
+    """Some example is a shape with every dimension left out that has a default; a setting may have to be said."""
     kernel_type = subject.kernel_type
-    required = {each.name for each in kernel_type.dimensions if each.required}
+    kept = {each.name for each in kernel_type.dimensions if each.required}
+    kept |= {each.name for each in kernel_type.settings}
     refusals: dict[str, None] = {}
     for example in kernel_type.proof.examples:
         try:
-            kernel_type.resolve({name: value for name, value in example.items() if name in required}, target)
+            kernel_type.resolve({name: value for name, value in example.items() if name in kept}, target)
         except ShapeError as error:
             refusals[error.message] = None
         else:
