@@ -22,7 +22,10 @@ _PREFIX = "undeclared_"
 
 @rule("KR143", "a setting of DeepGEMM has DeepGEMM's default", needs=("KR101",))
 def defaults(subject: KernelTypeUnderTest) -> None:
-    """Those that kregistry knows, on a target of each arch: a shape without them is that of an unchanged process."""
+    """Those that kregistry knows, on a target of each arch: a shape without them is that of an unchanged process.
+
+    A kernel type that does not take DeepGEMM's default needs another one.
+    """
     known = {setting.set: setting for setting in KNOWN}
     for target in subject.targets:
         for setting in subject.kernel_type.settings:
@@ -30,7 +33,7 @@ def defaults(subject: KernelTypeUnderTest) -> None:
             if right is None or not right.matters_on(target.arch):
                 continue
             found, wanted = (each.dimension.default_for(target) for each in (setting, right))
-            if found != wanted:
+            if found != wanted and setting.dimension.accepts(wanted):
                 told = f"{wanted!r}, as {setting.set}() has it there until it is called"
                 raise RuleViolation(f"the default of the setting {setting.name}", repr(found), told, target.name)
 
