@@ -19,6 +19,8 @@ PARTS = {part.partition("\n")[0]: part for part in re.split(r"^# ", PAGE, flags=
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 #: What these remember belongs to an address: which rule sees it first depends on where the allocator puts tensors.
 KNOWS_ADDRESSES = {"SameCallSkipped", "ScaledGemm_launch_remembers_its_result"}
+#: With another number of threads torch adds in another order: on some machines the bits of two launches differ (KR305).
+CHANGES_THREADS = {"SetsThreads"}
 
 
 class MutationSuite:
@@ -49,7 +51,7 @@ class MutationSuite:
     def test_a_mutant_is_killed_by_the_rule_of_the_page(self, machine: Machine, mutant: str) -> None:
         rule = first_failure(self.mutants.mutants[mutant](), machine)
         assert rule
-        assert rule == self._killed_by()[mutant] or mutant in KNOWS_ADDRESSES
+        assert rule == self._killed_by()[mutant] or mutant in KNOWS_ADDRESSES | CHANGES_THREADS
 
     def test_the_page_lists_every_mutant_and_the_share_that_is_killed(self) -> None:
         part, killed, count = PARTS[self.mutants.heading], self._killed_by(), len(self.mutants.mutants)
