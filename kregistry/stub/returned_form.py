@@ -15,7 +15,7 @@ _LAYOUT = re.compile(r"/\[[\d, ]*\] of \d+")
 def form_of(value: object) -> str:
     """``"None"``, ``"float32[17, 300]"``, ``"(int32[4], None)"``, or the name of another type.
 
-    ``"float32[17, 300]/[512, 1] of 8704"`` has these strides, and so many elements from its first one on.
+    ``"float32[17, 300]/[512, 1] of 8704"`` has these strides; 8704 elements of storage follow its beginning.
     """
     import torch
 

@@ -16,7 +16,7 @@ from kregistry.deep_gemm.settings import applied
 from kregistry.errors import ShapeError
 from kregistry.kernel_type import Shape, Size
 
-#: Factor of a size, and the most bytes of the buffers then. They hold so many steps more than the launch.
+#: Factor of a size; the most bytes of the buffers then; and the steps that they hold beside those of the launch.
 _FACTOR, _MOST_BYTES, _MORE = 8, 4 << 20, 31
 
 
@@ -36,8 +36,10 @@ def _larger_shapes(subject: KernelTypeUnderTest, rows: int) -> Iterator[Shape]:
     kernel_type = subject.kernel_type
     for target in subject.targets:
         shapes = subject.shapes(target)
-        for dimension in kernel_type.dimensions if shapes else ():
-            smallest = min(shapes, key=lambda shape: kernel_type.memory_requirement(shape, rows))
+        if not shapes:
+            continue
+        smallest = min(shapes, key=lambda shape: kernel_type.memory_requirement(shape, rows))
+        for dimension in kernel_type.dimensions:
             number: Any = smallest[dimension.name]
             if not isinstance(dimension, Size) or type(number) is not int:
                 continue
