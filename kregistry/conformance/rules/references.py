@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kregistry.conformance.comparison import difference, disagreement
 from kregistry.conformance.kernel_type_under_test import KernelTypeUnderTest, location
@@ -111,22 +111,28 @@ def wrong_results(tensor: torch.Tensor, noise: float) -> Iterator[tuple[str, tor
     yield "twice the reference", tensor * 2
     yield "half the reference", tensor * 0.5
     yield f"the reference with {noise:.0%} of noise", _noisy(tensor, noise)
-    matrices = tensor.reshape(-1, *tensor.shape[-2:]) if tensor.dim() > 2 else tensor
-    for words, part in (("row", (..., slice(0, 1), slice(None))), ("column", (..., slice(0, 1)))):
-        yield from _zeroed(words, matrices, part, tensor)
-    yield from _zeroed("tile of 64 rows and columns", matrices, (..., slice(0, 64), slice(0, 64)), tensor)
+    if tensor.dim() > 1:
+        matrices = tensor.reshape(-1, *tensor.shape[-2:])
+        rows, columns = matrices.shape[1:]
+        for words, size in (("row", (1, columns)), ("column", (rows, 1)), ("tile of 64 rows and columns", (64, 64))):
+            yield f"the reference with a {words} of zeros", _zeroed(matrices, *size).reshape(tensor.shape)
 
 
-def _zeroed(words: str, matrices: torch.Tensor, part: Any, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensor with the typical one of its rows, columns or tiles set to zero, if it has any of that kind."""
-    if matrices.dim() < 2:
-        return
+def _zeroed(matrices: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """The matrices with one block of this size set to zero in each.
+
+    It is the smallest of those not below the average: zeros in place of small values would prove little.
+    """
+    import torch
+
+    squares = matrices.double().square().mean(0)
+    size = min(rows, squares.shape[0]), min(columns, squares.shape[1])
+    blocks = torch.nn.functional.avg_pool2d(squares[None], size, ceil_mode=True)[0]
+    typical = blocks.where(blocks >= squares.mean(), float("inf"))
+    down, right = divmod(int(typical.argmin()), blocks.shape[1])
     changed = matrices.clone()
-    energy = changed.double().square()
-    if float(energy[part].mean()) < float(energy.mean()) / 4:
-        return  # almost zero by itself
-    changed[part] = 0
-    yield f"the reference with a {words} of zeros", changed.reshape(tensor.shape)
+    changed[:, down * rows : (down + 1) * rows, right * columns : (right + 1) * columns] = 0
+    return changed
 
 
 def _noisy(tensor: torch.Tensor, noise: float) -> torch.Tensor:
