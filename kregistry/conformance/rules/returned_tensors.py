@@ -62,9 +62,8 @@ def _check_aliases(subject: KernelTypeUnderTest, m: int) -> None:
                 value = kernel_type.execute(buffers, m)
         except Exception:  # any: KR312 launches these shapes too
             continue
-        names = {each.untyped_storage().data_ptr(): name for name, each in buffers.tensors.items()}
         specs = kernel_type.buffers(shape, buffers.max_m)
-        homes = [names.get(each.untyped_storage().data_ptr(), "") for each in tensors_of(value) if each.numel()]
+        homes = [_home(each, buffers) for each in tensors_of(value) if each.numel()]
         shared = [name for name in homes if name and specs[name].role != "output"]
         if homes:
             seen.setdefault(bool(shared), (shape, shared[0] if shared else ""))
@@ -77,9 +76,20 @@ def _check_aliases(subject: KernelTypeUnderTest, m: int) -> None:
 
 def _new_tensors(value: object, buffers: Buffers) -> dict[int, torch.Tensor]:
     """Position -> tensor, of the returned tensors that do not lie in the buffers."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in buffers.tensors.values()}
     found = enumerate(tensors_of(value))
-    return {i: each for i, each in found if each.numel() and each.untyped_storage().data_ptr() not in own}
+    return {i: each for i, each in found if each.numel() and not _home(each, buffers)}
+
+
+def _home(tensor: torch.Tensor, buffers: Buffers) -> str:
+    """Name of the buffer whose memory holds a tensor; empty if none does.
+
+    By address: a tensor that has come back through DLPack has a storage of its own, in the memory of the buffer.
+    """
+    for name, buffer in buffers.tensors.items():
+        storage = buffer.untyped_storage()
+        if 0 <= tensor.data_ptr() - storage.data_ptr() < storage.nbytes():
+            return name
+    return ""
 
 
 def _is_compared(subject: KernelTypeUnderTest, buffers: Buffers, m: int, value: object, part: torch.Tensor) -> bool:
