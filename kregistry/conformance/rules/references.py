@@ -119,7 +119,7 @@ def wrong_results(tensor: torch.Tensor, noise: float) -> Iterator[tuple[str, tor
 
 
 def _zeroed(matrices: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """The matrices with one block of this size set to zero in each.
+    """The matrices with one whole block of this size set to zero in each.
 
     It is the smallest of those not below the average: zeros in place of small values would prove little.
     """
@@ -127,7 +127,7 @@ def _zeroed(matrices: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
     squares = matrices.double().square().mean(0)
     size = min(rows, squares.shape[0]), min(columns, squares.shape[1])
-    blocks = torch.nn.functional.avg_pool2d(squares[None], size, ceil_mode=True)[0]
+    blocks = torch.nn.functional.avg_pool2d(squares[None], size)[0]
     typical = blocks.where(blocks >= squares.mean(), float("inf"))
     down, right = divmod(int(typical.argmin()), blocks.shape[1])
     changed = matrices.clone()
