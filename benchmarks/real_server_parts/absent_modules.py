@@ -22,7 +22,7 @@ _USUAL = (
 
 class _Meta(type):
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and "mlir" not in name:
             raise AttributeError(name)
         return _Nothing
 
@@ -54,7 +54,7 @@ class _Module(ModuleType):
     __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and "mlir" not in name:
             raise AttributeError(name)
         return _Nothing
 
