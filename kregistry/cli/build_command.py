@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from kregistry.compile.build_report import BuildReport
     from kregistry.compile.session import Session
     from kregistry.remote.chain import Chain
+
+
+class _Options(TypedDict):
+    """What a session, a build and the build of a lock file are all given."""
+
+    jobs: int | None
+    shared_front_end: bool | None
+    paranoid: bool
+    remote: Chain
 
 
 @click.command(name="build")
@@ -80,7 +89,7 @@ def command(
     """
     beside = _lock_beside(selection.file) if lock is None else None
     begin = lock is None and shard is None and on is None and not headers
-    options: dict[str, Any] = {
+    options: _Options = {
         "jobs": jobs,
         "shared_front_end": shared_front_end,
         "paranoid": paranoid,
@@ -134,7 +143,7 @@ def command(
 
 
 def _begun(
-    selection: Selection, beside: Path | None, storage: Storage, options: dict[str, Any]
+    selection: Selection, beside: Path | None, storage: Storage, options: _Options
 ) -> AbstractContextManager[Session | None]:
     """The compilers of a build, started before its manifest is loaded where it is known which headers they need.
 
