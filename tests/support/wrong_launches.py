@@ -71,6 +71,21 @@ class ReturnsNothingForAnEmptyInput(_OwnFunction):
         return d
 
 
+@breaks("KR314", r"the return value of an empty call: got bfloat16\[0, 7\], expected .*, bfloat16\[1, 24\]")
+class ReturnsOtherColumnsForAnEmptyInput(ReturnsNothingForAnEmptyInput):
+    def empty_result(self, call: Any) -> Any:
+        return call.d.new_empty(0, 7)
+
+
+@breaks("KR313", "the result 'd' of a launch with other settings of torch, .*: got a difference of ")
+class KeepsANumberInTheDefaultDtype(_OwnFunction):
+    def compute(self, a: Any, b: Any, d: Any, num_splits: int = 1) -> None:
+        import torch
+
+        plain_gemm(a, b, d)
+        d.copy_((d.float() + torch.tensor(100.3).float()) - 100.3)
+
+
 @breaks("KR220", "SignatureOfAnother.signature: got 'compiled_dims' at position 3, expected at position 4")
 class SignatureOfAnother(Bf16Gemm):
     signature = Signature("a, b, d, compiled_dims='', c=None")

@@ -245,6 +245,36 @@ class InitialIndexPastTheEnd(_Gathers):
         return {"d": buffers.a[:m][buffers.index[:m].clamp(0, m - 1)] @ buffers.b.T}
 
 
+@breaks("KR129", r"reference\(buffers as allocated, m=193\): got IndexError: index \d+ is out of bounds")
+class InitialIndexLeavesTheTable(_Gathers):
+    """The table has 100 rows, whatever m is."""
+
+    def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:
+        table = BufferSpec((100, shape.k), "float32", "weight")
+        return {
+            **super().buffers(shape, max_m),
+            "a": table,
+            "index": BufferSpec((max_m,), "int64", initial=tuple(range(max_m))),
+        }
+
+    def arguments(self, buffers: Buffers, m: int) -> Call:
+        call = super().arguments(buffers, m)
+        return Call((buffers.a, *call.args[1:]), call.kwargs)
+
+    def read_m(self, a: Any, b: Any, d: Any, *args: Any, **kwargs: Any) -> int:
+        return len(d)
+
+    def fill(self, buffers: Buffers, m: int, generator: torch.Generator) -> None:
+        import torch
+
+        buffers.a.normal_(generator=generator)
+        buffers.b.normal_(generator=generator)
+        buffers.index[:m] = torch.randint(0, 100, (m,), generator=generator)
+
+    def reference(self, buffers: Buffers, m: int) -> Mapping[str, torch.Tensor]:
+        return {"d": buffers.a[buffers.index[:m]] @ buffers.b.T}
+
+
 @breaks("KR132", r"read_m\(\*arguments\(buffers, m=65537\)\): got 256, expected 65537")
 class StopsAt256Rows(PlainGemm):
     def buffers(self, shape: Shape, max_m: int) -> Mapping[str, BufferSpec]:

@@ -177,6 +177,10 @@ def unfilled(subject: KernelTypeUnderTest) -> None:
             for name, spec in kernel_type.buffers(shape, m).items():
                 if spec.dtype in INDEX_TYPES and spec.role != "output" and spec.affects_results:
                     _check_initial(kernel_type, shape, m, name, spec)
+    most = subject.at("largest")
+    for shape in subject.every_shape:  # an index that counts up to m may leave a table that has fewer rows
+        poisoned = poisoned_buffers(kernel_type, shape, most, NAN_POISON, "cpu")
+        _check_unfilled(kernel_type, poisoned, shape, most, "buffers as allocated")
 
 
 def _check_initial(kernel_type: KernelType, shape: Shape, m: int, name: str, spec: BufferSpec) -> None:

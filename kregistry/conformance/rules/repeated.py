@@ -58,29 +58,39 @@ def process_kept(subject: KernelTypeUnderTest) -> None:
         poisoned = poisoned_buffers(subject.kernel_type, shape, m, NAN_POISON, subject.device)
         refill(subject.kernel_type, poisoned, m, 41, subject.device)
         places = {name: tensor.data_ptr() for name, tensor in poisoned.buffers.tensors.items()}
+        wanted = reference_of(subject.kernel_type, poisoned.buffers, m)
         with applied(subject.kernel_type, shape), _other_settings():
             before = process_state()
-            subject.kernel_type.execute(poisoned.buffers, m)
+            value = subject.kernel_type.execute(poisoned.buffers, m)
             changed = changed_names(before, process_state())
         synchronize(subject.device)
         tensors = poisoned.buffers.tensors.items()
         changed += tuple(f"the memory of {name!r}" for name, each in tensors if each.data_ptr() != places[name])
         if changed:
             raise RuleViolation("execute(buffers, m)", f"changes {', '.join(changed)}", "no change", location(shape, m))
+        results = results_of(subject.kernel_type, poisoned.buffers, m, value)
+        words = " of a launch with other settings of torch, BF16 as its default dtype among them"
+        compare_results(results, wanted, subject.kernel_type.proof.tolerance, location(shape, m), words)
 
 
 @contextmanager
 def _other_settings() -> Iterator[None]:
-    """Other settings of torch, and Python's collector on: what an earlier launch has set is not seen otherwise."""
+    """Other settings of torch, as engines have them while they load a model, and Python's collector on.
+
+    What an earlier launch has set is not seen otherwise.
+    """
     import torch
 
     threads, tf32, collects = torch.get_num_threads(), torch.backends.cudnn.allow_tf32, gc.isenabled()
+    dtype = torch.get_default_dtype()
     gc.enable()
+    torch.set_default_dtype(torch.bfloat16)
     torch.set_num_threads(threads + 1)
     torch.backends.cudnn.allow_tf32 = not tf32
     try:
         yield
     finally:
+        torch.set_default_dtype(dtype)
         torch.set_num_threads(threads)
         torch.backends.cudnn.allow_tf32 = tf32
         if not collects:
@@ -89,18 +99,25 @@ def _other_settings() -> Iterator[None]:
 
 @rule("KR314", "an empty call returns what a launch returns, without rows", needs=("KR301",), on_device=True)
 def empty_result(subject: KernelTypeUnderTest) -> None:
-    kernel_type, m = subject.kernel_type, subject.at("one")
+    kernel_type = subject.kernel_type
     if kernel_type.empty_input is EmptyInput.LAUNCH:
         return
     for shape in device_shapes(subject):
-        poisoned = poisoned_buffers(kernel_type, shape, m, NAN_POISON, subject.device)
-        refill(kernel_type, poisoned, m, 51, subject.device)
-        with applied(kernel_type, shape):
-            full, empty = kernel_type.execute(poisoned.buffers, m), kernel_type.execute(poisoned.buffers, 0)
-        synchronize(subject.device)
-        if not same_form(form_of(empty), form_of(full), form_of(full)):
+        one, other, empty = (form_of(_returned(subject, shape, m)) for m in (subject.at("one"), subject.at("tail"), 0))
+        if not same_form(empty, one, other):
             what = "the return value of an empty call"
-            raise RuleViolation(what, form_of(empty), f"that of a launch, {form_of(full)}", location(shape, 0))
+            raise RuleViolation(what, empty, f"that of a launch, {one}", location(shape, 0))
+
+
+def _returned(subject: KernelTypeUnderTest, shape: Shape, m: int) -> object:
+    """What a launch in buffers of its own returns; an empty call has buffers with rows."""
+    rows = max(m, subject.at("one"))
+    poisoned = poisoned_buffers(subject.kernel_type, shape, subject.padded_rows(rows), NAN_POISON, subject.device)
+    refill(subject.kernel_type, poisoned, rows, 51, subject.device)
+    with applied(subject.kernel_type, shape):
+        value = subject.kernel_type.execute(poisoned.buffers, m)
+    synchronize(subject.device)
+    return value
 
 
 def same_form(empty: str, one: str, other: str) -> bool:
