@@ -20,11 +20,19 @@ _USUAL = (
 )
 
 
+def _attribute(name: str) -> Any:
+    """Special names are absent: Python asks for them to see what an object can do.
+
+    FlashInfer 0.6.14 takes ``__extract_mlir_values__`` from a class of CuTe DSL while it is imported.
+    """
+    if name.startswith("__") and "mlir" not in name:
+        raise AttributeError(name)
+    return _Nothing
+
+
 class _Meta(type):
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__") and "mlir" not in name:
-            raise AttributeError(name)
-        return _Nothing
+        return _attribute(name)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return args[0] if len(args) == 1 and callable(args[0]) and not kwargs else _Nothing  # a decorator
@@ -54,9 +62,7 @@ class _Module(ModuleType):
     __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and "mlir" not in name:
-            raise AttributeError(name)
-        return _Nothing
+        return _attribute(name)
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

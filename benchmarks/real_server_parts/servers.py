@@ -245,7 +245,7 @@ def kill_a_rank(server: Server, caches: Caches) -> dict[str, Any]:
 def read_log(log: Path, began: float) -> dict[str, Any]:
     """When a start reached its milestones, in seconds, the lines of kregistry, and how many tracebacks lead through it.
 
-    Engines log tracebacks of their own, e.g. vLLM 0.33 without a tokenizer.
+    Lines name the directory of the benchmark as DIR: a result file holds no paths of the machine. Engines log tracebacks of their own, e.g. vLLM 0.33 without a tokenizer.
     """
     times: dict[str, float] = {}
     ours: list[str] = []
@@ -263,5 +263,5 @@ def read_log(log: Path, began: float) -> dict[str, Any]:
                 at = time.mktime(time.strptime(stamp.group(1), "%Y-%m-%d %H:%M:%S"))
                 times.setdefault(milestone, round(at - began, 1))
         if "kregistry" in line.lower() and "hook" not in line and "plugin" not in line:
-            ours.append(line[:300])
+            ours.append(line.replace(str(log.parent.parent), "DIR")[:300])
     return {"milestones": times, "kregistry": ours[:40], "tracebacks": tracebacks}
