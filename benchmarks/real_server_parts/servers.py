@@ -245,7 +245,8 @@ def kill_a_rank(server: Server, caches: Caches) -> dict[str, Any]:
 def read_log(log: Path, began: float) -> dict[str, Any]:
     """When a start reached its milestones, in seconds, the lines of kregistry, and how many tracebacks lead through it.
 
-    Lines name the directory of the benchmark as DIR: a result file holds no paths of the machine. Engines log tracebacks of their own, e.g. vLLM 0.33 without a tokenizer.
+    Lines name the directory of the benchmark as DIR: a result file holds no paths of the machine. Engines log
+    tracebacks of their own, e.g. vLLM 0.33 without a tokenizer.
     """
     times: dict[str, float] = {}
     ours: list[str] = []

@@ -116,6 +116,15 @@ def test_tracebacks_of_the_engine_are_not_counted(tmp_path: Path, monkeypatch: p
         assert servers.read_log(log, 0.0)["tracebacks"] == count
 
 
+def test_lines_of_a_log_name_no_path_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    servers = importlib.import_module("real_server_parts.servers")
+    log = tmp_path / "model" / "log"
+    log.parent.mkdir()
+    log.write_text(f"kregistry: building: {tmp_path}/model/store/build.log\n")
+    assert servers.read_log(log, 0.0)["kregistry"] == ["kregistry: building: DIR/model/store/build.log"]
+
+
 @pytest.mark.slow
 def test_results_of_several_commands_are_one_table(bench: Benchmark, tmp_path: Path) -> None:
     """Copied from several machines, one of them twice, and one cut while it was written."""
